@@ -1,0 +1,41 @@
+//! What an activation is: φ and φ' for finite networks, and the expectations of both for infinite ones.
+
+use std::fmt::Debug;
+
+/// An activation function φ.
+pub trait Activation: Debug + Send + Sync {
+    /// Replaces each pre-activation h by φ(h), and writes φ'(h) to `slopes`.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]);
+
+    /// Its expectations under a Gaussian, if they have a closed form.
+    fn dual(&self) -> Option<&dyn Dual>;
+}
+
+/// Expectations of φ and φ' under (u, v) ~ N(0, [[q1, c], [c, q2]]), in gap form.
+///
+/// With `r = √q` and the gap `e = 1 − c/(r1·r2)`, the covariance `T = E φ(u)φ(v)` is again described by the roots
+/// `√Eφ(u)²`, `√Eφ(v)²` and a gap `1 − T/(√Eφ(u)²·√Eφ(v)²)`. The slope of `T` in c is infinite at `c = ±r1·r2` for
+/// functions with a kink: the gap keeps every digit there that the correlation itself loses.
+pub trait Dual {
+    /// `√E φ(u)²` for `u ~ N(0, r²)`.
+    fn root(&self, r: f64) -> f64;
+
+    /// For one u and several v: replaces each gap by that of (φ(u), φ(v)) and writes `Ṫ = E φ'(u)φ'(v)` to `dots`.
+    ///
+    /// Symmetric in u and v, bitwise; a gap of 0 between equal roots stays 0.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    fn step(&self, r_u: f64, r_v: &[f64], gaps: &mut [f64], dots: &mut [f64]);
+}
+
+/// Applies `f: h -> (φ(h), φ'(h))` to each value.
+pub(crate) fn evaluate_each(h: &mut [f64], slopes: &mut [f64], f: impl Fn(f64) -> (f64, f64)) {
+    assert_eq!(h.len(), slopes.len());
+    for (h, slope) in h.iter_mut().zip(slopes) {
+        (*h, *slope) = f(*h);
+    }
+}

@@ -1,0 +1,208 @@
+//! The backward pass: `δ^l = φ'(h^l) ⊙ (scale · W^l δ^{l+1})`, for several output directions at once.
+
+use ndarray::Array2;
+
+use crate::error::Result;
+use crate::forward::{Pass, store_unit};
+use crate::network::{Layer, Network};
+use crate::panel::{PanelSlice, Panels, bands_mut};
+use crate::pool::{self, Watch};
+use crate::scalar::Scalar;
+use crate::tile::{EDGE, Tile, product};
+
+/// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
+///
+/// All outputs: the S = O unit vectors. One output: S = 1.
+#[derive(Clone, Debug)]
+pub struct Directions(Array2<f64>);
+
+impl Directions {
+    /// The (S, O) matrix of directions, one a row.
+    pub fn new(directions: Array2<f64>) -> Self {
+        Self(directions)
+    }
+
+    /// S.
+    pub fn len(&self) -> usize {
+        self.0.nrows()
+    }
+
+    /// Whether there is no direction.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// `⟨s_m, s_n⟩`, (S, S).
+    pub fn gram(&self) -> Array2<f64> {
+        self.0.dot(&self.0.t())
+    }
+
+    /// Copies direction `s`.
+    pub(crate) fn copy(&self, s: usize, values: &mut [f64]) {
+        values
+            .iter_mut()
+            .zip(self.0.row(s))
+            .for_each(|(value, entry)| *value = *entry);
+    }
+
+    /// `scale · W s` for each input unit of the last layer (rows) and each direction (columns).
+    fn through<T: Scalar>(&self, layer: &Layer<T>) -> Array2<f64> {
+        let mut weights = vec![0.0; layer.outputs()];
+        let mut heads = Array2::zeros((layer.inputs(), self.len()));
+        for (unit, mut head) in heads.rows_mut().into_iter().enumerate() {
+            layer.rows.copy_row(unit, &mut weights);
+            for (value, direction) in head.iter_mut().zip(self.0.rows()) {
+                let sum: f64 = weights
+                    .iter()
+                    .zip(direction)
+                    .map(|(weight, entry)| weight * entry)
+                    .sum();
+                *value = layer.weight_scale * sum;
+            }
+        }
+        heads
+    }
+}
+
+/// `δ^1 … δ^{L−1}`, each with N·S rows: sample i in direction s is row `i·S + s`.
+pub type Deltas<T> = Vec<Panels<T>>;
+
+/// The part of every δ that one worker fills: `S` rows for each of a band of samples.
+struct Band<'a, T: Scalar> {
+    first_sample: usize,
+    samples: usize,
+    deltas: Vec<&'a mut [T::Line]>,
+}
+
+/// Differentiates the outputs of a forward pass with respect to every pre-activation.
+///
+/// 2·N·S flops per weight of the layers between the first and the last.
+///
+/// # Errors
+/// [`crate::Error::Memory`], [`crate::Error::Cancelled`].
+pub fn backward<T: Scalar>(
+    network: &Network<T>,
+    pass: &Pass<T>,
+    directions: &Directions,
+    watch: &mut Watch<'_>,
+) -> Result<Deltas<T>> {
+    let (samples, count) = (pass.samples(), directions.len());
+    let hidden = &network.layers[1..];
+    let mut deltas: Deltas<T> = hidden
+        .iter()
+        .map(|layer| Panels::zeros(samples * count, layer.inputs()))
+        .collect::<Result<_>>()?;
+    let Some(last) = hidden.last() else {
+        return Ok(deltas);
+    };
+    let heads = directions.through(last);
+
+    let band_panels = EDGE / Panels::<T>::LANES * count;
+    let bands: Vec<Band<'_, T>> = bands_mut(deltas.iter_mut(), band_panels)
+        .into_iter()
+        .enumerate()
+        .map(|(band, deltas)| Band {
+            first_sample: band * EDGE,
+            samples: EDGE.min(samples - band * EDGE),
+            deltas,
+        })
+        .collect();
+    let total = bands.len();
+    pool::for_each(
+        bands.into_iter(),
+        total,
+        watch,
+        Tile::default,
+        |tile, band| band.run(network, pass, &heads, tile),
+    )?;
+    Ok(deltas)
+}
+
+impl<T: Scalar> Band<'_, T> {
+    fn run(mut self, network: &Network<T>, pass: &Pass<T>, heads: &Array2<f64>, tile: &mut Tile) {
+        let rows = self.samples * heads.ncols();
+        // deltas[index] is δ^{index+1}, at the input of layers[index + 1].
+        for (index, layer) in network.layers[1..].iter().enumerate().rev() {
+            let (before, after) = self.deltas.split_at_mut(index + 1);
+            let target = &mut *before[index];
+            let slopes = Slopes {
+                panels: &pass.slopes[index],
+                first: self.first_sample,
+                count: heads.ncols(),
+            };
+            match after.first() {
+                None => write_heads::<T>(heads, &slopes, rows, target),
+                Some(lines) => {
+                    let next = PanelSlice::new(lines, layer.outputs());
+                    back_through(layer, next, &slopes, rows, target, tile);
+                }
+            }
+        }
+    }
+}
+
+/// The last hidden layer's δ: an outer scaling, no product.
+fn write_heads<T: Scalar>(
+    heads: &Array2<f64>,
+    slopes: &Slopes<'_, T>,
+    rows: usize,
+    target: &mut [T::Line],
+) {
+    let mut row = vec![0.0; rows];
+    for (unit, head) in heads.rows().into_iter().enumerate() {
+        for (r, value) in row.iter_mut().enumerate() {
+            *value = head[r % slopes.count];
+        }
+        slopes.multiply(unit, &mut row);
+        store_unit::<T>(target, heads.nrows(), unit, &row);
+    }
+}
+
+/// δ at the input of `layer` from δ at its output.
+fn back_through<T: Scalar>(
+    layer: &Layer<T>,
+    next: PanelSlice<'_, T>,
+    slopes: &Slopes<'_, T>,
+    rows: usize,
+    target: &mut [T::Line],
+    tile: &mut Tile,
+) {
+    let units = layer.inputs();
+    for (chunk, weights) in layer
+        .rows
+        .all()
+        .chunks(EDGE / Panels::<T>::LANES)
+        .enumerate()
+    {
+        tile.reset(
+            weights.len() * Panels::<T>::LANES,
+            next.len() * Panels::<T>::LANES,
+        );
+        product(weights, next, tile);
+        for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
+            let delta = &mut tile.row_mut(unit - chunk * EDGE)[..rows];
+            delta
+                .iter_mut()
+                .for_each(|value| *value *= layer.weight_scale);
+            slopes.multiply(unit, delta);
+            store_unit::<T>(target, units, unit, delta);
+        }
+    }
+}
+
+/// `φ'(h)` of a band of samples, each repeated for `count` directions.
+struct Slopes<'a, T: Scalar> {
+    panels: &'a Panels<T>,
+    first: usize,
+    count: usize,
+}
+
+impl<T: Scalar> Slopes<'_, T> {
+    /// Multiplies one value per row of the band by the slope of `unit`.
+    fn multiply(&self, unit: usize, values: &mut [f64]) {
+        for (offset, values) in values.chunks_mut(self.count).enumerate() {
+            let slope = self.panels.value(self.first + offset, unit).widen();
+            values.iter_mut().for_each(|value| *value *= slope);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! max(x, 0) + slope·min(x, 0): the identity (1), ReLU (0), leaky ReLU and the absolute value (−1).
+
+use std::f64::consts::PI;
+
+use crate::activation::{Activation, Dual, evaluate_each};
+use crate::error::{Error, Result};
+
+/// `φ(x) = max(x, 0) + slope·min(x, 0)`.
+#[derive(Clone, Copy, Debug)]
+pub struct PiecewiseLinear {
+    slope: f64,
+    /// φ'(0), where the two sides disagree.
+    at_zero: f64,
+}
+
+impl PiecewiseLinear {
+    /// # Errors
+    /// [`Error::Invalid`] if the slope is not finite.
+    pub fn new(slope: f64, at_zero: f64) -> Result<Self> {
+        if slope.is_finite() {
+            Ok(Self { slope, at_zero })
+        } else {
+            Err(Error::Invalid(format!(
+                "slope is {slope}, but must be finite"
+            )))
+        }
+    }
+}
+
+impl Activation for PiecewiseLinear {
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        evaluate_each(h, slopes, |x| {
+            if x > 0.0 {
+                (x, 1.0)
+            } else if x < 0.0 {
+                (self.slope * x, self.slope)
+            } else {
+                (0.0, self.at_zero)
+            }
+        });
+    }
+
+    fn dual(&self) -> Option<&dyn Dual> {
+        Some(self)
+    }
+}
+
+/// Cho & Saul (2009), in the gap: with a the slope, `1 − e' = (1 − e) + κ (sinθ − θ cosθ)`, `κ = (1−a)²/(π(1+a²))`.
+impl Dual for PiecewiseLinear {
+    fn root(&self, r: f64) -> f64 {
+        r * (0.5 * (1.0 + self.slope * self.slope)).sqrt()
+    }
+
+    fn step(&self, _r_u: f64, _r_v: &[f64], gaps: &mut [f64], dots: &mut [f64]) {
+        assert_eq!(gaps.len(), dots.len());
+        let mean_square = 0.5 * (1.0 + self.slope * self.slope);
+        let kink = (1.0 - self.slope) * (1.0 - self.slope) / (2.0 * PI);
+        let kappa = kink / mean_square;
+        for (gap, dot) in gaps.iter_mut().zip(dots) {
+            let theta = 2.0 * libm::asin((0.5 * *gap).sqrt());
+            *dot = mean_square - kink * theta;
+            *gap = (*gap - kappa * lift(*gap, theta)).max(0.0);
+        }
+    }
+}
+
+/// `sinθ − θ cosθ` for `cosθ = 1 − gap`.
+fn lift(gap: f64, theta: f64) -> f64 {
+    // Below 1/2 the two terms cancel: Σ_k (−1)^{k+1} 2k/(2k+1)! θ^{2k+1}, whose next term is below 1e-17 of the first.
+    const SERIES: [f64; 7] = [
+        1.0 / 3.0,
+        -1.0 / 30.0,
+        1.0 / 840.0,
+        -1.0 / 45_360.0,
+        1.0 / 3_991_680.0,
+        -1.0 / 518_918_400.0,
+        1.0 / 93_405_312_000.0,
+    ];
+    if theta < 0.5 {
+        let square = theta * theta;
+        theta * square * SERIES.iter().rev().fold(0.0, |sum, c| sum * square + c)
+    } else {
+        (gap * (2.0 - gap)).sqrt() - theta * (1.0 - gap)
+    }
+}

@@ -1,0 +1,293 @@
+//! The empirical NTK of a finite network, without a Jacobian:
+//!
+//! ```text
+//! Θ_st(x, x') = Σ_l ( σ_w²/n_l ⟨x^l, x'^l⟩ + σ_b² ) · ⟨δ^{l+1}_s, δ'^{l+1}_t⟩            (1)
+//! ```
+//!
+//! Two Gram matrices and an elementwise product per layer, all layers while the tile is in cache.
+
+use std::ops::Range;
+
+use ndarray::Array2;
+
+use crate::backward::{Deltas, Directions, backward};
+use crate::error::Result;
+use crate::forward::{Pass, forward};
+use crate::network::Network;
+use crate::panel::Panels;
+use crate::pool::Watch;
+use crate::scalar::Scalar;
+use crate::tile::{Area, Tile, TileKernel, product_of};
+
+/// Which entries of the (O, O) block of each pair of samples are wanted, and how they are combined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outputs {
+    /// The whole block: rows and columns of the kernel are (sample, output), sample-major.
+    Full,
+    /// `Σ_m Θ_mm`.
+    Trace,
+    /// `Σ_m Θ_mm / O`.
+    Mean,
+    /// `Θ_mm`, a plane for each m.
+    Diagonal,
+    /// `Σ_mn Θ_mn / O`, the kernel of the outputs' sum over √O ("pseudo-NTK").
+    Sum,
+    /// `Θ_mm` of one output.
+    Single(usize),
+}
+
+impl Outputs {
+    /// The groups of directions whose kernels are computed.
+    fn groups(self, outputs: usize) -> Vec<Directions> {
+        let unit =
+            |m: usize| Array2::from_shape_fn((1, outputs), |(_, n)| f64::from(u8::from(m == n)));
+        let groups = match self {
+            Self::Full => vec![Array2::eye(outputs)],
+            Self::Sum => vec![Array2::from_elem(
+                (1, outputs),
+                1.0 / (outputs as f64).sqrt(),
+            )],
+            Self::Single(m) => vec![unit(m)],
+            Self::Trace | Self::Mean | Self::Diagonal => (0..outputs).map(unit).collect(),
+        };
+        groups.into_iter().map(Directions::new).collect()
+    }
+}
+
+/// Activations and deltas of a batch, for some groups of directions.
+#[derive(Debug)]
+pub struct Features<T: Scalar> {
+    pass: Pass<T>,
+    groups: Vec<(Directions, Deltas<T>)>,
+}
+
+impl<T: Scalar> Features<T> {
+    /// Runs the network forward and backward on packed inputs.
+    ///
+    /// # Errors
+    /// As [`forward`] and [`backward`].
+    pub fn new(
+        network: &Network<T>,
+        x: Panels<T>,
+        outputs: Outputs,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
+        let pass = forward(network, x, watch)?;
+        let groups = outputs
+            .groups(network.outputs())
+            .into_iter()
+            .map(|directions| {
+                backward(network, &pass, &directions, watch).map(|deltas| (directions, deltas))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { pass, groups })
+    }
+}
+
+/// The empirical NTK between two batches.
+#[derive(Debug)]
+pub struct Empirical<'a, T: Scalar> {
+    network: &'a Network<T>,
+    rows: &'a Features<T>,
+    cols: &'a Features<T>,
+    outputs: Outputs,
+    per_layer: bool,
+    /// `⟨s_m, s_n⟩` of each group: what the last layer has in place of a Gram matrix of deltas.
+    last: Vec<Array2<f64>>,
+}
+
+impl<'a, T: Scalar> Empirical<'a, T> {
+    /// The kernel between the batches of `rows` and `cols`, whose features were made for the same `outputs`.
+    ///
+    /// With `per_layer` the summands of (1) are planes of their own.
+    ///
+    /// # Panics
+    /// If the features were made for different outputs.
+    pub fn new(
+        network: &'a Network<T>,
+        rows: &'a Features<T>,
+        cols: &'a Features<T>,
+        outputs: Outputs,
+        per_layer: bool,
+    ) -> Self {
+        assert_eq!(rows.groups.len(), cols.groups.len());
+        let last = rows
+            .groups
+            .iter()
+            .map(|(directions, _)| directions.gram())
+            .collect();
+        Self {
+            network,
+            rows,
+            cols,
+            outputs,
+            per_layer,
+            last,
+        }
+    }
+
+    /// S, the rows of the kernel per sample.
+    fn directions(&self) -> usize {
+        self.rows.groups[0].0.len()
+    }
+
+    fn planes_per_layer(&self) -> usize {
+        if self.outputs == Outputs::Diagonal {
+            self.rows.groups.len()
+        } else {
+            1
+        }
+    }
+
+    /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩` of the groups that belong to a plane, summed.
+    fn delta_gram(
+        &self,
+        layer: usize,
+        groups: Range<usize>,
+        area: &Area,
+        sum: &mut Tile,
+        term: &mut Tile,
+    ) {
+        for group in groups.clone() {
+            let into = if group == groups.start {
+                &mut *sum
+            } else {
+                &mut *term
+            };
+            if layer + 1 == self.network.depth() {
+                self.last_gram(group, area, into);
+            } else {
+                let (rows, cols) = (
+                    &self.rows.groups[group].1[layer],
+                    &self.cols.groups[group].1[layer],
+                );
+                product_of(rows, &area.rows, cols, &area.cols, into);
+            }
+            if group != groups.start {
+                for r in 0..area.rows.len() {
+                    sum.row_mut(r)
+                        .iter_mut()
+                        .zip(term.row(r))
+                        .for_each(|(sum, term)| *sum += term);
+                }
+            }
+        }
+    }
+
+    fn last_gram(&self, group: usize, area: &Area, tile: &mut Tile) {
+        let (gram, count) = (&self.last[group], self.directions());
+        tile.reset(area.rows.len(), area.cols.len());
+        for (r, row) in area.rows.clone().enumerate() {
+            for (value, col) in tile.row_mut(r).iter_mut().zip(area.cols.clone()) {
+                *value = gram[[row % count, col % count]];
+            }
+        }
+    }
+
+    /// `plane += (σ_w²/n ⟨x, x'⟩ + σ_b²) ⊙ deltas`.
+    fn accumulate(&self, layer: usize, area: &Area, inner: &Tile, deltas: &Tile, plane: &mut Tile) {
+        let layer = &self.network.layers[layer];
+        let weight = layer.weight_scale * layer.weight_scale;
+        let bias = if layer.has_bias() {
+            layer.bias_scale * layer.bias_scale
+        } else {
+            0.0
+        };
+        let count = self.directions();
+        let (first_row, first_col) = (
+            first_in_tile::<T>(&area.rows, count),
+            first_in_tile::<T>(&area.cols, count),
+        );
+        for (r, row) in area.rows.clone().enumerate() {
+            let inner = inner.row(row / count - first_row);
+            let deltas = deltas.row(r);
+            for ((value, delta), col) in plane
+                .row_mut(r)
+                .iter_mut()
+                .zip(deltas)
+                .zip(area.cols.clone())
+            {
+                *value += (weight * inner[col / count - first_col] + bias) * delta;
+            }
+        }
+    }
+}
+
+/// The samples whose rows lie in a range of kernel rows.
+fn samples(range: &Range<usize>, count: usize) -> Range<usize> {
+    range.start / count..range.end.div_ceil(count)
+}
+
+/// The first sample of the panels that hold them.
+fn first_in_tile<T: Scalar>(range: &Range<usize>, count: usize) -> usize {
+    Panels::<T>::panels_of(&samples(range, count)).start * Panels::<T>::LANES
+}
+
+/// What a worker keeps from tile to tile.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    inner: Tile,
+    deltas: Tile,
+    term: Tile,
+}
+
+impl<T: Scalar> TileKernel for Empirical<'_, T> {
+    type Scratch = Scratch;
+
+    fn rows(&self) -> usize {
+        self.rows.pass.samples() * self.directions()
+    }
+
+    fn cols(&self) -> usize {
+        self.cols.pass.samples() * self.directions()
+    }
+
+    fn planes(&self) -> usize {
+        self.planes_per_layer()
+            * if self.per_layer {
+                self.network.depth()
+            } else {
+                1
+            }
+    }
+
+    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+        let Scratch {
+            inner,
+            deltas,
+            term,
+        } = scratch;
+        for plane in &mut *planes {
+            plane.reset(area.rows.len(), area.cols.len());
+        }
+        let (per_layer, groups) = (self.planes_per_layer(), self.rows.groups.len());
+        let (count, groups_per_plane) = (self.directions(), groups / per_layer);
+        let (rows, cols) = (samples(&area.rows, count), samples(&area.cols, count));
+        for layer in 0..self.network.depth() {
+            product_of(
+                &self.rows.pass.inputs[layer],
+                &rows,
+                &self.cols.pass.inputs[layer],
+                &cols,
+                inner,
+            );
+            let first = if self.per_layer { layer * per_layer } else { 0 };
+            for (index, plane) in planes[first..first + per_layer].iter_mut().enumerate() {
+                let groups = index * groups_per_plane..(index + 1) * groups_per_plane;
+                self.delta_gram(layer, groups, area, deltas, term);
+                self.accumulate(layer, area, inner, deltas, plane);
+            }
+        }
+        if self.outputs == Outputs::Mean {
+            let divisor = self.network.outputs() as f64;
+            for plane in planes {
+                (0..area.rows.len()).for_each(|r| {
+                    plane
+                        .row_mut(r)
+                        .iter_mut()
+                        .for_each(|value| *value /= divisor)
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The drivers: Gram matrices of any kernel, written once.
+
+use ndarray::ArrayViewMut4;
+
+use crate::error::{Error, Result};
+use crate::pool::{self, Watch};
+use crate::scalar::Scalar;
+use crate::tile::{Canvas, Slot, Tile, TileKernel};
+
+/// Computes `K(X, X)` of a kernel whose rows and columns are the same: half of it, mirrored.
+///
+/// `outputs` are arrays of shape (N, S, N, S), one per plane of the kernel; an (N, N) matrix has S = 1.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::Cancelled`], [`Error::Panicked`].
+pub fn symmetric<T: Scalar, K: TileKernel>(
+    kernel: &K,
+    outputs: Vec<ArrayViewMut4<'_, T>>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    fill(kernel, outputs, true, watch)
+}
+
+/// Computes `K(X, Z)`, every entry of it, into arrays of shape (N, S, M, S).
+///
+/// # Errors
+/// As [`symmetric`].
+pub fn rectangular<T: Scalar, K: TileKernel>(
+    kernel: &K,
+    outputs: Vec<ArrayViewMut4<'_, T>>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    fill(kernel, outputs, false, watch)
+}
+
+fn fill<T: Scalar, K: TileKernel>(
+    kernel: &K,
+    outputs: Vec<ArrayViewMut4<'_, T>>,
+    symmetric: bool,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let Some(shape) = outputs
+        .first()
+        .map(|array| [0, 1, 2, 3].map(|axis| array.shape()[axis]))
+    else {
+        return Ok(());
+    };
+    let mut canvas = Canvas::new(outputs, shape)?;
+    let (got, expected) = (canvas.matrix_shape(), (kernel.rows(), kernel.cols()));
+    if got != expected || canvas.planes() != kernel.planes() {
+        let expected = vec![kernel.planes(), expected.0, expected.1];
+        let got = vec![canvas.planes(), got.0, got.1];
+        return Err(Error::Shape {
+            argument: "out".into(),
+            got,
+            expected,
+        });
+    }
+    let total = canvas.slot_count(symmetric);
+    let state = || {
+        (
+            K::Scratch::default(),
+            vec![Tile::default(); kernel.planes()],
+        )
+    };
+    let work = |(scratch, tiles): &mut (K::Scratch, Vec<Tile>), slot: Slot<'_, T>| {
+        kernel.compute(slot.area(), scratch, tiles);
+        slot.store(tiles);
+    };
+    pool::for_each(canvas.slots(symmetric), total, watch, state, work)
+}

@@ -1,0 +1,94 @@
+//! Per-sample Jacobians: `∂f_m/∂W^l_ij = scale · x^l_i δ^{l+1}_{m,j}`, `∂f_m/∂b^l_j = bias scale · δ^{l+1}_{m,j}`.
+
+use ndarray::Array2;
+
+use crate::backward::{Deltas, Directions, backward};
+use crate::error::{Error, Result};
+use crate::forward::{Pass, forward};
+use crate::network::Network;
+use crate::panel::Panels;
+use crate::pool::{self, Watch};
+use crate::scalar::Scalar;
+
+/// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
+///
+/// N·O·P multiplications, after a forward and a backward pass.
+///
+/// # Errors
+/// [`Error::Shape`] if `out` has another length; those of [`forward`] and [`backward`].
+pub fn jacobian<T: Scalar>(
+    network: &Network<T>,
+    x: Panels<T>,
+    out: &mut [T],
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let (samples, outputs, parameters) = (x.rows(), network.outputs(), network.parameters());
+    if out.len() != samples * outputs * parameters {
+        let (got, expected) = (vec![out.len()], vec![samples, outputs, parameters]);
+        return Err(Error::Shape {
+            argument: "out".into(),
+            got,
+            expected,
+        });
+    }
+    let pass = forward(network, x, watch)?;
+    let directions = Directions::new(Array2::eye(outputs));
+    let deltas = backward(network, &pass, &directions, watch)?;
+    let writer = Writer {
+        network,
+        pass: &pass,
+        deltas: &deltas,
+        directions: &directions,
+    };
+    let rows = out.chunks_mut(parameters).enumerate();
+    pool::for_each(
+        rows,
+        samples * outputs,
+        watch,
+        Buffers::default,
+        |buffers, (r, row)| writer.write(r, row, buffers),
+    )
+}
+
+struct Writer<'a, T: Scalar> {
+    network: &'a Network<T>,
+    pass: &'a Pass<T>,
+    deltas: &'a Deltas<T>,
+    directions: &'a Directions,
+}
+
+#[derive(Default)]
+struct Buffers {
+    x: Vec<f64>,
+    delta: Vec<f64>,
+}
+
+impl<T: Scalar> Writer<'_, T> {
+    /// Writes the gradient of one output of one sample, `r = sample · O + output`.
+    fn write(&self, r: usize, mut row: &mut [T], buffers: &mut Buffers) {
+        let outputs = self.network.outputs();
+        let Buffers { x, delta } = buffers;
+        for (index, layer) in self.network.layers.iter().enumerate() {
+            x.resize(layer.inputs(), 0.0);
+            self.pass.inputs[index].copy_row(r / outputs, x);
+            delta.resize(layer.outputs(), 0.0);
+            match self.deltas.get(index) {
+                Some(deltas) => deltas.copy_row(r, delta),
+                None => self.directions.copy(r % outputs, delta),
+            }
+            let (block, rest) = row.split_at_mut(layer.parameters());
+            row = rest;
+            let (weights, bias) = block.split_at_mut(layer.inputs() * layer.outputs());
+            for (weights, x) in weights.chunks_exact_mut(layer.outputs()).zip(&*x) {
+                let scaled = layer.weight_scale * x;
+                weights
+                    .iter_mut()
+                    .zip(&*delta)
+                    .for_each(|(value, delta)| *value = T::narrow(scaled * delta));
+            }
+            bias.iter_mut()
+                .zip(&*delta)
+                .for_each(|(value, delta)| *value = T::narrow(layer.bias_scale * delta));
+        }
+    }
+}

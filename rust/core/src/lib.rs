@@ -1,0 +1,34 @@
+//! The core of ntkrs: neural tangent kernels of multilayer perceptrons on CPUs. It knows nothing of Python.
+//!
+//! Every heavy product is a Gram matrix of packed rows ([`panel`]), formed by one micro-kernel ([`tile`]) and finished
+//! by an epilogue on a tile that is still in cache. Modules use only those listed below them:
+//!
+//! ```text
+//! gram                            the drivers: symmetric, rectangular
+//! linear  infinite  empirical     kernels on a tile          jacobian
+//! recursion                       one depth step             forward  backward
+//! catalogue                       the activations            network
+//! activation                      φ, φ', T and Ṫ             tile  panel  pool
+//! scalar  error
+//! ```
+
+#![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
+
+pub mod activation;
+pub mod backward;
+pub mod catalogue;
+pub mod empirical;
+pub mod error;
+pub mod forward;
+pub mod gram;
+pub mod infinite;
+pub mod jacobian;
+pub mod linear;
+pub mod network;
+pub mod panel;
+pub mod pool;
+pub mod recursion;
+pub mod scalar;
+pub mod tile;
+
+pub use error::{Error, Result};

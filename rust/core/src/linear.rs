@@ -1,0 +1,34 @@
+//! The linear kernel `⟨x, x'⟩`: a Gram matrix, nothing else.
+
+use crate::panel::Panels;
+use crate::scalar::Scalar;
+use crate::tile::{Area, Tile, TileKernel, product_of};
+
+/// `K(x, x') = ⟨x, x'⟩`.
+#[derive(Debug)]
+pub struct Linear<'a, T: Scalar> {
+    /// Packed rows of the first batch.
+    pub rows: &'a Panels<T>,
+    /// Packed rows of the second batch.
+    pub cols: &'a Panels<T>,
+}
+
+impl<T: Scalar> TileKernel for Linear<'_, T> {
+    type Scratch = ();
+
+    fn rows(&self) -> usize {
+        self.rows.rows()
+    }
+
+    fn cols(&self) -> usize {
+        self.cols.rows()
+    }
+
+    fn planes(&self) -> usize {
+        1
+    }
+
+    fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {
+        product_of(self.rows, &area.rows, self.cols, &area.cols, &mut planes[0]);
+    }
+}

@@ -1,0 +1,179 @@
+//! Finite networks, validated once.
+
+use std::sync::Arc;
+
+use ndarray::{ArrayView1, ArrayView2};
+
+use crate::activation::Activation;
+use crate::error::{Error, Result};
+use crate::panel::Panels;
+use crate::scalar::Scalar;
+
+/// A dense layer `h = weight_scale · x W + bias_scale · b`, as the caller holds it.
+#[derive(Clone, Copy, Debug)]
+pub struct Dense<'a, T> {
+    /// W, (inputs, outputs).
+    pub weights: ArrayView2<'a, T>,
+    /// b, (outputs,); `None`: the layer has no biases.
+    pub bias: Option<ArrayView1<'a, T>>,
+    /// σ_w/√inputs in the NTK parameterization.
+    pub weight_scale: f64,
+    /// σ_b in the NTK parameterization.
+    pub bias_scale: f64,
+}
+
+/// A dense layer, packed both ways.
+#[derive(Debug)]
+pub struct Layer<T: Scalar> {
+    /// Columns of W: one row of `inputs` values per output unit, for the forward pass.
+    pub(crate) columns: Panels<T>,
+    /// Rows of W: one row of `outputs` values per input unit, for the backward pass.
+    pub(crate) rows: Panels<T>,
+    /// b, one value per output unit; empty without biases.
+    pub(crate) bias: Vec<f64>,
+    pub(crate) weight_scale: f64,
+    pub(crate) bias_scale: f64,
+}
+
+/// A multilayer perceptron with its parameters: dense layers with activations between them.
+#[derive(Debug)]
+pub struct Network<T: Scalar> {
+    pub(crate) layers: Vec<Layer<T>>,
+    pub(crate) activations: Vec<Arc<dyn Activation>>,
+}
+
+impl<T: Scalar> Network<T> {
+    /// Checks that the layers fit together, and packs them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the numbers of layers and activations or the shapes of adjacent layers do not match,
+    /// [`Error::NotFinite`] for parameters that are not finite, [`Error::Memory`].
+    pub fn new(layers: &[Dense<'_, T>], activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
+        if layers.len() != activations.len() + 1 {
+            let (dense, between) = (layers.len(), activations.len());
+            let message = format!(
+                "{dense} dense layers need {dense} - 1 activations between them, not {between}"
+            );
+            return Err(Error::Invalid(message));
+        }
+        for (index, pair) in layers.windows(2).enumerate() {
+            let (outputs, inputs) = (pair[0].weights.ncols(), pair[1].weights.nrows());
+            if outputs != inputs {
+                let next = index + 1;
+                let message = format!(
+                    "weights[{index}] has {outputs} columns, but weights[{next}] has {inputs} rows"
+                );
+                return Err(Error::Invalid(message));
+            }
+        }
+        let layers = layers
+            .iter()
+            .enumerate()
+            .map(|(index, dense)| Layer::new(index, dense))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            layers,
+            activations,
+        })
+    }
+
+    /// n_0, the number of input features.
+    pub fn inputs(&self) -> usize {
+        self.layers[0].inputs()
+    }
+
+    /// O, the number of outputs.
+    pub fn outputs(&self) -> usize {
+        self.layers[self.layers.len() - 1].outputs()
+    }
+
+    /// L, the number of dense layers.
+    pub fn depth(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// P, the number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.layers.iter().map(Layer::parameters).sum()
+    }
+
+    /// Packs a batch of (N, n_0) inputs.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if it has another number of features, [`Error::NotFinite`], [`Error::Memory`].
+    pub fn pack(&self, x: ArrayView2<'_, T>, argument: &'static str) -> Result<Panels<T>> {
+        self.check_features(argument, x.ncols())?;
+        Panels::pack(x, argument)
+    }
+
+    pub(crate) fn check_features(&self, argument: &'static str, got: usize) -> Result<()> {
+        let expected = self.inputs();
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::Features {
+            argument,
+            got,
+            reference: "the network",
+            expected,
+        })
+    }
+}
+
+impl<T: Scalar> Layer<T> {
+    fn new(index: usize, dense: &Dense<'_, T>) -> Result<Self> {
+        let (inputs, outputs) = dense.weights.dim();
+        if inputs == 0 || outputs == 0 {
+            let message = format!(
+                "weights[{index}] has shape ({inputs}, {outputs}), but both must be at least 1"
+            );
+            return Err(Error::Invalid(message));
+        }
+        let mut bias = Vec::new();
+        if let Some(values) = dense.bias {
+            if values.len() != outputs {
+                let got = values.len();
+                let message = format!(
+                    "biases[{index}] has {got} entries, but weights[{index}] has {outputs} columns"
+                );
+                return Err(Error::Invalid(message));
+            }
+            bias.extend(values.iter().map(|value| value.widen()));
+        }
+        if let Some((column, &value)) = bias
+            .iter()
+            .enumerate()
+            .find(|(_, value)| !value.is_finite())
+        {
+            return Err(Error::NotFinite {
+                argument: "biases",
+                row: index,
+                column,
+                value,
+            });
+        }
+        Ok(Self {
+            columns: Panels::pack(dense.weights.reversed_axes(), "weights")?,
+            rows: Panels::pack(dense.weights, "weights")?,
+            bias,
+            weight_scale: dense.weight_scale,
+            bias_scale: dense.bias_scale,
+        })
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.columns.depth()
+    }
+
+    pub(crate) fn outputs(&self) -> usize {
+        self.columns.rows()
+    }
+
+    pub(crate) fn has_bias(&self) -> bool {
+        !self.bias.is_empty()
+    }
+
+    pub(crate) fn parameters(&self) -> usize {
+        self.inputs() * self.outputs() + self.bias.len()
+    }
+}

@@ -1,0 +1,248 @@
+//! The output arrays, cut into slots that are each written once: how many threads write one array soundly.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use ndarray::ArrayViewMut4;
+
+use super::{Area, EDGE, Tile};
+use crate::error::{Error, Result};
+use crate::scalar::Scalar;
+
+/// Output arrays of shape (N, S, M, S'), seen as matrices of N·S rows and M·S' columns.
+///
+/// An (N, M) matrix is (N, 1, M, 1). Any strides: a transposed, sliced or mapped array is written in place.
+#[derive(Debug)]
+pub struct Canvas<'a, T> {
+    planes: Vec<Plane<T>>,
+    shape: [usize; 4],
+    arrays: PhantomData<ArrayViewMut4<'a, T>>,
+}
+
+/// Where one output array lies. Made from an exclusive view, so that no two indices share an address.
+#[derive(Debug)]
+struct Plane<T> {
+    base: *mut T,
+    strides: [isize; 4],
+}
+
+// SAFETY: a plane is an exclusive view of an array of `T` taken apart; sending it moves that exclusive access.
+unsafe impl<T: Send> Send for Plane<T> {}
+// SAFETY: a shared plane is only written through slots, whose areas are disjoint (see `Canvas::slots`).
+unsafe impl<T: Send> Sync for Plane<T> {}
+
+/// The right to write one area of every plane, once.
+#[derive(Debug)]
+pub struct Slot<'a, T> {
+    planes: &'a [Plane<T>],
+    /// Rows and columns of the matrix for each index of the first and third axis.
+    blocks: [usize; 2],
+    area: Area,
+    mirrored: bool,
+}
+
+impl<'a, T: Scalar> Canvas<'a, T> {
+    /// Takes over the output arrays.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if one of them does not have the given shape.
+    pub fn new(arrays: Vec<ArrayViewMut4<'a, T>>, shape: [usize; 4]) -> Result<Self> {
+        let planes = arrays
+            .into_iter()
+            .map(|mut array| {
+                if array.shape() != shape {
+                    let (got, expected) = (array.shape().to_vec(), shape.to_vec());
+                    return Err(Error::Shape {
+                        argument: "out".into(),
+                        got,
+                        expected,
+                    });
+                }
+                let strides = [0, 1, 2, 3].map(|axis| array.strides()[axis]);
+                Ok(Plane {
+                    base: array.as_mut_ptr(),
+                    strides,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            planes,
+            shape,
+            arrays: PhantomData,
+        })
+    }
+
+    /// The number of output arrays.
+    pub fn planes(&self) -> usize {
+        self.planes.len()
+    }
+
+    /// Rows and columns of the output seen as a matrix.
+    pub fn matrix_shape(&self) -> (usize, usize) {
+        (self.shape[0] * self.shape[1], self.shape[2] * self.shape[3])
+    }
+
+    /// The slots that together cover the canvas, in row-band order, each exactly once. If `symmetric`, only those
+    /// on and above the diagonal: the ones above write their transpose below it too.
+    ///
+    /// # Panics
+    /// If `symmetric` and the canvas is not square.
+    pub fn slots(&mut self, symmetric: bool) -> impl Iterator<Item = Slot<'_, T>> + Send {
+        let (rows, cols) = self.matrix_shape();
+        assert!(!symmetric || (self.shape[0] == self.shape[2] && self.shape[1] == self.shape[3]));
+        let (planes, blocks) = (&self.planes[..], [self.shape[1], self.shape[3]]);
+        (0..rows).step_by(EDGE).flat_map(move |row| {
+            let first_col = if symmetric { row } else { 0 };
+            (first_col..cols).step_by(EDGE).map(move |col| Slot {
+                planes,
+                blocks,
+                area: Area {
+                    rows: row..rows.min(row + EDGE),
+                    cols: col..cols.min(col + EDGE),
+                },
+                mirrored: symmetric && row != col,
+            })
+        })
+    }
+
+    /// How many slots [`Canvas::slots`] yields.
+    pub fn slot_count(&self, symmetric: bool) -> usize {
+        let (rows, cols) = self.matrix_shape();
+        let (down, across) = (rows.div_ceil(EDGE), cols.div_ceil(EDGE));
+        if symmetric {
+            down * (down + 1) / 2
+        } else {
+            down * across
+        }
+    }
+}
+
+impl<T: Scalar> Slot<'_, T> {
+    /// What this slot covers.
+    pub fn area(&self) -> &Area {
+        &self.area
+    }
+
+    /// Writes one tile per plane, rounded to `T`.
+    ///
+    /// # Panics
+    /// If there are fewer tiles than planes, or a tile is smaller than the area.
+    pub fn store(self, tiles: &[Tile]) {
+        assert!(tiles.len() >= self.planes.len());
+        let [row_block, col_block] = self.blocks;
+        for (plane, tile) in self.planes.iter().zip(tiles) {
+            let [i, m, j, n] = plane.strides;
+            let rows = offsets(&self.area.rows, row_block, i, m);
+            let cols = offsets(&self.area.cols, col_block, j, n);
+            // SAFETY: `area` lies within the canvas' matrix and the offsets are those of its rows and columns, so
+            // every address is one of the array's. `slots` borrows the canvas exclusively and yields each area
+            // once, `store` consumes the slot, and distinct areas have distinct addresses: no other write races.
+            unsafe { plane.write(&rows, &cols, |r, c| tile.row(r)[c]) };
+            if self.mirrored {
+                let rows = offsets(&self.area.cols, row_block, i, m);
+                let cols = offsets(&self.area.rows, col_block, j, n);
+                // SAFETY: as above; the canvas is square and this area is the transpose of one strictly above the
+                // diagonal, so it lies strictly below, where `slots` yields nothing.
+                unsafe { plane.write(&rows, &cols, |r, c| tile.row(c)[r]) };
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Plane<T> {
+    /// Writes `value(r, c)` at `rows[r] + cols[c]`.
+    ///
+    /// # Safety
+    /// Every such offset is that of an element of this plane, and no other thread accesses it.
+    unsafe fn write(&self, rows: &[isize], cols: &[isize], value: impl Fn(usize, usize) -> f64) {
+        for (r, row) in rows.iter().enumerate() {
+            for (c, col) in cols.iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { self.base.offset(row + col).write(T::narrow(value(r, c))) };
+            }
+        }
+    }
+}
+
+/// Element offsets of matrix rows (or columns) whose index splits into `index / block` and `index % block`.
+fn offsets(range: &Range<usize>, block: usize, outer: isize, inner: isize) -> Vec<isize> {
+    let offset = |index: usize| (index / block) as isize * outer + (index % block) as isize * inner;
+    range.clone().map(offset).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, Array4, Axis};
+    use proptest::prelude::*;
+
+    /// Fills a canvas so that each entry tells its matrix index; every entry must be written, once.
+    fn paint(mut array: Array4<f64>, symmetric: bool) -> Array2<f64> {
+        let shape = [0, 1, 2, 3].map(|axis| array.shape()[axis]);
+        let (rows, cols) = (shape[0] * shape[1], shape[2] * shape[3]);
+        let mut canvas = Canvas::new(vec![array.view_mut()], shape).unwrap();
+        let count = canvas.slot_count(symmetric);
+        let mut seen = 0;
+        for slot in canvas.slots(symmetric) {
+            let mut tile = Tile::default();
+            tile.reset(EDGE, EDGE);
+            let Area { rows, cols } = slot.area().clone();
+            for r in rows.clone() {
+                for c in cols.clone() {
+                    let (low, high) = if symmetric {
+                        (r.min(c), r.max(c))
+                    } else {
+                        (r, c)
+                    };
+                    tile.row_mut(r - rows.start)[c - cols.start] = (low * 10_000 + high) as f64;
+                }
+            }
+            slot.store(&[tile]);
+            seen += 1;
+        }
+        assert_eq!(seen, count);
+        array.to_shape((rows, cols)).unwrap().to_owned()
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_is_written_where_it_belongs(n in 0..120_usize, m in 0..120_usize, s in 1..4_usize) {
+            let painted = paint(Array4::from_elem((n, s, m, s), f64::NAN), false);
+            let expected = Array2::from_shape_fn((n * s, m * s), |(r, c)| (r * 10_000 + c) as f64);
+            prop_assert_eq!(painted, expected);
+        }
+
+        #[test]
+        fn the_mirror_image_is_written_too(n in 0..150_usize, s in 1..4_usize) {
+            let painted = paint(Array4::from_elem((n, s, n, s), f64::NAN), true);
+            let expected = |(r, c): (usize, usize)| (r.min(c) * 10_000 + r.max(c)) as f64;
+            prop_assert_eq!(painted, Array2::from_shape_fn((n * s, n * s), expected));
+        }
+    }
+
+    #[test]
+    fn strided_arrays_are_written_in_place() {
+        let mut whole = Array2::from_elem((7, 12), -1.0);
+        let view = whole
+            .slice_mut(ndarray::s![..;2, 1..;3])
+            .insert_axis(Axis(1))
+            .insert_axis(Axis(3));
+        let mut canvas = Canvas::new(vec![view], [4, 1, 4, 1]).unwrap();
+        for slot in canvas.slots(false) {
+            let mut tile = Tile::default();
+            tile.reset(EDGE, EDGE);
+            slot.store(&[tile]);
+        }
+        assert_eq!(whole.iter().filter(|value| **value == 0.0).count(), 16);
+        assert_eq!(whole[[2, 4]], 0.0);
+        assert_eq!(whole[[1, 4]], -1.0);
+    }
+
+    #[test]
+    fn an_array_of_another_shape_is_refused() {
+        let mut array = Array4::<f32>::zeros((2, 1, 3, 1));
+        assert!(Canvas::new(vec![array.view_mut()], [2, 1, 2, 1]).is_err());
+    }
+}
