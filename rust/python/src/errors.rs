@@ -1,0 +1,21 @@
+//! The one mapping from errors of the core to Python exceptions.
+
+use ntkrs_core::Error;
+use pyo3::PyErr;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyRuntimeError, PyValueError};
+
+/// The built-in exception that a Python user expects for this error.
+pub fn to_python(error: Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        Error::NotFinite { .. }
+        | Error::Features { .. }
+        | Error::NoFeatures { .. }
+        | Error::Shape { .. }
+        | Error::Invalid(_) => PyValueError::new_err(message),
+        Error::Memory { .. } => PyMemoryError::new_err(message),
+        // A ticker that cancels keeps the exception it cancelled for; this is what remains without one.
+        Error::Cancelled => PyKeyboardInterrupt::new_err(message),
+        Error::Panicked(_) => PyRuntimeError::new_err(message),
+    }
+}

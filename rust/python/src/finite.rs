@@ -1,0 +1,192 @@
+//! Finite networks.
+
+use ntkrs_core::empirical::{Empirical, Features, Outputs};
+use ntkrs_core::forward::forward;
+use ntkrs_core::jacobian::jacobian;
+use ntkrs_core::network::{self, Dense};
+use ntkrs_core::scalar::Scalar;
+use ntkrs_core::{Error, Result, catalogue};
+use numpy::{Element, PyReadonlyArray1};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+
+use crate::arrays::{Forward, Gram, Jacobian, Parameters, Typed, views};
+use crate::errors;
+use crate::gram::fill;
+use crate::ticker::Ticker;
+
+/// A network with its parameters, packed: float64 or float32.
+#[pyclass(frozen, module = "ntkrs._core")]
+pub struct Network(Typed<network::Network<f64>, network::Network<f32>>);
+
+/// "full", "trace", …, or the index of one output.
+#[derive(FromPyObject)]
+enum Selection {
+    Single(usize),
+    Named(String),
+}
+
+#[pymethods]
+impl Network {
+    /// `parameters` are (weights, biases), `scales` (σ_w/√n, σ_b) per layer, `activations` (name, parameters).
+    #[new]
+    fn new(
+        parameters: Typed<Parameters<'_, f64>, Parameters<'_, f32>>,
+        scales: Vec<(f64, f64)>,
+        activations: Vec<(String, Vec<f64>)>,
+    ) -> PyResult<Self> {
+        let network = match parameters {
+            Typed::F64(parameters) => build(&parameters, &scales, &activations).map(Typed::F64),
+            Typed::F32(parameters) => build(&parameters, &scales, &activations).map(Typed::F32),
+        };
+        network.map(Self).map_err(errors::to_python)
+    }
+
+    /// For `arrays = (x, out)`: writes f(x) to `out`.
+    fn forward(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Forward<'_, f64>, Forward<'_, f32>>,
+    ) -> PyResult<()> {
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => run_forward(py, net, arrays),
+            (Typed::F32(net), Typed::F32(arrays)) => run_forward(py, net, arrays),
+            _ => Err(other_dtype()),
+        }
+    }
+
+    /// For `arrays = (x, out)`: writes the Jacobian to `out`.
+    fn jacobian(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Jacobian<'_, f64>, Jacobian<'_, f32>>,
+    ) -> PyResult<()> {
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => run_jacobian(py, net, arrays),
+            (Typed::F32(net), Typed::F32(arrays)) => run_jacobian(py, net, arrays),
+            _ => Err(other_dtype()),
+        }
+    }
+
+    /// For `arrays = (x, z, planes)`: writes the empirical NTK to planes of shape (N, S, M, S).
+    fn ntk(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
+        outputs: Selection,
+        per_layer: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let outputs = outputs.parse().map_err(errors::to_python)?;
+        let ticker = Ticker::new(progress);
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => {
+                run_ntk(py, net, arrays, outputs, per_layer, ticker)
+            }
+            (Typed::F32(net), Typed::F32(arrays)) => {
+                run_ntk(py, net, arrays, outputs, per_layer, ticker)
+            }
+            _ => Err(other_dtype()),
+        }
+    }
+}
+
+impl Selection {
+    fn parse(self) -> Result<Outputs> {
+        Ok(match self {
+            Self::Single(index) => Outputs::Single(index),
+            Self::Named(name) => match name.as_str() {
+                "full" => Outputs::Full,
+                "trace" => Outputs::Trace,
+                "mean" => Outputs::Mean,
+                "diagonal" => Outputs::Diagonal,
+                "sum" => Outputs::Sum,
+                _ => return Err(Error::Invalid(format!("outputs {name:?} is not known"))),
+            },
+        })
+    }
+}
+
+fn other_dtype() -> PyErr {
+    PyTypeError::new_err("the arrays have another dtype than the network's parameters")
+}
+
+fn build<T: Scalar + Element>(
+    (weights, biases): &Parameters<'_, T>,
+    scales: &[(f64, f64)],
+    activations: &[(String, Vec<f64>)],
+) -> Result<network::Network<T>> {
+    let layers: Vec<_> = weights
+        .iter()
+        .zip(biases)
+        .zip(scales)
+        .map(|((weights, bias), (weight_scale, bias_scale))| Dense {
+            weights: weights.as_array(),
+            bias: bias.as_ref().map(PyReadonlyArray1::as_array),
+            weight_scale: *weight_scale,
+            bias_scale: *bias_scale,
+        })
+        .collect();
+    let activations = activations
+        .iter()
+        .map(|(name, parameters)| catalogue::activation(name, parameters));
+    network::Network::new(&layers, activations.collect::<Result<_>>()?)
+}
+
+fn run_forward<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &network::Network<T>,
+    (x, mut out): Forward<'_, T>,
+) -> PyResult<()> {
+    let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
+    let out = out.as_array_mut();
+    let mut ticker = Ticker::new(None);
+    let result = py.detach(|| {
+        forward(net, x, &mut |done, total| ticker.report(done, total))?.write_outputs(out)
+    });
+    result.map_err(|error| ticker.exception(error))
+}
+
+fn run_jacobian<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &network::Network<T>,
+    (x, mut out): Jacobian<'_, T>,
+) -> PyResult<()> {
+    let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
+    let out = out.as_slice_mut()?;
+    let mut ticker = Ticker::new(None);
+    let result = py.detach(|| jacobian(net, x, out, &mut |done, total| ticker.report(done, total)));
+    result.map_err(|error| ticker.exception(error))
+}
+
+fn run_ntk<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &network::Network<T>,
+    (x, z, mut planes): Gram<'_, T>,
+    outputs: Outputs,
+    per_layer: bool,
+    mut ticker: Ticker,
+) -> PyResult<()> {
+    let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
+    let z = z
+        .map(|z| net.pack(z.as_array(), "Z"))
+        .transpose()
+        .map_err(errors::to_python)?;
+    let planes = views(&mut planes);
+    let result = py.detach(|| {
+        let mut prepare = |done, total| ticker.prepare(done, total);
+        let rows = Features::new(net, x, outputs, &mut prepare)?;
+        let other = z
+            .map(|z| Features::new(net, z, outputs, &mut prepare))
+            .transpose()?;
+        let kernel = Empirical::new(
+            net,
+            &rows,
+            other.as_ref().unwrap_or(&rows),
+            outputs,
+            per_layer,
+        );
+        fill(&kernel, planes, other.is_none(), &mut ticker)
+    });
+    result.map_err(|error| ticker.exception(error))
+}
