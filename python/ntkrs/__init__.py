@@ -1,0 +1,53 @@
+"""Neural tangent kernels on CPUs, from NumPy.
+
+Describe a multilayer perceptron, then ask for its kernels, infinite or finite:
+
+>>> import numpy as np, ntkrs
+>>> arch = ntkrs.mlp(depth=2, width=512, outputs=1, activation="relu", sigma_w=2**0.5)
+>>> X = np.eye(3)
+>>> kernel = arch.kernel()
+>>> bool(np.allclose(kernel.diag(X), 3 * 2 / 3))  # L hidden ReLU layers: (L + 1) |x|²/n_0, here with sigma_w² = 2
+True
+>>> net = arch.init(in_features=3, rng=0)
+>>> net.ntk(X).shape
+(3, 3, 1, 1)
+"""
+
+import warnings
+
+from ntkrs import _core, predict
+from ntkrs._threads import get_num_threads, set_num_threads, threads
+from ntkrs._versions import show_versions
+from ntkrs.kernel import Kernel
+from ntkrs.layers import Abs, Dense, Erf, Identity, LeakyRelu, Relu, Sequential, Tanh, mlp
+from ntkrs.network import Network
+
+__all__ = [
+    "Abs",
+    "Dense",
+    "Erf",
+    "Identity",
+    "Kernel",
+    "LeakyRelu",
+    "Network",
+    "Relu",
+    "Sequential",
+    "Tanh",
+    "__version__",
+    "get_num_threads",
+    "mlp",
+    "predict",
+    "set_num_threads",
+    "show_versions",
+    "threads",
+]
+
+__version__ = _core.VERSION
+
+if _core.PROFILE != "release":
+    warnings.warn(
+        f"this ntkrs is a {_core.PROFILE} build, many times slower than a release build. "
+        "Reinstall it with `pip install .`, or build it with `maturin develop --release`.",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -1,0 +1,47 @@
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkrs._typing import Array, Progress
+
+# The name of an activation and its parameters.
+_Activation: TypeAlias = tuple[str, Sequence[float]]
+# Inputs x and z, and the planes to write, each of shape (N, S, M, S), all of one dtype.
+_Gram: TypeAlias = tuple[Array, Array | None, Sequence[NDArray[Any]]]
+
+__all__ = [
+    "PROFILE",
+    "VERSION",
+    "InfiniteKernel",
+    "Network",
+    "get_num_threads",
+    "linear_gram",
+    "set_num_threads",
+]
+
+VERSION: Final[str]
+PROFILE: Final[str]
+
+def set_num_threads(count: int) -> None: ...
+def get_num_threads() -> int: ...
+def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
+
+@final
+class InfiniteKernel:
+    def __new__(cls, layers: Sequence[tuple[float, float]], activations: Sequence[_Activation]) -> InfiniteKernel: ...
+    def gram(self, arrays: _Gram, get: Sequence[str], progress: Progress | None) -> None: ...
+    def diag(self, x: Array, get: str) -> NDArray[np.float64]: ...
+
+@final
+class Network:
+    def __new__(
+        cls,
+        parameters: tuple[Sequence[Array], Sequence[Array | None]],
+        scales: Sequence[tuple[float, float]],
+        activations: Sequence[_Activation],
+    ) -> Network: ...
+    def forward(self, arrays: tuple[Array, Array]) -> None: ...
+    def jacobian(self, arrays: tuple[Array, Array]) -> None: ...
+    def ntk(self, arrays: _Gram, outputs: str | int, per_layer: bool, progress: Progress | None) -> None: ...

@@ -1,0 +1,25 @@
+"""Types of the public signatures."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: What users may hold: float32 or float64.
+Array: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
+
+#: What inputs may be: lists, arrays, data frames, tensors on the CPU.
+ArrayLike: TypeAlias = Any
+
+#: Called with (done, total).
+Progress: TypeAlias = Callable[[int, int], object]
+
+#: Which kernel of an infinitely wide network.
+KernelName: TypeAlias = Literal["nngp", "ntk"]
+
+#: What ``kernel(..., get=...)`` takes.
+Get: TypeAlias = KernelName | tuple[KernelName, ...]
+
+#: What ``net.ntk(..., outputs=...)`` takes.
+Outputs: TypeAlias = Literal["full", "trace", "mean", "diagonal", "sum"] | int

@@ -1,0 +1,37 @@
+"""What runs here."""
+
+import importlib.metadata
+import platform
+import sys
+
+from ntkrs import _core
+from ntkrs._threads import get_num_threads
+
+#: Hard dependencies and the extras, in the order printed.
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
+
+
+def show_versions() -> None:
+    """Print the versions of ntkrs, Python and the packages it uses, the build profile and the number of threads.
+
+    Paste it into bug reports.
+    """
+    for name, value in versions().items():
+        print(f"{name:>14}: {value}")  # noqa: T201 printing is what it is for
+
+
+def versions() -> dict[str, str]:
+    """Return what :func:`show_versions` prints."""
+    return {
+        "ntkrs": f"{_core.VERSION} ({_core.PROFILE} build)",
+        "threads": str(get_num_threads()),
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+    } | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,296 @@
+"""Descriptions of networks: dense layers, activations, and their sequence.
+
+They are values: frozen, hashable, compared by what they hold, picklable. They compute nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import astuple, dataclass
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike
+
+    from ntkrs.kernel import Kernel
+    from ntkrs.network import Network
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A dense layer ``h = sigma_w/√n · x W + sigma_b · b``, with every entry of W and b drawn from N(0, 1).
+
+    Parameters
+    ----------
+    width : int
+        The number of units. An infinite-width kernel ignores it.
+    sigma_w : float
+        Scale of the weights, positive.
+    sigma_b : float
+        Scale of the biases. 0: the layer has none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a number, or out of its domain.
+    """
+
+    width: int
+    sigma_w: float = 1.0
+    sigma_b: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        width = _integer(self.width, "width")
+        if width < 1:
+            raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
+        sigma_w, sigma_b = _real(self.sigma_w, "sigma_w"), _real(self.sigma_b, "sigma_b")
+        if sigma_w <= 0:
+            raise ValueError(f"sigma_w is {sigma_w}, but must be positive")
+        if sigma_b < 0:
+            raise ValueError(f"sigma_b is {sigma_b}, but must be >= 0 (0: no biases)")
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "sigma_w", sigma_w)
+        object.__setattr__(self, "sigma_b", sigma_b + 0.0)  # -0.0 and 0.0 are one value
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """An activation function, applied to each unit. Use one of its subclasses."""
+
+    #: The name that :func:`mlp` and the core know it by.
+    name: ClassVar[str]
+
+    def spec(self) -> tuple[str, tuple[float, ...]]:
+        """Return the name and the parameters."""
+        return self.name, astuple(self)
+
+
+@dataclass(frozen=True)
+class Identity(Elementwise):
+    """``φ(x) = x``: a linear network."""
+
+    name = "identity"
+
+
+@dataclass(frozen=True)
+class Relu(Elementwise):
+    """``φ(x) = max(x, 0)``, with ``φ'(0) = 0``. Its kernels: Cho & Saul (2009)."""
+
+    name = "relu"
+
+
+@dataclass(frozen=True)
+class LeakyRelu(Elementwise):
+    """``φ(x) = max(x, 0) + slope · min(x, 0)``, with ``φ'(0) = slope``."""
+
+    name = "leaky_relu"
+
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the slope."""
+        object.__setattr__(self, "slope", _real(self.slope, "slope"))
+
+
+@dataclass(frozen=True)
+class Abs(Elementwise):
+    """``φ(x) = |x|``, with ``φ'(0) = 0``."""
+
+    name = "abs"
+
+
+@dataclass(frozen=True)
+class Erf(Elementwise):
+    """``φ(x) = erf(x)``. Its kernels: Williams (1997)."""
+
+    name = "erf"
+
+
+@dataclass(frozen=True)
+class Tanh(Elementwise):
+    """``φ(x) = tanh(x)``. For finite networks: its infinite-width kernel has no closed form."""
+
+    name = "tanh"
+
+
+_BY_NAME: dict[str, type[Elementwise]] = {cls.name: cls for cls in (Identity, Relu, LeakyRelu, Abs, Erf, Tanh)}
+
+#: One element of a :class:`Sequential`.
+Layer: TypeAlias = Dense | Elementwise
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Sequential:
+    """A multilayer perceptron: dense layers with an activation between each two.
+
+    Parameters
+    ----------
+    *layers : Dense or activation
+        Starts and ends with a :class:`Dense`; the two kinds alternate.
+
+    Raises
+    ------
+    TypeError
+        If a layer is something else.
+    ValueError
+        If they do not alternate.
+
+    Examples
+    --------
+    >>> arch = Sequential(Dense(512, sigma_w=1.5), Relu(), Dense(10))
+    >>> arch
+    Sequential(Dense(width=512, sigma_w=1.5, sigma_b=0.0), Relu(), Dense(width=10, sigma_w=1.0, sigma_b=0.0))
+    >>> arch == Sequential(Dense(512, 1.5), Relu(), Dense(10))
+    True
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("a Sequential needs at least one Dense layer")
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, Dense | Elementwise):
+                hint = " Did you forget the parentheses?" if isinstance(layer, type) else ""
+                raise TypeError(f"layer {index} is {layer!r}, but a Dense or an activation is needed.{hint}")
+            if isinstance(layer, Dense) != (index % 2 == 0):
+                expected = "a Dense" if index % 2 == 0 else "an activation"
+                raise ValueError(
+                    f"layer {index} is {layer!r}, but {expected} is needed there: dense layers and activations "
+                    "alternate. Use Identity() between two dense layers without an activation."
+                )
+        if len(layers) % 2 == 0:
+            raise ValueError(f"the last layer is {layers[-1]!r}, but a Dense is needed: it makes the outputs")
+        object.__setattr__(self, "layers", layers)
+
+    def __repr__(self) -> str:
+        return f"Sequential({', '.join(map(repr, self.layers))})"
+
+    def __reduce__(self) -> tuple[type[Sequential], tuple[Layer, ...]]:
+        return Sequential, self.layers
+
+    @property
+    def dense(self) -> tuple[Dense, ...]:
+        """The dense layers, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+
+    @property
+    def activations(self) -> tuple[Elementwise, ...]:
+        """The activations, in order: one less than dense layers."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Elementwise))
+
+    @property
+    def outputs(self) -> int:
+        """O, the width of the last layer."""
+        return self.dense[-1].width
+
+    def kernel(self) -> Kernel:
+        """Return the kernels of this network at infinite width. Its widths are ignored.
+
+        Raises
+        ------
+        ValueError
+            If an activation has no kernel in closed form.
+        """
+        from ntkrs.kernel import Kernel
+
+        return Kernel(self)
+
+    def init(
+        self,
+        in_features: int,
+        rng: int | Sequence[int] | np.random.Generator = 0,
+        dtype: DTypeLike = np.float64,
+    ) -> Network:
+        """Return a network of this architecture with every parameter drawn from N(0, 1).
+
+        Parameters
+        ----------
+        in_features : int
+            n_0, the number of input features.
+        rng : int or numpy.random.Generator
+            A seed, or the generator to draw from.
+        dtype : float64 or float32
+            The dtype of the parameters, and of all that is computed from them.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``in_features`` is no positive integer, or the dtype another one.
+        """
+        from ntkrs.network import Network
+
+        return Network.random(self, in_features, rng, dtype)
+
+
+def mlp(
+    depth: int,
+    width: int,
+    outputs: int,
+    activation: str | Elementwise = "relu",
+    sigma_w: float = 1.0,
+    sigma_b: float = 0.0,
+) -> Sequential:
+    """Return a multilayer perceptron of equal hidden layers.
+
+    Parameters
+    ----------
+    depth : int
+        The number of hidden layers; 0 is a linear model.
+    width : int
+        Units of each hidden layer.
+    outputs : int
+        O, the units of the last layer.
+    activation : str or activation
+        ``"relu"``, ``"leaky_relu"``, ``"abs"``, ``"erf"``, ``"tanh"``, ``"identity"``, or an object such as
+        ``LeakyRelu(0.1)``.
+    sigma_w, sigma_b : float
+        Scales of weights and biases, the same in all dense layers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of its domain, or the activation unknown.
+
+    Examples
+    --------
+    >>> mlp(depth=1, width=64, outputs=2, activation="erf") == Sequential(Dense(64), Erf(), Dense(2))
+    True
+    """
+    hidden = _integer(depth, "depth")
+    if hidden < 0:
+        raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")
+    if isinstance(activation, str):
+        if activation not in _BY_NAME:
+            known = ", ".join(map(repr, _BY_NAME))
+            raise ValueError(f"activation is {activation!r}, but must be one of {known}, or an activation object")
+        activation = _BY_NAME[activation]()
+    blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), activation] * hidden
+    return Sequential(*blocks, Dense(outputs, sigma_w, sigma_b))
+
+
+def _integer(value: object, name: str) -> int:
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, but an integer is needed")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # anything else raises
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, but an integer is needed") from None
+
+
+def _real(value: object, name: str) -> float:
+    if isinstance(value, str | bytes):
+        raise TypeError(f"{name} is {value!r}, but a number is needed")
+    try:
+        number = float(value)  # type: ignore[arg-type]  # anything else raises
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}, but a number is needed") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}, but must be finite")
+    return number
