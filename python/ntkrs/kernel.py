@@ -173,7 +173,7 @@ class Kernel:
         results = [_arrays.output(array, shape, x.dtype, inputs, "the kernel") for array in given]
         if len(results) > 1 and np.shares_memory(results[0], results[1]):
             raise ValueError("the arrays of out share memory, but each result needs its own")
-        planes = [array[:, None, :, None] for array in results]
+        planes = [array[:, None, :, None] for array in results if array.size]
         self._core.gram((x, z, planes), names, progress)
         return results[0] if isinstance(get, str) else _RESULTS[names](*results)
 

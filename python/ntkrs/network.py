@@ -27,8 +27,8 @@ class Network:
 
         h^{l+1} = sigma_w/√n_l · x^l W^l + sigma_b b^l,    x^{l+1} = φ(h^{l+1}),    f(x) = h^L
 
-    Its parameters do not change: :meth:`with_parameters` returns another network. All that it returns has the dtype of its parameters; inputs are
-    converted to it.
+    Its parameters do not change: :meth:`with_parameters` returns another network. All that it returns has the dtype
+    of its parameters, and inputs are converted to it.
 
     Parameters
     ----------
@@ -269,7 +269,7 @@ class Network:
         inputs = [array for array in (x, z) if array is not None]
         result = _arrays.output(out, shape, self.dtype, inputs, "the kernel")
         layers = result if per_layer else result[None]
-        planes = [plane for layer in layers for plane in _planes(layer, selection)]
+        planes = [plane for layer in layers for plane in _planes(layer, selection) if plane.size]
         self._core.ntk((x, z, planes), selection, per_layer, progress)
         return result
 

@@ -144,7 +144,8 @@ class GradientFlow:
 
     def _columns(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) or (N, O) as right-hand sides: (N, O), or (N·O, 1) for a kernel with output blocks."""
-        return values.reshape(self.modes.values.size, -1)
+        columns = self._y.shape[1] if self._y.ndim == 2 and self._block is None else 1
+        return values.reshape(self.modes.values.size, columns)
 
     def _project(self, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
         """The test-train kernel in the eigenbasis, without the round-off that null modes would amplify with time."""

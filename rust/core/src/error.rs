@@ -43,6 +43,17 @@ pub enum Error {
         argument: &'static str,
     },
 
+    /// An input is so large that its kernel exceeds all numbers, whatever the other input.
+    #[error(
+        "row {row} of {argument} is so large that its kernel overflows. Scale {argument} down."
+    )]
+    Overflow {
+        /// The argument's name.
+        argument: &'static str,
+        /// The first such row.
+        row: usize,
+    },
+
     /// An array has another shape than the computation gives.
     #[error("{argument} has shape {got:?}, but {expected:?} is needed")]
     Shape {

@@ -34,7 +34,7 @@ impl<T: Scalar> Inputs<T> {
     /// Packs (N, d) inputs and runs the recursion along their diagonal. O(N·d + N·layers).
     ///
     /// # Errors
-    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Memory`].
+    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Overflow`], [`Error::Memory`].
     pub fn new(
         recursion: &Recursion,
         x: ArrayView2<'_, T>,
@@ -53,7 +53,8 @@ impl<T: Scalar> Inputs<T> {
             .collect();
         let width = (x.ncols() as f64).sqrt();
         let root = |(norm, exponent): (&f64, i32)| libm::scalbn(norm / width, exponent);
-        let profile = recursion.profile(norms.iter().zip(exponents).map(root).collect());
+        let root_mean_squares = norms.iter().zip(exponents).map(root).collect();
+        let profile = recursion.profile(root_mean_squares, argument)?;
         Ok(Self {
             rows,
             norms,

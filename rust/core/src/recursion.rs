@@ -13,6 +13,9 @@ use std::sync::Arc;
 use crate::activation::{Activation, Dual};
 use crate::error::{Error, Result};
 
+/// Above this, products of two scaled roots would overflow.
+const LARGEST: f64 = 1e154;
+
 /// A dense layer as the recursion sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Affine {
@@ -35,16 +38,22 @@ struct Level {
     u: Vec<f64>,
     /// `√Σ(x, x)`.
     r: Vec<f64>,
-    /// `1/r` and `u/r`, `σ_b/r`: only where there is a bias, so that r > 0.
+    /// r times the power of two of its input (see [`Profile`]).
+    scaled: Vec<f64>,
+    /// `1/r`, `u/r` and `σ_b/r`: only where there is a bias, so that r > 0.
     inverse: Vec<f64>,
     weight: Vec<f64>,
     bias: Vec<f64>,
 }
 
 /// The diagonal of every layer's kernel on a batch of inputs.
+///
+/// Each input has a power of two that brings its `√Σ(x, x)` of the last layer into [1, 2). Kernels, which are linear in
+/// it, are computed with it and scaled back at the end: nothing on the way over- or underflows unless the result does.
 #[derive(Debug)]
 pub struct Profile {
     levels: Vec<Level>,
+    exponents: Vec<i32>,
 }
 
 /// Gaps and kernels of one row against several columns.
@@ -100,20 +109,38 @@ impl Recursion {
     }
 
     /// The profile of inputs whose root mean squares `√(|x|²/n_0)` are given.
-    pub fn profile(&self, root_mean_squares: Vec<f64>) -> Profile {
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's.
+    pub fn profile(&self, root_mean_squares: Vec<f64>, argument: &'static str) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
+        let mut roots = root_mean_squares;
         for (index, affine) in self.layers.iter().enumerate() {
-            let roots = match levels.last() {
-                None => root_mean_squares.clone(),
-                Some(level) => level
+            if let Some(level) = levels.last() {
+                roots = level
                     .r
                     .iter()
                     .map(|r| self.dual(index - 1).root(*r))
-                    .collect(),
-            };
+                    .collect();
+            }
             levels.push(Level::new(affine, &roots));
         }
-        Profile { levels }
+        let last = levels.last().map_or(&[][..], |level| &level.r);
+        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(*r).1 - 1).collect();
+        for level in &mut levels {
+            level.scaled = level
+                .r
+                .iter()
+                .zip(&exponents)
+                .map(|(r, exponent)| libm::scalbn(*r, -exponent))
+                .collect();
+            // Not so for any NaN or infinity either.
+            let fits = |row: &usize| level.r[*row].is_finite() && level.scaled[*row] < LARGEST;
+            if let Some(row) = (0..level.r.len()).find(|row| !fits(row)) {
+                return Err(Error::Overflow { argument, row });
+            }
+        }
+        Ok(Profile { levels, exponents })
     }
 
     /// Runs all layers on row `i` of `rows` against `columns` of `cols`.
@@ -148,10 +175,11 @@ impl Recursion {
             pairs.accumulate(
                 index == 0,
                 affine.sigma_w,
-                row.r[i],
-                &col.r[columns.clone()],
+                row.scaled[i],
+                &col.scaled[columns.clone()],
             );
         }
+        pairs.scale_back(rows.exponents[i], &cols.exponents[columns]);
     }
 
     fn dual(&self, index: usize) -> &dyn Dual {
@@ -183,6 +211,7 @@ impl Level {
             inverse,
             weight,
             bias,
+            ..Self::default()
         }
     }
 
@@ -194,8 +223,10 @@ impl Level {
             let weight = self.weight[i] * cols.weight[j];
             let bias = self.bias[i] * cols.bias[j];
             let difference = self.u[i] - cols.u[j];
-            let spread = (difference * self.inverse[i]) * (difference * cols.inverse[j]);
-            *gap = weight * *gap + bias * spread / (1.0 + weight + bias);
+            // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
+            let spread = (difference * self.bias[i] * cols.inverse[j])
+                * (difference * cols.bias[j] * self.inverse[i]);
+            *gap = weight * *gap + spread / (1.0 + weight + bias);
         }
     }
 }
@@ -207,7 +238,7 @@ impl Pairs {
         }
     }
 
-    /// `Σ = r_i r_j (1 − e)`; `Θ = Σ` in the first layer and `Σ + σ_w² Ṫ Θ` in the others.
+    /// `Σ = r_i r_j (1 − e)`, with the scaled r; `Θ = Σ` in the first layer and `Σ + σ_w² Ṫ Θ` in the others.
     fn accumulate(&mut self, first: bool, sigma_w: f64, r_row: f64, r_cols: &[f64]) {
         let variance = sigma_w * sigma_w;
         for (c, r_col) in r_cols.iter().enumerate() {
@@ -218,6 +249,14 @@ impl Pairs {
             } else {
                 nngp + variance * self.dots[c] * self.ntk[c]
             };
+        }
+    }
+
+    /// Undoes the scaling of the rows.
+    fn scale_back(&mut self, row: i32, cols: &[i32]) {
+        for (c, col) in cols.iter().enumerate() {
+            self.nngp[c] = libm::scalbn(self.nngp[c], row + col);
+            self.ntk[c] = libm::scalbn(self.ntk[c], row + col);
         }
     }
 }

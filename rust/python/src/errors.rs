@@ -11,6 +11,7 @@ pub fn to_python(error: Error) -> PyErr {
         Error::NotFinite { .. }
         | Error::Features { .. }
         | Error::NoFeatures { .. }
+        | Error::Overflow { .. }
         | Error::Shape { .. }
         | Error::Invalid(_) => PyValueError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),

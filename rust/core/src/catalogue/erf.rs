@@ -20,31 +20,33 @@ impl Activation for Erf {
     }
 }
 
-/// One variable, described by `p = √(2q/(1+2q))` and `m = √(1/(1+2q))`: `p² + m² = 1`, and neither overflows.
+/// One variable of variance q = r², described by `p = √(2q/(1+2q))` and `m = √(1/(1+2q))`: `p² + m² = 1`, and neither
+/// overflows. Its own angle α has `sin α = p²`, and `E φ(u)² = 2/π α`.
 #[derive(Clone, Copy)]
 struct Variable {
     r: f64,
     p: f64,
     m: f64,
-    /// `arcsin(2q/(1+2q))`, so that `E φ(u)² = 2/π·angle`.
     angle: f64,
+    cos: f64,
 }
 
 impl Variable {
     fn new(r: f64) -> Self {
         let m = 1.0 / libm::hypot(1.0, SQRT_2 * r);
-        // tan(angle) = 2q/√(1+4q): an arcsine would lose its digits as q grows.
+        // tan α = 2q/√(1+4q): an arcsine would lose its digits as q grows.
         let angle = libm::atan(2.0 * r * (r / libm::hypot(1.0, 2.0 * r)));
         Self {
             r,
             p: SQRT_2 * r * m,
             m,
             angle,
+            cos: m * (m * libm::hypot(1.0, 2.0 * r)),
         }
     }
 }
 
-/// `T = 2/π α`, `sin α = y = p_u p_v (1 − e)`, `Ṫ = 4/π m_u m_v / cos α`.
+/// `T = 2/π α`, `sin α = p_u p_v (1 − e)`, `Ṫ = 4/π m_u m_v / cos α`.
 impl Dual for Erf {
     fn root(&self, r: f64) -> f64 {
         // Where the angle underflows, φ is linear to all digits.
@@ -65,9 +67,12 @@ impl Dual for Erf {
 }
 
 /// The gap of (erf(u), erf(v)), and Ṫ.
+///
+/// The new gap is `1 − α/√(α_u α_v)`. It opens for two reasons, each computed without cancellation: the angle α falls
+/// from α(0), that of aligned variables, as the gap grows; and α(0) falls behind `√(α_u α_v)` as the variances part.
 fn pair(u: Variable, v: Variable, gap: f64) -> (f64, f64) {
     let (aligned, both) = (u.p * v.p, u.m * v.m);
-    // Squared cosines of the angles at gap 0 and at this gap: sums of positive terms, symmetric in u and v.
+    // cos² of α(0) and of α: sums of positive terms, symmetric in u and v.
     let cos2_aligned = both * both + ((u.p * v.m) * (u.p * v.m) + (v.p * u.m) * (v.p * u.m));
     let opening = aligned * aligned * (gap * (2.0 - gap));
     let cos_aligned = cos2_aligned.sqrt();
@@ -76,21 +81,48 @@ fn pair(u: Variable, v: Variable, gap: f64) -> (f64, f64) {
 
     let scale = u.angle.sqrt() * v.angle.sqrt();
     if scale == 0.0 {
-        return (gap, dot);
+        return (gap, dot); // φ is linear there
     }
-    let y = aligned * (1.0 - gap);
-    let aligned_angle = libm::atan2(aligned, cos_aligned);
-    // α(0) − α(gap), from sin² differences while both angles are positive: no cancellation.
-    let closing = if y > 0.0 {
-        libm::asin((opening / (aligned * cos + y * cos_aligned)).min(1.0))
+    let sin = aligned * (1.0 - gap);
+    let closing = if sin > 0.0 {
+        sine_difference(aligned, cos_aligned, sin, cos, opening)
     } else {
-        aligned_angle - libm::atan2(y, cos)
+        libm::atan2(aligned, cos_aligned) - libm::atan2(sin, cos)
     };
-    // The geometric mean of the two angles is not the angle of the geometric mean, except between equal variances.
     let spread = if u.r == v.r {
         0.0
     } else {
-        (scale - aligned_angle).max(0.0)
+        spread(u, v, aligned, cos_aligned, scale)
     };
     ((closing + spread) / scale, dot)
+}
+
+/// `√(α_u α_v) − α(0)`, given `scale = √(α_u α_v)` and the sine and cosine of α(0).
+fn spread(u: Variable, v: Variable, sin_aligned: f64, cos_aligned: f64, scale: f64) -> f64 {
+    let (sin_u, sin_v) = (u.p * u.p, v.p * v.p);
+    let sines = 2.0 * ((u.r - v.r) * (u.m * v.m)) * ((u.r + v.r) * (u.m * v.m)); // sin α_u − sin α_v
+    let half_difference = 0.5
+        * libm::asin((sines * (sin_u + sin_v) / (sin_u * v.cos + sin_v * u.cos)).clamp(-1.0, 1.0));
+    let mean = 0.5 * (u.angle + v.angle);
+    if half_difference.abs() > 0.5 * mean {
+        return (scale - libm::atan2(sin_aligned, cos_aligned)).max(0.0);
+    }
+    // With A the mean and Δ the half difference of the angles, both terms fall short of A by O(Δ²):
+    // sin²α(0) = sin²A − sin²Δ and α_u α_v = A² − Δ².
+    let (sin_mean, cos_mean) = libm::sincos(mean);
+    let sin_half = libm::sin(half_difference);
+    let arithmetic = sine_difference(
+        sin_mean,
+        cos_mean,
+        sin_aligned,
+        cos_aligned,
+        sin_half * sin_half,
+    );
+    let geometric = half_difference * half_difference / (mean + scale);
+    (arithmetic - geometric).max(0.0)
+}
+
+/// `a − b` for angles in [0, π/2], given their sines, cosines and `sin²a − sin²b`.
+fn sine_difference(sin_a: f64, cos_a: f64, sin_b: f64, cos_b: f64, squares: f64) -> f64 {
+    libm::asin((squares / (sin_a * cos_b + sin_b * cos_a)).clamp(-1.0, 1.0))
 }

@@ -1,0 +1,190 @@
+"""The figures of ``ntkrs demo``: one function per result, each returns a matplotlib ``Figure``.
+
+matplotlib is imported on the first call. Figures are made without pyplot, so no window, no backend and no
+global state are touched. Colours are Okabe & Ito's, and every curve also differs in line style or marker.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+
+from ntkrs.demo import Array, Circle, Digits, Dynamics, Gram, Spectrum, WidthScaling, require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+
+    from ntkrs._demo_scores import Scores
+
+P = ParamSpec("P")
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Run ``draw`` under `STYLE`, whatever the user's matplotlib configuration says."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with require("matplotlib.style", "matplotlib").context(["default", STYLE]):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def _panels(*widths: float, height: float = 3.4) -> tuple[Figure, Any]:
+    figure = require("matplotlib.figure", "matplotlib").Figure(figsize=(sum(widths), height), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.05)
+    axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
+    return figure, axes if len(widths) > 1 else axes[0]
+
+
+@_styled
+def gram(k: Gram, data: Digits) -> Figure:
+    """Cosine-normalised NNGP and NTK Gram matrices, samples sorted by digit."""
+    figure, axes = _panels(3.6, 3.6, height=3.1)
+    order = np.argsort(data.labels, kind="stable")
+    edges = np.searchsorted(data.labels[order], np.arange(11))
+    for ax, name, matrix in zip(axes, ("NNGP", "NTK"), (k.nngp, k.ntk), strict=True):
+        scale = np.sqrt(np.diag(matrix))[order]
+        normal = matrix[np.ix_(order, order)] / np.outer(scale, scale)
+        image = ax.imshow(normal, cmap="cividis", vmin=np.quantile(normal, 0.001), vmax=np.quantile(normal, 0.98))
+        ax.set(title=f"({'ab'[name == 'NTK']}) {name}", xlabel="digit", xticks=(edges[:-1] + edges[1:]) / 2)
+        ax.set(ylabel="digit", yticks=(edges[:-1] + edges[1:]) / 2, xticklabels=range(10), yticklabels=range(10))
+        ax.tick_params(length=0)
+        figure.colorbar(image, ax=ax, shrink=0.8, extend="both", label="cosine-normalised kernel")
+    return figure
+
+
+@_styled
+def scores(digits: Scores, diabetes: Scores) -> Figure:
+    """Held-out scores: accuracy on digits and R² on diabetes, one dot a method, bars of one spread."""
+    figure, axes = _panels(4.1, 4.1, height=2.6)
+    for ax, result, scale in zip(axes, (digits, diabetes), (100, 1), strict=True):
+        rows = np.arange(len(result.scores))[::-1]
+        for row, score in zip(rows, result.scores, strict=True):
+            ours = score.method.startswith(("NTK", "NNGP"))
+            ax.errorbar(
+                scale * score.value,
+                row,
+                xerr=scale * score.spread,
+                fmt="o" if ours else "s",
+                color=BLUE if ours else GREY,
+                capsize=3,
+            )
+        ax.set(yticks=rows, yticklabels=[score.method for score in result.scores], ylim=(-0.6, len(rows) - 0.4))
+        ax.grid(axis="x", color="0.9", linewidth=0.8)
+        ax.set_axisbelow(True)
+    axes[0].set(title=f"(a) digits, {digits.n_test} held out", xlabel="test accuracy (%), ± standard error")
+    axes[1].set(
+        title=f"(b) diabetes, {diabetes.n_test} held out",
+        xlabel=f"test $R^2$, ± s.d. over {diabetes.splits} splits",
+    )
+    return figure
+
+
+@_styled
+def width_scaling(result: WidthScaling) -> Figure:
+    """Error of empirical kernels against width, the fitted line, and the reference n^(-1/2)."""
+    figure, ax = _panels(5.4, height=3.6)
+    widths = result.widths.astype(float)
+    seeds = np.broadcast_to(widths[:, None], result.errors.shape)
+    label = f"one network ({result.errors.shape[1]} seeds per width)"
+    ax.plot(seeds.ravel(), result.errors.ravel(), ".", color="0.7", markersize=4, label=label)
+    fit = f"fit: slope {result.slope:.3f} ± {result.slope_stderr:.3f}"
+    ax.plot(widths, np.exp(result.intercept) * widths**result.slope, "-", color=BLUE, label=fit)
+    typical = np.exp(np.log(result.errors).mean(axis=1))
+    ax.plot(widths, typical, "o", color=BLUE, label="geometric mean over seeds")
+    reference = 2.2 * typical[0] * np.sqrt(widths[0] / widths)
+    ax.plot(widths, reference, "--", color=VERMILION, label=r"reference $\propto n^{-1/2}$ (shifted up)")
+    ax.set(xscale="log", yscale="log", xlabel="hidden width $n$ (units per layer)")
+    ax.set(ylabel=r"relative error $\|\hat\Theta_n-\Theta\|_F\,/\,\|\Theta\|_F$")
+    _plain_log_ticks(ax, result.widths.tolist())
+    ax.set_ylim(top=2.2 * reference[0])
+    ax.legend(loc="upper right", fontsize=8.5)
+    return figure
+
+
+def _plain_log_ticks(ax: Any, widths: list[int]) -> None:
+    """Written-out numbers on both log axes: x at the widths, y at 1, 2 and 5 of every decade."""
+    ticker = require("matplotlib.ticker", "matplotlib")
+    ax.set_xticks(widths, [str(width) for width in widths])
+    ax.set_xticks([], minor=True)
+    ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_locator(ticker.NullLocator())
+
+
+@_styled
+def training_dynamics(result: Dynamics) -> Figure:
+    """Losses and test accuracy against training time; dotted lines are the limits at t = infinity."""
+    figure, (left, right) = _panels(3.8, 3.6)
+    left.plot(result.times, result.train_loss, "--", color=GREY, label="training loss (falls to 0)")
+    left.plot(result.times, result.test_loss, "-", color=BLUE, label="test loss")
+    left.axhline(result.test_loss_inf, color=BLUE, linestyle=":", linewidth=1.2, label=r"test loss at $t=\infty$")
+    floor = 0.02 * min(result.test_loss.min(), result.test_loss_inf)
+    left.set(xscale="log", yscale="log", ylim=(floor, 2 * result.test_loss.max()), title="(a) loss")
+    left.set(xlabel=r"training time $\eta t$ (dimensionless)", ylabel="half mean square error")
+    left.legend(loc="lower left")
+    right.plot(result.times, 100 * result.accuracy, "-", color=BLUE, label="test accuracy")
+    right.axhline(
+        100 * result.accuracy_inf,
+        color=BLUE,
+        linestyle=":",
+        linewidth=1.2,
+        label=r"test accuracy at $t=\infty$",
+    )
+    right.set(xscale="log", xlabel=r"training time $\eta t$ (dimensionless)", ylabel="test accuracy (%)")
+    right.set_title("(b) accuracy")
+    right.legend(loc="lower right")
+    return figure
+
+
+@_styled
+def circle(result: Circle) -> Figure:
+    """f_t on the unit circle at several times, and the training points."""
+    figure, ax = _panels(6.0, height=3.4)
+    last = len(result.times) - 1
+    styles = [("0.75", "-"), (GREEN, "-."), (VERMILION, "--"), (BLUE, "-")][-len(result.times) :]
+    for i, (time, curve) in enumerate(zip(result.times, result.curves, strict=True)):
+        color, style = styles[i]
+        label = r"$\eta t=\infty$" if i == last else rf"$\eta t={time:g}$"
+        ax.plot(np.degrees(result.angles), curve, style, color=color, label=label)
+    ax.plot(np.degrees(result.train_angles), result.train_targets, "ko", markersize=6, label="training points")
+    ax.set(xlabel=r"angle of $x=(\cos\gamma,\sin\gamma)$ (degrees)", ylabel="prediction $f_t(x)$")
+    ax.set(xticks=range(-180, 181, 60), xlim=(-180, 180), ylim=(-1.1, 1.1))
+    ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@_styled
+def spectrum(result: Spectrum) -> Figure:
+    """Eigenvalues on log axes, and the share of label energy in the leading eigenvectors."""
+    figure, (left, right) = _panels(3.7, 3.7)
+    for (name, values), color, style in zip(result.eigenvalues.items(), (VERMILION, BLUE), ("--", "-"), strict=True):
+        index = np.arange(1, len(values) + 1)
+        energy: Array = result.label_energy[name]
+        rank = result.effective_rank[name]
+        left.plot(index, values, style, color=color, label=f"{name} (effective rank {rank:.0f})")
+        right.plot(index, 100 * energy, style, color=color, label=name)
+    left.set(xscale="log", yscale="log", xlabel="index $i$ of eigenvalue", title="(a) spectrum")
+    left.set(ylabel=r"$\lambda_i\,/\,\mathrm{trace}$")
+    left.legend(loc="lower left")
+    right.set(xscale="log", xlabel="number of leading eigenvectors", ylabel="label energy captured (%)")
+    right.set(title="(b) labels in the eigenbasis", ylim=(0, 102))
+    right.legend(loc="upper left")
+    return figure

@@ -1,0 +1,43 @@
+"""Fixtures that several test files share."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ntkrs
+
+#: Real data, if they lie beside the checkout.
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_report_header():
+    state = "present" if SHARED_DATA.is_dir() else "absent: the tests on real data are skipped, and say so"
+    return f"real data in ../shared/data: {state}"
+
+
+@pytest.fixture
+def uci():
+    """Return a function from the name of a UCI data set to its (N, d) features."""
+
+    def load(name):
+        path = SHARED_DATA / "uci" / name / f"{name}_R.dat"
+        if not path.is_file():
+            pytest.skip(f"real data are absent: ../shared/data/uci/{name}")
+        return np.loadtxt(path, skiprows=1)[:, 1:-1]
+
+    return load
+
+
+@pytest.fixture(autouse=True)
+def _same_threads_after():
+    """Leave the number of threads as it was."""
+    before = ntkrs.get_num_threads()
+    yield
+    ntkrs.set_num_threads(before)
+
+
+@pytest.fixture
+def poisoned():
+    """Return a function that makes arrays full of NaN to be written to."""
+    return lambda shape, dtype=np.float64: np.full(shape, np.nan, dtype)

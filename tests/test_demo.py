@@ -1,0 +1,213 @@
+"""The demo's experiments on tiny sizes: laws of each result, the width slope, a report that stands alone."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+sklearn = pytest.importorskip("sklearn", reason="the demo needs the extra ntkrs[demo]")
+pytest.importorskip("matplotlib", reason="the demo needs the extra ntkrs[demo]")
+
+from ntkrs import _demo_scores, _report, cli, demo  # noqa: E402 - after the check for the extra
+
+kernel_ridge = _demo_scores.kernel_ridge
+
+TINY = demo.Settings(
+    samples=240,
+    folds=3,
+    ridges=(1.0, 1e-2, 1e-4),
+    diabetes_splits=2,
+    widths=(32, 64, 128),
+    width_seeds=3,
+    width_samples=8,
+    times=12,
+)
+VOID = {"meta", "img", "br", "hr", "link"}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return demo.load_digits(TINY, seed=0)
+
+
+@pytest.fixture(scope="module")
+def gram(digits):
+    return demo.gram(digits.x, TINY)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("demo") / "new" / "folder"
+    return cli.run_demo(directory, seed=3, settings=TINY), directory
+
+
+def test_error_of_finite_networks_falls_as_width_to_the_minus_one_half(digits):
+    settings = demo.Settings(widths=(32, 64, 128, 256, 512, 1024), width_seeds=16, width_samples=16)
+    shares = []
+    result = demo.width_scaling(digits.x[:16], settings, seed=0, advance=shares.append)
+    assert abs(result.slope + 0.5) < 0.1
+    assert 0 < result.slope_stderr < 0.1
+    assert result.errors.shape == (6, 16)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_width_scaling_depends_on_the_seed_alone(digits):
+    first, again, other = (demo.width_scaling(digits.x[:4], TINY, seed=s).errors for s in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.any(first == other)
+
+
+def test_slope_of_an_exact_power_law():
+    widths = np.array([10, 100, 1000])
+    errors = 3.0 * np.sqrt(1 / widths)[:, None] * np.array([0.5, 1.0, 2.0])
+    slope, stderr, intercept = demo._fit_slope(widths, errors)
+    assert slope == pytest.approx(-0.5, abs=1e-12)
+    assert stderr < 1e-12  # every seed has the same slope
+    assert np.exp(intercept) == pytest.approx(3.0)
+
+
+def test_digits_are_scaled_by_the_training_part_alone(digits):
+    train = digits.x[digits.train]
+    np.testing.assert_allclose(train.mean(axis=0), 0, atol=1e-13)
+    assert np.sqrt((train**2).mean()) == pytest.approx(1)
+    assert np.array_equal(np.sort(np.concatenate([digits.train, digits.test])), np.arange(TINY.samples))
+    np.testing.assert_array_equal(digits.targets.argmax(axis=1), digits.labels)
+    np.testing.assert_allclose(digits.targets.sum(axis=1), 0, atol=1e-15)
+
+
+def test_gram_holds_both_kernels(gram, digits):
+    kernel = demo._network(TINY).kernel()
+    np.testing.assert_array_equal(gram.ntk, kernel(digits.x))
+    np.testing.assert_array_equal(gram.nngp, kernel(digits.x, get="nngp"))
+    assert gram.megabytes == pytest.approx(2 * 8 * TINY.samples**2 / 1e6)
+    assert gram.seconds > 0
+
+
+def test_kernel_ridge_interpolates_without_ridge_and_gives_the_mean_with_much(gram, digits):
+    y, train = digits.targets, digits.train
+    near = kernel_ridge(gram.ntk, y, train, train, 1e-12)
+    np.testing.assert_allclose(near, y[train], atol=1e-8)
+    far = kernel_ridge(gram.ntk, y, train, digits.test, 1e12)
+    np.testing.assert_allclose(far, np.tile(y[train].mean(axis=0), (len(digits.test), 1)), atol=1e-8)
+
+
+def test_kernel_ridge_with_a_linear_kernel_is_linear_ridge(digits):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x = digits.x - digits.x[digits.train].mean(axis=0)
+    k = x @ x.T
+    alpha = 0.1 * np.trace(k[np.ix_(digits.train, digits.train)]) / len(digits.train)
+    ridge = linear_model.Ridge(alpha=alpha).fit(x[digits.train], digits.targets[digits.train])
+    ours = kernel_ridge(k, digits.targets, digits.train, digits.test, 0.1)
+    np.testing.assert_allclose(ours, ridge.predict(x[digits.test]), rtol=1e-9, atol=1e-9)
+
+
+def test_every_choice_is_blind_to_the_test_part(gram, digits):
+    blind = digits.targets.copy()
+    blind[digits.test] = np.nan
+    folds = _demo_scores._folds(digits.train, TINY, seed=0)
+    choices = [
+        _demo_scores._select([("ntk", gram.ntk)], y, folds, TINY.ridges, _demo_scores._squared)[2]
+        for y in (digits.targets, blind)
+    ]
+    assert choices[0] == choices[1]
+    assert np.isfinite(kernel_ridge(gram.ntk, blind, digits.train, digits.test, choices[0])).all()
+
+
+def test_kernel_regression_reads_digits(gram, digits):
+    scores = {s.method: s.value for s in _demo_scores.classification(digits, gram, TINY, seed=0).scores}
+    assert list(scores)[-2:] == ["NNGP regression", "NTK regression"]
+    assert scores["NTK regression"] > 0.8  # chance is 0.1
+    assert all(0 <= value <= 1 for value in scores.values())
+
+
+def test_dynamics_starts_at_zero_and_ends_at_the_interpolant(gram, digits):
+    flow = demo.dynamics(gram.ntk, digits, TINY)
+    assert np.all(np.diff(flow.times) > 0)
+    assert np.all(np.diff(flow.train_loss) <= 0)
+    assert flow.train_loss[0] < 0.045  # f_0 = 0: mean square of the targets is 0.09
+    assert flow.train_loss_inf < 1e-20
+    k, y = gram.ntk, digits.targets
+    block = k[np.ix_(digits.train, digits.train)]
+    f = k[np.ix_(digits.test, digits.train)] @ np.linalg.solve(block, y[digits.train])
+    assert flow.test_loss_inf == pytest.approx(np.mean((f - y[digits.test]) ** 2) / 2, rel=1e-9)
+    assert flow.test_loss[-1] == pytest.approx(flow.test_loss_inf, rel=1e-3)
+
+
+def test_circle_passes_through_its_training_points():
+    result = demo.circle(TINY, points=73)  # every 5 degrees
+    at = [int(np.argmin(abs(result.angles - a))) for a in result.train_angles]
+    np.testing.assert_allclose(result.curves[-1][at], result.train_targets, atol=1e-9)
+    np.testing.assert_allclose(result.curves[:, 0], result.curves[:, -1], atol=1e-9)  # it is a circle
+
+
+def test_spectrum_sums_to_one_and_holds_all_label_energy(gram, digits):
+    result = demo.spectrum(gram, digits)
+    for name in ("NNGP", "NTK"):
+        assert result.eigenvalues[name].sum() == pytest.approx(1)
+        assert np.all(np.diff(result.eigenvalues[name]) <= 0)
+        assert np.all(np.diff(result.label_energy[name]) >= 0)
+        assert result.label_energy[name][-1] == pytest.approx(1)
+        assert 1 <= result.effective_rank[name] <= TINY.samples
+
+
+def test_summary_holds_every_number(written):
+    results, directory = written
+    summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    assert summary["seed"] == 3
+    assert summary["width_scaling"]["slope"] == results.width.slope
+    assert set(summary["digits_accuracy"]["methods"]) > {"NTK regression", "logistic regression"}
+    assert set(summary["diabetes_r2"]["methods"]) > {"NTK regression", "linear ridge"}
+    assert summary["seconds"]["total"] > summary["gram"]["seconds"] > 0
+    assert set(cli.STAGES) | {"total"} == set(summary["seconds"])
+
+
+class Reader(HTMLParser):
+    """Collects tags, image sources and any tag closed out of order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.images, self.tags, self.misnested = [], [], set(), []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.images += [dict(attrs)["src"]] if tag == "img" else []
+
+    def handle_endtag(self, tag):
+        if self.open.pop() != tag:
+            self.misnested.append(tag)
+
+
+def test_report_is_well_formed_and_carries_every_figure_inside(written):
+    _, directory = written
+    text = (directory / "report.html").read_text(encoding="utf-8")
+    reader = Reader()
+    reader.feed(text)
+    assert (reader.open, reader.misnested) == ([], [])
+    assert not reader.tags & {"script", "link", "iframe"}
+    assert not re.search(r"https?://", text)
+    pngs = {path.read_bytes() for path in directory.glob("*.png")}
+    head = "data:image/png;base64,"
+    inlined = {base64.b64decode(source.removeprefix(head), validate=True) for source in reader.images}
+    assert all(source.startswith(head) for source in reader.images)
+    assert inlined == pngs
+    assert len(pngs) == len(_report.PANELS) == text.count("<figcaption>")
+
+
+@pytest.mark.parametrize("panel", _report.PANELS, ids=lambda panel: panel.stem)
+def test_no_part_of_a_figure_is_cut_off(written, panel):
+    figure = panel.draw(written[0])
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert box.x0 >= -0.01
+    assert box.y0 >= -0.01
+    assert box.x1 <= width + 0.01
+    assert box.y1 <= height + 0.01
+    for ax in figure.axes[:2]:
+        assert ax.get_xlabel()

@@ -1,0 +1,216 @@
+"""Infinite-width kernels: against 50 digits, and by their laws."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import infinite
+
+import ntkrs
+from ntkrs import Dense, Erf, LeakyRelu, Relu, Sequential, mlp
+
+EPS = np.finfo(np.float64).eps
+
+#: Names for mlp() and for the oracles.
+ACTIVATIONS = {"identity": "identity", "relu": "relu", "leaky_relu": ("leaky_relu", 0.01), "abs": "abs", "erf": "erf"}
+KINKED = ("relu", "leaky_relu", "abs")
+
+
+def errors(kernel, exact):
+    """Errors in units of √(K_ii K_jj), the scale that an entry's rounding has; a zero row must be exact."""
+    diagonal = np.sqrt(np.diag(exact))
+    scale = np.outer(diagonal, diagonal)
+    return np.abs(kernel - exact) / np.where(scale > 0, scale, np.finfo(float).tiny)
+
+
+def hard_rows(features):
+    """Rows that are random, equal, parallel, nearly equal, opposite, orthogonal, zero, large and small."""
+    x = np.random.default_rng(features).standard_normal((13, features))
+    x[1] = x[0]
+    x[2] = 3 * x[0]
+    for row, distance in zip((3, 4, 5, 6, 7), (1e-15, 1e-12, 1e-9, 1e-5, 1e-2), strict=True):
+        x[row] = x[0] * (1 + distance * x[row])
+    x[8] = 0.0
+    x[9] *= 1e3
+    x[10] *= 1e-3
+    x[11] -= x[0] * (x[11] @ x[0]) / (x[0] @ x[0])
+    return x
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+@pytest.mark.parametrize("sigma_b", [0.0, 0.3])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_every_pair_is_right_to_the_last_digits(name, sigma_b, depth):
+    x = hard_rows(5)
+    kernel = mlp(depth, 1, 1, name, 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [ACTIVATIONS[name]] * depth, rounded=True)
+    # 16 ε and 64 ε are what users are promised, for every pair of rows.
+    assert errors(kernel.nngp, nngp).max() <= 16 * EPS
+    assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+def test_deep_networks():
+    x = hard_rows(4)
+    for depth in (10, 30):
+        kernel = mlp(depth, 1, 1, "relu", 2**0.5, 0.1).kernel()(x)
+        _, ntk = infinite.kernels(x, None, 2**0.5, 0.1, ["relu"] * depth, rounded=True)
+        assert errors(kernel, ntk).max() <= 64 * EPS
+
+
+def test_layers_of_all_kinds():
+    x = hard_rows(3)
+    layers = (Dense(1, 1.5, 0.2), Erf(), Dense(1, 0.8), Relu(), Dense(1, 2.0, 0.7), LeakyRelu(0.3), Dense(1, 1.0))
+    kernel = Sequential(*layers).kernel()(x, get=("ntk", "nngp"))
+    sigma_w, sigma_b = [1.5, 0.8, 2.0, 1.0], [0.2, 0.0, 0.7, 0.0]
+    nngp, ntk = infinite.kernels(x, None, sigma_w, sigma_b, ["erf", "relu", ("leaky_relu", 0.3)], rounded=True)
+    assert kernel._fields == ("ntk", "nngp")
+    assert errors(kernel.nngp, nngp).max() <= 16 * EPS
+    assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("name", KINKED)
+def test_opposite_rows(name):
+    """At ρ = −1 the gap is 2, where its last digit counts as much as √ε of an angle."""
+    x = np.array([[1.0, 2.0], [-1.0, -2.0], [-3.0, -6.0], [1.0, 0.0], [-1.0, 1e-9]])
+    kernel = mlp(2, 1, 1, name, 1.3, 0.2).kernel()(x)
+    _, ntk = infinite.kernels(x, None, 1.3, 0.2, [ACTIVATIONS[name]] * 2, rounded=True)
+    assert errors(kernel, ntk).max() <= 1e-7
+
+
+@pytest.mark.parametrize("features", [1, 17, 1000])
+def test_single_precision(features):
+    x = hard_rows(features).astype(np.float32)
+    x[9:11] = np.random.default_rng(0).standard_normal((2, features))
+    kernel = mlp(3, 1, 1, "relu", 1.3, 0.2).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x.astype(np.float64), None, 1.3, 0.2, ["relu"] * 3, rounded=True)
+    # 8 ε₃₂ is what users are promised.
+    assert kernel.ntk.dtype == np.float32
+    assert errors(kernel.nngp, nngp).max() <= 8 * np.finfo(np.float32).eps
+    assert errors(kernel.ntk, ntk).max() <= 8 * np.finfo(np.float32).eps
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 70),
+    m=st.integers(0, 70),
+    features=st.integers(1, 70),
+    depth=st.integers(0, 4),
+    name=st.sampled_from(sorted(ACTIVATIONS)),
+    sigma_b=st.sampled_from([0.0, 0.4]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    steps=st.tuples(st.sampled_from([-2, -1, 1, 3]), st.sampled_from([-1, 1, 2])),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_shape_stride_and_dtype(n, m, features, depth, name, sigma_b, dtype, steps, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((3 * n, 2 * features)).astype(dtype)[:: steps[0], :: steps[1]][:n, :features]
+    z = rng.standard_normal((m, x.shape[1])).astype(dtype)
+    if x.shape[1] == 0:
+        return
+    kernel = mlp(depth, 1, 1, name, 1.3, sigma_b).kernel()(x, z, get=("nngp", "ntk"))
+    args = (1.3, sigma_b, [ACTIVATIONS[name]] * depth)
+    nngp, ntk = infinite.kernels_numpy(x.astype(np.float64), z.astype(np.float64), *args)
+    # One feature makes every pair (anti)parallel, where the plain recursion of the oracle keeps half the digits.
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    tolerance = max(tolerance, 1e-6) if features < 3 else tolerance
+    scale = max(np.abs(ntk).max(initial=0.0), np.abs(nngp).max(initial=0.0))
+    np.testing.assert_allclose(kernel.nngp, nngp, rtol=0, atol=tolerance * scale)
+    np.testing.assert_allclose(kernel.ntk, ntk, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("sigma_b", [0.0, 0.3])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+class TestEntryPurity:
+    """K[i, j] is a function of rows i and j alone, to the last bit."""
+
+    def test_it_holds(self, name, sigma_b, dtype):
+        rng = np.random.default_rng(3)
+        x = rng.standard_normal((217, 9)).astype(dtype)
+        x[100] = x[5]
+        x[101] = x[5] * dtype(1.0000001)
+        kernel = mlp(2, 1, 1, name, 1.3, sigma_b).kernel()
+        whole = kernel(x)
+        assert np.array_equal(whole, whole.T)
+        assert np.array_equal(whole, kernel(x, x))
+        assert np.array_equal(kernel(x[:50], x[50:]), kernel(x[50:], x[:50]).T)
+        order = rng.permutation(len(x))
+        assert np.array_equal(kernel(x[order]), whole[np.ix_(order, order)])
+        assert np.array_equal(kernel(x[7:8], x), whole[7:8])
+        assert np.array_equal(kernel.diag(x), np.diag(whole))
+        assert whole[5, 100] == whole[5, 5] == whole[100, 100]
+        assert np.array_equal(kernel(x, get="nngp"), kernel(x, get=("nngp", "ntk")).nngp)
+        for count in (1, 2, 3, 8):
+            with ntkrs.threads(count):
+                assert np.array_equal(kernel(x), whole)
+
+
+@pytest.mark.parametrize("name", ["identity", "relu", "leaky_relu", "abs"])
+@pytest.mark.parametrize("power", [-500, -37, 1, 400])
+def test_kernels_without_bias_scale_exactly(name, power):
+    """Homogeneity: K(2ᵏX) = 4ᵏK(X), bitwise."""
+    x = np.random.default_rng(1).standard_normal((20, 6))
+    kernel = mlp(3, 1, 1, name, 1.3).kernel()
+    assert np.array_equal(kernel(np.ldexp(x, power)), np.ldexp(kernel(x), 2 * power))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("sigma_b", [0.0, 0.3])
+def test_nothing_is_nan(name, sigma_b):
+    # erf is not homogeneous: there the square of a row must not overflow.
+    large, small = 1e150 if name == "erf" else np.finfo(float).max / 1e3, 5e-324
+    x = np.array([[0.0, 0.0], [large, large], [small, 0.0], [-large, small], [1e100, 1.0], [1e-200, 1.0], [1.0, 2.0]])
+    kernel = mlp(3, 1, 1, name, 1.3, sigma_b).kernel()
+    assert not np.isnan(kernel(x, get=("nngp", "ntk"))).any()
+    # The truth is finite for these pairs, though K(x, x) of the large rows is not.
+    assert np.isfinite(kernel(x[[0, 2, 5]], x, get=("nngp", "ntk"))).all()
+
+
+def test_rows_beyond_all_scales_are_refused():
+    x = np.full((3, 2), 1.0)
+    x[2] = np.finfo(float).max
+    with pytest.raises(ValueError, match="row 2 of X is so large that its kernel overflows. Scale X down"):
+        mlp(3, 1, 1, "relu", 1.5).kernel()(x)
+    x[2] = 1e160
+    assert np.isfinite(mlp(3, 1, 1, "relu", 1.5).kernel()(x[:1], x)).all()
+    with pytest.raises(ValueError, match="row 2 of Z is so large"):
+        mlp(3, 1, 1, "erf", 1.5).kernel()(x[:1], x)
+
+
+@pytest.mark.parametrize("depth", [1, 3, 10, 30])
+def test_diagonal_of_a_critical_relu_network(depth):
+    """σ_w² = 2, σ_b = 0 and a read-out with σ_w = 1: Θ(x,x) = (L+1)|x|²/n_0."""
+    x = np.random.default_rng(2).standard_normal((9, 7))
+    hidden = [layer for _ in range(depth) for layer in (Dense(1, 2**0.5), Relu())]
+    diagonal = Sequential(*hidden, Dense(1)).kernel().diag(x)
+    # math.md's Θ(x,x) with 2^0.5 in floating point for √2: one ulp of it per layer.
+    np.testing.assert_allclose(diagonal, (depth + 1) * (x**2).sum(1) / 7, rtol=2 * (depth + 4) * EPS)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("data", ["zoo", "titanic", "led-display", "balance-scale"])
+def test_real_data_with_duplicates_and_zero_rows(uci, data, name):
+    x = uci(data)[:300]
+    kernel = mlp(3, 1, 1, name, 1.4, 0.1).kernel()(x)
+    eigenvalues = np.linalg.eigvalsh(kernel)
+    assert eigenvalues[0] >= -32 * EPS * np.trace(kernel)
+    _, first, groups = np.unique(x, axis=0, return_index=True, return_inverse=True)
+    assert np.array_equal(kernel, kernel[np.ix_(first, first)][np.ix_(groups.ravel(), groups.ravel())])
+
+
+def test_names_that_are_no_kernel_are_refused():
+    kernel = mlp(1, 1, 1).kernel()
+    for get in ("ntkk", (), ("ntk", "ntk"), ("nngp", "cov")):
+        with pytest.raises(ValueError, match="get is .*must be 'ntk', 'nngp', or a tuple"):
+            kernel(np.eye(2), get=get)
+    with pytest.raises(TypeError, match="diag takes one name"):
+        kernel.diag(np.eye(2), get=("ntk", "nngp"))
+
+
+def test_tuples_are_named_in_their_order():
+    kernel = mlp(1, 1, 1).kernel()
+    for get in (("nngp",), ("ntk",), ("nngp", "ntk"), ("ntk", "nngp")):
+        result = kernel(np.eye(3), get=get)
+        assert result._fields == get
+        for name, array in zip(get, result, strict=True):
+            assert np.array_equal(array, kernel(np.eye(3), get=name))

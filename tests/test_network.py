@@ -1,0 +1,229 @@
+"""Finite networks: against NumPy, central differences, and each other."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracles import finite
+
+import ntkrs
+from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp
+
+EPS = np.finfo(np.float64).eps
+ACTIVATIONS = {
+    "identity": "identity", "relu": "relu", "leaky_relu": ("leaky_relu", 0.01), "abs": "abs", "erf": "erf", "tanh": "tanh"
+}  # fmt: skip
+
+
+def oracle_arguments(net):
+    """What the NumPy oracles need of a network."""
+    sigma_w = [dense.sigma_w for dense in net.arch.dense]
+    sigma_b = [dense.sigma_b for dense in net.arch.dense]
+    weights = [np.asarray(weight, dtype=np.float64) for weight in net.weights]
+    biases = [None if bias is None else np.asarray(bias, dtype=np.float64) for bias in net.biases]
+    activations = [ACTIVATIONS[activation.name] for activation in net.arch.activations]
+    return weights, biases, sigma_w, sigma_b, activations
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 70),
+    widths=st.lists(st.integers(1, 70), min_size=0, max_size=3),
+    features=st.integers(1, 70),
+    outputs=st.integers(1, 5),
+    name=st.sampled_from(sorted(ACTIVATIONS)),
+    sigma_b=st.sampled_from([0.0, 0.4]),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_network_agrees_with_numpy(n, widths, features, outputs, name, sigma_b, dtype, seed):
+    layers = [layer for width in widths for layer in (Dense(width, 1.3, sigma_b), *mlp(1, 1, 1, name).activations)]
+    net = Sequential(*layers, Dense(outputs, 0.9, sigma_b)).init(features, rng=seed, dtype=dtype)
+    x = np.random.default_rng(seed).standard_normal((n, features)).astype(dtype)
+    arguments = oracle_arguments(net)
+    # Sums of at most 70 terms, through at most 4 layers forth and back, each with values of order 1; the larger
+    # constant of float32 is that an activation's kink may fall on the other side for a pre-activation near 0.
+    tolerance = 1e-11 if dtype == np.float64 else 1e-3
+    expected = finite.forward(x.astype(np.float64), *arguments)
+    np.testing.assert_allclose(net(x), expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max(initial=0)))
+    if dtype == np.float64 or name in ("identity", "erf", "tanh"):
+        jacobian = finite.jacobian(x.astype(np.float64), *arguments)
+        scale = max(1.0, np.abs(jacobian).max(initial=0.0))
+        np.testing.assert_allclose(net.jacobian(x), jacobian, rtol=0, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("name", ["erf", "tanh", "identity"])
+def test_jacobian_is_that_of_central_differences(name):
+    net = mlp(2, 6, 2, name, 1.3, 0.4).init(4, rng=3)
+    x = np.random.default_rng(3).standard_normal((5, 4))
+    differences = finite.central_differences(lambda theta: net.with_parameters(theta)(x), net.parameters)
+    # h = 6e-6: a truncation of h² = 4e-11 and a rounding of ε/h = 4e-11, times derivatives of order 1.
+    np.testing.assert_allclose(net.jacobian(x), differences, atol=1e-8)
+
+
+def test_the_kernel_of_misprinted_formulas_is_another_one():
+    """On a 3-6-5-2 tanh network with biases, the three usual misprints change every digit (math.md, section 8)."""
+    net = Sequential(Dense(6, 1.1, 0.3), Tanh(), Dense(5, 0.9, 0.2), Tanh(), Dense(2, 1.2, 0.1)).init(3, rng=5)
+    x = np.random.default_rng(5).standard_normal((4, 3))
+    jacobian = finite.jacobian(x, *oracle_arguments(net))
+    np.testing.assert_allclose(net.ntk(x), finite.ntk(jacobian, jacobian), rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("depth", "outputs", "sigma_b"), [(0, 3, 0.5), (1, 1, 0.0), (2, 4, 0.3), (3, 1, 0.3)])
+class TestEmpiricalNtk:
+    """Every form of the kernel is a contraction of the same Jacobian."""
+
+    def batches(self, depth, outputs, sigma_b, dtype):
+        net = mlp(depth, 33, outputs, "relu", 1.4, sigma_b).init(5, rng=depth, dtype=dtype)
+        rng = np.random.default_rng(depth)
+        return net, rng.standard_normal((61, 5)).astype(dtype), rng.standard_normal((23, 5)).astype(dtype)
+
+    def test_it_is_the_jacobian_contracted(self, depth, outputs, sigma_b, dtype):
+        net, x, z = self.batches(depth, outputs, sigma_b, dtype)
+        j, jz = net.jacobian(x).astype(np.float64), net.jacobian(z).astype(np.float64)
+        for kernel, full in ((net.ntk(x), finite.ntk(j, j)), (net.ntk(x, z), finite.ntk(j, jz))):
+            # A sum over P ≤ 2500 terms of the Jacobian's own dtype, against one over layers.
+            tolerance = 200 * np.finfo(dtype).eps * np.abs(full).max()
+            np.testing.assert_allclose(kernel, full, rtol=0, atol=tolerance)
+        full = finite.ntk(j, jz)
+        forms = {
+            "trace": np.trace(full, axis1=2, axis2=3),
+            "mean": np.trace(full, axis1=2, axis2=3) / outputs,
+            "diagonal": np.einsum("ijmm->ijm", full),
+            "sum": full.sum((2, 3)) / outputs,
+            outputs - 1: full[:, :, -1, -1],
+        }
+        for form, expected in forms.items():
+            np.testing.assert_allclose(net.ntk(x, z, outputs=form), expected, rtol=0, atol=outputs * tolerance)
+
+    def test_layers_sum_to_the_whole(self, depth, outputs, sigma_b, dtype):
+        net, x, z = self.batches(depth, outputs, sigma_b, dtype)
+        weights, biases, _, sigma_bs, _ = oracle_arguments(net)
+        j, jz = net.jacobian(x).astype(np.float64), net.jacobian(z).astype(np.float64)
+        parts = finite.ntk_per_layer(j, jz, finite.layer_slices(weights, biases, sigma_bs))
+        tolerance = 200 * np.finfo(dtype).eps * np.abs(parts).max()
+        np.testing.assert_allclose(net.ntk(x, z, per_layer=True), parts, rtol=0, atol=tolerance)
+        for form in ("trace", "diagonal", "sum", 0):
+            layers = net.ntk(x, z, outputs=form, per_layer=True)
+            whole = net.ntk(x, z, outputs=form)
+            np.testing.assert_allclose(layers.sum(0), whole, rtol=0, atol=outputs * tolerance)
+
+    def test_entries_depend_on_their_rows_alone(self, depth, outputs, sigma_b, dtype):
+        net, x, z = self.batches(depth, outputs, sigma_b, dtype)
+        for form in ("full", "trace", "diagonal", "sum", 0):
+            whole = net.ntk(x, outputs=form)
+            swapped = whole.transpose(1, 0, 3, 2) if form == "full" else whole.swapaxes(0, 1)
+            assert np.array_equal(whole, swapped)
+            assert np.array_equal(whole, net.ntk(x, x, outputs=form))
+            order = np.random.default_rng(0).permutation(len(x))
+            assert np.array_equal(net.ntk(x[order], outputs=form), whole[order][:, order])
+            assert np.array_equal(net.ntk(x[3:5], z, outputs=form), net.ntk(x, z, outputs=form)[3:5])
+            for count in (1, 2, 3, 8):
+                with ntkrs.threads(count):
+                    assert np.array_equal(net.ntk(x, outputs=form), whole)
+
+
+def test_kernels_of_wide_networks_approach_the_infinite_one():
+    """The error falls like n^{-1/2} (Jacot et al. 2018; math.md, section 7)."""
+    x = np.random.default_rng(0).standard_normal((12, 8))
+    exact = mlp(2, 1, 1, "relu", 2**0.5, 0.1).kernel()(x)
+    widths = np.array([64, 256, 1024])
+    spread = [
+        np.sqrt(np.mean([
+            np.mean((mlp(2, int(width), 1, "relu", 2**0.5, 0.1).init(8, rng=seed).ntk(x, outputs=0) - exact) ** 2)
+            for seed in range(24)
+        ]))
+        for width in widths
+    ]  # fmt: skip
+    slope = np.polyfit(np.log(widths), np.log(spread), 1)[0]
+    # Each spread is known to about 1/√(2·24) = 15 %: the slope over a factor of 16 to about 0.07.
+    assert -0.7 < slope < -0.3
+
+
+class TestParameters:
+    """The flat vector, its layout, and what networks are made from."""
+
+    def test_layout(self):
+        arch = Sequential(Dense(4, 1.0, 0.5), Relu(), Dense(2))
+        net = arch.init(3, rng=1)
+        w0, b0, w1 = net.parameters[:12].reshape(3, 4), net.parameters[12:16], net.parameters[16:].reshape(4, 2)
+        assert np.array_equal(net.weights[0], w0)
+        assert np.array_equal(net.weights[1], w1)
+        assert np.array_equal(net.biases[0], b0)
+        assert net.biases[1] is None
+        same = Network(arch, [w0, w1], [b0, None])
+        assert np.array_equal(same.parameters, net.parameters)
+        assert np.array_equal(same(np.eye(3)), net(np.eye(3)))
+
+    def test_they_are_standard_normal_and_reproducible(self):
+        arch = mlp(1, 200, 10, sigma_b=1.0)
+        theta = arch.init(300, rng=4).parameters
+        assert np.array_equal(theta, arch.init(300, rng=np.random.default_rng(4)).parameters)
+        assert not np.array_equal(theta, arch.init(300, rng=5).parameters)
+        # 62,210 draws: a mean and a variance off by more than 5 standard errors happen once in a million seeds.
+        assert abs(theta.mean()) < 5 / theta.size**0.5
+        assert abs(theta.var() - 1) < 5 * (2 / theta.size) ** 0.5
+
+    def test_they_cannot_be_changed(self):
+        net = mlp(1, 4, 1).init(2)
+        with pytest.raises(ValueError, match="read-only"):
+            net.parameters[0] = 0
+        with pytest.raises(ValueError, match="read-only"):
+            net.weights[0][0, 0] = 0
+
+    def test_a_copy_is_made(self):
+        theta = mlp(1, 4, 1).init(2).parameters.copy()
+        net = mlp(1, 4, 1).init(2).with_parameters(theta)
+        before = net(np.eye(2))
+        theta[:] = 0
+        assert np.array_equal(net(np.eye(2)), before)
+
+    def test_float32_parameters_make_a_float32_network(self):
+        net = mlp(1, 4, 1).init(2, dtype="float32")
+        assert net.dtype == net(np.eye(2)).dtype == net.ntk(np.eye(2)).dtype == np.float32
+        assert mlp(1, 4, 1).init(2).with_parameters(net.parameters).dtype == np.float32
+
+
+ARCH = Sequential(Dense(4, 1.0, 0.5), Relu(), Dense(2))
+W0, B0, W1 = np.ones((3, 4)), np.ones(4), np.ones((4, 2))
+
+REFUSED = {
+    "too few": (lambda: Network(ARCH, [W0], [B0]), ValueError, "1 weights and 1 biases.*2 dense layers"),
+    "shape": (
+        lambda: Network(ARCH, [W0.T, W1], [B0, None]),
+        ValueError,
+        r"weights\[0\] has shape \(4, 3\).*\(n_0, 4\)",
+    ),
+    "chain": (lambda: Network(ARCH, [W0, W0], [B0, None]), ValueError, r"weights\[1\] has shape \(3, 4\).*\(4, 2\)"),
+    "1-D": (lambda: Network(ARCH, [W0[0], W1], [B0, None]), ValueError, r"weights\[0\] has shape \(4,\)"),
+    "no inputs": (lambda: Network(ARCH, [W0[:0], W1], [B0, None]), ValueError, "at least 1 input"),
+    "bias missing": (lambda: Network(ARCH, [W0, W1]), ValueError, r"biases\[0\] is None.*pass an array"),
+    "bias extra": (lambda: Network(ARCH, [W0, W1], [B0, B0[:2]]), ValueError, r"biases\[1\] is given.*sigma_b is 0"),
+    "bias shape": (lambda: Network(ARCH, [W0, W1], [B0[:3], None]), ValueError, r"biases\[0\] has shape \(3,\)"),
+    "NaN": (lambda: Network(ARCH, [W0 * np.nan, W1], [B0, None]), ValueError, r"weights\[0\] holds nan at \(0, 0\)"),
+    "bias inf": (lambda: Network(ARCH, [W0, W1], [B0 * np.inf, None]), ValueError, r"biases\[0\] holds inf at \(0,\)"),
+    "text": (lambda: Network(ARCH, [W0.astype(str), W1], [B0, None]), TypeError, r"weights\[0\] has dtype <U"),
+    "theta shape": (lambda: ARCH.init(3).with_parameters([1.0]), ValueError, r"theta has shape \(1,\).*\(24,\)"),
+    "theta NaN": (lambda: ARCH.init(3).with_parameters([np.nan] * 24), ValueError, "NaN|nan"),
+    "in_features 0": (lambda: ARCH.init(0), ValueError, "in_features is 0"),
+    "in_features text": (lambda: ARCH.init("3"), TypeError, "in_features is '3'"),
+    "dtype": (lambda: ARCH.init(3, dtype=int), TypeError, "dtype is int64, but must be float32 or float64"),
+    "outputs": (lambda: ARCH.init(3).ntk(np.eye(3), outputs="all"), ValueError, "outputs is 'all'.*'full'"),
+    "output 2": (lambda: ARCH.init(3).ntk(np.eye(3), outputs=2), ValueError, "outputs is 2.*outputs 0 to 1"),
+    "output -1": (lambda: ARCH.init(3).ntk(np.eye(3), outputs=-1), ValueError, "outputs is -1"),
+    "output None": (lambda: ARCH.init(3).ntk(np.eye(3), outputs=None), TypeError, "outputs is None"),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_slope_of_relu_at_zero_is_zero():
+    """As torch and JAX have it; for |x| too."""
+    for name, slope in (("relu", 0.0), ("abs", 0.0), ("leaky_relu", 0.01)):
+        net = Network(mlp(1, 1, 1, name), [np.zeros((1, 1)), np.ones((1, 1))])
+        assert net.jacobian([[3.0]])[0, 0, 0] == 3.0 * slope
