@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import infinite
 
 import ntkrs
 from ntkrs import Dense, Erf, LeakyRelu, Relu, Sequential, mlp
+from oracles import infinite
 
 EPS = np.finfo(np.float64).eps
 
@@ -169,7 +169,7 @@ def test_nothing_is_nan(name, sigma_b):
 def test_rows_beyond_all_scales_are_refused():
     x = np.full((3, 2), 1.0)
     x[2] = np.finfo(float).max
-    with pytest.raises(ValueError, match="row 2 of X is so large that its kernel overflows. Scale X down"):
+    with pytest.raises(ValueError, match=r"row 2 of X is so large that its kernel overflows\. Scale X down"):
         mlp(3, 1, 1, "relu", 1.5).kernel()(x)
     x[2] = 1e160
     assert np.isfinite(mlp(3, 1, 1, "relu", 1.5).kernel()(x[:1], x)).all()
@@ -201,7 +201,7 @@ def test_real_data_with_duplicates_and_zero_rows(uci, data, name):
 def test_names_that_are_no_kernel_are_refused():
     kernel = mlp(1, 1, 1).kernel()
     for get in ("ntkk", (), ("ntk", "ntk"), ("nngp", "cov")):
-        with pytest.raises(ValueError, match="get is .*must be 'ntk', 'nngp', or a tuple"):
+        with pytest.raises(ValueError, match=r"get is .*must be 'ntk', 'nngp', or a tuple"):
             kernel(np.eye(2), get=get)
     with pytest.raises(TypeError, match="diag takes one name"):
         kernel.diag(np.eye(2), get=("ntk", "nngp"))

@@ -11,7 +11,7 @@ from ntkrs import Dense, Erf, Identity, LeakyRelu, Relu, Sequential, Tanh, mlp
 ARCH = Sequential(Dense(512, sigma_w=1.5, sigma_b=0.1), Relu(), Dense(64), LeakyRelu(0.2), Dense(10))
 
 REFUSED = {
-    "no layer": (lambda: Sequential(), ValueError, "at least one Dense"),
+    "no layer": (Sequential, ValueError, "at least one Dense"),
     "starts with an activation": (
         lambda: Sequential(Relu(), Dense(1)),
         ValueError,

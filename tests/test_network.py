@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import finite
 
 import ntkrs
 from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp
+from oracles import finite
 
 EPS = np.finfo(np.float64).eps
 ACTIVATIONS = {
-    "identity": "identity", "relu": "relu", "leaky_relu": ("leaky_relu", 0.01), "abs": "abs", "erf": "erf", "tanh": "tanh"
+    "identity": "identity", "relu": "relu", "leaky_relu": ("leaky_relu", 0.01), "abs": "abs", "erf": "erf",
+    "tanh": "tanh",
 }  # fmt: skip
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from oracles import dynamics
 
 import ntkrs
 from ntkrs import predict
+from oracles import dynamics
 
 
 def problem(n=12, m=5, outputs=None, *, blocks=False, seed=0):

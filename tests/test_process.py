@@ -87,7 +87,7 @@ class TestProgress:
         def stop(done, total):
             raise LookupError(f"at {done} of {total}")
 
-        with pytest.raises(LookupError, match="at .* of"):
+        with pytest.raises(LookupError, match=r"at \d+ of \d+"):
             KERNEL(X, progress=stop)
         assert np.array_equal(KERNEL(X), KERNEL(X, X))
 
@@ -106,8 +106,7 @@ def test_ctrl_c_ends_a_long_call():
     timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        for _ in range(100):
-            KERNEL(LARGE)
+        [KERNEL(LARGE) for _ in range(100)]
     timer.join()
     assert np.array_equal(KERNEL(X), KERNEL(X, X))
 

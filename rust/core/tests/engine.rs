@@ -1,0 +1,283 @@
+//! The engine against naive loops: every output starts as NaN, every shape is odd.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use ndarray::{Array2, Array3, Array4, ArrayView2};
+use ntkrs_core::catalogue::activation;
+use ntkrs_core::empirical::{Empirical, Features, Outputs};
+use ntkrs_core::forward::forward;
+use ntkrs_core::gram;
+use ntkrs_core::infinite::{Infinite, Inputs, Output, diagonal};
+use ntkrs_core::jacobian::jacobian;
+use ntkrs_core::linear::Linear;
+use ntkrs_core::network::{Dense, Network};
+use ntkrs_core::panel::Panels;
+use ntkrs_core::pool::unwatched;
+use ntkrs_core::recursion::{Affine, Recursion};
+use ntkrs_core::scalar::Scalar;
+use ntkrs_core::tile::TileKernel;
+use proptest::prelude::*;
+
+/// Values in [-1, 1), of a generator that needs no dependency.
+fn noise(rows: usize, cols: usize, seed: u64) -> Array2<f64> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    Array2::from_shape_simple_fn((rows, cols), || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+    })
+}
+
+fn cast<T: Scalar>(matrix: ArrayView2<'_, f64>) -> Array2<T> {
+    matrix.mapv(T::narrow)
+}
+
+/// One plane of a kernel, computed into NaN.
+fn compute<T: Scalar, K: TileKernel>(kernel: &K, symmetric: bool) -> Array2<T> {
+    let shape = (kernel.rows(), 1, kernel.cols(), 1);
+    let mut out = Array4::from_elem(shape, T::narrow(f64::NAN));
+    let planes = vec![out.view_mut()];
+    let run = if symmetric {
+        gram::symmetric
+    } else {
+        gram::rectangular
+    };
+    run(kernel, planes, &mut unwatched).unwrap();
+    out.into_shape_with_order((shape.0, shape.2)).unwrap()
+}
+
+fn check_linear<T: Scalar>(n: usize, m: usize, depth: usize, seed: u64, epsilon: f64) {
+    let (x, z) = (
+        cast::<T>(noise(n, depth, seed).view()),
+        cast::<T>(noise(m, depth, seed + 1).view()),
+    );
+    let (rows, cols) = (
+        Panels::pack(x.view(), "X").unwrap(),
+        Panels::pack(z.view(), "Z").unwrap(),
+    );
+    let rectangular: Array2<T> = compute(
+        &Linear {
+            rows: &rows,
+            cols: &cols,
+        },
+        false,
+    );
+    let naive = x.mapv(Scalar::widen).dot(&z.mapv(Scalar::widen).t());
+    for (value, expected) in rectangular.iter().zip(&naive) {
+        // A sum of `depth` products below 1 in any order, and the rounding of the result.
+        assert!(
+            (value.widen() - expected).abs() <= (depth + 1) as f64 * epsilon,
+            "{value:?} {expected}"
+        );
+    }
+    let symmetric: Array2<T> = compute(
+        &Linear {
+            rows: &rows,
+            cols: &rows,
+        },
+        true,
+    );
+    let general: Array2<T> = compute(
+        &Linear {
+            rows: &rows,
+            cols: &rows,
+        },
+        false,
+    );
+    assert_eq!(symmetric, general);
+    assert_eq!(symmetric, symmetric.t());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn products_are_those_of_naive_loops(n in 0..210_usize, m in 0..210_usize, depth in 1..600_usize, seed: u32) {
+        check_linear::<f64>(n, m, depth, seed.into(), f64::EPSILON);
+        check_linear::<f32>(n, m, depth, seed.into(), f32::EPSILON.into());
+    }
+
+    #[test]
+    fn an_entry_depends_on_its_rows_alone(n in 1..230_usize, first in 0..230_usize, seed: u32) {
+        let x = noise(n, 300, seed.into());
+        let first = first.min(n - 1);
+        let rows = Panels::pack(x.view(), "X").unwrap();
+        let tail = Panels::pack(x.slice(ndarray::s![first.., ..]), "X").unwrap();
+        let whole: Array2<f64> = compute(&Linear { rows: &rows, cols: &rows }, true);
+        let part: Array2<f64> = compute(&Linear { rows: &tail, cols: &rows }, false);
+        prop_assert_eq!(part, whole.slice(ndarray::s![first.., ..]));
+    }
+
+    #[test]
+    fn the_empirical_kernel_is_the_jacobian_contracted(
+        n in 0..40_usize, widths in prop::collection::vec(1..40_usize, 0..3), outputs in 1..6_usize, seed: u32,
+    ) {
+        let network = network(5, &widths, outputs, seed.into());
+        let x = noise(n, 5, seed.into());
+        let kernel = {
+            let features = Features::new(&network, network.pack(x.view(), "X").unwrap(), Outputs::Full, &mut unwatched);
+            let features = features.unwrap();
+            let kernel = Empirical::new(&network, &features, &features, Outputs::Full, false);
+            let mut out = Array4::from_elem((n, outputs, n, outputs), f64::NAN);
+            gram::symmetric(&kernel, vec![out.view_mut()], &mut unwatched).unwrap();
+            out.into_shape_with_order((n * outputs, n * outputs)).unwrap()
+        };
+        let mut j = Array3::from_elem((n, outputs, network.parameters()), f64::NAN);
+        let packed = network.pack(x.view(), "X").unwrap();
+        jacobian(&network, packed, j.as_slice_mut().unwrap(), &mut unwatched).unwrap();
+        let j = j.into_shape_with_order((n * outputs, network.parameters())).unwrap();
+        let contracted = j.dot(&j.t());
+        let largest = contracted.iter().fold(1.0_f64, |max, value| max.max(value.abs()));
+        for (value, expected) in kernel.iter().zip(&contracted) {
+            // A sum over at most 3,500 parameters against one over layers; values of order `largest`.
+            prop_assert!((value - expected).abs() <= 1e-12 * largest, "{} {}", value, expected);
+        }
+    }
+}
+
+fn network(inputs: usize, widths: &[usize], outputs: usize, seed: u64) -> Network<f64> {
+    let sizes: Vec<usize> = [inputs]
+        .into_iter()
+        .chain(widths.iter().copied())
+        .chain([outputs])
+        .collect();
+    let weights: Vec<_> = sizes
+        .windows(2)
+        .map(|pair| noise(pair[0], pair[1], seed + pair[0] as u64))
+        .collect();
+    let biases: Vec<_> = sizes[1..]
+        .iter()
+        .map(|width| noise(1, *width, seed).row(0).to_owned())
+        .collect();
+    let layers: Vec<_> = weights
+        .iter()
+        .zip(&biases)
+        .map(|(weights, bias)| Dense {
+            weights: weights.view(),
+            bias: Some(bias.view()),
+            weight_scale: 1.5 / (weights.nrows() as f64).sqrt(),
+            bias_scale: 0.3,
+        })
+        .collect();
+    Network::new(
+        &layers,
+        widths
+            .iter()
+            .map(|_| activation("erf", &[]).unwrap())
+            .collect(),
+    )
+    .unwrap()
+}
+
+#[test]
+fn outputs_are_those_of_a_naive_network() {
+    let network = network(7, &[], 3, 4);
+    let x = noise(20, 7, 9);
+    let mut out = Array2::from_elem((20, 3), f64::NAN);
+    let pass = forward(
+        &network,
+        network.pack(x.view(), "X").unwrap(),
+        &mut unwatched,
+    )
+    .unwrap();
+    pass.write_outputs(out.view_mut()).unwrap();
+    let (weights, bias) = (noise(7, 3, 4 + 7), noise(1, 3, 4));
+    let expected = x.dot(&weights) * (1.5 / 7_f64.sqrt()) + bias.row(0).to_owned() * 0.3;
+    assert!(
+        out.iter()
+            .zip(&expected)
+            .all(|(value, expected)| (value - expected).abs() < 1e-14)
+    );
+}
+
+#[test]
+fn the_diagonal_has_the_bits_of_the_whole_kernel() {
+    let layers = vec![
+        Affine {
+            sigma_w: 1.4,
+            sigma_b: 0.1
+        };
+        3
+    ];
+    let activations = vec![
+        activation("relu", &[]).unwrap(),
+        activation("erf", &[]).unwrap(),
+    ];
+    let recursion = Recursion::new(layers, activations).unwrap();
+    let mut x = noise(130, 9, 1);
+    x.row_mut(7).fill(0.0);
+    let inputs = Inputs::new(&recursion, x.view(), "X").unwrap();
+    for output in [Output::Nngp, Output::Ntk] {
+        let outputs = [output];
+        let kernel: Array2<f64> = compute(
+            &Infinite::new(&recursion, &inputs, &inputs, &outputs).unwrap(),
+            true,
+        );
+        assert_eq!(
+            diagonal(&recursion, &inputs, output),
+            kernel.diag().to_vec()
+        );
+    }
+}
+
+#[test]
+fn descriptions_that_mean_nothing_are_errors() {
+    let relu = || activation("relu", &[]).unwrap();
+    let plain = Affine {
+        sigma_w: 1.0,
+        sigma_b: 0.0,
+    };
+    for (layers, activations) in [
+        (vec![plain], vec![relu()]),
+        (vec![plain, plain], vec![]),
+        (
+            vec![Affine {
+                sigma_w: 0.0,
+                ..plain
+            }],
+            vec![],
+        ),
+        (
+            vec![Affine {
+                sigma_w: f64::NAN,
+                ..plain
+            }],
+            vec![],
+        ),
+        (
+            vec![Affine {
+                sigma_b: -1.0,
+                ..plain
+            }],
+            vec![],
+        ),
+        (vec![plain, plain], vec![activation("tanh", &[]).unwrap()]),
+    ] {
+        assert!(Recursion::new(layers, activations).is_err());
+    }
+    assert!(activation("relu", &[1.0]).is_err());
+    assert!(activation("leaky_relu", &[f64::NAN]).is_err());
+}
+
+#[test]
+fn batches_of_different_widths_are_an_error() {
+    let recursion = Recursion::new(
+        vec![Affine {
+            sigma_w: 1.0,
+            sigma_b: 0.0,
+        }],
+        vec![],
+    )
+    .unwrap();
+    let x = Inputs::new(&recursion, noise(3, 4, 0).view(), "X").unwrap();
+    let z = Inputs::new(&recursion, noise(3, 5, 0).view(), "Z").unwrap();
+    let message = Infinite::new(&recursion, &x, &z, &[Output::Ntk])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        message,
+        "Z has 5 features, but X has 4 (both must be n_0). Did you pass Z transposed?"
+    );
+    assert!(Inputs::new(&recursion, noise(3, 0, 0).view(), "X").is_err());
+}
