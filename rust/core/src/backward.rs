@@ -133,7 +133,7 @@ impl<T: Scalar> Band<'_, T> {
             match after.first() {
                 None => write_heads::<T>(heads, &slopes, rows, target),
                 Some(lines) => {
-                    let next = PanelSlice::new(lines, layer.outputs());
+                    let next = PanelSlice::new(lines, layer.outputs(), layer.rows.all().isa());
                     back_through(layer, next, &slopes, rows, target, tile);
                 }
             }

@@ -139,15 +139,11 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         }
     }
 
-    /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩` of the groups that belong to a plane, summed.
-    fn delta_gram(
-        &self,
-        layer: usize,
-        groups: Range<usize>,
-        area: &Area,
-        sum: &mut Tile,
-        term: &mut Tile,
-    ) {
+    /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩` of the groups that belong to a plane, summed into `scratch.deltas`.
+    fn delta_gram(&self, layer: usize, groups: Range<usize>, area: &Area, scratch: &mut Scratch) {
+        let Scratch {
+            deltas: sum, term, ..
+        } = scratch;
         for group in groups.clone() {
             let into = if group == groups.start {
                 &mut *sum
@@ -178,14 +174,17 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         let (gram, count) = (&self.last[group], self.directions());
         tile.reset(area.rows.len(), area.cols.len());
         for (r, row) in area.rows.clone().enumerate() {
-            for (value, col) in tile.row_mut(r).iter_mut().zip(area.cols.clone()) {
-                *value = gram[[row % count, col % count]];
-            }
+            let directions = gram.row(row % count);
+            let repeated = directions.iter().cycle().skip(area.cols.start % count);
+            tile.row_mut(r)
+                .iter_mut()
+                .zip(repeated)
+                .for_each(|(value, entry)| *value = *entry);
         }
     }
 
     /// `plane += (σ_w²/n ⟨x, x'⟩ + σ_b²) ⊙ deltas`.
-    fn accumulate(&self, layer: usize, area: &Area, inner: &Tile, deltas: &Tile, plane: &mut Tile) {
+    fn accumulate(&self, layer: usize, area: &Area, scratch: &mut Scratch, plane: &mut Tile) {
         let layer = &self.network.layers[layer];
         let weight = layer.weight_scale * layer.weight_scale;
         let bias = if layer.has_bias() {
@@ -198,17 +197,28 @@ impl<'a, T: Scalar> Empirical<'a, T> {
             first_in_tile::<T>(&area.rows, count),
             first_in_tile::<T>(&area.cols, count),
         );
+        let Scratch {
+            inner,
+            deltas,
+            factors,
+            ..
+        } = scratch;
         for (r, row) in area.rows.clone().enumerate() {
-            let inner = inner.row(row / count - first_row);
-            let deltas = deltas.row(r);
-            for ((value, delta), col) in plane
+            if r == 0 || row % count == 0 {
+                factors.clear();
+                let samples =
+                    &inner.row(row / count - first_row)[area.cols.start / count - first_col..];
+                let repeated = samples
+                    .iter()
+                    .flat_map(|inner| std::iter::repeat_n(weight * inner + bias, count));
+                factors.extend(repeated.skip(area.cols.start % count).take(area.cols.len()));
+            }
+            let terms = factors.iter().zip(deltas.row(r));
+            plane
                 .row_mut(r)
                 .iter_mut()
-                .zip(deltas)
-                .zip(area.cols.clone())
-            {
-                *value += (weight * inner[col / count - first_col] + bias) * delta;
-            }
+                .zip(terms)
+                .for_each(|(value, (factor, delta))| *value += factor * delta);
         }
     }
 }
@@ -229,6 +239,8 @@ pub struct Scratch {
     inner: Tile,
     deltas: Tile,
     term: Tile,
+    /// `σ_w²/n ⟨x, x'⟩ + σ_b²` of one sample against the columns.
+    factors: Vec<f64>,
 }
 
 impl<T: Scalar> TileKernel for Empirical<'_, T> {
@@ -252,11 +264,6 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
-        let Scratch {
-            inner,
-            deltas,
-            term,
-        } = scratch;
         for plane in &mut *planes {
             plane.reset(area.rows.len(), area.cols.len());
         }
@@ -264,18 +271,13 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
         let (count, groups_per_plane) = (self.directions(), groups / per_layer);
         let (rows, cols) = (samples(&area.rows, count), samples(&area.cols, count));
         for layer in 0..self.network.depth() {
-            product_of(
-                &self.rows.pass.inputs[layer],
-                &rows,
-                &self.cols.pass.inputs[layer],
-                &cols,
-                inner,
-            );
+            let (x, z) = (&self.rows.pass.inputs[layer], &self.cols.pass.inputs[layer]);
+            product_of(x, &rows, z, &cols, &mut scratch.inner);
             let first = if self.per_layer { layer * per_layer } else { 0 };
             for (index, plane) in planes[first..first + per_layer].iter_mut().enumerate() {
                 let groups = index * groups_per_plane..(index + 1) * groups_per_plane;
-                self.delta_gram(layer, groups, area, deltas, term);
-                self.accumulate(layer, area, inner, deltas, plane);
+                self.delta_gram(layer, groups, area, scratch);
+                self.accumulate(layer, area, scratch, plane);
             }
         }
         if self.outputs == Outputs::Mean {

@@ -131,7 +131,7 @@ impl<T: Scalar> Band<'_, T> {
             let (before, after) = self.values.split_at_mut(index);
             let input = match before.last() {
                 None => self.inputs,
-                Some(lines) => PanelSlice::new(lines, layer.inputs()),
+                Some(lines) => PanelSlice::new(lines, layer.inputs(), self.inputs.isa()),
             };
             let activation = network.activations.get(index).map(AsRef::as_ref);
             let slopes = self.slopes.get_mut(index).map(AsMut::as_mut);

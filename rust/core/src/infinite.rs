@@ -8,8 +8,8 @@ use crate::tile::{Area, Tile, TileKernel, product_of};
 
 use ndarray::ArrayView2;
 
-/// Gaps below this are computed from the difference of the two rows instead of their product: the product is exact
-/// to some ε, which the kernel's infinite slope at ρ = 1 would amplify to √ε.
+/// Gaps below this are computed from the difference (or sum) of the two rows instead of their product: the product is
+/// exact to some ε, which the kernel's infinite slope at ρ = ±1 would amplify to √ε.
 const CLOSE: f64 = 1.0 / 64.0;
 
 /// Which kernel of an infinitely wide network.
@@ -44,13 +44,7 @@ impl<T: Scalar> Inputs<T> {
             return Err(Error::NoFeatures { argument });
         }
         let (rows, exponents) = Panels::pack_scaled(x, argument)?;
-        let mut row = vec![0.0; rows.depth()];
-        let norms: Vec<f64> = (0..rows.rows())
-            .map(|i| {
-                rows.copy_row(i, &mut row);
-                row.iter().map(|value| value * value).sum::<f64>().sqrt()
-            })
-            .collect();
+        let norms: Vec<f64> = rows.squared_norms().into_iter().map(f64::sqrt).collect();
         let width = (x.ncols() as f64).sqrt();
         let root = |(norm, exponent): (&f64, i32)| libm::scalbn(norm / width, exponent);
         let root_mean_squares = norms.iter().zip(exponents).map(root).collect();
@@ -117,20 +111,23 @@ impl<'a, T: Scalar> Infinite<'a, T> {
         if product == 0.0 {
             return 1.0; // a zero row has no direction, and its weight in the kernel is 0
         }
-        let gap = (1.0 - inner / product).clamp(0.0, 2.0);
-        if gap < CLOSE {
-            self.gap_of_close_rows(i, j, norms, buffers)
+        let correlation = inner / product;
+        let size = (1.0 - correlation.abs()).max(0.0);
+        let size = if size < CLOSE {
+            self.gap_of_close_rows(i, j, norms, correlation, buffers)
         } else {
-            gap
-        }
+            size
+        };
+        size.copysign(correlation)
     }
 
-    /// `|x/|x| − y/|y||²/2`, exact to the last digits of the angle. O(d).
+    /// `|x/|x| ∓ y/|y||²/2` with the sign of the correlation, exact to the last digits of the angle. O(d).
     fn gap_of_close_rows(
         &self,
         i: usize,
         j: usize,
         norms: (f64, f64),
+        correlation: f64,
         buffers: &mut [Vec<f64>; 2],
     ) -> f64 {
         let [x, y] = buffers;
@@ -139,8 +136,9 @@ impl<'a, T: Scalar> Infinite<'a, T> {
         }
         self.rows.rows.copy_row(i, x);
         self.cols.rows.copy_row(j, y);
+        let (x_scale, y_scale) = (norms.1, norms.0.copysign(correlation));
         let square =
-            |(x, y): (&f64, &f64)| (x * norms.1 - y * norms.0) * (x * norms.1 - y * norms.0);
+            |(x, y): (&f64, &f64)| (x * x_scale - y * y_scale) * (x * x_scale - y * y_scale);
         let squares: f64 = x.iter().zip(y.iter()).map(square).sum();
         squares / (2.0 * (norms.0 * norms.1) * (norms.0 * norms.1))
     }

@@ -9,7 +9,8 @@
 //! recursion                       one depth step             forward  backward
 //! catalogue                       the activations            network
 //! activation                      φ, φ', T and Ṫ             tile  panel  pool
-//! scalar  error
+//! scalar  isa                     storage types, instruction sets and their micro-kernels
+//! lanes  error
 //! ```
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
@@ -22,7 +23,9 @@ pub mod error;
 pub mod forward;
 pub mod gram;
 pub mod infinite;
+pub mod isa;
 pub mod jacobian;
+pub mod lanes;
 pub mod linear;
 pub mod network;
 pub mod panel;

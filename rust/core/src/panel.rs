@@ -5,10 +5,14 @@
 //! and a layer's output is stored straight as the next layer's panels.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::error::{Error, Result};
+use crate::isa::Isa;
+use crate::pool;
 use crate::scalar::{Line, Scalar};
 
 /// A packed (rows, depth) matrix.
@@ -17,6 +21,7 @@ pub struct Panels<T: Scalar> {
     lines: Vec<T::Line>,
     rows: usize,
     depth: usize,
+    isa: Isa,
 }
 
 /// Whole panels of a [`Panels`], borrowed.
@@ -24,7 +29,11 @@ pub struct Panels<T: Scalar> {
 pub struct PanelSlice<'a, T: Scalar> {
     lines: &'a [T::Line],
     depth: usize,
+    isa: Isa,
 }
+
+/// Matrices of fewer entries are packed on the calling thread: waking others takes longer.
+const SERIAL: usize = 1 << 16;
 
 impl<T: Scalar> Panels<T> {
     /// How many rows one panel holds.
@@ -33,8 +42,9 @@ impl<T: Scalar> Panels<T> {
     /// A zero matrix.
     ///
     /// # Errors
-    /// [`Error::Memory`] if it cannot be allocated.
+    /// [`Error::Memory`] if it cannot be allocated; those of [`Isa::current`].
     pub fn zeros(rows: usize, depth: usize) -> Result<Self> {
+        let isa = Isa::current()?;
         let count = rows.div_ceil(Self::LANES).saturating_mul(depth);
         let mut lines = Vec::new();
         lines.try_reserve_exact(count).map_err(|_| Error::Memory {
@@ -42,7 +52,12 @@ impl<T: Scalar> Panels<T> {
             purpose: "packed rows",
         })?;
         lines.resize(count, T::Line::ZERO);
-        Ok(Self { lines, rows, depth })
+        Ok(Self {
+            lines,
+            rows,
+            depth,
+            isa,
+        })
     }
 
     /// Packs a matrix of any strides.
@@ -51,10 +66,7 @@ impl<T: Scalar> Panels<T> {
     /// [`Error::NotFinite`] with the first row and column that hold NaN or an infinity, [`Error::Memory`].
     pub fn pack(matrix: ArrayView2<'_, T>, argument: &'static str) -> Result<Self> {
         let mut panels = Self::zeros(matrix.nrows(), matrix.ncols())?;
-        for (row, values) in matrix.rows().into_iter().enumerate() {
-            check_finite(values, row, argument)?;
-            panels.store_row(row, values.iter().copied());
-        }
+        panels.fill(matrix, argument, |_, _| 0)?;
         Ok(panels)
     }
 
@@ -71,22 +83,89 @@ impl<T: Scalar> Panels<T> {
         argument: &'static str,
     ) -> Result<(Self, Vec<i32>)> {
         let mut panels = Self::zeros(matrix.nrows(), matrix.ncols())?;
-        let mut exponents = Vec::with_capacity(matrix.nrows());
-        for (row, values) in matrix.rows().into_iter().enumerate() {
-            check_finite(values, row, argument)?;
-            let largest = values
-                .iter()
-                .fold(0.0, |max: f64, value| max.max(value.widen().abs()));
-            let exponent = libm::frexp(largest).1;
-            panels.store_row(
-                row,
-                values
-                    .iter()
-                    .map(|value| T::narrow(libm::scalbn(value.widen(), -exponent))),
-            );
-            exponents.push(exponent);
+        let exponents: Vec<AtomicI32> = matrix
+            .rows()
+            .into_iter()
+            .map(|_| AtomicI32::new(0))
+            .collect();
+        panels.fill(matrix, argument, |row, values| {
+            let exponent = libm::frexp(largest(values)).1;
+            exponents[row].store(exponent, Ordering::Relaxed);
+            exponent
+        })?;
+        Ok((
+            panels,
+            exponents.into_iter().map(AtomicI32::into_inner).collect(),
+        ))
+    }
+
+    /// Stores every row of `matrix`, divided by two to the power of `exponent(row, values)`.
+    fn fill(
+        &mut self,
+        matrix: ArrayView2<'_, T>,
+        argument: &'static str,
+        exponent: impl Fn(usize, ArrayView1<'_, T>) -> i32 + Sync,
+    ) -> Result<()> {
+        let depth = self.depth;
+        let bad: Mutex<Option<(usize, usize)>> = Mutex::new(None);
+        let fill_panel = |(panel, lines): (usize, &mut [T::Line])| {
+            let first = panel * Self::LANES;
+            for row in first..matrix.nrows().min(first + Self::LANES) {
+                let values = matrix.row(row);
+                match first_not_finite(values) {
+                    None => store_row(lines, row - first, values, exponent(row, values)),
+                    Some(column) => {
+                        let mut bad = bad.lock().unwrap_or_else(PoisonError::into_inner);
+                        *bad = Some(bad.map_or((row, column), |known| known.min((row, column))));
+                    }
+                }
+            }
+        };
+        let panels = self.lines.chunks_mut(depth.max(1)).enumerate();
+        if matrix.len() < SERIAL {
+            panels.for_each(fill_panel);
+        } else {
+            let total = panels.len();
+            pool::for_each(
+                panels,
+                total,
+                &mut pool::unwatched,
+                || (),
+                |(), item| fill_panel(item),
+            )?;
         }
-        Ok((panels, exponents))
+        match bad.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some((row, column)) => {
+                let value = matrix[[row, column]].widen();
+                Err(Error::NotFinite {
+                    argument,
+                    row,
+                    column,
+                    value,
+                })
+            }
+        }
+    }
+
+    /// The same rows, to be multiplied with another instruction set.
+    #[must_use]
+    pub fn with_isa(self, isa: Isa) -> Self {
+        Self { isa, ..self }
+    }
+
+    /// `|x|²` of every row, its terms in `f64`, in ascending order.
+    pub fn squared_norms(&self) -> Vec<f64> {
+        let mut norms = vec![0.0; self.rows.div_ceil(Self::LANES) * Self::LANES];
+        for (sums, panel) in norms.chunks_mut(Self::LANES).zip(self.all().panels()) {
+            for line in panel {
+                sums.iter_mut()
+                    .zip(line.lanes())
+                    .for_each(|(sum, value)| *sum += value.widen() * value.widen());
+            }
+        }
+        norms.truncate(self.rows);
+        norms
     }
 
     /// The number of rows.
@@ -109,6 +188,7 @@ impl<T: Scalar> Panels<T> {
         PanelSlice {
             lines: &self.lines[panels.start * self.depth..panels.end * self.depth],
             depth: self.depth,
+            isa: self.isa,
         }
     }
 
@@ -117,6 +197,7 @@ impl<T: Scalar> Panels<T> {
         PanelSlice {
             lines: &self.lines,
             depth: self.depth,
+            isa: self.isa,
         }
     }
 
@@ -141,14 +222,6 @@ impl<T: Scalar> Panels<T> {
             *value = line.lanes()[lane].widen();
         }
     }
-
-    fn store_row(&mut self, row: usize, values: impl Iterator<Item = T>) {
-        let (panel, lane) = (row / Self::LANES, row % Self::LANES);
-        let lines = &mut self.lines[panel * self.depth..(panel + 1) * self.depth];
-        for (line, value) in lines.iter_mut().zip(values) {
-            line.lanes_mut()[lane] = value;
-        }
-    }
 }
 
 /// Cuts several matrices of the same rows into bands of `panels` panels: one element per band, holding the lines of
@@ -171,8 +244,13 @@ pub fn bands_mut<'a, T: Scalar>(
 
 impl<'a, T: Scalar> PanelSlice<'a, T> {
     /// Panels that already lie in memory as `lines`.
-    pub fn new(lines: &'a [T::Line], depth: usize) -> Self {
-        Self { lines, depth }
+    pub fn new(lines: &'a [T::Line], depth: usize, isa: Isa) -> Self {
+        Self { lines, depth, isa }
+    }
+
+    /// The instruction set that multiplies them.
+    pub fn isa(self) -> Isa {
+        self.isa
     }
 
     /// The panels one by one, each `depth` lines.
@@ -202,28 +280,77 @@ impl<'a, T: Scalar> PanelSlice<'a, T> {
             .map(move |lines| Self {
                 lines,
                 depth: self.depth,
+                isa: self.isa,
             })
     }
 }
 
-fn check_finite<T: Scalar>(
+/// The first column that holds NaN or an infinity.
+fn first_not_finite<T: Scalar>(values: ArrayView1<'_, T>) -> Option<usize> {
+    let is_bad = |value: &T| !value.widen().is_finite();
+    // Looking at all of them, without an early end, is what vectorises.
+    let any = match values.as_slice() {
+        Some(slice) => slice.iter().fold(false, |any, value| any | is_bad(value)),
+        None => values.iter().any(is_bad),
+    };
+    if any {
+        values.iter().position(is_bad)
+    } else {
+        None
+    }
+}
+
+fn largest<T: Scalar>(values: ArrayView1<'_, T>) -> f64 {
+    let larger = |max: f64, value: &T| {
+        if value.widen().abs() > max {
+            value.widen().abs()
+        } else {
+            max
+        }
+    };
+    match values.as_slice() {
+        Some(slice) => slice.iter().fold(0.0, larger),
+        None => values.iter().fold(0.0, larger),
+    }
+}
+
+/// Writes one row to a lane of a panel, divided by two to the power of `exponent`.
+fn store_row<T: Scalar>(
+    lines: &mut [T::Line],
+    lane: usize,
     values: ArrayView1<'_, T>,
-    row: usize,
-    argument: &'static str,
-) -> Result<()> {
-    match values
-        .iter()
-        .map(|value| value.widen())
-        .enumerate()
-        .find(|(_, value)| !value.is_finite())
-    {
-        Some((column, value)) => Err(Error::NotFinite {
-            argument,
-            row,
-            column,
-            value,
-        }),
-        None => Ok(()),
+    exponent: i32,
+) {
+    // A power of two within the normal range is a factor; others need the care of `scalbn`.
+    if exponent == 0 {
+        store(lines, lane, values, |value| value);
+    } else if exponent.abs() < 1000 {
+        let factor = libm::scalbn(1.0, -exponent);
+        store(lines, lane, values, |value| {
+            T::narrow(value.widen() * factor)
+        });
+    } else {
+        store(lines, lane, values, |value| {
+            T::narrow(libm::scalbn(value.widen(), -exponent))
+        });
+    }
+}
+
+fn store<T: Scalar>(
+    lines: &mut [T::Line],
+    lane: usize,
+    values: ArrayView1<'_, T>,
+    map: impl Fn(T) -> T,
+) {
+    match values.as_slice() {
+        Some(slice) => lines
+            .iter_mut()
+            .zip(slice)
+            .for_each(|(line, value)| line.lanes_mut()[lane] = map(*value)),
+        None => lines
+            .iter_mut()
+            .zip(values)
+            .for_each(|(line, value)| line.lanes_mut()[lane] = map(*value)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The infinite-width recursion on pairs of inputs, in the gap `e = 1 − ρ`.
+//! The infinite-width recursion on pairs of inputs, in the gap `1 − |ρ|` (see [`Dual`]).
 //!
 //! ```text
 //! Σ^1 = σ_w² ⟨x,x'⟩/n_0 + σ_b²           Θ^1 = Σ^1
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Along a row's own diagonal nothing depends on the other input: [`Profile`] holds it, O(N) per layer. A pair then
-//! carries its gap alone, and `Σ = r_i r_j (1 − e)`.
+//! carries its gap alone, and `Σ = r_i r_j ρ`.
 
 use std::sync::Arc;
 
@@ -215,8 +215,9 @@ impl Level {
         }
     }
 
-    /// The gap of `(u_i·φ + σ_b·b)`: `w_i w_j e + b_i b_j (u_i−u_j)²/(r_i r_j) / (1 + w_i w_j + b_i b_j)`, where
-    /// `w = u/r` and `b = σ_b/r`. Every term is positive: nothing cancels.
+    /// The gaps of `u_i·φ + σ_b·b`. With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and
+    /// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
+    /// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
     fn widen_by_bias(&self, i: usize, cols: &Self, first: usize, gaps: &mut [f64]) {
         for (offset, gap) in gaps.iter_mut().enumerate() {
             let j = first + offset;
@@ -226,7 +227,15 @@ impl Level {
             // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
             let spread = (difference * self.bias[i] * cols.inverse[j])
                 * (difference * cols.bias[j] * self.inverse[i]);
-            *gap = weight * *gap + spread / (1.0 + weight + bias);
+            let spread = spread / (1.0 + weight + bias);
+            let size = gap.abs();
+            *gap = if gap.is_sign_positive() {
+                spread + weight * size
+            } else if weight * (1.0 - size) > bias {
+                -(spread + 2.0 * bias + weight * size)
+            } else {
+                spread + weight * (2.0 - size)
+            };
         }
     }
 }
@@ -238,11 +247,11 @@ impl Pairs {
         }
     }
 
-    /// `Σ = r_i r_j (1 − e)`, with the scaled r; `Θ = Σ` in the first layer and `Σ + σ_w² Ṫ Θ` in the others.
+    /// `Σ = r_i r_j ρ`, with the scaled r; `Θ = Σ` in the first layer and `Σ + σ_w² Ṫ Θ` in the others.
     fn accumulate(&mut self, first: bool, sigma_w: f64, r_row: f64, r_cols: &[f64]) {
         let variance = sigma_w * sigma_w;
         for (c, r_col) in r_cols.iter().enumerate() {
-            let nngp = r_row * r_col * (1.0 - self.gaps[c]);
+            let nngp = r_row * r_col * (1.0 - self.gaps[c].abs()).copysign(self.gaps[c]);
             self.nngp[c] = nngp;
             self.ntk[c] = if first {
                 nngp

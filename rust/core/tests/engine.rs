@@ -8,6 +8,7 @@ use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::forward::forward;
 use ntkrs_core::gram;
 use ntkrs_core::infinite::{Infinite, Inputs, Output, diagonal};
+use ntkrs_core::isa::Isa;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::linear::Linear;
 use ntkrs_core::network::{Dense, Network};
@@ -47,15 +48,13 @@ fn compute<T: Scalar, K: TileKernel>(kernel: &K, symmetric: bool) -> Array2<T> {
     out.into_shape_with_order((shape.0, shape.2)).unwrap()
 }
 
-fn check_linear<T: Scalar>(n: usize, m: usize, depth: usize, seed: u64, epsilon: f64) {
+fn check_linear<T: Scalar>(isa: Isa, n: usize, m: usize, depth: usize, seed: u64, epsilon: f64) {
     let (x, z) = (
         cast::<T>(noise(n, depth, seed).view()),
         cast::<T>(noise(m, depth, seed + 1).view()),
     );
-    let (rows, cols) = (
-        Panels::pack(x.view(), "X").unwrap(),
-        Panels::pack(z.view(), "Z").unwrap(),
-    );
+    let pack = |matrix: &Array2<T>| Panels::pack(matrix.view(), "X").unwrap().with_isa(isa);
+    let (rows, cols) = (pack(&x), pack(&z));
     let rectangular: Array2<T> = compute(
         &Linear {
             rows: &rows,
@@ -68,7 +67,7 @@ fn check_linear<T: Scalar>(n: usize, m: usize, depth: usize, seed: u64, epsilon:
         // A sum of `depth` products below 1 in any order, and the rounding of the result.
         assert!(
             (value.widen() - expected).abs() <= (depth + 1) as f64 * epsilon,
-            "{value:?} {expected}"
+            "{isa} {value:?} {expected}"
         );
     }
     let symmetric: Array2<T> = compute(
@@ -94,8 +93,10 @@ proptest! {
 
     #[test]
     fn products_are_those_of_naive_loops(n in 0..210_usize, m in 0..210_usize, depth in 1..600_usize, seed: u32) {
-        check_linear::<f64>(n, m, depth, seed.into(), f64::EPSILON);
-        check_linear::<f32>(n, m, depth, seed.into(), f32::EPSILON.into());
+        for isa in Isa::available() {
+            check_linear::<f64>(isa, n, m, depth, seed.into(), f64::EPSILON);
+            check_linear::<f32>(isa, n, m, depth, seed.into(), f32::EPSILON.into());
+        }
     }
 
     #[test]

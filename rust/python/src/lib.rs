@@ -7,6 +7,7 @@ mod gram;
 mod infinite;
 mod ticker;
 
+use ntkrs_core::isa::Isa;
 use ntkrs_core::pool;
 use pyo3::prelude::*;
 
@@ -20,7 +21,7 @@ mod _core {
     #[pymodule_export]
     use super::infinite::InfiniteKernel;
     #[pymodule_export]
-    use super::{get_num_threads, set_num_threads};
+    use super::{get_num_threads, isa, set_num_threads};
 
     /// The version of the crate, which is that of the package.
     #[pymodule_export]
@@ -33,6 +34,12 @@ mod _core {
     } else {
         "release"
     };
+}
+
+/// The instruction set in use.
+#[pyfunction]
+fn isa() -> PyResult<&'static str> {
+    Isa::current().map(Isa::name).map_err(errors::to_python)
 }
 
 #[pyfunction]

@@ -46,7 +46,7 @@ impl Variable {
     }
 }
 
-/// `T = 2/π α`, `sin α = p_u p_v (1 − e)`, `Ṫ = 4/π m_u m_v / cos α`.
+/// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`.
 impl Dual for Erf {
     fn root(&self, r: f64) -> f64 {
         // Where the angle underflows, φ is linear to all digits.
@@ -74,7 +74,8 @@ fn pair(u: Variable, v: Variable, gap: f64) -> (f64, f64) {
     let (aligned, both) = (u.p * v.p, u.m * v.m);
     // cos² of α(0) and of α: sums of positive terms, symmetric in u and v.
     let cos2_aligned = both * both + ((u.p * v.m) * (u.p * v.m) + (v.p * u.m) * (v.p * u.m));
-    let opening = aligned * aligned * (gap * (2.0 - gap));
+    let size = gap.abs();
+    let opening = aligned * aligned * (size * (2.0 - size));
     let cos_aligned = cos2_aligned.sqrt();
     let cos = (cos2_aligned + opening).max(f64::MIN_POSITIVE).sqrt();
     let dot = 4.0 / PI * both / cos;
@@ -83,18 +84,15 @@ fn pair(u: Variable, v: Variable, gap: f64) -> (f64, f64) {
     if scale == 0.0 {
         return (gap, dot); // φ is linear there
     }
-    let sin = aligned * (1.0 - gap);
-    let closing = if sin > 0.0 {
-        sine_difference(aligned, cos_aligned, sin, cos, opening)
-    } else {
-        libm::atan2(aligned, cos_aligned) - libm::atan2(sin, cos)
-    };
+    let sin = aligned * (1.0 - size);
+    let closing = sine_difference(aligned, cos_aligned, sin, cos, opening);
     let spread = if u.r == v.r {
         0.0
     } else {
         spread(u, v, aligned, cos_aligned, scale)
     };
-    ((closing + spread) / scale, dot)
+    // erf is odd: opposite variables stay as opposite as equal ones stay equal.
+    (((closing + spread) / scale).copysign(gap), dot)
 }
 
 /// `√(α_u α_v) − α(0)`, given `scale = √(α_u α_v)` and the sine and cosine of α(0).

@@ -45,26 +45,48 @@ impl Activation for PiecewiseLinear {
     }
 }
 
-/// Cho & Saul (2009), in the gap: with a the slope, `1 − e' = (1 − e) + κ (sinθ − θ cosθ)`, `κ = (1−a)²/(π(1+a²))`.
+/// Cho & Saul (2009), in the gap. With a the slope, `κ = (1−a)²/(π(1+a²))` and `s = 2a/(1+a²) = 1 − πκ`, the new
+/// correlation is `ρ' = ρ + κ (sin θ − θ cos θ)`; with ψ the angle from the nearer of the two directions, and
+/// `lift = sin ψ − ψ cos ψ`, that is `1 − ρ' = e − κ lift` near ρ = 1, and `ρ' = −s cos ψ + κ lift` near ρ = −1.
 impl Dual for PiecewiseLinear {
     fn root(&self, r: f64) -> f64 {
-        r * (0.5 * (1.0 + self.slope * self.slope)).sqrt()
+        r * self.mean_square().sqrt()
     }
 
     fn step(&self, _r_u: f64, _r_v: &[f64], gaps: &mut [f64], dots: &mut [f64]) {
         assert_eq!(gaps.len(), dots.len());
-        let mean_square = 0.5 * (1.0 + self.slope * self.slope);
         let kink = (1.0 - self.slope) * (1.0 - self.slope) / (2.0 * PI);
-        let kappa = kink / mean_square;
+        let (kappa, s) = (kink / self.mean_square(), self.slope / self.mean_square());
+        // 1 + s and 1 − s, which cancel for slopes near −1 and 1.
+        let sum = 0.5 * (1.0 + self.slope) * (1.0 + self.slope) / self.mean_square();
+        let difference = 0.5 * (1.0 - self.slope) * (1.0 - self.slope) / self.mean_square();
         for (gap, dot) in gaps.iter_mut().zip(dots) {
-            let theta = 2.0 * libm::asin((0.5 * *gap).sqrt());
-            *dot = mean_square - kink * theta;
-            *gap = (*gap - kappa * lift(*gap, theta)).max(0.0);
+            let size = gap.abs();
+            let psi = 2.0 * libm::asin((0.5 * size).sqrt());
+            let lift = kappa * lift(size, psi);
+            if gap.is_sign_positive() {
+                *dot = self.mean_square() - kink * psi;
+                *gap = (size - lift).max(0.0);
+            } else {
+                *dot = self.slope + kink * psi;
+                *gap = if s * (1.0 - size) > lift {
+                    -(difference + s * size + lift).max(0.0)
+                } else {
+                    (sum - s * size - lift).max(0.0)
+                };
+            }
         }
     }
 }
 
-/// `sinθ − θ cosθ` for `cosθ = 1 − gap`.
+impl PiecewiseLinear {
+    /// `E φ(u)²` of a standard normal u.
+    fn mean_square(&self) -> f64 {
+        0.5 * (1.0 + self.slope * self.slope)
+    }
+}
+
+/// `sin ψ − ψ cos ψ` for `cos ψ = 1 − gap`, in [0, 1].
 fn lift(gap: f64, theta: f64) -> f64 {
     // Below 1/2 the two terms cancel: Σ_k (−1)^{k+1} 2k/(2k+1)! θ^{2k+1}, whose next term is below 1e-17 of the first.
     const SERIES: [f64; 7] = [

@@ -4,6 +4,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::slice;
 
 use ndarray::ArrayViewMut4;
 
@@ -139,31 +140,84 @@ impl<T: Scalar> Slot<'_, T> {
             // SAFETY: `area` lies within the canvas' matrix and the offsets are those of its rows and columns, so
             // every address is one of the array's. `slots` borrows the canvas exclusively and yields each area
             // once, `store` consumes the slot, and distinct areas have distinct addresses: no other write races.
-            unsafe { plane.write(&rows, &cols, |r, c| tile.row(r)[c]) };
+            unsafe { plane.write(&rows, &cols, tile) };
             if self.mirrored {
                 let rows = offsets(&self.area.cols, row_block, i, m);
                 let cols = offsets(&self.area.rows, col_block, j, n);
                 // SAFETY: as above; the canvas is square and this area is the transpose of one strictly above the
                 // diagonal, so it lies strictly below, where `slots` yields nothing.
-                unsafe { plane.write(&rows, &cols, |r, c| tile.row(c)[r]) };
+                unsafe { plane.write_transposed(&rows, &cols, tile) };
             }
         }
     }
 }
 
+/// Rows and columns of the blocks in which a tile is transposed: a cache line of `f64`.
+const BLOCK: usize = 8;
+
 impl<T: Scalar> Plane<T> {
-    /// Writes `value(r, c)` at `rows[r] + cols[c]`.
+    /// Writes `tile[r][c]` at `rows[r] + cols[c]`.
     ///
     /// # Safety
     /// Every such offset is that of an element of this plane, and no other thread accesses it.
-    unsafe fn write(&self, rows: &[isize], cols: &[isize], value: impl Fn(usize, usize) -> f64) {
+    unsafe fn write(&self, rows: &[isize], cols: &[isize], tile: &Tile) {
+        let consecutive = consecutive(cols);
         for (r, row) in rows.iter().enumerate() {
-            for (c, col) in cols.iter().enumerate() {
-                // SAFETY: the caller's promise.
-                unsafe { self.base.offset(row + col).write(T::narrow(value(r, c))) };
+            // SAFETY: the caller's promise.
+            unsafe { self.write_row(*row, cols, consecutive, &tile.row(r)[..cols.len()]) };
+        }
+    }
+
+    /// Writes `tile[c][r]` at `rows[r] + cols[c]`.
+    ///
+    /// # Safety
+    /// As [`Plane::write`].
+    unsafe fn write_transposed(&self, rows: &[isize], cols: &[isize], tile: &Tile) {
+        for (r, rows) in rows.chunks(BLOCK).enumerate() {
+            for (c, cols) in cols.chunks(BLOCK).enumerate() {
+                let mut block = [[0.0; BLOCK]; BLOCK];
+                for (column, _) in cols.iter().enumerate() {
+                    let source = &tile.row(c * BLOCK + column)[r * BLOCK..][..rows.len()];
+                    source
+                        .iter()
+                        .zip(&mut block)
+                        .for_each(|(value, line)| line[column] = *value);
+                }
+                let consecutive = consecutive(cols);
+                for (row, values) in rows.iter().zip(&block) {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.write_row(*row, cols, consecutive, &values[..cols.len()]) };
+                }
             }
         }
     }
+
+    /// Writes `values[c]` at `row + cols[c]`.
+    ///
+    /// # Safety
+    /// As [`Plane::write`]; if `consecutive`, the columns are.
+    #[inline]
+    unsafe fn write_row(&self, row: isize, cols: &[isize], consecutive: bool, values: &[f64]) {
+        if consecutive {
+            // SAFETY: these are consecutive elements of the plane that, by the caller's promise, nobody else accesses.
+            let target =
+                unsafe { slice::from_raw_parts_mut(self.base.offset(row + cols[0]), cols.len()) };
+            target
+                .iter_mut()
+                .zip(values)
+                .for_each(|(target, value)| *target = T::narrow(*value));
+        } else {
+            for (col, value) in cols.iter().zip(values) {
+                // SAFETY: the caller's promise.
+                unsafe { self.base.offset(row + col).write(T::narrow(*value)) };
+            }
+        }
+    }
+}
+
+/// Whether these offsets, which are not empty, ascend one by one.
+fn consecutive(offsets: &[isize]) -> bool {
+    offsets.windows(2).all(|pair| pair[1] - pair[0] == 1)
 }
 
 /// Element offsets of matrix rows (or columns) whose index splits into `index / block` and `index % block`.

@@ -1,0 +1,129 @@
+//! AVX-512: 24×8 micro-tiles of `f64`, 48×8 of `f32`. 24 sums, 3 panels and a broadcast: 28 of the 32 registers.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd, _mm512_extractf32x8_ps,
+    _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_load_pd, _mm512_load_ps, _mm512_loadu_pd,
+    _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_storeu_pd,
+};
+
+use super::MicroKernel;
+use crate::lanes::Lanes;
+
+type Line64 = Lanes<f64, 8>;
+type Line32 = Lanes<f32, 16>;
+
+const ROWS: usize = 8;
+const PANELS: usize = 3;
+
+pub(super) fn f64() -> MicroKernel<Line64> {
+    MicroKernel {
+        rows: ROWS,
+        panels: PANELS,
+        run: run_f64,
+    }
+}
+
+pub(super) fn f32() -> MicroKernel<Line32> {
+    MicroKernel {
+        rows: ROWS,
+        panels: PANELS,
+        run: run_f32,
+    }
+}
+
+fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], out: &mut [f64], stride: usize) {
+    assert_eq!(first, 0);
+    // SAFETY: this kernel is reached through an `Isa` of AVX-512, which exists only where the processor has it.
+    unsafe {
+        match *cols {
+            [a, b, c] => tile_f64(rows, [a, b, c], out, stride),
+            [a, b] => tile_f64(rows, [a, b], out, stride),
+            [a] => tile_f64(rows, [a], out, stride),
+            _ => panic!("{} column panels", cols.len()),
+        }
+    }
+}
+
+fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], out: &mut [f64], stride: usize) {
+    assert!(first == 0 || first == ROWS);
+    // SAFETY: as in `run_f64`.
+    unsafe {
+        match *cols {
+            [a, b, c] => tile_f32(rows, first, [a, b, c], out, stride),
+            [a, b] => tile_f32(rows, first, [a, b], out, stride),
+            [a] => tile_f32(rows, first, [a], out, stride),
+            _ => panic!("{} column panels", cols.len()),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq")]
+fn tile_f64<const P: usize>(rows: &[Line64], cols: [&[Line64]; P], out: &mut [f64], stride: usize) {
+    let depth = rows.len();
+    assert!(cols.iter().all(|col| col.len() == depth));
+    assert!(out.len() >= (ROWS - 1) * stride + 8 * P);
+    let mut sums = [[_mm512_setzero_pd(); P]; ROWS];
+    for (k, row) in rows.iter().enumerate() {
+        // SAFETY: k < depth, the length of every column; a line is 64 bytes, aligned to 64.
+        let panels = cols.map(|col| unsafe { _mm512_load_pd(col.get_unchecked(k).0.as_ptr()) });
+        for (sums, factor) in sums.iter_mut().zip(&row.0) {
+            let factor = _mm512_set1_pd(*factor);
+            for (sum, panel) in sums.iter_mut().zip(panels) {
+                *sum = _mm512_fmadd_pd(factor, panel, *sum);
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        for (p, sum) in sums.iter().enumerate() {
+            // SAFETY: r < ROWS and p < P, so 8 values from here on lie within `out`, by the assertion above.
+            unsafe {
+                let target = out.as_mut_ptr().add(r * stride + 8 * p);
+                _mm512_storeu_pd(target, _mm512_add_pd(_mm512_loadu_pd(target), *sum));
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq")]
+fn tile_f32<const P: usize>(
+    rows: &[Line32],
+    first: usize,
+    cols: [&[Line32]; P],
+    out: &mut [f64],
+    stride: usize,
+) {
+    let depth = rows.len();
+    assert!(cols.iter().all(|col| col.len() == depth));
+    assert!(first + ROWS <= 16 && out.len() >= (ROWS - 1) * stride + 16 * P);
+    let mut sums = [[_mm512_setzero_ps(); P]; ROWS];
+    for (k, row) in rows.iter().enumerate() {
+        // SAFETY: as in `tile_f64`.
+        let panels = cols.map(|col| unsafe { _mm512_load_ps(col.get_unchecked(k).0.as_ptr()) });
+        for (sums, factor) in sums.iter_mut().zip(&row.0[first..first + ROWS]) {
+            let factor = _mm512_set1_ps(*factor);
+            for (sum, panel) in sums.iter_mut().zip(panels) {
+                *sum = _mm512_fmadd_ps(factor, panel, *sum);
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        for (p, sum) in sums.iter().enumerate() {
+            let halves = [
+                _mm512_castps512_ps256(*sum),
+                _mm512_extractf32x8_ps::<1>(*sum),
+            ];
+            for (half, values) in halves.into_iter().enumerate() {
+                // SAFETY: as in `tile_f64`, with 16 values per panel.
+                unsafe {
+                    let target = out.as_mut_ptr().add(r * stride + 16 * p + 8 * half);
+                    _mm512_storeu_pd(
+                        target,
+                        _mm512_add_pd(_mm512_loadu_pd(target), _mm512_cvtps_pd(values)),
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Instruction sets: which one runs here, and the micro-kernels written for each.
+//!
+//! The set is chosen once per process, at run time: one build runs on every machine. All of them sum in the same
+//! order, but AVX2 and AVX-512 round a product and its sum once and portable code twice, so bits differ between them.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use std::env;
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::error::{Error, Result};
+use crate::lanes::Lanes;
+
+/// The environment variable that pins the instruction set.
+const VARIABLE: &str = "NTKRS_ISA";
+
+/// An instruction set that this process may use. A value of the AVX variants exists only where the processor has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Set);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// Those that this machine can run, the best one last.
+    pub fn available() -> Vec<Self> {
+        let mut available = vec![Self(Set::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                available.push(Self(Set::Avx2));
+            }
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512bw")
+            {
+                available.push(Self(Set::Avx512));
+            }
+        }
+        available
+    }
+
+    /// The one in use: that of the environment variable `NTKRS_ISA` when it was first asked for, else the best.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the variable names a set that does not exist, or that this machine lacks.
+    pub fn current() -> Result<Self> {
+        static CURRENT: OnceLock<Result<Isa>> = OnceLock::new();
+        CURRENT.get_or_init(Self::choose).clone()
+    }
+
+    fn choose() -> Result<Self> {
+        let available = Self::available();
+        let best = available[available.len() - 1];
+        let Some(pin) = env::var_os(VARIABLE).filter(|pin| !pin.is_empty()) else {
+            return Ok(best);
+        };
+        let pinned = pin
+            .to_str()
+            .and_then(|pin| available.iter().find(|isa| isa.name() == pin));
+        pinned.copied().ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+            let names = names.join(", ");
+            Error::Invalid(format!(
+                "the environment variable {VARIABLE} is {pin:?}, but this machine has: {names}"
+            ))
+        })
+    }
+
+    /// Its name, as `NTKRS_ISA` takes it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Set::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "avx512",
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The innermost loop: a micro-tile of some rows by some whole panels of columns, its sums in registers.
+#[derive(Clone, Copy)]
+pub struct MicroKernel<L> {
+    /// Rows of the micro-tile: lanes of one row panel, a divisor of its width.
+    pub rows: usize,
+    /// The most column panels of a micro-tile.
+    pub panels: usize,
+    run: Run<L>,
+}
+
+/// `out[r·stride + W·p + w] += Σ_k rows[k][first + r] · cols[p][k][w]`.
+type Run<L> = fn(rows: &[L], first: usize, cols: &[&[L]], out: &mut [f64], stride: usize);
+
+impl<L> MicroKernel<L> {
+    /// Adds `Σ_k rows[k][first + r] · cols[p][k][w]` to `out[r·stride + W·p + w]`, for `r < self.rows`.
+    ///
+    /// Sums over k ascend from zero in the storage type and are added in `f64`.
+    ///
+    /// # Panics
+    /// If a slice is too short, there are more than `self.panels` columns, or `first` is no multiple of `self.rows`.
+    #[inline]
+    pub fn run(&self, rows: &[L], first: usize, cols: &[&[L]], out: &mut [f64], stride: usize) {
+        (self.run)(rows, first, cols, out, stride);
+    }
+}
+
+/// The micro-kernel for `f64`.
+pub fn micro_kernel_f64(isa: Isa) -> MicroKernel<Lanes<f64, 8>> {
+    match isa.0 {
+        Set::Portable => portable::f64(),
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => avx2::f64(),
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 => avx512::f64(),
+    }
+}
+
+/// The micro-kernel for `f32`.
+pub fn micro_kernel_f32(isa: Isa) -> MicroKernel<Lanes<f32, 16>> {
+    match isa.0 {
+        Set::Portable => portable::f32(),
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => avx2::f32(),
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 => avx512::f32(),
+    }
+}

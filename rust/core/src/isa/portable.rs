@@ -1,0 +1,50 @@
+//! Plain Rust that the compiler vectorises for the baseline of the target: SSE2, NEON.
+
+use std::ops::{AddAssign, Mul};
+
+use super::MicroKernel;
+use crate::lanes::Lanes;
+
+/// With one cache line of columns, the sums of two rows and their operands fit the 16 registers of x86-64.
+const ROWS: usize = 2;
+
+pub(super) fn f64() -> MicroKernel<Lanes<f64, 8>> {
+    MicroKernel {
+        rows: ROWS,
+        panels: 1,
+        run: run::<f64, 8>,
+    }
+}
+
+pub(super) fn f32() -> MicroKernel<Lanes<f32, 16>> {
+    MicroKernel {
+        rows: ROWS,
+        panels: 1,
+        run: run::<f32, 16>,
+    }
+}
+
+fn run<T, const W: usize>(
+    rows: &[Lanes<T, W>],
+    first: usize,
+    cols: &[&[Lanes<T, W>]],
+    out: &mut [f64],
+    stride: usize,
+) where
+    T: Copy + Default + AddAssign + Mul<Output = T> + Into<f64>,
+{
+    assert!(first + ROWS <= W && cols.len() == 1);
+    let mut sums = [[T::default(); W]; ROWS];
+    for (row, col) in rows.iter().zip(cols[0]) {
+        for (sums, factor) in sums.iter_mut().zip(&row.0[first..first + ROWS]) {
+            for (sum, value) in sums.iter_mut().zip(&col.0) {
+                *sum += *factor * *value;
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        for (out, sum) in out[r * stride..r * stride + W].iter_mut().zip(sums) {
+            *out += (*sum).into();
+        }
+    }
+}
