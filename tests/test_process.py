@@ -164,6 +164,12 @@ class TestImport:
     def test_this_is_a_release_build(self):
         assert ntkrs._core.PROFILE == "release"
 
+    def test_the_instruction_set_can_be_pinned(self):
+        code = "import ntkrs._core as core; print(core.isa())"
+        assert python(code, NTKRS_ISA="portable") == "portable"
+        call = "import ntkrs, numpy\ntry: ntkrs.mlp(1, 1, 1).kernel()(numpy.eye(2))\nexcept ValueError as e: print(e)"
+        assert 'NTKRS_ISA is "avx1024", but this machine has: portable' in python(call, NTKRS_ISA="avx1024")
+
     def test_versions_are_told(self, capsys):
         ntkrs.show_versions()
         told = capsys.readouterr().out

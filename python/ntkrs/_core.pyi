@@ -17,6 +17,7 @@ __all__ = [
     "InfiniteKernel",
     "Network",
     "get_num_threads",
+    "isa",
     "linear_gram",
     "set_num_threads",
 ]
@@ -24,6 +25,7 @@ __all__ = [
 VERSION: Final[str]
 PROFILE: Final[str]
 
+def isa() -> str: ...
 def set_num_threads(count: int) -> None: ...
 def get_num_threads() -> int: ...
 def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...

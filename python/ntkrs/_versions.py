@@ -12,7 +12,7 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
 
 
 def show_versions() -> None:
-    """Print the versions of ntkrs, Python and the packages it uses, the build profile and the number of threads.
+    """Print the versions of ntkrs, Python and the packages it uses, the instruction set and the number of threads.
 
     Paste it into bug reports.
     """
@@ -24,6 +24,7 @@ def versions() -> dict[str, str]:
     """Return what :func:`show_versions` prints."""
     return {
         "ntkrs": f"{_core.VERSION} ({_core.PROFILE} build)",
+        "instructions": _core.isa(),
         "threads": str(get_num_threads()),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
