@@ -90,7 +90,7 @@ pub fn backward<T: Scalar>(
     let hidden = &network.layers[1..];
     let mut deltas: Deltas<T> = hidden
         .iter()
-        .map(|layer| Panels::zeros(samples * count, layer.inputs()))
+        .map(|layer| Panels::unwritten(samples * count, layer.inputs()))
         .collect::<Result<_>>()?;
     let Some(last) = hidden.last() else {
         return Ok(deltas);

@@ -48,11 +48,11 @@ pub fn forward<T: Scalar>(
     let allocate = || {
         hidden
             .iter()
-            .map(|layer| Panels::zeros(samples, layer.outputs()))
+            .map(|layer| Panels::unwritten(samples, layer.outputs()))
             .collect::<Result<Vec<_>>>()
     };
     let (mut values, mut slopes) = (allocate()?, allocate()?);
-    let mut outputs = Panels::zeros(samples, last.outputs())?;
+    let mut outputs = Panels::unwritten(samples, last.outputs())?;
 
     let band_panels = EDGE / Panels::<T>::LANES;
     let value_bands = bands_mut(values.iter_mut().chain([&mut outputs]), band_panels);

@@ -10,7 +10,7 @@
 //! catalogue                       the activations            network
 //! activation                      φ, φ', T and Ṫ             tile  panel  pool
 //! scalar  isa                     storage types, instruction sets and their micro-kernels
-//! lanes  error
+//! error
 //! ```
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
@@ -25,7 +25,6 @@ pub mod gram;
 pub mod infinite;
 pub mod isa;
 pub mod jacobian;
-pub mod lanes;
 pub mod linear;
 pub mod network;
 pub mod panel;

@@ -6,8 +6,7 @@
 
 use std::fmt::Debug;
 
-use crate::isa::{self, Isa, MicroKernel};
-use crate::lanes::Lanes;
+use crate::isa::{self, Isa, Lanes, MicroKernel, Plain};
 
 /// A storage type of panels and outputs: `f32` or `f64`.
 pub trait Scalar: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
@@ -25,12 +24,9 @@ pub trait Scalar: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
 }
 
 /// One cache line of `T`.
-pub trait Line<T>: Copy + Debug + Send + Sync + 'static {
+pub trait Line<T>: Plain + Debug + Send + Sync + 'static {
     /// How many values one line holds.
     const LANES: usize;
-
-    /// A line of zeros.
-    const ZERO: Self;
 
     /// The values.
     fn lanes(&self) -> &[T];
@@ -41,7 +37,6 @@ pub trait Line<T>: Copy + Debug + Send + Sync + 'static {
 
 impl<const W: usize> Line<f64> for Lanes<f64, W> {
     const LANES: usize = W;
-    const ZERO: Self = Self([0.0; W]);
 
     #[inline]
     fn lanes(&self) -> &[f64] {
@@ -56,7 +51,6 @@ impl<const W: usize> Line<f64> for Lanes<f64, W> {
 
 impl<const W: usize> Line<f32> for Lanes<f32, W> {
     const LANES: usize = W;
-    const ZERO: Self = Self([0.0; W]);
 
     #[inline]
     fn lanes(&self) -> &[f32] {

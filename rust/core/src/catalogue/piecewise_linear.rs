@@ -29,14 +29,10 @@ impl PiecewiseLinear {
 
 impl Activation for PiecewiseLinear {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        // Selections, not branches: the signs of pre-activations cannot be predicted.
         evaluate_each(h, slopes, |x| {
-            if x > 0.0 {
-                (x, 1.0)
-            } else if x < 0.0 {
-                (self.slope * x, self.slope)
-            } else {
-                (0.0, self.at_zero)
-            }
+            let side = if x > 0.0 { 1.0 } else { self.slope };
+            (side * x + 0.0, if x == 0.0 { self.at_zero } else { side }) // + 0: no −0 comes out
         });
     }
 

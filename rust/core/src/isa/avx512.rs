@@ -1,6 +1,8 @@
 //! AVX-512: 24×8 micro-tiles of `f64`, 48×8 of `f32`. 24 sums, 3 panels and a broadcast: 28 of the 32 registers.
 
 #![allow(unsafe_code)]
+// Indices are what the compiler unrolls into registers; iterators over nested arrays made it spill.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::{
     _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd, _mm512_extractf32x8_ps,
@@ -8,8 +10,8 @@ use std::arch::x86_64::{
     _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_storeu_pd,
 };
 
+use super::Lanes;
 use super::MicroKernel;
-use crate::lanes::Lanes;
 
 type Line64 = Lanes<f64, 8>;
 type Line32 = Lanes<f32, 16>;
@@ -47,19 +49,22 @@ fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], out: &mut [f64], s
 }
 
 fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], out: &mut [f64], stride: usize) {
-    assert!(first == 0 || first == ROWS);
     // SAFETY: as in `run_f64`.
     unsafe {
-        match *cols {
-            [a, b, c] => tile_f32(rows, first, [a, b, c], out, stride),
-            [a, b] => tile_f32(rows, first, [a, b], out, stride),
-            [a] => tile_f32(rows, first, [a], out, stride),
-            _ => panic!("{} column panels", cols.len()),
+        match (first, cols) {
+            (0, &[a, b, c]) => tile_f32::<0, 3>(rows, [a, b, c], out, stride),
+            (0, &[a, b]) => tile_f32::<0, 2>(rows, [a, b], out, stride),
+            (0, &[a]) => tile_f32::<0, 1>(rows, [a], out, stride),
+            (ROWS, &[a, b, c]) => tile_f32::<ROWS, 3>(rows, [a, b, c], out, stride),
+            (ROWS, &[a, b]) => tile_f32::<ROWS, 2>(rows, [a, b], out, stride),
+            (ROWS, &[a]) => tile_f32::<ROWS, 1>(rows, [a], out, stride),
+            _ => panic!("row {first}, {} column panels", cols.len()),
         }
     }
 }
 
-#[target_feature(enable = "avx512f,avx512dq")]
+// With VL, 256-bit values may live in all 32 registers; without it, taking f32 sums apart made the loop spill.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 fn tile_f64<const P: usize>(rows: &[Line64], cols: [&[Line64]; P], out: &mut [f64], stride: usize) {
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
@@ -68,10 +73,10 @@ fn tile_f64<const P: usize>(rows: &[Line64], cols: [&[Line64]; P], out: &mut [f6
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: k < depth, the length of every column; a line is 64 bytes, aligned to 64.
         let panels = cols.map(|col| unsafe { _mm512_load_pd(col.get_unchecked(k).0.as_ptr()) });
-        for (sums, factor) in sums.iter_mut().zip(&row.0) {
-            let factor = _mm512_set1_pd(*factor);
-            for (sum, panel) in sums.iter_mut().zip(panels) {
-                *sum = _mm512_fmadd_pd(factor, panel, *sum);
+        for r in 0..ROWS {
+            let factor = _mm512_set1_pd(row.0[r]);
+            for p in 0..P {
+                sums[r][p] = _mm512_fmadd_pd(factor, panels[p], sums[r][p]);
             }
         }
     }
@@ -86,25 +91,24 @@ fn tile_f64<const P: usize>(rows: &[Line64], cols: [&[Line64]; P], out: &mut [f6
     }
 }
 
-#[target_feature(enable = "avx512f,avx512dq")]
-fn tile_f32<const P: usize>(
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn tile_f32<const FIRST: usize, const P: usize>(
     rows: &[Line32],
-    first: usize,
     cols: [&[Line32]; P],
     out: &mut [f64],
     stride: usize,
 ) {
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
-    assert!(first + ROWS <= 16 && out.len() >= (ROWS - 1) * stride + 16 * P);
+    assert!(out.len() >= (ROWS - 1) * stride + 16 * P);
     let mut sums = [[_mm512_setzero_ps(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: as in `tile_f64`.
         let panels = cols.map(|col| unsafe { _mm512_load_ps(col.get_unchecked(k).0.as_ptr()) });
-        for (sums, factor) in sums.iter_mut().zip(&row.0[first..first + ROWS]) {
-            let factor = _mm512_set1_ps(*factor);
-            for (sum, panel) in sums.iter_mut().zip(panels) {
-                *sum = _mm512_fmadd_ps(factor, panel, *sum);
+        for r in 0..ROWS {
+            let factor = _mm512_set1_ps(row.0[FIRST + r]);
+            for p in 0..P {
+                sums[r][p] = _mm512_fmadd_ps(factor, panels[p], sums[r][p]);
             }
         }
     }

@@ -7,6 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod lanes;
 mod portable;
 
 use std::env;
@@ -14,7 +15,8 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
-use crate::lanes::Lanes;
+
+pub use lanes::{Lanes, Plain};
 
 /// The environment variable that pins the instruction set.
 const VARIABLE: &str = "NTKRS_ISA";

@@ -2,8 +2,8 @@
 
 use std::ops::{AddAssign, Mul};
 
+use super::Lanes;
 use super::MicroKernel;
-use crate::lanes::Lanes;
 
 /// With one cache line of columns, the sums of two rows and their operands fit the 16 registers of x86-64.
 const ROWS: usize = 2;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! LOOP 4: blocks of DEPTH values of k. Sequential: their order fixes the rounding.
-//! LOOP 3: groups of column panels, which stay in L1.
+//! LOOP 3: groups of column panels.
 //! LOOP 2: row panels.
 //! LOOP 1: micro-tiles of some rows by the group of columns, their sums in registers.
 //! ```
@@ -17,8 +17,8 @@ use crate::panel::{PanelSlice, Panels};
 use crate::scalar::{Line, Scalar};
 
 /// The block of k that is summed in the storage type before it is added in `f64`. It bounds the rounding error of
-/// `f32` sums, keeps a group of columns in L1 (3 panels: 24 KiB), and, being fixed, fixes the result.
-const DEPTH: usize = 128;
+/// `f32` sums, keeps the panels of a tile in L2, and, being fixed, fixes the result.
+const DEPTH: usize = 256;
 
 /// `tile[r][c] += Σ_k rows[r][k] · cols[c][k]`.
 ///

@@ -4,6 +4,8 @@
 //! its samples lie side by side. Lanes past the last row are zero. A micro-kernel reads a panel front to back,
 //! and a layer's output is stored straight as the next layer's panels.
 
+mod storage;
+
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +13,16 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::error::{Error, Result};
-use crate::isa::Isa;
+use crate::isa::{Isa, Plain};
 use crate::pool;
 use crate::scalar::{Line, Scalar};
+
+use storage::Storage;
 
 /// A packed (rows, depth) matrix.
 #[derive(Debug)]
 pub struct Panels<T: Scalar> {
-    lines: Vec<T::Line>,
+    lines: Storage<T::Line>,
     rows: usize,
     depth: usize,
     isa: Isa,
@@ -39,19 +43,16 @@ impl<T: Scalar> Panels<T> {
     /// How many rows one panel holds.
     pub const LANES: usize = T::Line::LANES;
 
-    /// A zero matrix.
+    /// A matrix whose entries are arbitrary until they are written; the lanes past the last row are zero.
     ///
     /// # Errors
     /// [`Error::Memory`] if it cannot be allocated; those of [`Isa::current`].
-    pub fn zeros(rows: usize, depth: usize) -> Result<Self> {
+    pub(crate) fn unwritten(rows: usize, depth: usize) -> Result<Self> {
         let isa = Isa::current()?;
-        let count = rows.div_ceil(Self::LANES).saturating_mul(depth);
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(count).map_err(|_| Error::Memory {
-            bytes: count.saturating_mul(size_of::<T::Line>()),
-            purpose: "packed rows",
-        })?;
-        lines.resize(count, T::Line::ZERO);
+        let mut lines: Storage<T::Line> =
+            Storage::new(rows.div_ceil(Self::LANES).saturating_mul(depth))?;
+        let last = lines.len().saturating_sub(depth);
+        lines[last..].fill(T::Line::ZERO);
         Ok(Self {
             lines,
             rows,
@@ -65,7 +66,7 @@ impl<T: Scalar> Panels<T> {
     /// # Errors
     /// [`Error::NotFinite`] with the first row and column that hold NaN or an infinity, [`Error::Memory`].
     pub fn pack(matrix: ArrayView2<'_, T>, argument: &'static str) -> Result<Self> {
-        let mut panels = Self::zeros(matrix.nrows(), matrix.ncols())?;
+        let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
         panels.fill(matrix, argument, |_, _| 0)?;
         Ok(panels)
     }
@@ -82,7 +83,7 @@ impl<T: Scalar> Panels<T> {
         matrix: ArrayView2<'_, T>,
         argument: &'static str,
     ) -> Result<(Self, Vec<i32>)> {
-        let mut panels = Self::zeros(matrix.nrows(), matrix.ncols())?;
+        let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
         let exponents: Vec<AtomicI32> = matrix
             .rows()
             .into_iter()

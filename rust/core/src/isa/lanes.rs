@@ -1,0 +1,27 @@
+//! One cache line of values: the unit of the panel format.
+
+#![allow(unsafe_code)]
+
+/// `W` values of `T` on a 64-byte aligned cache line of their own: 8 `f64` or 16 `f32`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Lanes<T, const W: usize>(pub [T; W]);
+
+/// A type that is all zeros when its bytes are, that any bytes are a value of, and that needs no drop.
+///
+/// # Safety
+/// That must be so, and its alignment must divide the size of a page.
+pub unsafe trait Plain: Copy {
+    /// The value of all zero bytes.
+    const ZERO: Self;
+}
+
+// SAFETY: an array of floats; its alignment is 64.
+unsafe impl<const W: usize> Plain for Lanes<f64, W> {
+    const ZERO: Self = Self([0.0; W]);
+}
+
+// SAFETY: an array of floats; its alignment is 64.
+unsafe impl<const W: usize> Plain for Lanes<f32, W> {
+    const ZERO: Self = Self([0.0; W]);
+}
