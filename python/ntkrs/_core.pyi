@@ -16,9 +16,11 @@ __all__ = [
     "VERSION",
     "InfiniteKernel",
     "Network",
+    "after_fork",
     "get_num_threads",
     "isa",
     "linear_gram",
+    "peak_flops",
     "set_num_threads",
 ]
 
@@ -26,7 +28,9 @@ VERSION: Final[str]
 PROFILE: Final[str]
 
 def isa() -> str: ...
+def peak_flops(single: bool) -> float: ...
 def set_num_threads(count: int) -> None: ...
+def after_fork() -> None: ...
 def get_num_threads() -> int: ...
 def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
 

@@ -3,10 +3,10 @@
 use ndarray::Array2;
 
 use crate::error::Result;
-use crate::forward::{Pass, store_unit};
+use crate::forward::{Pass, band_panels, store_unit};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
-use crate::pool::{self, Watch};
+use crate::pool::{self, Stop, Watch};
 use crate::scalar::Scalar;
 use crate::tile::{EDGE, Tile, product};
 
@@ -34,7 +34,16 @@ impl Directions {
 
     /// `⟨s_m, s_n⟩`, (S, S).
     pub fn gram(&self) -> Array2<f64> {
-        self.0.dot(&self.0.t())
+        // A plain sum: a library's product may round differently from machine to machine.
+        let inner = |(m, n): (usize, usize)| {
+            self.0
+                .row(m)
+                .iter()
+                .zip(self.0.row(n))
+                .map(|(a, b)| a * b)
+                .sum()
+        };
+        Array2::from_shape_fn((self.len(), self.len()), inner)
     }
 
     /// Copies direction `s`.
@@ -97,13 +106,14 @@ pub fn backward<T: Scalar>(
     };
     let heads = directions.through(last);
 
-    let band_panels = EDGE / Panels::<T>::LANES * count;
-    let bands: Vec<Band<'_, T>> = bands_mut(deltas.iter_mut(), band_panels)
+    let band_panels = band_panels::<T>(samples, count)?;
+    let band_samples = band_panels * Panels::<T>::LANES;
+    let bands: Vec<Band<'_, T>> = bands_mut(deltas.iter_mut(), band_panels * count)
         .into_iter()
         .enumerate()
         .map(|(band, deltas)| Band {
-            first_sample: band * EDGE,
-            samples: EDGE.min(samples - band * EDGE),
+            first_sample: band * band_samples,
+            samples: band_samples.min(samples - band * band_samples),
             deltas,
         })
         .collect();
@@ -113,13 +123,22 @@ pub fn backward<T: Scalar>(
         total,
         watch,
         Tile::default,
-        |tile, band| band.run(network, pass, &heads, tile),
+        |tile, band, stop| {
+            band.run(network, pass, &heads, tile, stop);
+        },
     )?;
     Ok(deltas)
 }
 
 impl<T: Scalar> Band<'_, T> {
-    fn run(mut self, network: &Network<T>, pass: &Pass<T>, heads: &Array2<f64>, tile: &mut Tile) {
+    fn run(
+        mut self,
+        network: &Network<T>,
+        pass: &Pass<T>,
+        heads: &Array2<f64>,
+        tile: &mut Tile,
+        stop: &Stop,
+    ) {
         let rows = self.samples * heads.ncols();
         // deltas[index] is δ^{index+1}, at the input of layers[index + 1].
         for (index, layer) in network.layers[1..].iter().enumerate().rev() {
@@ -134,7 +153,7 @@ impl<T: Scalar> Band<'_, T> {
                 None => write_heads::<T>(heads, &slopes, rows, target),
                 Some(lines) => {
                     let next = PanelSlice::new(lines, layer.outputs(), layer.rows.all().isa());
-                    back_through(layer, next, &slopes, rows, target, tile);
+                    back_through(layer, next, &slopes, rows, target, (tile, stop));
                 }
             }
         }
@@ -165,7 +184,7 @@ fn back_through<T: Scalar>(
     slopes: &Slopes<'_, T>,
     rows: usize,
     target: &mut [T::Line],
-    tile: &mut Tile,
+    (tile, stop): (&mut Tile, &Stop),
 ) {
     let units = layer.inputs();
     for (chunk, weights) in layer
@@ -174,6 +193,9 @@ fn back_through<T: Scalar>(
         .chunks(EDGE / Panels::<T>::LANES)
         .enumerate()
     {
+        if stop.requested() {
+            return;
+        }
         tile.reset(
             weights.len() * Panels::<T>::LANES,
             next.len() * Panels::<T>::LANES,

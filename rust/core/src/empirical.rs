@@ -7,11 +7,12 @@
 //! Two Gram matrices and an elementwise product per layer, all layers while the tile is in cache.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
 
 use crate::backward::{Deltas, Directions, backward};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forward::{Pass, forward};
 use crate::network::Network;
 use crate::panel::Panels;
@@ -94,6 +95,7 @@ pub struct Empirical<'a, T: Scalar> {
     per_layer: bool,
     /// `⟨s_m, s_n⟩` of each group: what the last layer has in place of a Gram matrix of deltas.
     last: Vec<Array2<f64>>,
+    finite: AtomicBool,
 }
 
 impl<'a, T: Scalar> Empirical<'a, T> {
@@ -123,7 +125,22 @@ impl<'a, T: Scalar> Empirical<'a, T> {
             outputs,
             per_layer,
             last,
+            finite: AtomicBool::new(true),
         }
+    }
+
+    /// Fails if an entry computed so far does not fit the storage type.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check(&self) -> Result<()> {
+        if self.finite.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            what: "an entry of the kernel",
+            dtype: T::NAME,
+        })
     }
 
     /// S, the rows of the kernel per sample.
@@ -280,16 +297,23 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
                 self.accumulate(layer, area, scratch, plane);
             }
         }
-        if self.outputs == Outputs::Mean {
-            let divisor = self.network.outputs() as f64;
-            for plane in planes {
-                (0..area.rows.len()).for_each(|r| {
-                    plane
-                        .row_mut(r)
-                        .iter_mut()
-                        .for_each(|value| *value /= divisor)
+        let divisor = if self.outputs == Outputs::Mean {
+            self.network.outputs() as f64
+        } else {
+            1.0
+        };
+        let mut finite = true;
+        for plane in planes {
+            for r in 0..area.rows.len() {
+                let row = plane.row_mut(r);
+                row.iter_mut().for_each(|value| *value /= divisor);
+                finite &= row.iter().fold(true, |finite, value| {
+                    finite & T::narrow(*value).widen().is_finite()
                 });
             }
+        }
+        if !finite {
+            self.finite.store(false, Ordering::Relaxed);
         }
     }
 }

@@ -45,7 +45,7 @@ pub enum Error {
 
     /// An input is so large that its kernel exceeds all numbers, whatever the other input.
     #[error(
-        "row {row} of {argument} is so large that its kernel overflows. Scale {argument} down."
+        "the kernel of row {row} of {argument} leaves the range of float64 in some layer. Scale {argument} or sigma_w."
     )]
     Overflow {
         /// The argument's name.
@@ -68,6 +68,26 @@ pub enum Error {
     /// A description of a network or kernel that means nothing.
     #[error("{0}")]
     Invalid(String),
+
+    /// A finite network's values exceed the storage type.
+    #[error("{what} exceeds the largest {dtype}. Scale X down, or use a float64 network.")]
+    TooLarge {
+        /// What does.
+        what: &'static str,
+        /// The storage type.
+        dtype: &'static str,
+    },
+
+    /// Threads could not be started.
+    #[error(
+        "{threads} threads could not be started: {reason}. Ask for fewer with set_num_threads."
+    )]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
 
     /// A buffer could not be allocated.
     #[error("{bytes} bytes for {purpose} could not be allocated")]

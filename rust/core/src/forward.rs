@@ -1,12 +1,14 @@
 //! The forward pass: bands of samples through all layers, each layer's output stored as the next one's panels.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ndarray::ArrayViewMut2;
 
 use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
-use crate::pool::{self, Watch};
+use crate::pool::{self, Stop, Watch};
 use crate::scalar::{Line, Scalar};
 use crate::tile::{EDGE, Tile, product};
 
@@ -33,7 +35,7 @@ struct Band<'a, T: Scalar> {
 /// Runs the network on (N, n_0) inputs. 2·N·P flops; keeps 2·N values per hidden unit.
 ///
 /// # Errors
-/// [`Error::Features`] if the inputs do not fit the network, [`Error::Memory`], [`Error::Cancelled`].
+/// [`Error::Features`] if the inputs do not fit the network, [`Error::TooLarge`], [`Error::Memory`], [`Error::Cancelled`].
 pub fn forward<T: Scalar>(
     network: &Network<T>,
     x: Panels<T>,
@@ -54,7 +56,8 @@ pub fn forward<T: Scalar>(
     let (mut values, mut slopes) = (allocate()?, allocate()?);
     let mut outputs = Panels::unwritten(samples, last.outputs())?;
 
-    let band_panels = EDGE / Panels::<T>::LANES;
+    let band_panels = band_panels::<T>(samples, 1)?;
+    let band_samples = band_panels * Panels::<T>::LANES;
     let value_bands = bands_mut(values.iter_mut().chain([&mut outputs]), band_panels);
     let mut slope_bands = bands_mut(slopes.iter_mut(), band_panels).into_iter();
     let bands: Vec<Band<'_, T>> = x
@@ -64,19 +67,30 @@ pub fn forward<T: Scalar>(
         .enumerate()
         .map(|(band, (inputs, values))| Band {
             inputs,
-            samples: EDGE.min(samples - band * EDGE),
+            samples: band_samples.min(samples - band * band_samples),
             values,
             slopes: slope_bands.next().unwrap_or_default(),
         })
         .collect();
     let total = bands.len();
+    let finite = AtomicBool::new(true);
     pool::for_each(
         bands.into_iter(),
         total,
         watch,
         Scratch::default,
-        |scratch, band| band.run(network, scratch),
+        |scratch, band, stop| {
+            if !band.run(network, scratch, stop) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        },
     )?;
+    if !finite.into_inner() {
+        return Err(Error::TooLarge {
+            what: "an activation of the network",
+            dtype: T::NAME,
+        });
+    }
 
     values.insert(0, x);
     Ok(Pass {
@@ -84,6 +98,18 @@ pub fn forward<T: Scalar>(
         slopes,
         outputs,
     })
+}
+
+/// How many panels of samples one worker takes at once: a tile's worth of rows, and so few that all threads get some.
+///
+/// # Errors
+/// As [`pool::num_threads`].
+pub(crate) fn band_panels<T: Scalar>(samples: usize, rows_per_sample: usize) -> Result<usize> {
+    let most = EDGE / Panels::<T>::LANES / rows_per_sample;
+    let fair = samples
+        .div_ceil(Panels::<T>::LANES)
+        .div_ceil(2 * pool::num_threads()?);
+    Ok(most.min(fair).max(1))
 }
 
 impl<T: Scalar> Pass<T> {
@@ -126,7 +152,9 @@ struct Scratch {
 }
 
 impl<T: Scalar> Band<'_, T> {
-    fn run(mut self, network: &Network<T>, scratch: &mut Scratch) {
+    /// Runs all layers; returns whether all values are finite.
+    fn run(mut self, network: &Network<T>, scratch: &mut Scratch, stop: &Stop) -> bool {
+        let mut finite = true;
         for (index, layer) in network.layers.iter().enumerate() {
             let (before, after) = self.values.split_at_mut(index);
             let input = match before.last() {
@@ -134,62 +162,77 @@ impl<T: Scalar> Band<'_, T> {
                 Some(lines) => PanelSlice::new(lines, layer.inputs(), self.inputs.isa()),
             };
             let activation = network.activations.get(index).map(AsRef::as_ref);
-            let slopes = self.slopes.get_mut(index).map(AsMut::as_mut);
-            run_layer(
+            let step = Step {
                 layer,
                 activation,
                 input,
-                self.samples,
-                after[0],
-                slopes,
-                scratch,
-            );
+                samples: self.samples,
+            };
+            let slopes = self.slopes.get_mut(index).map(AsMut::as_mut);
+            finite &= step.run(after[0], slopes, scratch, stop);
         }
+        finite
     }
 }
 
 /// One dense layer and the activation after it, on a band.
-fn run_layer<T: Scalar>(
-    layer: &Layer<T>,
-    activation: Option<&dyn Activation>,
-    input: PanelSlice<'_, T>,
+struct Step<'a, T: Scalar> {
+    layer: &'a Layer<T>,
+    activation: Option<&'a dyn Activation>,
+    input: PanelSlice<'a, T>,
     samples: usize,
-    values: &mut [T::Line],
-    mut slopes: Option<&mut [T::Line]>,
-    scratch: &mut Scratch,
-) {
-    let Scratch {
-        tile,
-        slopes: slope_row,
-    } = scratch;
-    let units = layer.outputs();
-    for (chunk, columns) in layer
-        .columns
-        .all()
-        .chunks(EDGE / Panels::<T>::LANES)
-        .enumerate()
-    {
-        tile.reset(
-            columns.len() * Panels::<T>::LANES,
-            input.len() * Panels::<T>::LANES,
-        );
-        product(columns, input, tile);
-        for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
-            let h = &mut tile.row_mut(unit - chunk * EDGE)[..samples];
-            let bias = if layer.has_bias() {
-                layer.bias_scale * layer.bias[unit]
-            } else {
-                0.0
-            };
-            h.iter_mut()
-                .for_each(|h| *h = layer.weight_scale * *h + bias);
-            if let (Some(activation), Some(slopes)) = (activation, slopes.as_deref_mut()) {
-                slope_row.resize(samples, 0.0);
-                activation.evaluate(h, slope_row);
-                store_unit::<T>(slopes, units, unit, slope_row);
+}
+
+impl<T: Scalar> Step<'_, T> {
+    /// Writes the layer's values and slopes; returns whether all values are finite.
+    fn run(
+        &self,
+        values: &mut [T::Line],
+        mut slopes: Option<&mut [T::Line]>,
+        scratch: &mut Scratch,
+        stop: &Stop,
+    ) -> bool {
+        let Scratch {
+            tile,
+            slopes: slope_row,
+        } = scratch;
+        let (layer, units) = (self.layer, self.layer.outputs());
+        let mut finite = true;
+        for (chunk, columns) in layer
+            .columns
+            .all()
+            .chunks(EDGE / Panels::<T>::LANES)
+            .enumerate()
+        {
+            if stop.requested() {
+                break;
             }
-            store_unit::<T>(values, units, unit, h);
+            tile.reset(
+                columns.len() * Panels::<T>::LANES,
+                self.input.len() * Panels::<T>::LANES,
+            );
+            product(columns, self.input, tile);
+            for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
+                let h = &mut tile.row_mut(unit - chunk * EDGE)[..self.samples];
+                let bias = if layer.has_bias() {
+                    layer.bias_scale * layer.bias[unit]
+                } else {
+                    0.0
+                };
+                h.iter_mut()
+                    .for_each(|h| *h = layer.weight_scale * *h + bias);
+                if let (Some(activation), Some(slopes)) = (self.activation, slopes.as_deref_mut()) {
+                    slope_row.resize(self.samples, 0.0);
+                    activation.evaluate(h, slope_row);
+                    store_unit::<T>(slopes, units, unit, slope_row);
+                }
+                finite &= h
+                    .iter()
+                    .fold(true, |finite, h| finite & T::narrow(*h).widen().is_finite());
+                store_unit::<T>(values, units, unit, h);
+            }
         }
+        finite
     }
 }
 

@@ -3,7 +3,7 @@
 use ndarray::ArrayViewMut4;
 
 use crate::error::{Error, Result};
-use crate::pool::{self, Watch};
+use crate::pool::{self, Stop, Watch};
 use crate::scalar::Scalar;
 use crate::tile::{Canvas, Slot, Tile, TileKernel};
 
@@ -63,7 +63,7 @@ fn fill<T: Scalar, K: TileKernel>(
             vec![Tile::default(); kernel.planes()],
         )
     };
-    let work = |(scratch, tiles): &mut (K::Scratch, Vec<Tile>), slot: Slot<'_, T>| {
+    let work = |(scratch, tiles): &mut (K::Scratch, Vec<Tile>), slot: Slot<'_, T>, _: &Stop| {
         kernel.compute(slot.area(), scratch, tiles);
         slot.store(tiles);
     };

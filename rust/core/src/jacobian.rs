@@ -46,7 +46,7 @@ pub fn jacobian<T: Scalar>(
         samples * outputs,
         watch,
         Buffers::default,
-        |buffers, (r, row)| writer.write(r, row, buffers),
+        |buffers, (r, row), _| writer.write(r, row, buffers),
     )
 }
 

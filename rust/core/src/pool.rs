@@ -1,27 +1,33 @@
-//! Who computes: our own thread pools, one per process and thread count, and the one parallel loop.
+//! Who computes: our own thread pools, and the one parallel loop.
 //!
-//! No thread starts before it is needed. A pool belongs to the process that built it: after `fork` the child finds
-//! none of its own, builds one, and leaves its parent's untouched.
+//! No thread starts before it is needed. A call takes an idle pool, or builds one if others are computing, so that
+//! calls never wait for each other; it gives the pool back at the end, and a few are kept. A pool belongs to the
+//! process that built it: after `fork` the child leaves those of its parent untouched.
 
 use std::any::Any;
 use std::env;
+use std::mem;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
+use crate::isa::DefaultFloats;
 
 /// How often a waiting caller looks up: to report progress and to hear that it should stop.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Environment variables that set the number of threads, the first one found winning.
 const VARIABLES: [&str; 2] = ["NTKRS_NUM_THREADS", "RAYON_NUM_THREADS"];
+
+/// How many idle pools are kept: one, and one for a call from within a progress callback.
+const KEPT: usize = 2;
 
 /// Called on the calling thread every 50 ms with (done, total), and once at the end; `Break` cancels.
 pub type Watch<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;
@@ -78,41 +84,100 @@ fn from_environment() -> Result<usize> {
     Ok(thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// A list that only grows: a pool per (process, thread count) that was ever asked for.
-struct Node {
-    process: u32,
-    threads: usize,
-    pool: ThreadPool,
-    next: OnceLock<Box<Node>>,
+/// How many times this process is the child of a fork that [`after_fork`] was told of.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// Tells this process that it is a fork's child. Its id tells that too, except in another namespace of ids.
+pub fn after_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-static POOLS: OnceLock<Box<Node>> = OnceLock::new();
+/// A pool that is taken by one call.
+struct Crew {
+    process: (u32, u64),
+    threads: usize,
+    /// `None` only while it is dropped.
+    pool: Option<ThreadPool>,
+}
 
-fn pool() -> Result<&'static ThreadPool> {
-    let (process, threads) = (process::id(), num_threads()?);
-    let mut link = &POOLS;
-    loop {
-        while let Some(node) = link.get() {
-            if node.process == process && node.threads == threads {
-                return Ok(&node.pool);
+/// Idle pools. The lock is only ever tried, never waited for: a child forked in the middle of a use finds it locked
+/// for ever, and builds a pool for each call.
+static IDLE: Mutex<Vec<Crew>> = Mutex::new(Vec::new());
+
+impl Crew {
+    /// An idle crew of the present number of threads, or a new one.
+    fn take() -> Result<Self> {
+        let (process, threads) = (this_process(), num_threads()?);
+        if let Ok(mut idle) = IDLE.try_lock() {
+            let fits = |crew: &Self| crew.process == process && crew.threads == threads;
+            if let Some(index) = idle.iter().position(fits) {
+                return Ok(idle.swap_remove(index));
             }
-            link = &node.next;
         }
-        // Built outside of the lock of `OnceLock`, so that a fork meanwhile cannot leave it locked in the child.
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("ntkrs-{index}"))
+            // A new thread inherits the mode of the one that starts it.
+            .start_handler(|_| DefaultFloats::set())
             .build()
-            .map_err(|error| {
-                Error::Invalid(format!("{threads} threads could not be started: {error}"))
+            .map_err(|error| Error::Threads {
+                threads,
+                reason: error.to_string(),
             })?;
-        // If another thread was quicker, its node is looked at next, and this pool ends.
-        let _ = link.set(Box::new(Node {
+        Ok(Self {
             process,
             threads,
-            pool,
-            next: OnceLock::new(),
-        }));
+            pool: Some(pool),
+        })
+    }
+}
+
+impl Drop for Crew {
+    /// Gives the pool back. Those of another number of threads end here; a parent's, which has no threads in this
+    /// process, cannot even be ended: ending waits for locks that nobody holds.
+    fn drop(&mut self) {
+        let Some(pool) = self.pool.take() else { return };
+        if self.process != this_process() {
+            mem::forget(pool);
+            return;
+        }
+        let Ok(mut idle) = IDLE.try_lock() else {
+            return;
+        };
+        idle.push(Self {
+            pool: Some(pool),
+            ..*self
+        });
+        let keep = |crew: &Self| crew.process == self.process && crew.threads == self.threads;
+        let (mut kept, mut others): (Vec<_>, Vec<_>) = idle.drain(..).partition(keep);
+        others.extend(kept.drain(KEPT.min(kept.len())..));
+        *idle = kept;
+        drop(idle);
+        for mut crew in others {
+            let pool = crew.pool.take();
+            if crew.process != self.process {
+                mem::forget(pool);
+            }
+        }
+    }
+}
+
+fn this_process() -> (u32, u64) {
+    (process::id(), FORKS.load(Ordering::Relaxed))
+}
+
+/// Whether a call should end early. Long items ask now and then.
+#[derive(Debug, Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Whether it should.
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn request(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -122,26 +187,30 @@ fn pool() -> Result<&'static ThreadPool> {
 ///
 /// # Errors
 /// [`Error::Cancelled`] if `watch` breaks, [`Error::Panicked`] if `work` panics; remaining items are then dropped.
+/// [`Error::Threads`] if there are no threads to be had.
 pub fn for_each<I, S>(
     items: impl Iterator<Item = I> + Send,
     total: usize,
     watch: &mut Watch<'_>,
     state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, I) + Sync,
+    work: impl Fn(&mut S, I, &Stop) + Sync,
 ) -> Result<()> {
     if total == 0 {
         return Ok(());
     }
-    let pool = pool()?;
+    let crew = Crew::take()?;
+    let Some(pool) = &crew.pool else {
+        return Ok(());
+    };
     let items = Mutex::new(items);
-    let shift = Shift::new(pool.current_num_threads().min(total));
+    let shift = Shift::new(crew.threads.min(total));
     let worker = || {
         let mut state = state();
-        while !shift.stopped() {
+        while !shift.stop.requested() {
             let Some(item) = lock(&items).next() else {
                 break;
             };
-            work(&mut state, item);
+            work(&mut state, item, &shift.stop);
             shift.done.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -158,7 +227,7 @@ pub fn for_each<I, S>(
 struct Shift {
     workers: usize,
     done: AtomicUsize,
-    stop: AtomicBool,
+    stop: Stop,
     cancelled: AtomicBool,
     ended: Mutex<Ended>,
     all_ended: Condvar,
@@ -175,22 +244,18 @@ impl Shift {
         Self {
             workers,
             done: AtomicUsize::new(0),
-            stop: AtomicBool::new(false),
+            stop: Stop::default(),
             cancelled: AtomicBool::new(false),
             ended: Mutex::default(),
             all_ended: Condvar::new(),
         }
     }
 
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
     fn end(&self, result: thread::Result<()>) {
         let mut ended = lock(&self.ended);
         ended.workers += 1;
         if let Err(payload) = result {
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.request();
             ended.panic = Some(message(payload.as_ref()));
         }
         self.all_ended.notify_all();
@@ -205,14 +270,14 @@ impl Shift {
                 .wait_timeout(ended, TICK)
                 .unwrap_or_else(PoisonError::into_inner);
             ended = guard;
-            if timeout.timed_out() && !self.stopped() {
+            if timeout.timed_out() && !self.stop.requested() {
                 drop(ended);
                 self.report(total, watch);
                 ended = lock(&self.ended);
             }
         }
         drop(ended);
-        if !self.stopped() {
+        if !self.stop.requested() {
             self.report(total, watch);
         }
     }
@@ -220,7 +285,7 @@ impl Shift {
     fn report(&self, total: usize, watch: &mut Watch<'_>) {
         if watch(self.done.load(Ordering::Relaxed), total).is_break() {
             self.cancelled.store(true, Ordering::Relaxed);
-            self.stop.store(true, Ordering::Relaxed);
+            self.stop.request();
         }
     }
 
@@ -254,31 +319,28 @@ mod tests {
     #[test]
     fn every_item_is_worked_on_once() {
         let hits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
-        for_each(
-            0..1000,
-            1000,
-            &mut unwatched,
-            || (),
-            |(), i: usize| {
-                hits[i].fetch_add(1, Ordering::Relaxed);
-            },
-        )
-        .unwrap();
+        let hit = |(): &mut (), i: usize, _: &Stop| {
+            hits[i].fetch_add(1, Ordering::Relaxed);
+        };
+        for_each(0..1000, 1000, &mut unwatched, || (), hit).unwrap();
         assert!(hits.into_iter().all(|hit| hit.into_inner() == 1));
     }
 
     #[test]
-    fn breaking_the_watch_cancels() {
+    fn breaking_the_watch_cancels_items_to_come_and_under_way() {
         let worked = AtomicUsize::new(0);
+        let wait = |(): &mut (), _: usize, stop: &Stop| {
+            worked.fetch_add(1, Ordering::Relaxed);
+            while !stop.requested() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
         let result = for_each(
             0..10_000,
             10_000,
             &mut |_, _| ControlFlow::Break(()),
             || (),
-            |(), _| {
-                thread::sleep(Duration::from_millis(1));
-                worked.fetch_add(1, Ordering::Relaxed);
-            },
+            wait,
         );
         assert_eq!(result, Err(Error::Cancelled));
         assert!(worked.into_inner() < 10_000);
@@ -291,10 +353,30 @@ mod tests {
             4,
             &mut unwatched,
             || (),
-            |(), i| assert_ne!(i, 2, "two"),
+            |(), i, _| assert_ne!(i, 2, "two"),
         );
         assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("two")));
-        assert_eq!(for_each(0..4, 4, &mut unwatched, || (), |(), _| ()), Ok(()));
+        assert_eq!(
+            for_each(0..4, 4, &mut unwatched, || (), |(), _, _| ()),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn calls_from_within_a_watch_do_not_wait_for_the_outer_one() {
+        let inner_done = AtomicBool::new(false);
+        let mut watch = |_, _| {
+            for_each(0..4, 4, &mut unwatched, || (), |(), _, _| ()).unwrap();
+            inner_done.store(true, Ordering::Relaxed);
+            ControlFlow::Continue(())
+        };
+        // The outer items end only when the inner call has.
+        let wait = |(): &mut (), _: usize, _: &Stop| {
+            while !inner_done.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        for_each(0..8, 8, &mut watch, || (), wait).unwrap();
     }
 
     #[test]
@@ -304,7 +386,7 @@ mod tests {
             last = (done, total);
             ControlFlow::Continue(())
         };
-        for_each(0..7, 7, &mut watch, || (), |(), _| ()).unwrap();
+        for_each(0..7, 7, &mut watch, || (), |(), _, _| ()).unwrap();
         assert_eq!(last, (7, 7));
     }
 

@@ -13,6 +13,9 @@ pub trait Scalar: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     /// One cache line of values.
     type Line: Line<Self>;
 
+    /// Its NumPy name.
+    const NAME: &'static str;
+
     /// The value in `f64`, exactly.
     fn widen(self) -> f64;
 
@@ -65,6 +68,7 @@ impl<const W: usize> Line<f32> for Lanes<f32, W> {
 
 impl Scalar for f64 {
     type Line = Lanes<f64, 8>;
+    const NAME: &'static str = "float64";
 
     #[inline]
     fn widen(self) -> f64 {
@@ -83,6 +87,7 @@ impl Scalar for f64 {
 
 impl Scalar for f32 {
     type Line = Lanes<f32, 16>;
+    const NAME: &'static str = "float32";
 
     #[inline]
     fn widen(self) -> f64 {

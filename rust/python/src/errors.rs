@@ -12,11 +12,12 @@ pub fn to_python(error: Error) -> PyErr {
         | Error::Features { .. }
         | Error::NoFeatures { .. }
         | Error::Overflow { .. }
+        | Error::TooLarge { .. }
         | Error::Shape { .. }
         | Error::Invalid(_) => PyValueError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),
         // A ticker that cancels keeps the exception it cancelled for; this is what remains without one.
         Error::Cancelled => PyKeyboardInterrupt::new_err(message),
-        Error::Panicked(_) => PyRuntimeError::new_err(message),
+        Error::Panicked(_) | Error::Threads { .. } => PyRuntimeError::new_err(message),
     }
 }

@@ -2,6 +2,7 @@
 
 use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::forward::forward;
+use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::network::{self, Dense};
 use ntkrs_core::scalar::Scalar;
@@ -116,6 +117,7 @@ fn build<T: Scalar + Element>(
     scales: &[(f64, f64)],
     activations: &[(String, Vec<f64>)],
 ) -> Result<network::Network<T>> {
+    let _floats = DefaultFloats::enter();
     let layers: Vec<_> = weights
         .iter()
         .zip(biases)
@@ -138,6 +140,7 @@ fn run_forward<T: Scalar + Element>(
     net: &network::Network<T>,
     (x, mut out): Forward<'_, T>,
 ) -> PyResult<()> {
+    let _floats = DefaultFloats::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let out = out.as_array_mut();
     let mut ticker = Ticker::new(None);
@@ -152,6 +155,7 @@ fn run_jacobian<T: Scalar + Element>(
     net: &network::Network<T>,
     (x, mut out): Jacobian<'_, T>,
 ) -> PyResult<()> {
+    let _floats = DefaultFloats::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let out = out.as_slice_mut()?;
     let mut ticker = Ticker::new(None);
@@ -167,6 +171,7 @@ fn run_ntk<T: Scalar + Element>(
     per_layer: bool,
     mut ticker: Ticker,
 ) -> PyResult<()> {
+    let _floats = DefaultFloats::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let z = z
         .map(|z| net.pack(z.as_array(), "Z"))
@@ -186,7 +191,8 @@ fn run_ntk<T: Scalar + Element>(
             outputs,
             per_layer,
         );
-        fill(&kernel, planes, other.is_none(), &mut ticker)
+        fill(&kernel, planes, other.is_none(), &mut ticker)?;
+        kernel.check()
     });
     result.map_err(|error| ticker.exception(error))
 }

@@ -1,6 +1,7 @@
 //! Gram matrices of any kernel: the drivers, detached.
 
 use ndarray::ArrayViewMut4;
+use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::linear::Linear;
 use ntkrs_core::panel::Panels;
 use ntkrs_core::scalar::Scalar;
@@ -44,6 +45,7 @@ fn run_linear<T: Scalar + Element>(
     py: Python<'_>,
     (x, mut planes): Symmetric<'_, T>,
 ) -> PyResult<()> {
+    let _floats = DefaultFloats::enter();
     let rows = Panels::pack(x.as_array(), "X").map_err(errors::to_python)?;
     let mut ticker = Ticker::new(None);
     let kernel = Linear {

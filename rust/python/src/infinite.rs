@@ -2,6 +2,7 @@
 
 use ndarray::ArrayView2;
 use ntkrs_core::infinite::{self, Infinite, Output};
+use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::recursion::{Affine, Recursion};
 use ntkrs_core::scalar::Scalar;
 use ntkrs_core::{Error, Result, catalogue};
@@ -82,6 +83,7 @@ impl InfiniteKernel {
         outputs: &[Output],
         mut ticker: Ticker,
     ) -> PyResult<()> {
+        let _floats = DefaultFloats::enter();
         let pack = |array: &Inputs<'_, T>, argument| {
             infinite::Inputs::new(&self.recursion, array.as_array(), argument)
                 .map_err(errors::to_python)
@@ -107,6 +109,7 @@ impl InfiniteKernel {
         x: ArrayView2<'_, T>,
         output: Output,
     ) -> Result<Vec<f64>> {
+        let _floats = DefaultFloats::enter();
         let inputs = infinite::Inputs::new(&self.recursion, x, "X")?;
         Ok(py.detach(|| infinite::diagonal(&self.recursion, &inputs, output)))
     }

@@ -7,7 +7,10 @@ mod gram;
 mod infinite;
 mod ticker;
 
-use ntkrs_core::isa::Isa;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use ntkrs_core::isa::{Isa, spin};
 use ntkrs_core::pool;
 use pyo3::prelude::*;
 
@@ -21,7 +24,7 @@ mod _core {
     #[pymodule_export]
     use super::infinite::InfiniteKernel;
     #[pymodule_export]
-    use super::{get_num_threads, isa, set_num_threads};
+    use super::{after_fork, get_num_threads, isa, peak_flops, set_num_threads};
 
     /// The version of the crate, which is that of the package.
     #[pymodule_export]
@@ -34,6 +37,33 @@ mod _core {
     } else {
         "release"
     };
+}
+
+/// Tells a forked child what it is.
+#[pyfunction]
+fn after_fork() {
+    pool::after_fork();
+}
+
+/// The flops per second of all threads together, in registers alone: what benchmarks are held against.
+#[pyfunction]
+fn peak_flops(py: Python<'_>, single: bool) -> PyResult<f64> {
+    const ROUNDS: usize = 20_000_000;
+    let run = || {
+        let (isa, threads, flops) = (Isa::current()?, pool::num_threads()?, AtomicUsize::new(0));
+        let start = Instant::now();
+        pool::for_each(
+            0..threads,
+            threads,
+            &mut pool::unwatched,
+            || (),
+            |(), _, _| {
+                flops.fetch_add(spin(isa, single, ROUNDS), Ordering::Relaxed);
+            },
+        )?;
+        Ok(flops.into_inner() as f64 / start.elapsed().as_secs_f64())
+    };
+    py.detach(run).map_err(errors::to_python)
 }
 
 /// The instruction set in use.

@@ -1,6 +1,6 @@
 //! The error function: smooth, bounded, with an arcsine for a dual (Williams 1997).
 
-use std::f64::consts::{FRAC_2_SQRT_PI, PI, SQRT_2};
+use std::f64::consts::{FRAC_2_PI, FRAC_2_SQRT_PI, PI, SQRT_2};
 
 use crate::activation::{Activation, Dual, evaluate_each};
 
@@ -28,19 +28,26 @@ struct Variable {
     p: f64,
     m: f64,
     angle: f64,
+    /// √α, also where α underflows.
+    root: f64,
     cos: f64,
 }
+
+/// Below this r, φ is linear to all digits.
+const LINEAR: f64 = 1e-8;
 
 impl Variable {
     fn new(r: f64) -> Self {
         let m = 1.0 / libm::hypot(1.0, SQRT_2 * r);
         // tan α = 2q/√(1+4q): an arcsine would lose its digits as q grows.
         let angle = libm::atan(2.0 * r * (r / libm::hypot(1.0, 2.0 * r)));
+        let root = if r < LINEAR { SQRT_2 * r } else { angle.sqrt() };
         Self {
             r,
             p: SQRT_2 * r * m,
             m,
             angle,
+            root,
             cos: m * (m * libm::hypot(1.0, 2.0 * r)),
         }
     }
@@ -49,12 +56,7 @@ impl Variable {
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`.
 impl Dual for Erf {
     fn root(&self, r: f64) -> f64 {
-        // Where the angle underflows, φ is linear to all digits.
-        if r < 1e-8 {
-            FRAC_2_SQRT_PI * r
-        } else {
-            (2.0 / PI * Variable::new(r).angle).sqrt()
-        }
+        FRAC_2_PI.sqrt() * Variable::new(r).root
     }
 
     fn step(&self, r_u: f64, r_v: &[f64], gaps: &mut [f64], dots: &mut [f64]) {
@@ -80,19 +82,25 @@ fn pair(u: Variable, v: Variable, gap: f64) -> (f64, f64) {
     let cos = (cos2_aligned + opening).max(f64::MIN_POSITIVE).sqrt();
     let dot = 4.0 / PI * both / cos;
 
-    let scale = u.angle.sqrt() * v.angle.sqrt();
-    if scale == 0.0 {
-        return (gap, dot); // φ is linear there
+    if u.r < LINEAR && v.r < LINEAR {
+        return (gap, dot);
     }
-    let sin = aligned * (1.0 - size);
-    let closing = sine_difference(aligned, cos_aligned, sin, cos, opening);
+    let scale = u.root * v.root;
+    // asin((sin² α(0) − sin² α)/(sin α(0) cos α + sin α cos α(0))), without the common factor sin α(0): it may be tiny.
+    let closing =
+        libm::asin((aligned * size * (2.0 - size) / (cos + (1.0 - size) * cos_aligned)).min(1.0));
     let spread = if u.r == v.r {
         0.0
     } else {
         spread(u, v, aligned, cos_aligned, scale)
     };
     // erf is odd: opposite variables stay as opposite as equal ones stay equal.
-    (((closing + spread) / scale).copysign(gap), dot)
+    let new = if scale > 0.0 {
+        (closing + spread) / scale
+    } else {
+        size
+    };
+    (new.copysign(gap), dot)
 }
 
 /// `√(α_u α_v) − α(0)`, given `scale = √(α_u α_v)` and the sine and cosine of α(0).

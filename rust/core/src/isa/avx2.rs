@@ -6,6 +6,8 @@
 // Indices are what the compiler unrolls into registers; iterators over nested arrays made it spill.
 #![allow(clippy::needless_range_loop)]
 
+use std::hint::black_box;
+
 use std::arch::x86_64::{
     _mm256_add_pd, _mm256_castps256_ps128, _mm256_cvtps_pd, _mm256_extractf128_ps, _mm256_fmadd_pd,
     _mm256_fmadd_ps, _mm256_load_pd, _mm256_load_ps, _mm256_loadu_pd, _mm256_set1_pd,
@@ -121,3 +123,44 @@ fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: &mut [f64]
         }
     }
 }
+
+/// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.
+pub(super) fn spin_f64(rounds: usize) -> usize {
+    // SAFETY: as in `run_f64`.
+    unsafe { spin_pd(rounds) }
+}
+
+/// [`spin_f64`] in `f32`.
+pub(super) fn spin_f32(rounds: usize) -> usize {
+    // SAFETY: as in `run_f64`.
+    unsafe { spin_ps(rounds) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn spin_pd(rounds: usize) -> usize {
+    let factor = black_box(_mm256_set1_pd(0.5));
+    let mut sums = [factor; SPINNING];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_pd(*sum, factor, factor);
+        }
+    }
+    black_box(sums);
+    rounds * SPINNING * 4 * 2
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn spin_ps(rounds: usize) -> usize {
+    let factor = black_box(_mm256_set1_ps(0.5));
+    let mut sums = [factor; SPINNING];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm256_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    black_box(sums);
+    rounds * SPINNING * 8 * 2
+}
+
+/// Independent sums: enough to hide the latency of a multiply-add, with a register to spare.
+const SPINNING: usize = 12;

@@ -4,6 +4,8 @@
 // Indices are what the compiler unrolls into registers; iterators over nested arrays made it spill.
 #![allow(clippy::needless_range_loop)]
 
+use std::hint::black_box;
+
 use std::arch::x86_64::{
     _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd, _mm512_extractf32x8_ps,
     _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_load_pd, _mm512_load_ps, _mm512_loadu_pd,
@@ -131,3 +133,44 @@ fn tile_f32<const FIRST: usize, const P: usize>(
         }
     }
 }
+
+/// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.
+pub(super) fn spin_f64(rounds: usize) -> usize {
+    // SAFETY: as in `run_f64`.
+    unsafe { spin_pd(rounds) }
+}
+
+/// [`spin_f64`] in `f32`.
+pub(super) fn spin_f32(rounds: usize) -> usize {
+    // SAFETY: as in `run_f64`.
+    unsafe { spin_ps(rounds) }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn spin_pd(rounds: usize) -> usize {
+    let factor = black_box(_mm512_set1_pd(0.5));
+    let mut sums = [factor; SPINNING];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_pd(*sum, factor, factor);
+        }
+    }
+    black_box(sums);
+    rounds * SPINNING * 8 * 2
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+fn spin_ps(rounds: usize) -> usize {
+    let factor = black_box(_mm512_set1_ps(0.5));
+    let mut sums = [factor; SPINNING];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_fmadd_ps(*sum, factor, factor);
+        }
+    }
+    black_box(sums);
+    rounds * SPINNING * 16 * 2
+}
+
+/// Independent sums: enough to hide the latency of a multiply-add.
+const SPINNING: usize = 16;

@@ -7,6 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod floats;
 mod lanes;
 mod portable;
 
@@ -16,6 +17,7 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 
+pub use floats::DefaultFloats;
 pub use lanes::{Lanes, Plain};
 
 /// The environment variable that pins the instruction set.
@@ -144,5 +146,22 @@ pub fn micro_kernel_f32(isa: Isa) -> MicroKernel<Lanes<f32, 16>> {
         Set::Avx2 => avx2::f32(),
         #[cfg(target_arch = "x86_64")]
         Set::Avx512 => avx512::f32(),
+    }
+}
+
+/// Runs multiply-adds in registers alone, `rounds` times some dozen vectors of them, and returns the number of flops: the
+/// limit that benchmarks are held against.
+pub fn spin(isa: Isa, single: bool, rounds: usize) -> usize {
+    match (isa.0, single) {
+        (Set::Portable, false) => portable::spin_f64(rounds),
+        (Set::Portable, true) => portable::spin_f32(rounds),
+        #[cfg(target_arch = "x86_64")]
+        (Set::Avx2, false) => avx2::spin_f64(rounds),
+        #[cfg(target_arch = "x86_64")]
+        (Set::Avx2, true) => avx2::spin_f32(rounds),
+        #[cfg(target_arch = "x86_64")]
+        (Set::Avx512, false) => avx512::spin_f64(rounds),
+        #[cfg(target_arch = "x86_64")]
+        (Set::Avx512, true) => avx512::spin_f32(rounds),
     }
 }

@@ -1,6 +1,7 @@
 //! Plain Rust that the compiler vectorises for the baseline of the target: SSE2, NEON.
 
-use std::ops::{AddAssign, Mul};
+use std::hint::black_box;
+use std::ops::{Add, AddAssign, Mul};
 
 use super::Lanes;
 use super::MicroKernel;
@@ -47,4 +48,28 @@ fn run<T, const W: usize>(
             *out += (*sum).into();
         }
     }
+}
+
+/// Products and sums in registers alone. Returns the number of flops.
+pub(super) fn spin_f64(rounds: usize) -> usize {
+    spin([black_box(0.5_f64); 16], rounds)
+}
+
+/// [`spin_f64`] in `f32`.
+pub(super) fn spin_f32(rounds: usize) -> usize {
+    spin([black_box(0.5_f32); 32], rounds)
+}
+
+fn spin<T: Copy + Add<Output = T> + Mul<Output = T>, const N: usize>(
+    mut sums: [T; N],
+    rounds: usize,
+) -> usize {
+    let factor = sums[0];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = *sum * factor + factor;
+        }
+    }
+    black_box(&mut sums);
+    rounds * N * 2
 }

@@ -36,6 +36,10 @@ pub struct PanelSlice<'a, T: Scalar> {
     isa: Isa,
 }
 
+/// How many values of k are summed in the storage type before they are added in `f64`: few enough for `f32`, and for
+/// sums of equal terms, whose rounding errs to one side. Being fixed, it fixes the result.
+pub(crate) const SUM: usize = 128;
+
 /// Matrices of fewer entries are packed on the calling thread: waking others takes longer.
 const SERIAL: usize = 1 << 16;
 
@@ -132,7 +136,7 @@ impl<T: Scalar> Panels<T> {
                 total,
                 &mut pool::unwatched,
                 || (),
-                |(), item| fill_panel(item),
+                |(), item, _| fill_panel(item),
             )?;
         }
         match bad.into_inner().unwrap_or_else(PoisonError::into_inner) {
@@ -155,14 +159,21 @@ impl<T: Scalar> Panels<T> {
         Self { isa, ..self }
     }
 
-    /// `|x|²` of every row, its terms in `f64`, in ascending order.
+    /// `|x|²` of every row, in `f64`, summed as products are.
     pub fn squared_norms(&self) -> Vec<f64> {
         let mut norms = vec![0.0; self.rows.div_ceil(Self::LANES) * Self::LANES];
-        for (sums, panel) in norms.chunks_mut(Self::LANES).zip(self.all().panels()) {
-            for line in panel {
-                sums.iter_mut()
-                    .zip(line.lanes())
-                    .for_each(|(sum, value)| *sum += value.widen() * value.widen());
+        for (norms, panel) in norms.chunks_mut(Self::LANES).zip(self.all().panels()) {
+            for lines in panel.chunks(SUM) {
+                let mut sums = vec![0.0; Self::LANES];
+                for line in lines {
+                    sums.iter_mut()
+                        .zip(line.lanes())
+                        .for_each(|(sum, value)| *sum += value.widen() * value.widen());
+                }
+                norms
+                    .iter_mut()
+                    .zip(sums)
+                    .for_each(|(norm, sum)| *norm += sum);
             }
         }
         norms.truncate(self.rows);

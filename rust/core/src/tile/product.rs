@@ -1,24 +1,24 @@
 //! Products of packed rows: the only matrix product of this library.
 //!
 //! ```text
-//! LOOP 4: blocks of DEPTH values of k. Sequential: their order fixes the rounding.
-//! LOOP 3: groups of column panels.
-//! LOOP 2: row panels.
-//! LOOP 1: micro-tiles of some rows by the group of columns, their sums in registers.
+//! LOOP 5: blocks of DEPTH values of k. Sequential: their order fixes the rounding.
+//! LOOP 4: groups of column panels.
+//! LOOP 3: row panels, in micro-tiles of some rows by the group of columns.
+//! LOOP 2: SUM values of k. Sequential, as loop 5; the micro-tile's part of the output stays in L1.
+//! LOOP 1: the micro-kernel, its sums in registers.
 //! ```
 //!
-//! Each entry is a sum over blocks, in `f64`, of sums over k, in `T`, both ascending from zero: the same bits in
+//! Each entry is a sum, in `f64`, of sums over SUM values of k, in `T`, both ascending from zero: the same bits in
 //! any tile, and the same for (i, j) and (j, i).
 
 use std::ops::Range;
 
 use super::Tile;
-use crate::panel::{PanelSlice, Panels};
+use crate::panel::{PanelSlice, Panels, SUM};
 use crate::scalar::{Line, Scalar};
 
-/// The block of k that is summed in the storage type before it is added in `f64`. It bounds the rounding error of
-/// `f32` sums, keeps the panels of a tile in L2, and, being fixed, fixes the result.
-const DEPTH: usize = 256;
+/// The block of k for which the panels of a tile stay in L2.
+const DEPTH: usize = 2 * SUM;
 
 /// `tile[r][c] += Σ_k rows[r][k] · cols[c][k]`.
 ///
@@ -42,13 +42,12 @@ pub fn product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile
                 for first in (0..lanes).step_by(kernel.rows) {
                     let corner = (r * lanes + first) * tile.cols + c * kernel.panels * lanes;
                     let out = &mut tile.values[corner..];
-                    kernel.run(
-                        &row_panel[block.clone()],
-                        first,
-                        &panels[..count],
-                        out,
-                        tile.cols,
-                    );
+                    for start in (0..block.len()).step_by(SUM) {
+                        let sum = start..block.len().min(start + SUM);
+                        let rows = &row_panel[block.clone()][sum.clone()];
+                        let panels = panels.map(|panel| panel.get(sum.clone()).unwrap_or_default());
+                        kernel.run(rows, first, &panels[..count], out, tile.cols);
+                    }
                 }
             }
         }
