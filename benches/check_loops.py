@@ -68,11 +68,7 @@ def multiply_adds(loop: list[Instruction]) -> int:
 
 def faults(loop: list[Instruction]) -> list[str]:
     """What a hot loop must not have: calls, and traffic with the stack."""
-    return [
-        f"{i.address:x}: {i.name} {i.operands}"
-        for i in loop
-        if i.name.startswith("call") or "(%rsp" in i.operands
-    ]
+    return [f"{i.address:x}: {i.name} {i.operands}" for i in loop if i.name.startswith("call") or "(%rsp" in i.operands]
 
 
 def main() -> int:

@@ -1,7 +1,11 @@
 """What users pass as arrays: taken as it is meant, or refused with a word on what to do."""
 
+from functools import partial
+from itertools import permutations
+
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 from scipy import sparse
 
 from ntkrs import _memory, mlp
@@ -59,6 +63,8 @@ REFUSED = {
     "structured": (np.zeros((6, 3), [("a", float)]), TypeError, "dtype .*numpy.asarray"),
     "ragged": ([[1.0, 2.0], [3.0]], ValueError, "cannot be read as a NumPy array"),
     "masked": (np.ma.MaskedArray(X, X > 0), TypeError, "masked entries.*filled"),
+    "masked in a list": ([np.ma.MaskedArray(row, [0, 1, 0]) for row in X], TypeError, "masked entries.*filled"),
+    "masked in lists": ([[1.0, np.ma.masked, 2.0]], TypeError, "masked entries.*filled"),
     "sparse": (sparse.csr_array(X), TypeError, "sparse csr_array.*toarray"),
     "None": (None, TypeError, "dtype object"),
 }
@@ -136,7 +142,10 @@ OUT_REFUSED = {
     "byte order": (np.empty((6, 6), ">f8"), ValueError, "out has dtype >f8"),
     "list": ([[0.0] * 6] * 6, TypeError, "out is a list"),
     "read-only": (np.broadcast_to(0.0, (6, 6)), ValueError, "read-only"),
-    "overlapping itself": (np.lib.stride_tricks.as_strided(np.empty(6), (6, 6), (0, 8)), ValueError, "share memory"),
+    "repeated rows": (as_strided(np.empty(6), (6, 6), (0, 8)), ValueError, "entries that share memory"),
+    "sliding window": (as_strided(np.empty(50), (6, 6), (8, 8)), ValueError, "entries that share memory"),
+    "overlapping rows": (as_strided(np.empty(50), (6, 6), (40, 8)), ValueError, "entries that share memory"),
+    "overlapping backwards": (as_strided(np.empty(50)[30:], (6, 6), (-40, 8)), ValueError, "entries that share memory"),
 }
 
 
@@ -171,10 +180,79 @@ def test_out_is_written_whatever_its_strides(poisoned):
     assert np.array_equal(block, NET.ntk(X))
 
 
+def test_axes_of_length_one_overlap_nothing(poisoned):
+    for out in (poisoned(6)[None], as_strided(poisoned(6), (1, 6), (3, 8)), poisoned((6, 1)).T):
+        assert KERNEL(X[:1], X, out=out) is out
+        assert np.array_equal(out, KERNEL(X[:1], X))
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+@pytest.mark.parametrize("outputs", ["full", "trace", "diagonal", 1])
+def test_out_may_have_its_axes_in_any_order(outputs, per_layer, poisoned):
+    """The parts that the core fills lie between one another then."""
+    net = mlp(2, 8, 3, "relu", 1.4, 0.1).init(3, rng=0)
+    expected = net.ntk(X, X[:4], outputs=outputs, per_layer=per_layer)
+    for axes in permutations(range(expected.ndim)):
+        out = poisoned([expected.shape[axis] for axis in axes]).transpose(np.argsort(axes))
+        assert net.ntk(X, X[:4], outputs=outputs, per_layer=per_layer, out=out) is out
+        assert np.array_equal(out, expected)
+
+
+def test_results_may_lie_between_one_another(poisoned):
+    buffer = poisoned((6, 2, 6))
+    out = buffer[:, 0], buffer[:, 1]
+    results = KERNEL(X, get=("nngp", "ntk"), out=out)
+    assert results.nngp is out[0]
+    assert results.ntk is out[1]
+    for result, expected in zip(results, KERNEL(X, get=("nngp", "ntk")), strict=True):
+        assert np.array_equal(result, expected)
+
+
+def test_inputs_may_lie_between_results():
+    for call in (KERNEL, partial(NET.ntk, outputs="trace")):
+        buffer = np.zeros((6, 9))
+        buffer[:, :3] = X
+        call(buffer[:, :3], out=buffer[:, 3:])
+        assert np.array_equal(buffer, np.hstack([X, call(X)]))
+        buffer = np.zeros((6, 9))
+        buffer[:, :3] = X
+        call(X, buffer[:, :3], out=buffer[:, 3:])
+        assert np.array_equal(buffer, np.hstack([X, call(X, X)]))
+
+
+def test_interleaved_results_that_cannot_be_filled_beside_are_refused(monkeypatch, poisoned):
+    monkeypatch.setattr(_memory, "available", lambda: 100)
+    buffer = poisoned((6, 2, 6))
+    with pytest.raises(MemoryError, match="interleaved parts, filled beside it, needs 576 bytes"):
+        KERNEL(X, get=("nngp", "ntk"), out=(buffer[:, 0], buffer[:, 1]))
+
+
+def test_diagonals_beyond_float32_are_infinite_as_in_the_kernel():
+    x = np.array([[1e30, 1.0, 1.0], [1.0, 2.0, 3.0]], np.float32)
+    assert np.array_equal(KERNEL.diag(x), np.diag(KERNEL(x)))
+    assert KERNEL.diag(x)[0] == np.inf
+
+
 def test_what_cannot_fit_is_refused_before_any_work():
     x = np.broadcast_to(np.ones((1, 3)), (10**7, 3))
     with pytest.raises(MemoryError, match=r"needs 800000000000000 bytes .*available.*blocks of rows"):
         KERNEL(x)
+
+
+CGROUPS = {"version 2": "inactive_file", "version 1": "total_inactive_file"}
+
+
+@pytest.mark.parametrize(("version", "line"), list(enumerate(CGROUPS.values())), ids=CGROUPS)
+def test_the_page_cache_of_a_control_group_is_available(version, line, tmp_path, monkeypatch):
+    group = _memory._CGROUPS[version]
+    assert group.droppable == line
+    for name, text in {"limit": "1000\n", "usage": "900\n", "stat": f"active_file 5\n{line} 300\nanon 7\n"}.items():
+        (tmp_path / name).write_text(text, encoding="ascii")
+    files = [str(tmp_path / name) for name in ("limit", "usage", "stat")]
+    monkeypatch.setattr(_memory, "_CGROUPS", (_memory._Cgroup(*files, line),))
+    assert _memory.available() == 400
+    (tmp_path / "limit").write_text("max\n", encoding="ascii")
+    assert _memory._cgroup() is None
 
 
 def test_available_memory_is_a_number_of_bytes_or_unknown():

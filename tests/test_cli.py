@@ -89,6 +89,14 @@ def test_version_and_versions(monkeypatch, capsys):
     assert called == [True]
 
 
+def test_help_tells_what_the_commands_do(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "a report, in about 20 seconds" in told
+    assert "print versions, build profile, instruction set, threads and platform" in told
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["nonsense"], ["demo", "--seed", "-1"], ["demo", "--seed", "x"], ["demo", "--seed", "4294967296"]],

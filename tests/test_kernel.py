@@ -50,12 +50,26 @@ def test_every_pair_is_right_to_the_last_digits(name, sigma_b, depth):
     assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
 
-def test_deep_networks():
+# Each layer adds its rounding: at 30 layers the NNGP reaches 27 ε.
+@pytest.mark.parametrize(("depth", "nngp_bound"), [(10, 16), (30, 32)])
+def test_deep_networks(depth, nngp_bound):
     x = hard_rows(4)
-    for depth in (10, 30):
-        kernel = mlp(depth, 1, 1, "relu", 2**0.5, 0.1).kernel()(x)
-        _, ntk = infinite.kernels(x, None, 2**0.5, 0.1, ["relu"] * depth, rounded=True)
-        assert errors(kernel, ntk).max() <= 64 * EPS
+    kernel = mlp(depth, 1, 1, "relu", 2**0.5, 0.1).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x, None, 2**0.5, 0.1, ["relu"] * depth, rounded=True)
+    assert errors(kernel.nngp, nngp).max() <= nngp_bound * EPS
+    assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("sigma_b", [0.0, 0.3])
+@pytest.mark.parametrize("size", [1e-60, 1e-100, 1e-140, 1e-150, 1e-155])
+def test_erf_of_tiny_rows(size, sigma_b):
+    """Without biases the kernel of two tiny rows is tiny too, and no less exact."""
+    tiny = np.random.default_rng(0).standard_normal((4, 3)) * size
+    x = np.vstack([tiny, tiny[:1], -2 * tiny[1:2], np.eye(3)[:1]])
+    kernel = mlp(3, 1, 1, "erf", 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, ["erf"] * 3, rounded=True)
+    assert errors(kernel.nngp, nngp).max() <= 16 * EPS
+    assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
 
 def test_layers_of_all_kinds():
@@ -169,11 +183,11 @@ def test_nothing_is_nan(name, sigma_b):
 def test_rows_beyond_all_scales_are_refused():
     x = np.full((3, 2), 1.0)
     x[2] = np.finfo(float).max
-    with pytest.raises(ValueError, match=r"row 2 of X is so large that its kernel overflows\. Scale X down"):
+    with pytest.raises(ValueError, match=r"row 2 of X leaves the range of float64.*Scale X or sigma_w"):
         mlp(3, 1, 1, "relu", 1.5).kernel()(x)
     x[2] = 1e160
     assert np.isfinite(mlp(3, 1, 1, "relu", 1.5).kernel()(x[:1], x)).all()
-    with pytest.raises(ValueError, match="row 2 of Z is so large"):
+    with pytest.raises(ValueError, match="row 2 of Z leaves the range"):
         mlp(3, 1, 1, "erf", 1.5).kernel()(x[:1], x)
 
 
@@ -203,6 +217,12 @@ def test_names_that_are_no_kernel_are_refused():
     for get in ("ntkk", (), ("ntk", "ntk"), ("nngp", "cov")):
         with pytest.raises(ValueError, match=r"get is .*must be 'ntk', 'nngp', or a tuple"):
             kernel(np.eye(2), get=get)
+    for get in (None, 5, (1,), (["ntk"],)):
+        with pytest.raises(TypeError, match=r"get is .*must be 'ntk', 'nngp', or a tuple"):
+            kernel(np.eye(2), get=get)
+    for out in (5, np.eye(2), (np.eye(2),)):
+        with pytest.raises(TypeError, match=r"get is .*so out must be a tuple of 2 arrays"):
+            kernel(np.eye(2), get=("nngp", "ntk"), out=out)
     with pytest.raises(TypeError, match="diag takes one name"):
         kernel.diag(np.eye(2), get=("ntk", "nngp"))
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkrs
-from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp
-from oracles import finite
+from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp, network
+from oracles import activations, finite
 
 EPS = np.finfo(np.float64).eps
 ACTIVATIONS = {
@@ -166,6 +166,12 @@ class TestParameters:
         assert abs(theta.mean()) < 5 / theta.size**0.5
         assert abs(theta.var() - 1) < 5 * (2 / theta.size) ** 0.5
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_they_are_one_draw(self, dtype, monkeypatch):
+        monkeypatch.setattr(network, "_DRAWS", 1000)
+        theta = mlp(1, 200, 10).init(300, rng=4, dtype=dtype).parameters
+        assert np.array_equal(theta, np.random.default_rng(4).standard_normal(theta.size, dtype))
+
     def test_they_cannot_be_changed(self):
         net = mlp(1, 4, 1).init(2)
         with pytest.raises(ValueError, match="read-only"):
@@ -206,7 +212,16 @@ REFUSED = {
     "bias inf": (lambda: Network(ARCH, [W0, W1], [B0 * np.inf, None]), ValueError, r"biases\[0\] holds inf at \(0,\)"),
     "text": (lambda: Network(ARCH, [W0.astype(str), W1], [B0, None]), TypeError, r"weights\[0\] has dtype <U"),
     "theta shape": (lambda: ARCH.init(3).with_parameters([1.0]), ValueError, r"theta has shape \(1,\).*\(24,\)"),
-    "theta NaN": (lambda: ARCH.init(3).with_parameters([np.nan] * 24), ValueError, "NaN|nan"),
+    "theta NaN": (
+        lambda: ARCH.init(3).with_parameters([0.0] * 5 + [np.nan] * 19),
+        ValueError,
+        r"theta holds nan at \(5,\)",
+    ),
+    "no arch": (lambda: Network(None, [W0, W1], [B0, None]), TypeError, "arch is None, but a Sequential"),
+    "no weights": (lambda: Network(ARCH, None), TypeError, "weights is None, but a sequence of arrays"),
+    "biases 5": (lambda: Network(ARCH, [W0, W1], 5), TypeError, "biases is 5, but a sequence of arrays"),
+    "too many": (lambda: ARCH.init(10**13), MemoryError, r"40000000000012 parameters .* needs \d+ bytes .*narrower"),
+    "per_layer": (lambda: ARCH.init(3).ntk(np.eye(3), per_layer="no"), TypeError, "per_layer is 'no', but True or"),
     "in_features 0": (lambda: ARCH.init(0), ValueError, "in_features is 0"),
     "in_features text": (lambda: ARCH.init("3"), TypeError, "in_features is '3'"),
     "dtype": (lambda: ARCH.init(3, dtype=int), TypeError, "dtype is int64, but must be float32 or float64"),
@@ -221,6 +236,70 @@ REFUSED = {
 def test_what_does_not_fit_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_samples_go_forward_in_chunks(dtype, monkeypatch):
+    net = mlp(2, 9, 2, "tanh", 1.4, 0.1).init(3, dtype=dtype)
+    x = np.random.default_rng(0).standard_normal((100, 3)).astype(dtype)
+    whole = net(x)
+    monkeypatch.setattr(network, "_FORWARD_ROWS", 7)
+    assert np.array_equal(net(x), whole)
+    assert np.array_equal(net(x[:, ::-1][::-2]), whole_of(net, x[:, ::-1][::-2]))
+    assert net(x[:0]).shape == (0, 2)
+    x[50, 1] = np.nan
+    with pytest.raises(ValueError, match=r"X holds nan at \(50, 1\)"):
+        net(x)
+    with pytest.raises(ValueError, match="X has 2 features, but the network has 3"):
+        net(x[:40, :2])
+
+
+def whole_of(net, x):
+    return np.concatenate([net(row) for row in x[:, None]])
+
+
+def test_the_inputs_of_all_chunks_are_those_at_entry(monkeypatch):
+    """The core hears of a chunk only after another thread changed the inputs."""
+    net = mlp(1, 9, 2).init(3)
+    x = np.random.default_rng(0).standard_normal((100, 3))
+    expected = net(x)
+    core = net._core
+
+    class Changing:
+        def forward(self, arrays):
+            x[:] = 0.0
+            core.forward(arrays)
+
+    monkeypatch.setattr(network, "_FORWARD_ROWS", 7)
+    monkeypatch.setattr(net, "_core", Changing())
+    assert np.array_equal(net(x), expected)
+
+
+def test_values_beyond_the_dtype_of_the_network_are_refused():
+    net = mlp(1, 4, 1).init(2, dtype=np.float32)
+    for call in (net, net.jacobian, net.ntk, lambda z: net.ntk(np.eye(2), z)):
+        with pytest.raises(ValueError, match=r"[XZ] holds 1e\+300 at \(1, 0\), which exceeds float32"):
+            call([[1.0, 2.0], [1e300, 0.0]])
+    with pytest.raises(ValueError, match="X holds -inf at"):  # infinite already: refused as everywhere
+        net([[1.0, -np.inf]])
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "abs"])
+def test_single_precision_jacobians_of_kinked_networks(name):
+    """Against float64 on the same parameters, but for samples with a pre-activation that may lie on either side."""
+    net = mlp(2, 20, 3, name, 1.3, 0.4).init(6, rng=1, dtype=np.float32)
+    x = np.random.default_rng(1).standard_normal((200, 6)).astype(np.float32).astype(np.float64)
+    weights, biases, sigma_w, sigma_b, hidden = oracle_arguments(net)
+    h, near = x, np.zeros(len(x), dtype=bool)
+    for layer in range(2):
+        h = sigma_w[layer] / h.shape[1] ** 0.5 * h @ weights[layer] + sigma_b[layer] * biases[layer]
+        near |= np.abs(h).min(1) < 1e-4
+        h = activations.phi(hidden[layer])(h)
+    assert near.mean() < 0.1
+    jacobian = finite.jacobian(x[~near], weights, biases, sigma_w, sigma_b, hidden)
+    # Sums of 20 terms, through 3 layers forth and back.
+    tolerance = 200 * np.finfo(np.float32).eps * np.abs(jacobian).max()
+    np.testing.assert_allclose(net.jacobian(x[~near]), jacobian, rtol=0, atol=tolerance)
 
 
 def test_slope_of_relu_at_zero_is_zero():

@@ -113,6 +113,72 @@ def test_null_modes_drift_linearly_where_the_test_kernel_sees_them():
     assert tested[0] == 1.0 + 4.0 * 0.5 * 3.0 * 2.0
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_null_modes_of_a_float32_kernel_do_not_drift(dtype):
+    """Whatever the dtype of the labels: what is round-off is told by that of the kernels."""
+    x = np.linspace(-1, 1, 60, dtype=np.float32)[:, None]
+    kernel = ntkrs.mlp(2, 1, 1, "erf", 1.4, 0.3).kernel()
+    flow = predict.gradient_descent_mse(kernel(x), np.sin(3 * x[:, 0]).astype(dtype))
+    assert flow.modes.null > 30
+    k_test = kernel(np.array([[0.123], [2.0]], np.float32), x)
+    inside, outside = flow(None, k_test_train=k_test)[1]
+    late = flow(10.0 ** np.arange(6, 16), k_test_train=k_test)[1]
+    np.testing.assert_allclose(late[:, 0], inside, atol=1e-6)
+    # Far from the data the test kernel has a part of 1e-5 along null modes: at most 1e-5/cutoff, and no growth.
+    np.testing.assert_allclose(late[:, 1], outside, atol=0.2)
+
+
+def test_null_modes_do_not_amplify_the_rounding_of_a_float32_test_kernel():
+    k, k_test, y, *_ = problem(8, 3)
+    twice = np.concatenate([np.arange(8), [2, 5, 5]])
+    labels = np.concatenate([y, [10.0, -4.0, 7.0]])
+    flow = predict.gradient_descent_mse(k[np.ix_(twice, twice)], labels)
+    noise = 1 + np.finfo(np.float32).eps * np.random.default_rng(0).uniform(-1, 1, (3, 11))
+    rounded = (k_test[:, twice] * noise).astype(np.float32)
+    expected = flow(None, k_test_train=rounded)[1]
+    np.testing.assert_allclose(flow(1e15, k_test_train=rounded)[1], expected, atol=1e-12)
+
+
+def test_null_modes_respond_no_more_than_the_smallest_eigenvalue_could():
+    flow = predict.gradient_descent_mse(np.diag([1.0, 0.0]), [1.0, 1.0], loss_scale="sum")
+    assert flow.modes.cutoff == 32 * EPS
+    for t in (1e15, 1e200, 1e308):
+        assert flow(t, k_test_train=[[0.0, 1.0]])[1][0] == min(t, 1 / flow.modes.cutoff)
+    assert flow(None, k_test_train=[[0.0, 1.0]])[1][0] == 0.0
+
+
+@pytest.mark.parametrize("size", [5e-324, 1e-320, 1e-200, 1.0, 1e200, 1e308])
+def test_kernels_of_all_sizes(size):
+    """Nothing overflows or underflows unless the result does."""
+    y, other = np.array([1.0, 2.0, 3.0]), 2.0 * np.eye(3)
+    flow = predict.gradient_descent_mse(np.eye(3) * size, y, learning_rate=0.5 if size < 1e308 else 1e-200)
+    assert np.array_equal(flow.modes.values, [size] * 3)
+    for result in flow(None, k_test_train=np.eye(3) * size):
+        np.testing.assert_allclose(result, y, rtol=1e-15)
+    for t in (0.0, 1e-300, 1.0, 1e100, 1e308, np.inf):
+        assert not any(np.isnan(result).any() for result in flow(t, k_test_train=other))
+    ridge = predict.gradient_descent_mse(np.eye(3) * size, y, diag_reg=1.0)
+    np.testing.assert_allclose(ridge(None, k_test_train=np.eye(3) * size)[1], y / 2, rtol=1e-15)
+    huge = predict.gradient_descent_mse(np.eye(3) * size, y, diag_reg=1e308, diag_reg_absolute_scale=True)
+    assert np.array_equal(huge(None), y)
+
+
+def test_kernels_whose_trace_overflows():
+    flow = predict.gradient_descent_mse(np.full((3, 3), 1e308), [1.0, 2.0, 3.0])
+    np.testing.assert_allclose(flow(None), [2.0, 2.0, 2.0])
+    assert flow.modes.values[-1] == np.inf  # 3e308: the one number that is not representable
+
+
+@pytest.mark.parametrize("k", [np.ones((3, 3)), np.zeros((3, 3))], ids=["ones", "zero"])
+def test_nothing_is_nan(k):
+    y = np.array([1.0, 2.0, 3.0])
+    flow = predict.gradient_descent_mse(k, y, learning_rate=1e200)
+    for t in (0.0, 1e-200, 1.0, 1e200, None):
+        for result in flow(t, np.array([1e308, 0.0, -1e308]), k_test_train=np.eye(3)):
+            assert not np.isnan(result).any()
+    assert np.array_equal(predict.gradient_descent_mse(k, y * 5e307, 1e200)(0.0), np.zeros(3))
+
+
 @pytest.mark.parametrize("exponent", [-500, 0, 499])
 def test_badly_scaled_kernels(exponent):
     k, k_test, y, f0, f0_test = problem()
@@ -133,6 +199,20 @@ def test_regularization_is_added_to_the_training_kernel():
         for flow in (relative, absolute):
             for result, value in zip(flow(t, f0, f0_test, k_test), expected, strict=True):
                 np.testing.assert_allclose(result, value, rtol=0, atol=1e-12)
+
+
+def test_a_trailing_axis_of_length_one_is_none():
+    """What a network with one output returns fits labels without that axis, and the other way round."""
+    k, k_test, y, f0, f0_test = problem()
+    expected = predict.gradient_descent_mse(k, y)(2.0, f0, f0_test, k_test)
+    for result, value in zip(
+        predict.gradient_descent_mse(k, y)(2.0, f0[:, None], f0_test[:, None], k_test), expected, strict=True
+    ):
+        assert np.array_equal(result, value)
+    for result, value in zip(
+        predict.gradient_descent_mse(k, y[:, None])(2.0, f0, f0_test, k_test), expected, strict=True
+    ):
+        assert np.array_equal(result, value[:, None])
 
 
 def test_dtypes():
@@ -158,7 +238,9 @@ def test_it_runs_on_the_kernels_of_this_package(uci):
     assert np.mean((tested > 0.5) == y[1::2]) > 0.8  # always answering "no" is right for 2/3
 
 
+EPS = np.finfo(np.float64).eps
 K, Y = problem()[0], problem()[2]
+ROUNDED = K + np.triu(np.full_like(K, 1e-7), 1)
 INDEFINITE = np.diag([1.0, 2.0, -0.5])
 
 REFUSED = {
@@ -189,6 +271,17 @@ REFUSED = {
     "f0 test": (lambda: predict.gradient_descent_mse(K, Y)(1, 0, 1.0), ValueError, "without k_test_train"),
     "f0 test shape": (lambda: predict.gradient_descent_mse(K, Y)(1, 0, Y, K[:2]), ValueError, r"fx_test_0.*\(2,\)"),
     "k test": (lambda: predict.gradient_descent_mse(K, Y)(1, 0, 0, K[:, :5]), ValueError, r"\(12, 5\), but \(M, 12\)"),
+    "asymmetric at 1e-7": (lambda: predict.gradient_descent_mse(ROUNDED, Y), ValueError, "pass it as float32, or symm"),
+    "rate text": (lambda: predict.gradient_descent_mse(K, Y, "0.1"), TypeError, "learning_rate is '0.1'.*a number"),
+    "rate huge": (lambda: predict.gradient_descent_mse(K, Y, 10**400), ValueError, "learning_rate is inf"),
+    "diag_reg text": (lambda: predict.gradient_descent_mse(K, Y, diag_reg="1"), TypeError, "diag_reg is '1'"),
+    "absolute": (
+        lambda: predict.gradient_descent_mse(K, Y, diag_reg=1, diag_reg_absolute_scale="no"),
+        TypeError,
+        "diag_reg_absolute_scale is 'no', but True or False",
+    ),
+    "f0 row": (lambda: predict.gradient_descent_mse(K, Y)(1, Y[None]), ValueError, r"\(1, 12\).*\(12,\)"),
+    "f0 two axes": (lambda: predict.gradient_descent_mse(K, Y)(1, Y[:, None, None]), ValueError, r"\(12, 1, 1\)"),
     "text": (lambda: predict.gradient_descent_mse("K", Y), TypeError, "k_train_train has dtype <U1"),
 }
 

@@ -15,7 +15,7 @@ True
 
 import warnings
 
-from ntkrs import _core, predict
+from ntkrs import _core, _threadpoolctl, predict
 from ntkrs._threads import get_num_threads, set_num_threads, threads
 from ntkrs._versions import show_versions
 from ntkrs.kernel import Kernel
@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 __version__ = _core.VERSION
+
+_threadpoolctl.register()
 
 if _core.PROFILE != "release":
     warnings.warn(

@@ -1,7 +1,9 @@
 """The only place where users' arrays are converted or refused."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +26,7 @@ def floating(values: ArrayLike, name: str) -> Array:
     module = type(values).__module__
     if module.startswith("scipy.sparse"):
         raise TypeError(f"{name} is a sparse {type(values).__name__}, but must be dense. Pass {name}.toarray().")
-    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+    if _masked(values):
         raise TypeError(f"{name} has masked entries, but every entry must be known. Pass {name}.filled(value).")
     try:
         array = np.asarray(values)
@@ -41,6 +43,13 @@ def floating(values: ArrayLike, name: str) -> Array:
         )
     dtype = np.float64 if array.dtype.itemsize == 8 else np.float32
     return cast("Array", np.require(array, dtype=np.dtype(dtype), requirements=["ALIGNED"]))
+
+
+def _masked(values: object) -> bool:
+    """Whether an entry is masked, also in an array within lists, where NumPy would unmask it."""
+    if isinstance(values, list | tuple):
+        return any(map(_masked, values))
+    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
 
 
 def batch(values: ArrayLike, name: str) -> Array:
@@ -75,6 +84,40 @@ def finite(array: Array, name: str) -> Array:
     return array
 
 
+def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
+    """``array`` in another dtype.
+
+    Raises
+    ------
+    ValueError
+        If a finite entry is beyond that dtype.
+    """
+    with np.errstate(over="ignore"):  # told below, with its place
+        result = array.astype(dtype, copy=False)
+    beyond = np.isinf(result) & np.isfinite(array) if result is not array else np.zeros(0, dtype=bool)
+    if beyond.any():
+        index = tuple(int(i) for i in np.argwhere(beyond)[0])
+        raise ValueError(
+            f"{name} holds {array[index]} at {index}, which exceeds {dtype}, the dtype of the network. "
+            f"Scale {name} down, or use a float64 network."
+        )
+    return cast("Array", result)
+
+
+def sequence(values: Any, name: str) -> list[Any]:
+    """``values`` as a list.
+
+    Raises
+    ------
+    TypeError
+        If they cannot be iterated over.
+    """
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name} is {values!r}, but a sequence of arrays is needed") from None
+
+
 def same_dtype(*arrays: Array) -> tuple[Array, ...]:
     """The arrays in the widest of their dtypes."""
     dtype = np.result_type(*arrays)
@@ -106,8 +149,72 @@ def output(
         raise ValueError("out is read-only, but must be writeable")
     if not out.flags.aligned:
         raise ValueError("out is misaligned in memory. Pass an array made by numpy.empty.")
-    if 0 in out.strides and out.size > 1:
+    if _overlaps_itself(out):
         raise ValueError("out has entries that share memory. Pass an array made by numpy.empty.")
     if any(np.shares_memory(out, array) for array in inputs):
         raise ValueError("out shares memory with an input, which it would overwrite. Pass another array.")
     return cast("Array", out)
+
+
+def _overlaps_itself(array: NDArray[Any]) -> bool:
+    """Whether entries may share memory: whether an axis steps by less than the bytes that those inside it span."""
+    axes = sorted(
+        (abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True) if length > 1
+    )
+    span = array.itemsize
+    for stride, length in axes:
+        if stride < span:
+            return True
+        span += stride * (length - 1)
+    return False
+
+
+@contextmanager
+def apart(
+    x: Array, z: Array | None, planes: Sequence[NDArray[Any]]
+) -> Iterator[tuple[Array, Array | None, Sequence[NDArray[Any]]]]:
+    """Inputs and planes for the core to read and fill in place of these, which it might not tell apart.
+
+    Planes that look entangled with each other are filled beside their places, and copied there at the end; inputs that
+    look entangled with a plane are copied.
+
+    Raises
+    ------
+    MemoryError
+        If planes to be filled beside their places do not fit into memory.
+    """
+    interleaved = _interleaved(planes)
+    if interleaved:
+        _memory.require(sum(plane.nbytes for plane in planes), "an out with interleaved parts, filled beside it,")
+    beside = [np.empty(plane.shape, plane.dtype) for plane in planes] if interleaved else planes
+
+    def copied(array: Array) -> Array:
+        return array.copy() if any(_entangled(array, plane) for plane in beside) else array
+
+    yield copied(x), None if z is None else copied(z), beside
+    if interleaved:
+        for plane, values in zip(planes, beside, strict=True):
+            plane[...] = values
+
+
+def _interleaved(planes: Sequence[NDArray[Any]]) -> bool:
+    """Whether two planes look entangled: two of any strides, or many of the same shape and strides.
+
+    Of the latter, those a multiple of their common step apart are in question, and of these it is enough to look at
+    neighbours: with a thousand outputs there are a thousand planes.
+    """
+    step = math.gcd(*(stride for plane in planes for stride in plane.strides)) or 1
+    ordered = sorted(planes, key=lambda plane: (_address(plane) % step, _address(plane)))
+    return any(_entangled(a, b) for a, b in pairwise(ordered))
+
+
+def _entangled(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether the binding's borrow checker refuses these: their bounds overlap, and a common step joins them."""
+    if not np.may_share_memory(a, b):
+        return False
+    step = math.gcd(*a.strides, *b.strides) or 1
+    return (_address(a) - _address(b)) % step == 0
+
+
+def _address(array: NDArray[Any]) -> int:
+    return cast("int", array.__array_interface__["data"][0])

@@ -1,10 +1,14 @@
 """The number of threads."""
 
-import operator
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ntkrs import _core
+from ntkrs import _core, _numbers
+
+if hasattr(os, "register_at_fork"):
+    # A child has none of its parent's threads: the core must not look for them.
+    os.register_at_fork(after_in_child=_core.after_fork)
 
 
 def set_num_threads(n: int) -> None:
@@ -22,7 +26,7 @@ def set_num_threads(n: int) -> None:
     TypeError, ValueError
         If ``n`` is no integer, or less than 1.
     """
-    count = operator.index(n)
+    count = _numbers.integer(n, "n")
     if count < 1:
         raise ValueError(f"n is {count}, but at least 1 thread is needed")
     _core.set_num_threads(count)

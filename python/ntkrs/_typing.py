@@ -13,7 +13,10 @@ Array: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 ArrayLike: TypeAlias = Any
 
 #: Called with (done, total).
-Progress: TypeAlias = Callable[[int, int], object]
+Report: TypeAlias = Callable[[int, int], object]
+
+#: What ``progress=`` takes: a callable, True for a bar, False for none, None for a bar where one would be missed.
+Progress: TypeAlias = Report | bool | None
 
 #: Which kernel of an infinitely wide network.
 KernelName: TypeAlias = Literal["nngp", "ntk"]

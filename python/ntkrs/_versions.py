@@ -1,7 +1,5 @@
 """What runs here."""
 
-import importlib.metadata
-import platform
 import sys
 
 from ntkrs import _core
@@ -22,17 +20,20 @@ def show_versions() -> None:
 
 def versions() -> dict[str, str]:
     """Return what :func:`show_versions` prints."""
+    # Imported here: they cost a third of ``import ntkrs``.
+    import platform
+    from importlib import metadata
+
+    def version(name: str) -> str:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
     return {
         "ntkrs": f"{_core.VERSION} ({_core.PROFILE} build)",
         "instructions": _core.isa(),
         "threads": str(get_num_threads()),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-    } | {name: _version(name) for name in _PACKAGES}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    } | {name: version(name) for name in _PACKAGES}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 import numpy as np
 
 from ntkrs import _arrays, _core
+from ntkrs._progress import reporter
+from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +92,8 @@ class Kernel:
     _core: _core.InfiniteKernel = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        """Check the architecture, and hand it to the core."""
+        check_architecture(self.arch)
         layers = [(dense.sigma_w, dense.sigma_b) for dense in self.arch.dense]
         activations = [activation.spec() for activation in self.arch.activations]
         object.__setattr__(self, "_core", _core.InfiniteKernel(layers, activations))
@@ -105,7 +109,7 @@ class Kernel:
         *,
         get: KernelName = "ntk",
         out: NDArray[Any] | None = None,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Array: ...
 
     @overload
@@ -116,7 +120,7 @@ class Kernel:
         *,
         get: tuple[KernelName, ...],
         out: Sequence[NDArray[Any]] | None = None,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Any: ...
 
     def __call__(
@@ -126,7 +130,7 @@ class Kernel:
         *,
         get: Get = "ntk",
         out: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Any:
         """Return the kernel between the rows of X and those of Z, or of X.
 
@@ -140,8 +144,9 @@ class Kernel:
             A tuple is computed in one pass.
         out : (N, M) ndarray, or a tuple of them, optional
             Where to write the result, of its shape and dtype, with any strides.
-        progress : callable, optional
-            Called as ``progress(done, total)`` about every 50 ms. What it raises ends the call.
+        progress : callable or bool, optional
+            A callable is called as ``progress(done, total)`` about every 50 ms; what it raises ends the call. True
+            shows a bar of tqdm, False none; by default a terminal sees one when the call takes longer than 2 s.
 
         Returns
         -------
@@ -162,7 +167,7 @@ class Kernel:
         N·M·n_0 multiplications and N·M·L steps of the recursion; half of both without Z. No temporary array of
         the result's size.
         """
-        names = _names(get)
+        names, report = _names(get), reporter(progress)
         x = _arrays.batch(X, "X")
         z = None if Z is None else _arrays.batch(Z, "Z")
         if z is not None:
@@ -174,7 +179,8 @@ class Kernel:
         if len(results) > 1 and np.shares_memory(results[0], results[1]):
             raise ValueError("the arrays of out share memory, but each result needs its own")
         planes = [array[:, None, :, None] for array in results if array.size]
-        self._core.gram((x, z, planes), names, progress)
+        with _arrays.apart(x, z, planes) as arrays:
+            self._core.gram(arrays, names, report)
         return results[0] if isinstance(get, str) else _RESULTS[names](*results)
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
@@ -199,11 +205,15 @@ class Kernel:
         if not isinstance(get, str):
             raise TypeError(f"get is {get!r}, but diag takes one name, 'ntk' or 'nngp'")
         x = _arrays.batch(X, "X")
-        return cast("Array", self._core.diag(x, *_names(get)).astype(x.dtype, copy=False))
+        values = self._core.diag(x, *_names(get))
+        with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in the kernel
+            return cast("Array", values.astype(x.dtype, copy=False))
 
 
 def _names(get: Get) -> tuple[str, ...]:
-    names = (get,) if isinstance(get, str) else tuple(get)
+    names = (get,) if isinstance(get, str) else get
+    if not (isinstance(names, tuple) and all(isinstance(name, str) for name in names)):
+        raise TypeError(f"get is {get!r}, but must be 'ntk', 'nngp', or a tuple of them")
     if names not in _RESULTS:
         raise ValueError(f"get is {get!r}, but must be 'ntk', 'nngp', or a tuple of them, each at most once")
     return names
@@ -214,6 +224,6 @@ def _given(out: NDArray[Any] | Sequence[NDArray[Any]] | None, get: Get, count: i
         return [None] * count
     if isinstance(get, str):
         return [cast("NDArray[Any]", out)]
-    if isinstance(out, np.ndarray) or len(out) != count:
+    if not isinstance(out, list | tuple) or len(out) != count:
         raise TypeError(f"get is {get!r}, so out must be a tuple of {count} arrays")
     return out

@@ -5,12 +5,12 @@ They are values: frozen, hashable, compared by what they hold, picklable. They c
 
 from __future__ import annotations
 
-import math
-import operator
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
+
+from ntkrs import _numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +46,10 @@ class Dense:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        width = _integer(self.width, "width")
+        width = _numbers.integer(self.width, "width")
         if width < 1:
             raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
-        sigma_w, sigma_b = _real(self.sigma_w, "sigma_w"), _real(self.sigma_b, "sigma_b")
+        sigma_w, sigma_b = _numbers.real(self.sigma_w, "sigma_w"), _numbers.real(self.sigma_b, "sigma_b")
         if sigma_w <= 0:
             raise ValueError(f"sigma_w is {sigma_w}, but must be positive")
         if sigma_b < 0:
@@ -65,6 +65,12 @@ class Elementwise:
 
     #: The name that :func:`mlp` and the core know it by.
     name: ClassVar[str]
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
+        """Refuse to make an activation that is none in particular."""
+        if cls is Elementwise:
+            raise TypeError("Elementwise is no activation itself. Use one of its subclasses, such as Relu().")
+        return super().__new__(cls)
 
     def spec(self) -> tuple[str, tuple[float, ...]]:
         """Return the name and the parameters."""
@@ -95,7 +101,7 @@ class LeakyRelu(Elementwise):
 
     def __post_init__(self) -> None:
         """Check the slope."""
-        object.__setattr__(self, "slope", _real(self.slope, "slope"))
+        object.__setattr__(self, "slope", _numbers.real(self.slope, "slope"))
 
 
 @dataclass(frozen=True)
@@ -223,10 +229,18 @@ class Sequential:
         ------
         TypeError, ValueError
             If ``in_features`` is no positive integer, or the dtype another one.
+        MemoryError
+            If the parameters do not fit, before any is drawn.
         """
         from ntkrs.network import Network
 
         return Network.random(self, in_features, rng, dtype)
+
+
+def check_architecture(arch: object) -> None:
+    """Raise TypeError unless ``arch`` is a Sequential."""
+    if not isinstance(arch, Sequential):
+        raise TypeError(f"arch is {arch!r}, but a Sequential is needed, such as mlp(...)")
 
 
 def mlp(
@@ -263,7 +277,7 @@ def mlp(
     >>> mlp(depth=1, width=64, outputs=2, activation="erf") == Sequential(Dense(64), Erf(), Dense(2))
     True
     """
-    hidden = _integer(depth, "depth")
+    hidden = _numbers.integer(depth, "depth")
     if hidden < 0:
         raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")
     if isinstance(activation, str):
@@ -273,24 +287,3 @@ def mlp(
         activation = _BY_NAME[activation]()
     blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), activation] * hidden
     return Sequential(*blocks, Dense(outputs, sigma_w, sigma_b))
-
-
-def _integer(value: object, name: str) -> int:
-    if isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}, but an integer is needed")
-    try:
-        return operator.index(value)  # type: ignore[arg-type]  # anything else raises
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}, but an integer is needed") from None
-
-
-def _real(value: object, name: str) -> float:
-    if isinstance(value, str | bytes):
-        raise TypeError(f"{name} is {value!r}, but a number is needed")
-    try:
-        number = float(value)  # type: ignore[arg-type]  # anything else raises
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}, but a number is needed") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{name} is {number}, but must be finite")
-    return number

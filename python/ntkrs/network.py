@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs import _arrays, _core
-from ntkrs.layers import _integer
+from ntkrs import _arrays, _core, _memory, _numbers
+from ntkrs._progress import reporter
+from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from ntkrs.layers import Dense, Sequential
 
 _OUTPUTS = ("full", "trace", "mean", "diagonal", "sum")
+
+#: How many samples go forward at once: the activations of all their layers are kept meanwhile.
+_FORWARD_ROWS = 4096
+
+#: How many parameters are drawn at once: an interrupt is heard between two draws.
+_DRAWS = 2**20
 
 
 class Network:
@@ -69,7 +76,9 @@ class Network:
         weights: Sequence[ArrayLike],
         biases: Sequence[ArrayLike | None] | None = None,
     ) -> None:
-        biases = [None] * len(weights) if biases is None else biases
+        check_architecture(arch)
+        weights = _arrays.sequence(weights, "weights")
+        biases = [None] * len(weights) if biases is None else _arrays.sequence(biases, "biases")
         count = len(arch.dense)
         if not len(weights) == len(biases) == count:
             raise ValueError(
@@ -112,7 +121,7 @@ class Network:
         dtype: DTypeLike = np.float64,
     ) -> Network:
         """Return a network with every parameter drawn from N(0, 1): see :meth:`Sequential.init`."""
-        inputs = _integer(in_features, "in_features")
+        inputs = _numbers.integer(in_features, "in_features")
         if inputs < 1:
             raise ValueError(f"in_features is {inputs}, but at least 1 is needed")
         count = sum(size for size, _ in _sizes(arch, inputs))
@@ -155,7 +164,7 @@ class Network:
         values = _arrays.floating(theta, "theta")
         if values.shape != self._theta.shape:
             raise ValueError(f"theta has shape {values.shape}, but this network has {self._theta.shape} parameters")
-        return Network._of(self.arch, self.in_features, values.copy())
+        return Network._of(self.arch, self.in_features, _arrays.finite(values, "theta").copy())
 
     def __call__(self, X: ArrayLike) -> Array:
         """Return f(x) of every row of X.
@@ -173,10 +182,18 @@ class Network:
         ------
         ValueError, TypeError
             If X has another number of features, holds NaN or an infinity, or is not made of real numbers.
+
+        Notes
+        -----
+        N Σ_l n_l n_{l+1} multiply-adds. Activations are held for 4096 samples at a time.
         """
         x = self._batch(X, "X")
         out = _arrays.output(None, (len(x), self.arch.outputs), self.dtype, [], "the network's output")
-        self._core.forward((x, out))
+        if len(x) > _FORWARD_ROWS:
+            x = _arrays.finite(x.copy(), "X")  # the inputs at entry; the core takes each chunk's in its turn
+        for start in range(0, max(len(x), 1), _FORWARD_ROWS):
+            rows = slice(start, start + _FORWARD_ROWS)
+            self._core.forward((x[rows], out[rows]))
         return out
 
     def jacobian(self, X: ArrayLike) -> Array:
@@ -221,7 +238,7 @@ class Network:
         outputs: Outputs = "full",
         per_layer: bool = False,
         out: NDArray[Any] | None = None,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Array:
         """Return the empirical NTK Θ(x, x') = ⟨∂f(x)/∂θ, ∂f(x')/∂θ⟩, without a Jacobian.
 
@@ -242,8 +259,9 @@ class Network:
             Whether to return the summands of the formula instead, with a leading axis of length L.
         out : ndarray, optional
             Where to write the result, of its shape and dtype, with any strides.
-        progress : callable, optional
-            Called as ``progress(done, total)`` about every 50 ms. What it raises ends the call.
+        progress : callable or bool, optional
+            A callable is called as ``progress(done, total)`` about every 50 ms; what it raises ends the call. True
+            shows a bar of tqdm, False none; by default a terminal sees one when the call takes longer than 2 s.
 
         Raises
         ------
@@ -259,7 +277,8 @@ class Network:
         ----------
         Jacot, Gabriel, Hongler (2018); Novak, Sohl-Dickstein, Schoenholz (2022).
         """
-        selection = self._selection(outputs)
+        selection, report = self._selection(outputs), reporter(progress)
+        per_layer = _numbers.boolean(per_layer, "per_layer")
         x = self._batch(X, "X")
         z = None if Z is None else self._batch(Z, "Z")
         pairs = (len(x), len(x if z is None else z))
@@ -270,11 +289,12 @@ class Network:
         result = _arrays.output(out, shape, self.dtype, inputs, "the kernel")
         layers = result if per_layer else result[None]
         planes = [plane for layer in layers for plane in _planes(layer, selection) if plane.size]
-        self._core.ntk((x, z, planes), selection, per_layer, progress)
+        with _arrays.apart(x, z, planes) as arrays:
+            self._core.ntk(arrays, selection, per_layer, report)
         return result
 
     def _batch(self, values: ArrayLike, name: str) -> Array:
-        return cast("Array", _arrays.batch(values, name).astype(self.dtype, copy=False))
+        return _arrays.converted(_arrays.batch(values, name), self.dtype, name)
 
     def _selection(self, outputs: Outputs) -> str | int:
         if isinstance(outputs, str):
@@ -282,18 +302,21 @@ class Network:
                 known = ", ".join(map(repr, _OUTPUTS))
                 raise ValueError(f"outputs is {outputs!r}, but must be one of {known}, or an integer")
             return outputs
-        index = _integer(outputs, "outputs")
+        index = _numbers.integer(outputs, "outputs")
         if not 0 <= index < self.arch.outputs:
             raise ValueError(f"outputs is {index}, but this network has outputs 0 to {self.arch.outputs - 1}")
         return index
 
 
 def _standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
-    if dtype == np.float64:
-        return rng.standard_normal(count)
-    if dtype == np.float32:
-        return rng.standard_normal(count, dtype=np.float32)
-    raise TypeError(f"dtype is {dtype}, but must be float32 or float64")
+    if dtype not in (np.float64, np.float32):
+        raise TypeError(f"dtype is {dtype}, but must be float32 or float64")
+    remedy = "Use narrower layers, or float32."
+    _memory.require(count * dtype.itemsize, f"a network of {count} parameters of dtype {dtype}", remedy)
+    theta = np.empty(count, dtype)
+    for start in range(0, count, _DRAWS):
+        rng.standard_normal(dtype=dtype, out=theta[start : start + _DRAWS])
+    return cast("Array", theta)
 
 
 def _restore(arch: Sequential, in_features: int, theta: Array) -> Network:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from ntkrs import _arrays
+from ntkrs import _arrays, _numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,29 +20,48 @@ LossScale: TypeAlias = Literal["mean", "sum"]
 #: Eigenvalues within this many ε·trace of 0 are round-off.
 _ROUND_OFF = 32.0
 
+#: Where the whole kernel is 0, 1/λ is at most the inverse of this: sums of such terms stay finite.
+_TINIEST = 2.0**-1000
+
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """A symmetric kernel in its eigenbasis.
+    """A symmetric kernel in its eigenbasis, its scale held apart: ``K = 2^exponent · V diag(scaled) Vᵀ``.
 
     Attributes
     ----------
-    values : (n,) ndarray
-        Eigenvalues, ascending; those that are round-off are 0.
+    scaled : (n,) ndarray
+        Eigenvalues over ``2^exponent``, ascending; those that are round-off are 0.
     vectors : (n, n) ndarray
-        Eigenvectors in columns.
-    cutoff : float
-        Eigenvalues of at most this magnitude were taken for 0: ``32 · ε · trace``.
+        V, the eigenvectors in columns.
+    exponent : int
+        That of the kernel's largest entry, so that nothing computed from ``scaled`` overflows or underflows.
+    eps : float
+        ε of the dtype that the kernel came in.
+    scaled_cutoff : float
+        ``cutoff`` over ``2^exponent``.
     """
 
-    values: NDArray[np.float64]
+    scaled: NDArray[np.float64]
     vectors: NDArray[np.float64]
-    cutoff: float
+    exponent: int
+    eps: float
+    scaled_cutoff: float
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """Eigenvalues, ascending; those that are round-off are 0."""
+        return _ldexp(self.scaled, self.exponent)
+
+    @property
+    def cutoff(self) -> float:
+        """Eigenvalues of at most this magnitude were taken for 0: ``32 · ε · trace``."""
+        return float(_ldexp(self.scaled_cutoff, self.exponent))
 
     @property
     def null(self) -> int:
         """How many eigenvalues are 0: directions of the labels that training never changes."""
-        return int(np.count_nonzero(self.values == 0))
+        return int(np.count_nonzero(self.scaled == 0))
 
 
 class GradientFlow:
@@ -80,9 +99,9 @@ class GradientFlow:
         t : float or array_like, optional
             Time; None or infinity: the end of training. An array's axes lead those of the results.
         fx_train_0 : float or array_like of y_train's shape
-            Outputs on the training inputs before training.
+            Outputs on the training inputs before training. (N, 1) and (N,) stand for each other.
         fx_test_0 : float or (M,) or (M, O) array_like, optional
-            Outputs on the test inputs before training; by default 0.
+            Outputs on the test inputs before training; by default 0. (M, 1) and (M,) stand for each other.
         k_test_train : (M, N) or (M, N, O, O) array_like, optional
             Tangent kernel between test and training inputs.
 
@@ -103,32 +122,46 @@ class GradientFlow:
         """
         times = _times(t)
         initial = _broadcast(fx_train_0, self._y.shape, "fx_train_0")
-        residual = self.modes.vectors.T @ self._columns(initial - self._y)
-        exponents = self._exponents(times)
-        trained = self._evolve(initial, self.modes.vectors, -np.expm1(-exponents), residual)
+        _, scale = _scaled(np.stack([initial, self._y]))
+        residual = self.modes.vectors.T @ self._columns(np.ldexp(initial, -scale) - np.ldexp(self._y, -scale))
+        drift = self._drift(times)
+        decay = self._decay(drift)
+        trained = self._evolve(initial, self.modes.vectors, decay, residual, scale)
         if k_test_train is None:
             if fx_test_0 is not None:
                 raise ValueError("fx_test_0 is given without k_test_train, which f_t on the test inputs needs")
             return trained
-        kernel = self._test_kernel(k_test_train)
+        kernel, eps = self._test_kernel(k_test_train)
         shape = (kernel.shape[0] // (self._block or 1), *self._y.shape[1:])
         initial_test = _broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
-        return trained, self._evolve(initial_test, self._project(kernel), self._response(exponents, times), residual)
+        kernel, exponent = _scaled(kernel)
+        response, scale = self._response(times, drift, decay), scale + exponent - self.modes.exponent
+        return trained, self._evolve(initial_test, self._project(kernel, eps), response, residual, scale)
 
-    def _exponents(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``ηλt/Z``, (..., n); 0 for null modes, also at t = ∞."""
-        values = self.modes.values
-        exponents = np.zeros((*times.shape, values.size))
-        with np.errstate(over="ignore"):  # an infinite exponent is the end of training
-            np.multiply(times[..., None], self._rate * values, out=exponents, where=values > 0)
-        return exponents
+    def _drift(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``ηt/Z · 2^exponent``, (..., 1): the factor of ``modes.scaled`` in ``ηλt/Z``."""
+        (rate, rate_exponent), (time, time_exponent) = np.frexp(self._rate), np.frexp(times)
+        return _ldexp(rate * time, rate_exponent + time_exponent + self.modes.exponent)[..., None]
 
-    def _response(self, exponents: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``φ_t(λ) = (1 − e^{−ηλt/Z})/λ``; for null modes its limit ηt/Z, and 0 at t = ∞: the pseudo-inverse."""
-        values = self.modes.values
-        drift = np.where(np.isinf(times), 0.0, self._rate * times)[..., None]
-        response = np.broadcast_to(drift, exponents.shape).copy()
-        np.divide(-np.expm1(-exponents), values, out=response, where=values > 0)
+    def _decay(self, drift: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``1 − e^{−ηλt/Z}``, (..., n); 0 for null modes, also at t = ∞."""
+        scaled = self.modes.scaled
+        exponents = np.zeros((*drift.shape[:-1], scaled.size))
+        np.multiply(drift, scaled, out=exponents, where=scaled > 0)
+        return cast("NDArray[np.float64]", -np.expm1(-exponents))
+
+    def _response(
+        self, times: NDArray[np.float64], drift: NDArray[np.float64], decay: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """``φ_t(λ) = (1 − e^{−ηλt/Z})/λ``, times ``2^exponent``.
+
+        For null modes it is the limit ηt/Z, but never more than 1/λ of the smallest λ that could count as nonzero; and
+        0 at t = ∞: the pseudo-inverse.
+        """
+        modes = self.modes
+        limit = np.where(np.isinf(times)[..., None], 0.0, np.minimum(drift, 1 / (modes.scaled_cutoff or _TINIEST)))
+        response = np.broadcast_to(limit, decay.shape).copy()
+        np.divide(decay, modes.scaled, out=response, where=modes.scaled > 0)
         return response
 
     def _evolve(
@@ -137,26 +170,28 @@ class GradientFlow:
         modes: NDArray[np.float64],
         response: NDArray[np.float64],
         residual: NDArray[np.float64],
+        exponent: int,
     ) -> Array:
-        """``initial − modes · diag(response) · residual`` for each time, in the shape of ``initial``."""
-        change = modes @ (response[..., None] * residual)
-        return cast("Array", (initial - change.reshape(response.shape[:-1] + initial.shape)).astype(self._dtype))
+        """``initial − 2^exponent · modes · diag(response) · residual`` for each time, in the shape of ``initial``."""
+        change = _ldexp(modes @ (response[..., None] * residual), exponent)
+        with np.errstate(over="ignore"):  # what exceeds the dtype is infinite
+            return cast("Array", (initial - change.reshape(response.shape[:-1] + initial.shape)).astype(self._dtype))
 
     def _columns(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N,) or (N, O) as right-hand sides: (N, O), or (N·O, 1) for a kernel with output blocks."""
         columns = self._y.shape[1] if self._y.ndim == 2 and self._block is None else 1
-        return values.reshape(self.modes.values.size, columns)
+        return values.reshape(self.modes.scaled.size, columns)
 
-    def _project(self, kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _project(self, kernel: NDArray[np.float64], eps: float) -> NDArray[np.float64]:
         """The test-train kernel in the eigenbasis, without the round-off that null modes would amplify with time."""
         projected = kernel @ self.modes.vectors
         if self.modes.null:
-            eps = np.finfo(self._dtype).eps
-            noise = _ROUND_OFF * eps * np.linalg.norm(kernel, axis=1, keepdims=True)
-            projected[(self.modes.values == 0) & (np.abs(projected) <= noise)] = 0.0
+            noise = _ROUND_OFF * max(eps, self.modes.eps) * np.linalg.norm(kernel, axis=1, keepdims=True)
+            projected[(self.modes.scaled == 0) & (np.abs(projected) <= noise)] = 0.0
         return projected
 
-    def _test_kernel(self, k_test_train: ArrayLike) -> NDArray[np.float64]:
+    def _test_kernel(self, k_test_train: ArrayLike) -> tuple[NDArray[np.float64], float]:
+        """The test-train kernel as a matrix, and the ε of its dtype."""
         kernel = _arrays.finite(_arrays.floating(k_test_train, "k_test_train"), "k_test_train")
         n, block = self._y.shape[0], self._block
         tail = (n,) if block is None else (n, block, block)
@@ -165,7 +200,7 @@ class GradientFlow:
             raise ValueError(
                 f"k_test_train has shape {kernel.shape}, but ({expected}) is needed to match k_train_train"
             )
-        return _flatten(kernel)
+        return _flatten(kernel), float(np.finfo(kernel.dtype).eps)
 
 
 def gradient_descent_mse(
@@ -208,6 +243,8 @@ def gradient_descent_mse(
 
     Raises
     ------
+    TypeError
+        If an argument is not made of real numbers.
     ValueError
         If K is not square or not symmetric, a shape does not fit, or a value is not finite.
     numpy.linalg.LinAlgError
@@ -239,47 +276,68 @@ def gradient_descent_mse(
     eta = _nonnegative(learning_rate, "learning_rate")
     if eta == 0:
         raise ValueError("learning_rate is 0.0, but must be positive")
-    matrix, eps = _symmetric(_flatten(kernel), kernel.dtype)
     regularizer = _nonnegative(diag_reg, "diag_reg")
-    if not diag_reg_absolute_scale and matrix.size:
-        regularizer *= np.trace(matrix) / len(matrix)
-    matrix[np.diag_indices_from(matrix)] += regularizer
+    absolute = _numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
+    eps = float(np.finfo(kernel.dtype).eps)
+    # A power of two brings the entries near 1 before anything else is done: nothing overflows, and LAPACK would lose
+    # the digits of tiny ones.
+    matrix, exponent = _scaled(_flatten(kernel), regularizer if absolute else 0.0)
+    matrix = _symmetric(matrix, exponent, eps)
+    mean = np.trace(matrix) / max(len(matrix), 1)
+    matrix[np.diag_indices_from(matrix)] += np.ldexp(regularizer, -exponent) if absolute else regularizer * mean
     z = max(targets.size, 1) if loss_scale == "mean" else 1
     dtype = np.result_type(kernel, targets)
-    return GradientFlow(_modes(matrix, eps), targets, eta / z, block, dtype)
+    return GradientFlow(_modes(matrix, exponent, eps), targets, eta / z, block, dtype)
 
 
-def _modes(matrix: NDArray[np.float64], eps: float) -> Modes:
-    """Eigenvalues and eigenvectors, round-off told from negative eigenvalues."""
+def _ldexp(values: ArrayLike, exponent: ArrayLike) -> NDArray[np.float64]:
+    """``values · 2^exponent``, infinite where that overflows."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.ldexp(values, exponent))
+
+
+def _scaled(values: NDArray[np.float64], largest: float = 0.0) -> tuple[NDArray[np.float64], int]:
+    """``values / 2^exponent``, and the exponent that brings them, and ``largest``, below 1."""
+    exponent = int(np.frexp(np.abs(values).max(initial=largest))[1])
+    return np.ldexp(values, -exponent), exponent
+
+
+def _modes(matrix: NDArray[np.float64], exponent: int, eps: float) -> Modes:
+    """Eigenvalues and eigenvectors of ``2^exponent · matrix``, round-off told from negative eigenvalues."""
     from scipy.linalg import eigh
 
     if not matrix.size:
-        return Modes(np.empty(0), np.empty((0, 0)), 0.0)
-    # A power of two brings the entries near 1: LAPACK would lose the digits of tiny ones, or overflow.
-    exponent = int(np.frexp(np.abs(matrix).max())[1])
-    values, vectors = eigh(np.ldexp(matrix, -exponent), driver="evd", overwrite_a=True, check_finite=False)
+        return Modes(np.empty(0), np.empty((0, 0)), exponent, eps, 0.0)
+    matrix, regularized = _scaled(matrix)  # a large regularizer has a scale of its own
+    exponent += regularized
+    values, vectors = eigh(matrix, driver="evd", overwrite_a=True, check_finite=False)
     cutoff = _ROUND_OFF * eps * float(np.abs(values).sum())
     if values[0] < -cutoff:
-        lowest, bound = float(np.ldexp(values[0], exponent)), float(np.ldexp(cutoff, exponent))
+        lowest, bound = float(_ldexp(values[0], exponent)), float(_ldexp(cutoff, exponent))
         raise np.linalg.LinAlgError(
             f"k_train_train has eigenvalue {lowest:.6g}, negative beyond round-off ({bound:.3g}): it is no kernel. "
             "Compute it in float64, or add diag_reg."
         )
     values[np.abs(values) <= cutoff] = 0.0
-    return Modes(np.ldexp(values, exponent), vectors, float(np.ldexp(cutoff, exponent)))
+    return Modes(values, vectors, exponent, eps, cutoff)
 
 
-def _symmetric(matrix: NDArray[np.float64], dtype: np.dtype[Any]) -> tuple[NDArray[np.float64], float]:
-    """A copy in float64, exactly symmetric, and the ε of the dtype it came in."""
-    eps = float(np.finfo(dtype).eps)
+def _symmetric(matrix: NDArray[np.float64], exponent: int, eps: float) -> NDArray[np.float64]:
+    """An exactly symmetric copy of ``matrix``, which stands for ``2^exponent · matrix`` and came with this ε."""
     largest = np.abs(matrix).max(initial=0.0)
     asymmetry = np.abs(matrix - matrix.T).max(initial=0.0)
     if asymmetry > 1e3 * eps * largest:
-        raise ValueError(
-            f"k_train_train differs from its transpose by up to {asymmetry:.3g}, its entries being up to "
-            f"{largest:.3g}, but a kernel on the training inputs is symmetric. Did you pass a test-train kernel?"
+        single = asymmetry <= 1e3 * np.finfo(np.float32).eps * largest
+        hint = (
+            "Was it computed in float32? Then pass it as float32, or symmetrise it."
+            if single
+            else "Did you pass a test-train kernel?"
         )
-    return 0.5 * matrix + 0.5 * matrix.T, eps
+        raise ValueError(
+            f"k_train_train differs from its transpose by up to {_ldexp(asymmetry, exponent):.3g}, its entries being "
+            f"up to {_ldexp(largest, exponent):.3g}, but a kernel on the training inputs is symmetric. {hint}"
+        )
+    return (matrix + matrix.T) / 2
 
 
 def _check_shapes(kernel: Array, targets: Array) -> int | None:
@@ -323,13 +381,18 @@ def _times(t: ArrayLike | None) -> NDArray[np.float64]:
 
 def _broadcast(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
     array = _arrays.finite(_arrays.floating(values, name), name).astype(np.float64, copy=False)
-    if array.ndim and array.shape != shape:
+    if array.ndim and _in_columns(array.shape) != _in_columns(shape):
         raise ValueError(f"{name} has shape {array.shape}, but a number or an array of shape {shape} is needed")
-    return np.broadcast_to(array, shape)
+    return array.reshape(shape) if array.ndim else np.broadcast_to(array, shape)
+
+
+def _in_columns(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(N,) as (N, 1): a network with one output returns that."""
+    return (*shape, 1) if len(shape) == 1 else shape
 
 
 def _nonnegative(value: float, name: str) -> float:
-    number = float(value)
-    if not (np.isfinite(number) and number >= 0):
-        raise ValueError(f"{name} is {number}, but must be finite and >= 0")
+    number = _numbers.real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} is {number}, but must be >= 0")
     return number

@@ -1,0 +1,68 @@
+"""Bars: shown when asked for or missed, and taken away."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from ntkrs import _progress, mlp
+
+
+class Terminal:
+    """A standard error that is a terminal."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+def test_nothing_is_shown_to_a_pipe_by_default():
+    assert _progress.reporter(None) is None
+    assert _progress.reporter(False) is None
+
+
+def test_a_callable_is_itself():
+    assert _progress.reporter(print) is print
+
+
+def test_a_bar_is_shown_only_when_it_takes_long(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    bar = _progress.reporter(None)
+    bar(1, 2)
+    bar(2, 2)
+    assert not terminal.text
+    slow = _progress.reporter(None)
+    slow._start -= 10  # as if it had begun ten seconds ago
+    slow(1, 100)
+    assert "1/100" in terminal.text
+    slow(100, 100)
+    assert terminal.text.endswith("\r")
+
+
+def test_true_shows_one_at_once(capsys):
+    bar = _progress.reporter(True)
+    bar(0, 5)
+    bar(5, 5)
+    assert "0/5" in capsys.readouterr().err
+    assert np.isfinite(mlp(1, 1, 1).kernel()(np.eye(3), progress=True)).all()
+
+
+def test_true_without_tqdm_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError, match=r"pip install 'ntkrs\[progress\]'"):
+        _progress.reporter(True)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert _progress.reporter(None) is None
+
+
+def test_anything_else_is_refused():
+    with pytest.raises(TypeError, match="progress is 'yes', but a callable"):
+        mlp(1, 1, 1).kernel()(np.eye(3), progress="yes")
