@@ -1,7 +1,8 @@
 """Benchmarks against NumPy and the limits of the machine: ``python -m ntkrs.bench``.
 
-Every measurement runs in a process of its own, ours and NumPy's in turn, and is held against the time that its flops
-need at the rate of a loop of multiply-adds in registers, measured in the same run. The NumPy sides are written by hand
+Every measurement runs in a process of its own, ours and NumPy's in turn, and is held against the limit of the machine:
+the time that its flops need at the rate of a loop of multiply-adds in registers, or its results at the rate of storing
+to fresh memory, whichever is longer, both measured in the same run. The NumPy sides are written by hand
 and as good as NumPy allows: structured formulas, in-place operations, BLAS on all threads.
 """
 
@@ -14,6 +15,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -43,13 +45,16 @@ class Case:
     name : str
         What it is.
     flops : float
-        What it needs, a symmetric half counted once.
+        What its products need, a symmetric half counted once.
+    items : float
+        How many numbers its result holds.
     ours, numpy : callable
         From a dtype to a function to be timed.
     """
 
     name: str
     flops: float
+    items: float
     ours: Setup
     numpy: Setup
 
@@ -70,7 +75,7 @@ def linear(n: int, d: int) -> Case:
         x = inputs(n, d, dtype)
         return lambda: x @ x.T
 
-    return Case(f"linear Gram, N={n} d={d}", n * (n + 1.0) * d, ours, numpy)
+    return Case(f"linear Gram, N={n} d={d}", n * (n + 1.0) * d, float(n * n), ours, numpy)
 
 
 def infinite(n: int, d: int, depth: int) -> Case:
@@ -85,7 +90,8 @@ def infinite(n: int, d: int, depth: int) -> Case:
         x = inputs(n, d, dtype)
         return lambda: rival.infinite_relu(x, depth, 2**0.5, 0.1)
 
-    return Case(f"infinite NNGP+NTK, ReLU, {depth} hidden, N={n} d={d}", n * (n + 1.0) * d, ours, numpy)
+    name = f"infinite NNGP+NTK, ReLU, {depth} hidden, N={n} d={d}"
+    return Case(name, n * (n + 1.0) * d, 2.0 * n * n, ours, numpy)
 
 
 def empirical(n: int, d: int, width: int, outputs: int, form: str) -> Case:
@@ -107,7 +113,7 @@ def empirical(n: int, d: int, width: int, outputs: int, form: str) -> Case:
         return lambda: rival.empirical_relu(net.weights, net.biases, 2**0.5, 0.1, x, form)
 
     name = f"empirical NTK, {form}, {d}-{width}³-{outputs}, N={n}"
-    return Case(name, forward + backward + gram, ours, numpy)
+    return Case(name, forward + backward + gram, float(rows * rows), ours, numpy)
 
 
 def jacobian(n: int, d: int, width: int, outputs: int) -> Case:
@@ -123,7 +129,8 @@ def jacobian(n: int, d: int, width: int, outputs: int) -> Case:
         net, x = arch.init(d, rng=0, dtype=dtype), inputs(n, d, dtype)
         return lambda: rival.jacobian_relu(net.weights, net.biases, 2**0.5, 0.1, x)
 
-    return Case(f"Jacobian, {d}-{width}³-{outputs}, N={n}", float(n * outputs * parameters), ours, numpy)
+    items = float(n * outputs * parameters)
+    return Case(f"Jacobian, {d}-{width}³-{outputs}, N={n}", items, items, ours, numpy)
 
 
 def cases(*, quick: bool) -> list[Case]:
@@ -171,26 +178,57 @@ def run(*, quick: bool, repeats: int, only: str = "") -> dict[str, Any]:
             f"this ntkrs is a {_core.PROFILE} build: benchmarks of it mean nothing. Use a release build."
         )
     rows = []
+    rates = _in_a_process("--rates")
     for dtype in ("float64", "float32"):
         for index, case in enumerate(cases(quick=quick)):
             if only not in case.name:
                 continue
-            peak = _core.peak_flops(dtype == "float32")
-            sides = {side: _in_a_process(index, side, dtype, repeats, quick=quick) for side in SIDES}
-            rows.append(row := _row(case, dtype, peak, sides))
+            shared = [
+                "--case",
+                str(index),
+                "--dtype",
+                dtype,
+                "--repeats",
+                str(repeats),
+                *(["--quick"] if quick else []),
+            ]
+            sides = {side: _in_a_process(*shared, "--side", side) for side in SIDES}
+            rows.append(row := _row(case, dtype, rates, sides))
             print(_line(row), flush=True)
     return {"versions": versions(), "cpu": _cpu(), "repeats": repeats, "rows": rows}
 
 
-def _in_a_process(index: int, side: str, dtype: str, repeats: int, *, quick: bool) -> dict[str, Any]:
-    command = [sys.executable, "-m", "ntkrs.bench", "--case", str(index), "--side", side, "--dtype", dtype]
-    command += ["--repeats", str(repeats), *(["--quick"] if quick else [])]
+def _in_a_process(*options: str) -> dict[str, Any]:
+    """What this module prints with these options; a process counts its parent's memory, so the parent stays small."""
+    command = [sys.executable, "-m", "ntkrs.bench", *options]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 this very module
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def _row(case: Case, dtype: str, peak: float, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _store_rate() -> float:
+    """Bytes a second that all threads together store to memory that is new to the process."""
+    count = ntkrs.get_num_threads()
+    fresh = np.empty((count, 1 << 25))
+    start = perf_counter()
+    with ThreadPoolExecutor(count) as executor:
+        list(executor.map(lambda part: np.copyto(part, 1.0), fresh))
+    return fresh.nbytes / (perf_counter() - start)
+
+
+def rates() -> dict[str, float]:
+    """The machine's best of a few tries: flops a second for each dtype, and bytes stored a second."""
+    tries = range(5)
+    return {
+        "float64": max(_core.peak_flops(False) for _ in tries),
+        "float32": max(_core.peak_flops(True) for _ in tries),
+        "store": max(_store_rate() for _ in tries),
+    }
+
+
+def _row(case: Case, dtype: str, rates: dict[str, float], sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    peak, store = rates[dtype], rates["store"]
+    limit = max(case.flops / peak, case.items * np.dtype(dtype).itemsize / store)
     ours, numpy = (statistics.median(sides[side]["seconds"]) for side in SIDES)
     return {
         "work": case.name,
@@ -198,7 +236,8 @@ def _row(case: Case, dtype: str, peak: float, sides: dict[str, dict[str, Any]]) 
         "seconds": ours,
         "gflops": case.flops / ours / 1e9,
         "peak_gflops": peak / 1e9,
-        "fraction_of_peak": case.flops / ours / peak,
+        "store_gbytes": store / 1e9,
+        "fraction_of_limit": limit / ours,
         "numpy_seconds": numpy,
         "numpy_over_ntkrs": numpy / ours,
         "memory_mb": sides["ntkrs"]["peak_bytes"] / 1e6,
@@ -209,9 +248,9 @@ def _row(case: Case, dtype: str, peak: float, sides: dict[str, dict[str, Any]]) 
 
 def _line(row: dict[str, Any]) -> str:
     return (
-        f"{row['work']:52} {row['dtype']:8} {row['seconds']:8.4f} s {row['gflops']:6.0f} GF/s "
-        f"({row['fraction_of_peak']:4.0%} of peak) {row['memory_mb']:7.0f} MB   NumPy {row['numpy_seconds']:8.4f} s "
-        f"{row['numpy_memory_mb']:7.0f} MB: {row['numpy_over_ntkrs']:5.2f} x"
+        f"{row['work']:52} {row['dtype']:8} {row['seconds']:7.4f} s {row['gflops']:6.0f} GF/s "
+        f"({row['fraction_of_limit']:4.0%} of the limit) {row['memory_mb']:6.0f} MB  NumPy {row['numpy_seconds']:7.4f} s "
+        f"{row['numpy_memory_mb']:6.0f} MB: {row['numpy_over_ntkrs']:5.2f} x"
     )
 
 
@@ -230,6 +269,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--repeats", type=int, default=5, help="timed calls of each side (default: 5)")
     result.add_argument("--only", default="", help="run only benchmarks whose name contains this")
     result.add_argument("--json", type=Path, help="write all figures to this file")
+    result.add_argument("--rates", action="store_true", help="print the rates of the machine alone")
     for name in ("--case", "--side", "--dtype"):
         result.add_argument(name, help=argparse.SUPPRESS)  # what a process of its own is to measure
     return result
@@ -238,6 +278,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmarks, or in a process of its own one side of one of them."""
     options = parser().parse_args(arguments)
+    if options.rates:
+        print(json.dumps(rates()))
+        return
     if options.case is not None:
         case = cases(quick=options.quick)[int(options.case)]
         print(json.dumps(measure(case, options.side, options.dtype, options.repeats)))

@@ -15,8 +15,8 @@ use memmap2::MmapMut;
 use crate::error::{Error, Result};
 use crate::isa::Plain;
 
-/// Smaller blocks come from the allocator.
-const MAPPED: usize = 1 << 21;
+/// Smaller blocks come from the allocator, which keeps its pages; larger ones it would return and fetch anew each time.
+const MAPPED: usize = 1 << 16;
 
 /// How much memory is kept for later calls.
 const KEPT: usize = 1 << 27;
