@@ -178,22 +178,15 @@ def run(*, quick: bool, repeats: int, only: str = "") -> dict[str, Any]:
             f"this ntkrs is a {_core.PROFILE} build: benchmarks of it mean nothing. Use a release build."
         )
     rows = []
-    rates = _in_a_process("--rates")
+    machine = _in_a_process("--rates")
     for dtype in ("float64", "float32"):
         for index, case in enumerate(cases(quick=quick)):
             if only not in case.name:
                 continue
-            shared = [
-                "--case",
-                str(index),
-                "--dtype",
-                dtype,
-                "--repeats",
-                str(repeats),
-                *(["--quick"] if quick else []),
-            ]
+            shared = ["--case", str(index), "--dtype", dtype, "--repeats", str(repeats)]
+            shared += ["--quick"] if quick else []
             sides = {side: _in_a_process(*shared, "--side", side) for side in SIDES}
-            rows.append(row := _row(case, dtype, rates, sides))
+            rows.append(row := _row(case, dtype, machine, sides))
             print(_line(row), flush=True)
     return {"versions": versions(), "cpu": _cpu(), "repeats": repeats, "rows": rows}
 
@@ -226,8 +219,8 @@ def rates() -> dict[str, float]:
     }
 
 
-def _row(case: Case, dtype: str, rates: dict[str, float], sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    peak, store = rates[dtype], rates["store"]
+def _row(case: Case, dtype: str, machine: dict[str, float], sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    peak, store = machine[dtype], machine["store"]
     limit = max(case.flops / peak, case.items * np.dtype(dtype).itemsize / store)
     ours, numpy = (statistics.median(sides[side]["seconds"]) for side in SIDES)
     return {
@@ -247,11 +240,10 @@ def _row(case: Case, dtype: str, rates: dict[str, float], sides: dict[str, dict[
 
 
 def _line(row: dict[str, Any]) -> str:
-    return (
-        f"{row['work']:52} {row['dtype']:8} {row['seconds']:7.4f} s {row['gflops']:6.0f} GF/s "
-        f"({row['fraction_of_limit']:4.0%} of the limit) {row['memory_mb']:6.0f} MB  NumPy {row['numpy_seconds']:7.4f} s "
-        f"{row['numpy_memory_mb']:6.0f} MB: {row['numpy_over_ntkrs']:5.2f} x"
-    )
+    ours = f"{row['seconds']:7.4f} s {row['gflops']:5.0f} GF/s {row['fraction_of_limit']:4.0%} of the limit"
+    theirs = f"NumPy {row['numpy_seconds']:7.4f} s {row['numpy_memory_mb']:5.0f} MB"
+    ratio = f"{row['numpy_over_ntkrs']:5.2f} x"
+    return f"{row['work']:50} {row['dtype']:8} {ours} {row['memory_mb']:5.0f} MB  {theirs}  {ratio}"
 
 
 def _cpu() -> str:

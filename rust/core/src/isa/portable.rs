@@ -3,8 +3,7 @@
 use std::hint::black_box;
 use std::ops::{Add, AddAssign, Mul};
 
-use super::Lanes;
-use super::MicroKernel;
+use super::{Lanes, MicroKernel};
 
 /// With one cache line of columns, the sums of two rows and their operands fit the 16 registers of x86-64.
 const ROWS: usize = 2;

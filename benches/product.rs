@@ -1,0 +1,51 @@
+//! The product of packed rows, panels in L2, on one thread: `cargo bench --bench product`.
+//!
+//! Items are flops; hold them against `spin`, multiply-adds in registers alone.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use ndarray::Array2;
+use ntkrs_core::isa::{Isa, spin};
+use ntkrs_core::panel::Panels;
+use ntkrs_core::scalar::Scalar;
+use ntkrs_core::tile::{EDGE, Tile, product};
+
+fn main() {
+    divan::main();
+}
+
+fn names() -> Vec<&'static str> {
+    Isa::available().into_iter().map(Isa::name).collect()
+}
+
+fn named(name: &str) -> Isa {
+    Isa::available()
+        .into_iter()
+        .find(|isa| isa.name() == name)
+        .unwrap()
+}
+
+#[divan::bench(types = [f64, f32], args = names())]
+fn tile<T: Scalar>(bencher: Bencher<'_, '_>, name: &str) {
+    const DEPTH: usize = 256;
+    let rows = Array2::from_elem((EDGE, DEPTH), T::narrow(0.5));
+    let panels = Panels::pack(rows.view(), "X")
+        .unwrap()
+        .with_isa(named(name));
+    let mut out = Tile::default();
+    out.reset(EDGE, EDGE);
+    bencher
+        .counter(ItemsCount::new(2 * EDGE * EDGE * DEPTH))
+        .bench_local(|| product(black_box(panels.all()), black_box(panels.all()), &mut out));
+}
+
+#[divan::bench(consts = [false, true], args = names())]
+fn limit<const SINGLE: bool>(bencher: Bencher<'_, '_>, name: &str) {
+    const ROUNDS: usize = 100_000;
+    let isa = named(name);
+    bencher
+        .counter(ItemsCount::new(spin(isa, SINGLE, ROUNDS)))
+        .bench_local(|| spin(isa, SINGLE, black_box(ROUNDS)));
+}
