@@ -35,7 +35,6 @@ fn tile<T: Scalar>(bencher: Bencher<'_, '_>, name: &str) {
         .unwrap()
         .with_isa(named(name));
     let mut out = Tile::default();
-    out.reset(EDGE, EDGE);
     bencher
         .counter(ItemsCount::new(2 * EDGE * EDGE * DEPTH))
         .bench_local(|| product(black_box(panels.all()), black_box(panels.all()), &mut out));

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use crate::error::{Error, Result};
+
 /// An activation function φ.
 pub trait Activation: Debug + Send + Sync {
     /// Replaces each pre-activation h by φ(h), and writes φ'(h) to `slopes`.
@@ -31,6 +33,19 @@ pub trait Dual {
     /// # Panics
     /// If the slices differ in length.
     fn step(&self, r_u: f64, r_v: &[f64], gaps: &mut [f64], dots: &mut [f64]);
+}
+
+/// Checks that there is one activation between each two dense layers.
+///
+/// # Errors
+/// [`Error::Invalid`] if there is not.
+pub(crate) fn check_alternation(dense: usize, between: usize) -> Result<()> {
+    if dense == between + 1 {
+        return Ok(());
+    }
+    let message =
+        format!("{dense} dense layers need {dense} - 1 activations between them, not {between}");
+    Err(Error::Invalid(message))
 }
 
 /// Applies `f: h -> (φ(h), φ'(h))` to each value.

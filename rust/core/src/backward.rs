@@ -196,10 +196,6 @@ fn back_through<T: Scalar>(
         if stop.requested() {
             return;
         }
-        tile.reset(
-            weights.len() * Panels::<T>::LANES,
-            next.len() * Panels::<T>::LANES,
-        );
         product(weights, next, tile);
         for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
             let delta = &mut tile.row_mut(unit - chunk * EDGE)[..rows];

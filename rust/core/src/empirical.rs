@@ -17,8 +17,8 @@ use crate::forward::{Pass, forward};
 use crate::network::Network;
 use crate::panel::Panels;
 use crate::pool::Watch;
-use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel, product_of};
+use crate::scalar::{Scalar, all_fit};
+use crate::tile::{Area, Tile, TileKernel, add_product, product};
 
 /// Which entries of the (O, O) block of each pair of samples are wanted, and how they are combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -93,7 +93,7 @@ pub struct Empirical<'a, T: Scalar> {
     cols: &'a Features<T>,
     outputs: Outputs,
     per_layer: bool,
-    /// `⟨s_m, s_n⟩` of each group: what the last layer has in place of a Gram matrix of deltas.
+    /// `⟨s_m, s_n⟩`, summed over the groups of each plane: the last layer's Gram matrix of deltas.
     last: Vec<Array2<f64>>,
     finite: AtomicBool,
 }
@@ -113,34 +113,25 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         per_layer: bool,
     ) -> Self {
         assert_eq!(rows.groups.len(), cols.groups.len());
-        let last = rows
-            .groups
-            .iter()
-            .map(|(directions, _)| directions.gram())
-            .collect();
-        Self {
+        let finite = AtomicBool::new(true);
+        let mut kernel = Self {
             network,
             rows,
             cols,
             outputs,
             per_layer,
-            last,
-            finite: AtomicBool::new(true),
-        }
-    }
-
-    /// Fails if an entry computed so far does not fit the storage type.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`].
-    pub fn check(&self) -> Result<()> {
-        if self.finite.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        Err(Error::TooLarge {
-            what: "an entry of the kernel",
-            dtype: T::NAME,
-        })
+            last: Vec::new(),
+            finite,
+        };
+        let gram = |group: &(Directions, Deltas<T>)| group.0.gram();
+        let sum = |groups: Range<usize>| {
+            rows.groups[groups]
+                .iter()
+                .map(gram)
+                .reduce(|sum, gram| sum + gram)
+        };
+        kernel.last = kernel.groups().filter_map(sum).collect();
+        kernel
     }
 
     /// S, the rows of the kernel per sample.
@@ -156,39 +147,33 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         }
     }
 
-    /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩` of the groups that belong to a plane, summed into `scratch.deltas`.
-    fn delta_gram(&self, layer: usize, groups: Range<usize>, area: &Area, scratch: &mut Scratch) {
-        let Scratch {
-            deltas: sum, term, ..
-        } = scratch;
-        for group in groups.clone() {
-            let into = if group == groups.start {
-                &mut *sum
+    /// The groups of directions that belong to each plane of a layer.
+    fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let count = self.rows.groups.len() / self.planes_per_layer();
+        (0..self.planes_per_layer()).map(move |plane| plane * count..(plane + 1) * count)
+    }
+
+    /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩`, summed over groups.
+    fn delta_gram(&self, layer: usize, groups: Range<usize>, area: &Area, tile: &mut Tile) {
+        let groups = self.rows.groups[groups.clone()]
+            .iter()
+            .zip(&self.cols.groups[groups]);
+        for (index, ((_, rows), (_, cols))) in groups.enumerate() {
+            let (rows, cols) = (
+                rows[layer].of_rows(&area.rows),
+                cols[layer].of_rows(&area.cols),
+            );
+            if index == 0 {
+                product(rows, cols, tile);
             } else {
-                &mut *term
-            };
-            if layer + 1 == self.network.depth() {
-                self.last_gram(group, area, into);
-            } else {
-                let (rows, cols) = (
-                    &self.rows.groups[group].1[layer],
-                    &self.cols.groups[group].1[layer],
-                );
-                product_of(rows, &area.rows, cols, &area.cols, into);
-            }
-            if group != groups.start {
-                for r in 0..area.rows.len() {
-                    sum.row_mut(r)
-                        .iter_mut()
-                        .zip(term.row(r))
-                        .for_each(|(sum, term)| *sum += term);
-                }
+                add_product(rows, cols, tile);
             }
         }
     }
 
-    fn last_gram(&self, group: usize, area: &Area, tile: &mut Tile) {
-        let (gram, count) = (&self.last[group], self.directions());
+    /// The same for the last layer, whose deltas are the directions.
+    fn last_gram(&self, plane: usize, area: &Area, tile: &mut Tile) {
+        let (gram, count) = (&self.last[plane], self.directions());
         tile.reset(area.rows.len(), area.cols.len());
         for (r, row) in area.rows.clone().enumerate() {
             let directions = gram.row(row % count);
@@ -218,7 +203,6 @@ impl<'a, T: Scalar> Empirical<'a, T> {
             inner,
             deltas,
             factors,
-            ..
         } = scratch;
         for (r, row) in area.rows.clone().enumerate() {
             if r == 0 || row % count == 0 {
@@ -247,7 +231,7 @@ fn samples(range: &Range<usize>, count: usize) -> Range<usize> {
 
 /// The first sample of the panels that hold them.
 fn first_in_tile<T: Scalar>(range: &Range<usize>, count: usize) -> usize {
-    Panels::<T>::panels_of(&samples(range, count)).start * Panels::<T>::LANES
+    range.start / count / Panels::<T>::LANES * Panels::<T>::LANES
 }
 
 /// What a worker keeps from tile to tile.
@@ -255,7 +239,6 @@ fn first_in_tile<T: Scalar>(range: &Range<usize>, count: usize) -> usize {
 pub struct Scratch {
     inner: Tile,
     deltas: Tile,
-    term: Tile,
     /// `σ_w²/n ⟨x, x'⟩ + σ_b²` of one sample against the columns.
     factors: Vec<f64>,
 }
@@ -284,36 +267,45 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
         for plane in &mut *planes {
             plane.reset(area.rows.len(), area.cols.len());
         }
-        let (per_layer, groups) = (self.planes_per_layer(), self.rows.groups.len());
-        let (count, groups_per_plane) = (self.directions(), groups / per_layer);
+        let (per_layer, count) = (self.planes_per_layer(), self.directions());
         let (rows, cols) = (samples(&area.rows, count), samples(&area.cols, count));
         for layer in 0..self.network.depth() {
             let (x, z) = (&self.rows.pass.inputs[layer], &self.cols.pass.inputs[layer]);
-            product_of(x, &rows, z, &cols, &mut scratch.inner);
+            product(x.of_rows(&rows), z.of_rows(&cols), &mut scratch.inner);
             let first = if self.per_layer { layer * per_layer } else { 0 };
-            for (index, plane) in planes[first..first + per_layer].iter_mut().enumerate() {
-                let groups = index * groups_per_plane..(index + 1) * groups_per_plane;
-                self.delta_gram(layer, groups, area, scratch);
+            let planes = &mut planes[first..first + per_layer];
+            for (index, (plane, groups)) in planes.iter_mut().zip(self.groups()).enumerate() {
+                if layer + 1 == self.network.depth() {
+                    self.last_gram(index, area, &mut scratch.deltas);
+                } else {
+                    self.delta_gram(layer, groups, area, &mut scratch.deltas);
+                }
                 self.accumulate(layer, area, scratch, plane);
             }
         }
-        let divisor = if self.outputs == Outputs::Mean {
-            self.network.outputs() as f64
-        } else {
-            1.0
-        };
         let mut finite = true;
         for plane in planes {
             for r in 0..area.rows.len() {
                 let row = plane.row_mut(r);
-                row.iter_mut().for_each(|value| *value /= divisor);
-                finite &= row.iter().fold(true, |finite, value| {
-                    finite & T::narrow(*value).widen().is_finite()
-                });
+                if self.outputs == Outputs::Mean {
+                    row.iter_mut()
+                        .for_each(|value| *value /= self.network.outputs() as f64);
+                }
+                finite &= all_fit::<T>(row);
             }
         }
         if !finite {
             self.finite.store(false, Ordering::Relaxed);
         }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.finite.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            what: "an entry of the kernel",
+            dtype: T::NAME,
+        })
     }
 }

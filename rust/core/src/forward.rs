@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Stop, Watch};
-use crate::scalar::{Line, Scalar};
+use crate::scalar::{Line, Scalar, all_fit};
 use crate::tile::{EDGE, Tile, product};
 
 /// All that a backward pass or a kernel needs of a forward pass.
@@ -43,10 +43,7 @@ pub fn forward<T: Scalar>(
 ) -> Result<Pass<T>> {
     network.check_features("X", x.depth())?;
     let samples = x.rows();
-    let (last, hidden) = network
-        .layers
-        .split_last()
-        .ok_or_else(|| Error::Invalid("no layers".into()))?;
+    let hidden = &network.layers[..network.depth() - 1];
     let allocate = || {
         hidden
             .iter()
@@ -54,7 +51,7 @@ pub fn forward<T: Scalar>(
             .collect::<Result<Vec<_>>>()
     };
     let (mut values, mut slopes) = (allocate()?, allocate()?);
-    let mut outputs = Panels::unwritten(samples, last.outputs())?;
+    let mut outputs = Panels::unwritten(samples, network.outputs())?;
 
     let band_panels = band_panels::<T>(samples, 1)?;
     let band_samples = band_panels * Panels::<T>::LANES;
@@ -207,10 +204,6 @@ impl<T: Scalar> Step<'_, T> {
             if stop.requested() {
                 break;
             }
-            tile.reset(
-                columns.len() * Panels::<T>::LANES,
-                self.input.len() * Panels::<T>::LANES,
-            );
             product(columns, self.input, tile);
             for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
                 let h = &mut tile.row_mut(unit - chunk * EDGE)[..self.samples];
@@ -226,9 +219,7 @@ impl<T: Scalar> Step<'_, T> {
                     activation.evaluate(h, slope_row);
                     store_unit::<T>(slopes, units, unit, slope_row);
                 }
-                finite &= h
-                    .iter()
-                    .fold(true, |finite, h| finite & T::narrow(*h).widen().is_finite());
+                finite &= all_fit::<T>(h);
                 store_unit::<T>(values, units, unit, h);
             }
         }

@@ -12,7 +12,7 @@ use crate::tile::{Canvas, Slot, Tile, TileKernel};
 /// `outputs` are arrays of shape (N, S, N, S), one per plane of the kernel; an (N, N) matrix has S = 1.
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::Cancelled`], [`Error::Panicked`].
+/// [`Error::Shape`], [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's own check.
 pub fn symmetric<T: Scalar, K: TileKernel>(
     kernel: &K,
     outputs: Vec<ArrayViewMut4<'_, T>>,
@@ -67,5 +67,6 @@ fn fill<T: Scalar, K: TileKernel>(
         kernel.compute(slot.area(), scratch, tiles);
         slot.store(tiles);
     };
-    pool::for_each(canvas.slots(symmetric), total, watch, state, work)
+    pool::for_each(canvas.slots(symmetric), total, watch, state, work)?;
+    kernel.check()
 }

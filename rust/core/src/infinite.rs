@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::panel::Panels;
 use crate::recursion::{Pairs, Profile, Recursion};
 use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel, product_of};
+use crate::tile::{Area, Tile, TileKernel, product};
 
 use ndarray::ArrayView2;
 
@@ -173,13 +173,8 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
             pairs,
             buffers,
         } = scratch;
-        product_of(
-            &self.rows.rows,
-            &area.rows,
-            &self.cols.rows,
-            &area.cols,
-            inner,
-        );
+        let (rows, cols) = (&self.rows.rows, &self.cols.rows);
+        product(rows.of_rows(&area.rows), cols.of_rows(&area.cols), inner);
         for plane in &mut *planes {
             plane.reset(area.rows.len(), area.cols.len());
         }

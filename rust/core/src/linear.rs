@@ -2,7 +2,7 @@
 
 use crate::panel::Panels;
 use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel, product_of};
+use crate::tile::{Area, Tile, TileKernel, product};
 
 /// `K(x, x') = ⟨x, x'⟩`.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ impl<T: Scalar> TileKernel for Linear<'_, T> {
     }
 
     fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {
-        product_of(self.rows, &area.rows, self.cols, &area.cols, &mut planes[0]);
+        product(
+            self.rows.of_rows(&area.rows),
+            self.cols.of_rows(&area.cols),
+            &mut planes[0],
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::activation::Activation;
+use crate::activation::{Activation, check_alternation};
 use crate::error::{Error, Result};
 use crate::panel::Panels;
 use crate::scalar::Scalar;
@@ -49,13 +49,7 @@ impl<T: Scalar> Network<T> {
     /// [`Error::Invalid`] if the numbers of layers and activations or the shapes of adjacent layers do not match,
     /// [`Error::NotFinite`] for parameters that are not finite, [`Error::Memory`].
     pub fn new(layers: &[Dense<'_, T>], activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
-        if layers.len() != activations.len() + 1 {
-            let (dense, between) = (layers.len(), activations.len());
-            let message = format!(
-                "{dense} dense layers need {dense} - 1 activations between them, not {between}"
-            );
-            return Err(Error::Invalid(message));
-        }
+        check_alternation(layers.len(), activations.len())?;
         for (index, pair) in layers.windows(2).enumerate() {
             let (outputs, inputs) = (pair[0].weights.ncols(), pair[1].weights.nrows());
             if outputs != inputs {

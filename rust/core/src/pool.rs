@@ -96,8 +96,7 @@ pub fn after_fork() {
 struct Crew {
     process: (u32, u64),
     threads: usize,
-    /// `None` only while it is dropped.
-    pool: Option<ThreadPool>,
+    pool: ThreadPool,
 }
 
 /// Idle pools. The lock is only ever tried, never waited for: a child forked in the middle of a use finds it locked
@@ -127,37 +126,33 @@ impl Crew {
         Ok(Self {
             process,
             threads,
-            pool: Some(pool),
+            pool,
         })
     }
-}
 
-impl Drop for Crew {
-    /// Gives the pool back. Those of another number of threads end here; a parent's, which has no threads in this
-    /// process, cannot even be ended: ending waits for locks that nobody holds.
-    fn drop(&mut self) {
-        let Some(pool) = self.pool.take() else { return };
-        if self.process != this_process() {
-            mem::forget(pool);
-            return;
-        }
-        let Ok(mut idle) = IDLE.try_lock() else {
-            return;
-        };
-        idle.push(Self {
-            pool: Some(pool),
-            ..*self
-        });
-        let keep = |crew: &Self| crew.process == self.process && crew.threads == self.threads;
-        let (mut kept, mut others): (Vec<_>, Vec<_>) = idle.drain(..).partition(keep);
-        others.extend(kept.drain(KEPT.min(kept.len())..));
-        *idle = kept;
-        drop(idle);
-        for mut crew in others {
-            let pool = crew.pool.take();
-            if crew.process != self.process {
-                mem::forget(pool);
+    /// Gives the pool back. Those of another number of threads end here, and of the others all but a few.
+    fn give_back(self) {
+        let (process, threads) = (self.process, self.threads);
+        let mut others = vec![];
+        match IDLE.try_lock() {
+            Ok(mut idle) if process == this_process() => {
+                idle.push(self);
+                let keep = |crew: &Self| crew.process == process && crew.threads == threads;
+                let (mut kept, other): (Vec<_>, Vec<_>) = idle.drain(..).partition(keep);
+                others = other;
+                others.extend(kept.drain(KEPT.min(kept.len())..));
+                *idle = kept;
             }
+            _ => others.push(self),
+        }
+        others.into_iter().for_each(Self::end);
+    }
+
+    /// Ends the pool's threads. A parent's pool, which has none in this process, cannot even be ended: ending waits for
+    /// locks that nobody holds.
+    fn end(self) {
+        if self.process != this_process() {
+            mem::forget(self.pool);
         }
     }
 }
@@ -199,9 +194,6 @@ pub fn for_each<I, S>(
         return Ok(());
     }
     let crew = Crew::take()?;
-    let Some(pool) = &crew.pool else {
-        return Ok(());
-    };
     let items = Mutex::new(items);
     let shift = Shift::new(crew.threads.min(total));
     let worker = || {
@@ -214,12 +206,13 @@ pub fn for_each<I, S>(
             shift.done.fetch_add(1, Ordering::Relaxed);
         }
     };
-    pool.in_place_scope(|scope| {
+    crew.pool.in_place_scope(|scope| {
         for _ in 0..shift.workers {
             scope.spawn(|_| shift.end(catch_unwind(AssertUnwindSafe(worker))));
         }
         shift.wait(total, watch);
     });
+    crew.give_back();
     shift.outcome()
 }
 
@@ -228,7 +221,6 @@ struct Shift {
     workers: usize,
     done: AtomicUsize,
     stop: Stop,
-    cancelled: AtomicBool,
     ended: Mutex<Ended>,
     all_ended: Condvar,
 }
@@ -245,7 +237,6 @@ impl Shift {
             workers,
             done: AtomicUsize::new(0),
             stop: Stop::default(),
-            cancelled: AtomicBool::new(false),
             ended: Mutex::default(),
             all_ended: Condvar::new(),
         }
@@ -284,19 +275,15 @@ impl Shift {
 
     fn report(&self, total: usize, watch: &mut Watch<'_>) {
         if watch(self.done.load(Ordering::Relaxed), total).is_break() {
-            self.cancelled.store(true, Ordering::Relaxed);
             self.stop.request();
         }
     }
 
-    fn outcome(self) -> Result<()> {
-        let ended = self
-            .ended
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
-        match ended.panic {
+    fn outcome(&self) -> Result<()> {
+        let mut ended = lock(&self.ended);
+        match ended.panic.take() {
             Some(message) => Err(Error::Panicked(message)),
-            None if self.cancelled.into_inner() => Err(Error::Cancelled),
+            None if self.stop.requested() => Err(Error::Cancelled),
             None => Ok(()),
         }
     }

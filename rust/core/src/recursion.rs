@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use crate::activation::{Activation, Dual};
+use crate::activation::{Activation, Dual, check_alternation};
 use crate::error::{Error, Result};
 
 /// Above this, products of two scaled roots would overflow.
@@ -74,13 +74,7 @@ impl Recursion {
     /// # Errors
     /// [`Error::Invalid`] if the numbers of layers and activations do not match, or a sigma is out of its domain.
     pub fn new(layers: Vec<Affine>, activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
-        if layers.len() != activations.len() + 1 {
-            let (dense, between) = (layers.len(), activations.len());
-            let message = format!(
-                "{dense} dense layers need {dense} - 1 activations between them, not {between}"
-            );
-            return Err(Error::Invalid(message));
-        }
+        check_alternation(layers.len(), activations.len())?;
         for (index, Affine { sigma_w, sigma_b }) in layers.iter().enumerate() {
             if !(sigma_w.is_finite() && *sigma_w > 0.0) {
                 let message = format!(

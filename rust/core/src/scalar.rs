@@ -26,6 +26,14 @@ pub trait Scalar: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
     fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line>;
 }
 
+/// Whether all values, rounded to `T`, are finite.
+pub fn all_fit<T: Scalar>(values: &[f64]) -> bool {
+    // Looking at all of them, without an early end, is what vectorises.
+    values.iter().fold(true, |fit, value| {
+        fit & T::narrow(*value).widen().is_finite()
+    })
+}
+
 /// One cache line of `T`.
 pub trait Line<T>: Plain + Debug + Send + Sync + 'static {
     /// How many values one line holds.

@@ -129,10 +129,7 @@ fn build<T: Scalar + Element>(
             bias_scale: *bias_scale,
         })
         .collect();
-    let activations = activations
-        .iter()
-        .map(|(name, parameters)| catalogue::activation(name, parameters));
-    network::Network::new(&layers, activations.collect::<Result<_>>()?)
+    network::Network::new(&layers, catalogue::activations(activations)?)
 }
 
 fn run_forward<T: Scalar + Element>(
@@ -191,8 +188,7 @@ fn run_ntk<T: Scalar + Element>(
             outputs,
             per_layer,
         );
-        fill(&kernel, planes, other.is_none(), &mut ticker)?;
-        kernel.check()
+        fill(&kernel, planes, other.is_none(), &mut ticker)
     });
     result.map_err(|error| ticker.exception(error))
 }

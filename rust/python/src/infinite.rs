@@ -28,13 +28,8 @@ impl InfiniteKernel {
             .into_iter()
             .map(|(sigma_w, sigma_b)| Affine { sigma_w, sigma_b })
             .collect();
-        let activations = activations
-            .iter()
-            .map(|(name, parameters)| catalogue::activation(name, parameters));
-        let recursion = activations
-            .collect::<Result<_>>()
-            .and_then(|activations| Recursion::new(layers, activations));
-        recursion
+        catalogue::activations(&activations)
+            .and_then(|activations| Recursion::new(layers, activations))
             .map(|recursion| Self { recursion })
             .map_err(errors::to_python)
     }

@@ -36,3 +36,14 @@ pub fn activation(name: &str, parameters: &[f64]) -> Result<Arc<dyn Activation>>
         }
     })
 }
+
+/// [`activation`] for each (name, parameters).
+///
+/// # Errors
+/// As [`activation`], for the first that fails.
+pub fn activations(specs: &[(String, Vec<f64>)]) -> Result<Vec<Arc<dyn Activation>>> {
+    specs
+        .iter()
+        .map(|(name, parameters)| activation(name, parameters))
+        .collect()
+}

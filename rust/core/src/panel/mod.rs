@@ -162,9 +162,10 @@ impl<T: Scalar> Panels<T> {
     /// `|x|²` of every row, in `f64`, summed as products are.
     pub fn squared_norms(&self) -> Vec<f64> {
         let mut norms = vec![0.0; self.rows.div_ceil(Self::LANES) * Self::LANES];
+        let mut sums = vec![0.0; Self::LANES];
         for (norms, panel) in norms.chunks_mut(Self::LANES).zip(self.all().panels()) {
             for lines in panel.chunks(SUM) {
-                let mut sums = vec![0.0; Self::LANES];
+                sums.fill(0.0);
                 for line in lines {
                     sums.iter_mut()
                         .zip(line.lanes())
@@ -172,7 +173,7 @@ impl<T: Scalar> Panels<T> {
                 }
                 norms
                     .iter_mut()
-                    .zip(sums)
+                    .zip(&sums)
                     .for_each(|(norm, sum)| *norm += sum);
             }
         }
@@ -190,11 +191,6 @@ impl<T: Scalar> Panels<T> {
         self.depth
     }
 
-    /// The panels that hold a range of rows.
-    pub fn panels_of(rows: &Range<usize>) -> Range<usize> {
-        rows.start / Self::LANES..rows.end.div_ceil(Self::LANES)
-    }
-
     /// A range of panels.
     pub fn slice(&self, panels: Range<usize>) -> PanelSlice<'_, T> {
         PanelSlice {
@@ -202,6 +198,12 @@ impl<T: Scalar> Panels<T> {
             depth: self.depth,
             isa: self.isa,
         }
+    }
+
+    /// The whole panels that hold a range of rows: they begin with row `range.start` rounded down to a panel, and past
+    /// the range they hold other rows, or zeros.
+    pub fn of_rows(&self, range: &Range<usize>) -> PanelSlice<'_, T> {
+        self.slice(range.start / Self::LANES..range.end.div_ceil(Self::LANES))
     }
 
     /// All panels.

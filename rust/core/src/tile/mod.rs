@@ -5,8 +5,10 @@ mod product;
 
 use std::ops::Range;
 
+use crate::error::Result;
+
 pub use canvas::{Canvas, Slot};
-pub use product::{product, product_of};
+pub use product::{add_product, product};
 
 /// Rows and columns of a tile: a multiple of every panel width, small enough that a tile stays in L2.
 pub const EDGE: usize = 96;
@@ -39,6 +41,14 @@ pub trait TileKernel: Sync {
 
     /// Fills `planes` with the outputs of `area`.
     fn compute(&self, area: &Area, scratch: &mut Self::Scratch, planes: &mut [Tile]);
+
+    /// Called once all tiles are computed: fails if what they hold is not to be used.
+    ///
+    /// # Errors
+    /// Those of the kernel; by default none.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A row-major block of `f64` values, with room for whole panels.

@@ -11,20 +11,27 @@
 //! Each entry is a sum, in `f64`, of sums over SUM values of k, in `T`, both ascending from zero: the same bits in
 //! any tile, and the same for (i, j) and (j, i).
 
-use std::ops::Range;
-
 use super::Tile;
-use crate::panel::{PanelSlice, Panels, SUM};
+use crate::panel::{PanelSlice, SUM};
 use crate::scalar::{Line, Scalar};
 
 /// The block of k for which the panels of a tile stay in L2.
 const DEPTH: usize = 2 * SUM;
 
+/// `tile[r][c] = Σ_k rows[r][k] · cols[c][k]`, for whole panels.
+///
+/// # Panics
+/// If the depths differ.
+pub fn product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile) {
+    tile.reset(rows.len() * T::Line::LANES, cols.len() * T::Line::LANES);
+    add_product(rows, cols, tile);
+}
+
 /// `tile[r][c] += Σ_k rows[r][k] · cols[c][k]`.
 ///
 /// # Panics
 /// If the depths differ, or the tile is not as large as the panels.
-pub fn product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile) {
+pub fn add_product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile) {
     let (lanes, kernel) = (T::Line::LANES, T::micro_kernel(rows.isa()));
     assert_eq!(rows.depth(), cols.depth());
     assert_eq!(tile.cols, cols.len() * lanes);
@@ -56,26 +63,3 @@ pub fn product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile
 
 /// The most column panels that any micro-kernel takes.
 const MOST_PANELS: usize = 3;
-
-/// `tile[r][c] = ⟨a[rows][r], b[cols][c]⟩`, for whole panels: the tile starts at the panels that hold the first row
-/// and column, and past the last ones of the ranges it holds other products, or zeros.
-///
-/// # Panics
-/// If the depths differ or the ranges exceed the rows.
-pub fn product_of<T: Scalar>(
-    a: &Panels<T>,
-    rows: &Range<usize>,
-    b: &Panels<T>,
-    cols: &Range<usize>,
-    tile: &mut Tile,
-) {
-    let (rows, cols) = (
-        a.slice(Panels::<T>::panels_of(rows)),
-        b.slice(Panels::<T>::panels_of(cols)),
-    );
-    tile.reset(
-        rows.len() * Panels::<T>::LANES,
-        cols.len() * Panels::<T>::LANES,
-    );
-    product(rows, cols, tile);
-}
