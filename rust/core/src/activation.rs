@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use crate::dual::Dual;
 use crate::error::{Error, Result};
 
 /// An activation function φ.
@@ -14,25 +15,6 @@ pub trait Activation: Debug + Send + Sync {
 
     /// Its expectations under a Gaussian, if they have a closed form.
     fn dual(&self) -> Option<&dyn Dual>;
-}
-
-/// Expectations of φ and φ' under (u, v) ~ N(0, [[q1, c], [c, q2]]), in gap form.
-///
-/// With `r = √q` and `ρ = c/(r1·r2)`, a pair is described by its **gap**: `1 − |ρ|`, with the sign of ρ, so that +0
-/// means equal directions, −0 opposite ones, and ±1 orthogonal ones. `T = E φ(u)φ(v)` is again described by the roots
-/// `√Eφ(u)²`, `√Eφ(v)²` and a gap. The slope of `T` in c is infinite at `ρ = ±1` for functions with a kink: the gap
-/// keeps every digit there that the correlation itself loses.
-pub trait Dual {
-    /// `√E φ(u)²` for `u ~ N(0, r²)`.
-    fn root(&self, r: f64) -> f64;
-
-    /// For one u and several v: replaces each gap by that of (φ(u), φ(v)) and writes `Ṫ = E φ'(u)φ'(v)` to `dots`.
-    ///
-    /// Symmetric in u and v, bitwise; a gap of +0 between equal roots stays +0.
-    ///
-    /// # Panics
-    /// If the slices differ in length.
-    fn step(&self, r_u: f64, r_v: &[f64], gaps: &mut [f64], dots: &mut [f64]);
 }
 
 /// Checks that there is one activation between each two dense layers.

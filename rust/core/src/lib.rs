@@ -6,9 +6,10 @@
 //! ```text
 //! gram                            the drivers: symmetric, rectangular
 //! linear  infinite  empirical     kernels on a tile          jacobian
-//! recursion                       one depth step             forward  backward
+//! recursion  gap                  one depth step             forward  backward
 //! catalogue                       the activations            network
-//! activation                      φ, φ', T and Ṫ             tile  panel  pool
+//! activation  dual                φ, φ'; T and Ṫ            tile  panel  pool
+//! special                         functions of vectors
 //! scalar  isa                     storage types, instruction sets and their micro-kernels
 //! error
 //! ```
@@ -18,9 +19,12 @@
 pub mod activation;
 pub mod backward;
 pub mod catalogue;
+pub mod double_double;
+pub mod dual;
 pub mod empirical;
 pub mod error;
 pub mod forward;
+pub mod gap;
 pub mod gram;
 pub mod infinite;
 pub mod isa;
@@ -31,6 +35,7 @@ pub mod panel;
 pub mod pool;
 pub mod recursion;
 pub mod scalar;
+pub mod special;
 pub mod tile;
 
 pub use error::{Error, Result};

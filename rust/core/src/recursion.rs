@@ -1,20 +1,27 @@
-//! The infinite-width recursion on pairs of inputs, in the gap `1 − |ρ|` (see [`Dual`]).
+//! The infinite-width recursion on pairs of inputs, in the gap `1 − |ρ|` (see [`crate::dual`]).
 //!
 //! ```text
-//! Σ^1 = σ_w² ⟨x,x'⟩/n_0 + σ_b²           Θ^1 = Σ^1
-//! Σ^{l+1} = σ_w² T(Σ^l) + σ_b²            Θ^{l+1} = Σ^{l+1} + σ_w² Ṫ(Σ^l) ⊙ Θ^l
+//! Σ^1 = σ_w² ⟨x,x'⟩/n_0 + σ_b²           Θ^1 = own^1
+//! Σ^{l+1} = σ_w² T(Σ^l) + σ_b²            Θ^{l+1} = own^{l+1} + σ_w² Ṫ(Σ^l) ⊙ Θ^l
 //! ```
 //!
-//! Along a row's own diagonal nothing depends on the other input: [`Profile`] holds it, O(N) per layer. A pair then
-//! carries its gap alone, and `Σ = r_i r_j ρ`.
+//! with `own = Σ`, or what is trained of it. Along a row's own diagonal nothing depends on the other input: [`Profile`]
+//! holds it, O(N) per layer. A pair then carries its gap alone, and `Σ = r_i r_j ρ`.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use crate::activation::{Activation, Dual, check_alternation};
+use crate::activation::{Activation, check_alternation};
+use crate::double_double::DoubleDouble;
+use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::{Error, Result};
+use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
 
 /// Above this, products of two scaled roots would overflow.
 const LARGEST: f64 = 1e154;
+
+/// Powers of two whose products of two are normal numbers.
+const MODERATE: i32 = 500;
 
 /// A dense layer as the recursion sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,6 +30,30 @@ pub struct Affine {
     pub sigma_w: f64,
     /// Standard deviation of the biases; 0 means that there are none.
     pub sigma_b: f64,
+    /// What of the layer is trained: its part of Θ.
+    pub trained: Trained,
+}
+
+/// What of a dense layer is trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Trained {
+    /// Weights and biases, each at its scale: the layer's part is Σ.
+    All,
+    /// Weights at their scale, biases at another, τ_b: the layer's part is `Σ − σ_b² + τ_b²`.
+    BiasScale(f64),
+    /// Nothing.
+    Nothing,
+}
+
+/// Which kernel, after which dense layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Σ^{l+1}, the covariance at initialisation after dense layer l.
+    Nngp(usize),
+    /// Θ^{l+1}, the tangent kernel after dense layer l.
+    Ntk(usize),
+    /// What dense layer l contributes to Θ of the whole network.
+    Part(usize),
 }
 
 /// An infinitely wide network: dense layers with activations between them.
@@ -35,15 +66,32 @@ pub struct Recursion {
 /// What one dense layer makes of the inputs one by one, `u = σ_w·√E φ²` being the root before the bias.
 #[derive(Debug, Default)]
 struct Level {
-    u: Vec<f64>,
+    u: Vec<DoubleDouble>,
     /// `√Σ(x, x)`.
-    r: Vec<f64>,
+    r: Vec<DoubleDouble>,
     /// r times the power of two of its input (see [`Profile`]).
     scaled: Vec<f64>,
-    /// `1/r`, `u/r` and `σ_b/r`: only where there is a bias, so that r > 0.
+    /// What the next activation knows of the inputs.
+    features: Features,
+    /// Only where there is a bias, so that r > 0.
+    bias: Option<Bias>,
+    /// u and τ_b, scaled as r, of a layer whose biases learn at a scale of their own.
+    own: Option<Own>,
+}
+
+/// `u`, `1/r`, `u/r` and `σ_b/r`.
+#[derive(Debug)]
+struct Bias {
+    u: Vec<f64>,
     inverse: Vec<f64>,
     weight: Vec<f64>,
     bias: Vec<f64>,
+}
+
+#[derive(Debug)]
+struct Own {
+    u: Vec<f64>,
+    tau: Vec<f64>,
 }
 
 /// The diagonal of every layer's kernel on a batch of inputs.
@@ -54,6 +102,18 @@ struct Level {
 pub struct Profile {
     levels: Vec<Level>,
     exponents: Vec<i32>,
+    /// Two to the exponents, if all are moderate.
+    factors: Option<Vec<f64>>,
+}
+
+/// Kernels between two batches of inputs, by their profiles.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    recursion: &'a Recursion,
+    isa: Isa,
+    rows: &'a Profile,
+    cols: &'a Profile,
+    outputs: &'a [Output],
 }
 
 /// Gaps and kernels of one row against several columns.
@@ -61,11 +121,13 @@ pub struct Profile {
 pub struct Pairs {
     /// On entry the gaps of the inputs, on return those of the outputs.
     pub gaps: Vec<f64>,
-    /// Σ of the last layer.
-    pub nngp: Vec<f64>,
-    /// Θ of the last layer.
-    pub ntk: Vec<f64>,
-    dots: Vec<f64>,
+    /// The values of each output.
+    pub outputs: Vec<Vec<f64>>,
+    nngp: Vec<f64>,
+    /// The layer's own part of Θ, and the factor of the parts of the layers before it.
+    own: Vec<f64>,
+    factors: Vec<f64>,
+    ntk: Vec<f64>,
 }
 
 impl Recursion {
@@ -75,19 +137,8 @@ impl Recursion {
     /// [`Error::Invalid`] if the numbers of layers and activations do not match, or a sigma is out of its domain.
     pub fn new(layers: Vec<Affine>, activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
-        for (index, Affine { sigma_w, sigma_b }) in layers.iter().enumerate() {
-            if !(sigma_w.is_finite() && *sigma_w > 0.0) {
-                let message = format!(
-                    "sigma_w of dense layer {index} is {sigma_w}, but must be positive and finite"
-                );
-                return Err(Error::Invalid(message));
-            }
-            if !(sigma_b.is_finite() && *sigma_b >= 0.0) {
-                let message = format!(
-                    "sigma_b of dense layer {index} is {sigma_b}, but must be >= 0 and finite"
-                );
-                return Err(Error::Invalid(message));
-            }
+        for (index, affine) in layers.iter().enumerate() {
+            affine.check(index)?;
         }
         if let Some(activation) = activations
             .iter()
@@ -102,78 +153,75 @@ impl Recursion {
         })
     }
 
+    /// The number of dense layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// The profile of inputs whose root mean squares `√(|x|²/n_0)` are given.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's.
-    pub fn profile(&self, root_mean_squares: Vec<f64>, argument: &'static str) -> Result<Profile> {
+    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's; those of
+    /// [`Dual::describe`].
+    pub fn profile(&self, root_mean_squares: &[f64], argument: &'static str) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
-        let mut roots = root_mean_squares;
+        let mut roots: Vec<_> = root_mean_squares.iter().map(|r| (*r).into()).collect();
         for (index, affine) in self.layers.iter().enumerate() {
-            if let Some(level) = levels.last() {
-                roots = level
-                    .r
-                    .iter()
-                    .map(|r| self.dual(index - 1).root(*r))
-                    .collect();
+            let mut level = Level::new(affine, &roots);
+            if let Some(row) = level.r.iter().position(|r| !r.value.is_finite()) {
+                return Err(Error::Overflow { argument, row });
             }
-            levels.push(Level::new(affine, &roots));
+            if index < self.activations.len() {
+                let Description {
+                    features,
+                    roots: next,
+                } = self.dual(index).describe(&level.r)?;
+                (level.features, roots) = (features, next);
+            }
+            levels.push(level);
         }
         let last = levels.last().map_or(&[][..], |level| &level.r);
-        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(*r).1 - 1).collect();
-        for level in &mut levels {
-            level.scaled = level
-                .r
-                .iter()
-                .zip(&exponents)
-                .map(|(r, exponent)| libm::scalbn(*r, -exponent))
-                .collect();
-            // Not so for any NaN or infinity either.
-            let fits = |row: &usize| level.r[*row].is_finite() && level.scaled[*row] < LARGEST;
-            if let Some(row) = (0..level.r.len()).find(|row| !fits(row)) {
+        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.value).1 - 1).collect();
+        for (level, affine) in levels.iter_mut().zip(&self.layers) {
+            level.scale(affine, &exponents);
+            let too_large = |r: &f64| r.is_nan() || *r >= LARGEST;
+            if let Some(row) = level.scaled.iter().position(too_large) {
                 return Err(Error::Overflow { argument, row });
             }
         }
-        Ok(Profile { levels, exponents })
+        let moderate = exponents.iter().all(|exponent| exponent.abs() <= MODERATE);
+        let factors = moderate.then(|| exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect());
+        Ok(Profile {
+            levels,
+            exponents,
+            factors,
+        })
     }
 
-    /// Runs all layers on row `i` of `rows` against `columns` of `cols`.
-    ///
-    /// Bitwise symmetric in the two inputs, and independent of the range of columns.
+    /// The `outputs` between two batches of inputs.
     ///
     /// # Panics
-    /// If `pairs.gaps` does not hold one gap per column.
-    pub fn run(
-        &self,
-        rows: &Profile,
-        i: usize,
-        cols: &Profile,
-        columns: std::ops::Range<usize>,
-        pairs: &mut Pairs,
-    ) {
-        assert_eq!(pairs.gaps.len(), columns.len());
-        pairs.resize(columns.len());
-        for (index, affine) in self.layers.iter().enumerate() {
-            if index > 0 {
-                let (r_u, r_v) = (
-                    rows.levels[index - 1].r[i],
-                    &cols.levels[index - 1].r[columns.clone()],
-                );
-                self.dual(index - 1)
-                    .step(r_u, r_v, &mut pairs.gaps, &mut pairs.dots);
-            }
-            let (row, col) = (&rows.levels[index], &cols.levels[index]);
-            if affine.sigma_b > 0.0 {
-                row.widen_by_bias(i, col, columns.start, &mut pairs.gaps);
-            }
-            pairs.accumulate(
-                index == 0,
-                affine.sigma_w,
-                row.scaled[i],
-                &col.scaled[columns.clone()],
-            );
+    /// If the profiles are those of another recursion, or an output is that of a layer which does not exist.
+    pub fn between<'a>(
+        &'a self,
+        isa: Isa,
+        rows: &'a Profile,
+        cols: &'a Profile,
+        outputs: &'a [Output],
+    ) -> Pass<'a> {
+        assert!(rows.levels.len() == self.layers.len() && cols.levels.len() == self.layers.len());
+        assert!(
+            outputs
+                .iter()
+                .all(|output| output.layer() < self.layers.len())
+        );
+        Pass {
+            recursion: self,
+            isa,
+            rows,
+            cols,
+            outputs,
         }
-        pairs.scale_back(rows.exponents[i], &cols.exponents[columns]);
     }
 
     fn dual(&self, index: usize) -> &dyn Dual {
@@ -185,9 +233,98 @@ impl Recursion {
     }
 }
 
+impl Affine {
+    fn check(&self, index: usize) -> Result<()> {
+        let Self {
+            sigma_w, sigma_b, ..
+        } = self;
+        if !(sigma_w.is_finite() && *sigma_w > 0.0) {
+            let message = format!(
+                "sigma_w of dense layer {index} is {sigma_w}, but must be positive and finite"
+            );
+            return Err(Error::Invalid(message));
+        }
+        if !(sigma_b.is_finite() && *sigma_b >= 0.0) {
+            let message =
+                format!("sigma_b of dense layer {index} is {sigma_b}, but must be >= 0 and finite");
+            return Err(Error::Invalid(message));
+        }
+        match self.trained {
+            Trained::BiasScale(tau_b) if !(tau_b.is_finite() && tau_b >= 0.0) => {
+                let message =
+                    format!("tau_b of dense layer {index} is {tau_b}, but must be >= 0 and finite");
+                Err(Error::Invalid(message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    fn layer(self) -> usize {
+        match self {
+            Self::Nngp(layer) | Self::Ntk(layer) | Self::Part(layer) => layer,
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Runs all layers on row `i` against `columns`.
+    ///
+    /// Bitwise symmetric in the two inputs, and independent of the range of columns.
+    ///
+    /// # Panics
+    /// If `pairs.gaps` does not hold one gap per column.
+    pub fn run(&self, i: usize, columns: &Range<usize>, pairs: &mut Pairs) {
+        pairs.reset(columns.len(), self.outputs.len());
+        for (index, affine) in self.recursion.layers.iter().enumerate() {
+            if index > 0 {
+                let variables = Variables {
+                    rows: &self.rows.levels[index - 1].features,
+                    row: i,
+                    cols: &self.cols.levels[index - 1].features,
+                    columns: columns.clone(),
+                };
+                let dual = self.recursion.dual(index - 1);
+                dual.step(self.isa, variables, &mut pairs.gaps, &mut pairs.factors);
+            }
+            self.isa.run(Layer {
+                variance: affine.sigma_w * affine.sigma_w,
+                trained: affine.trained,
+                rows: &self.rows.levels[index],
+                i,
+                cols: &self.cols.levels[index],
+                first: columns.start,
+                pairs,
+            });
+            pairs.keep(index, self.outputs);
+        }
+        for values in &mut pairs.outputs {
+            self.scale_back(i, columns, values);
+        }
+    }
+
+    /// Undoes the scaling of the rows.
+    fn scale_back(&self, i: usize, columns: &Range<usize>, values: &mut [f64]) {
+        if let (Some(rows), Some(cols)) = (&self.rows.factors, &self.cols.factors) {
+            for (value, factor) in values.iter_mut().zip(&cols[columns.clone()]) {
+                *value *= rows[i] * factor;
+            }
+        } else {
+            for (value, exponent) in values.iter_mut().zip(&self.cols.exponents[columns.clone()]) {
+                *value = libm::scalbn(*value, self.rows.exponents[i] + exponent);
+            }
+        }
+    }
+}
+
 impl Level {
-    fn new(affine: &Affine, roots: &[f64]) -> Self {
-        let u: Vec<f64> = roots.iter().map(|root| affine.sigma_w * root).collect();
+    fn new(affine: &Affine, roots: &[DoubleDouble]) -> Self {
+        let (sigma_w, sigma_b) = (
+            DoubleDouble::from(affine.sigma_w),
+            DoubleDouble::from(affine.sigma_b),
+        );
+        let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
         if affine.sigma_b == 0.0 {
             return Self {
                 r: u.clone(),
@@ -195,71 +332,155 @@ impl Level {
                 ..Self::default()
             };
         }
-        let r: Vec<f64> = u.iter().map(|u| libm::hypot(*u, affine.sigma_b)).collect();
-        let inverse: Vec<f64> = r.iter().map(|r| 1.0 / r).collect();
-        let weight = u.iter().zip(&r).map(|(u, r)| u / r).collect();
-        let bias = r.iter().map(|r| affine.sigma_b / r).collect();
+        let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b)).collect();
+        let bias = Bias {
+            u: u.iter().map(|u| u.value).collect(),
+            inverse: r.iter().map(|r| 1.0 / r.value).collect(),
+            weight: u.iter().zip(&r).map(|(u, r)| u.value / r.value).collect(),
+            bias: r.iter().map(|r| affine.sigma_b / r.value).collect(),
+        };
         Self {
             u,
             r,
-            inverse,
-            weight,
-            bias,
+            bias: Some(bias),
             ..Self::default()
         }
     }
 
-    /// The gaps of `u_i·φ + σ_b·b`. With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and
-    /// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
-    /// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
-    fn widen_by_bias(&self, i: usize, cols: &Self, first: usize, gaps: &mut [f64]) {
-        for (offset, gap) in gaps.iter_mut().enumerate() {
-            let j = first + offset;
-            let weight = self.weight[i] * cols.weight[j];
-            let bias = self.bias[i] * cols.bias[j];
-            let difference = self.u[i] - cols.u[j];
-            // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
-            let spread = (difference * self.bias[i] * cols.inverse[j])
-                * (difference * cols.bias[j] * self.inverse[i]);
-            let spread = spread / (1.0 + weight + bias);
-            let size = gap.abs();
-            *gap = if gap.is_sign_positive() {
-                spread + weight * size
-            } else if weight * (1.0 - size) > bias {
-                -(spread + 2.0 * bias + weight * size)
-            } else {
-                spread + weight * (2.0 - size)
-            };
+    /// Fills what is in units of the rows' powers of two.
+    fn scale(&mut self, affine: &Affine, exponents: &[i32]) {
+        let scaled = |values: &[DoubleDouble]| -> Vec<f64> {
+            let scale =
+                |(value, exponent): (&DoubleDouble, &i32)| libm::scalbn(value.value, -exponent);
+            values.iter().zip(exponents).map(scale).collect()
+        };
+        self.scaled = scaled(&self.r);
+        if let Trained::BiasScale(tau_b) = affine.trained {
+            self.own = Some(Own {
+                u: scaled(&self.u),
+                tau: exponents
+                    .iter()
+                    .map(|exponent| libm::scalbn(tau_b, -exponent))
+                    .collect(),
+            });
         }
     }
 }
 
 impl Pairs {
-    fn resize(&mut self, len: usize) {
-        for values in [&mut self.nngp, &mut self.ntk, &mut self.dots] {
+    fn reset(&mut self, len: usize, outputs: usize) {
+        assert_eq!(self.gaps.len(), len);
+        self.outputs.resize_with(outputs, Vec::new);
+        let buffers = [
+            &mut self.nngp,
+            &mut self.own,
+            &mut self.factors,
+            &mut self.ntk,
+        ];
+        for values in buffers.into_iter().chain(&mut self.outputs) {
+            values.clear();
             values.resize(len, 0.0);
         }
     }
 
-    /// `Σ = r_i r_j ρ`, with the scaled r; `Θ = Σ` in the first layer and `Σ + σ_w² Ṫ Θ` in the others.
-    fn accumulate(&mut self, first: bool, sigma_w: f64, r_row: f64, r_cols: &[f64]) {
-        let variance = sigma_w * sigma_w;
-        for (c, r_col) in r_cols.iter().enumerate() {
-            let nngp = r_row * r_col * (1.0 - self.gaps[c].abs()).copysign(self.gaps[c]);
-            self.nngp[c] = nngp;
-            self.ntk[c] = if first {
-                nngp
-            } else {
-                nngp + variance * self.dots[c] * self.ntk[c]
-            };
+    /// Keeps what the outputs want of dense layer `layer`.
+    fn keep(&mut self, layer: usize, outputs: &[Output]) {
+        for (values, output) in self.outputs.iter_mut().zip(outputs) {
+            match *output {
+                Output::Nngp(wanted) if wanted == layer => values.copy_from_slice(&self.nngp),
+                Output::Ntk(wanted) if wanted == layer => values.copy_from_slice(&self.ntk),
+                Output::Part(wanted) if wanted == layer => values.copy_from_slice(&self.own),
+                Output::Part(wanted) if wanted < layer => {
+                    let factors = values.iter_mut().zip(&self.factors);
+                    factors.for_each(|(value, factor)| *value *= factor);
+                }
+                _ => {}
+            }
         }
     }
+}
 
-    /// Undoes the scaling of the rows.
-    fn scale_back(&mut self, row: i32, cols: &[i32]) {
-        for (c, col) in cols.iter().enumerate() {
-            self.nngp[c] = libm::scalbn(self.nngp[c], row + col);
-            self.ntk[c] = libm::scalbn(self.ntk[c], row + col);
+/// A dense layer on the pairs of one row: widens the gaps by the biases, and adds the layer to Θ.
+struct Layer<'a> {
+    variance: f64,
+    trained: Trained,
+    rows: &'a Level,
+    i: usize,
+    cols: &'a Level,
+    /// The first column.
+    first: usize,
+    pairs: &'a mut Pairs,
+}
+
+impl Vectorized for Layer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (i, pairs) = (self.i, self.pairs);
+        let (r, variance) = (V::splat(self.rows.scaled[i]), V::splat(self.variance));
+        for start in (0..pairs.gaps.len()).step_by(WIDTH) {
+            let column = self.first + start;
+            let unbiased = V::load_part(&pairs.gaps, start);
+            let gap = match (&self.rows.bias, &self.cols.bias) {
+                (Some(row), Some(cols)) => row.widen(i, cols, column, unbiased),
+                _ => unbiased,
+            };
+            let nngp = r * V::load_part(&self.cols.scaled, column) * correlation(gap);
+            let own = match self.trained {
+                Trained::All => nngp,
+                Trained::Nothing => V::splat(0.0),
+                Trained::BiasScale(_) => match (&self.rows.own, &self.cols.own) {
+                    (Some(row), Some(cols)) => row.part(i, cols, column, unbiased),
+                    _ => nngp,
+                },
+            };
+            let factor = variance * V::load_part(&pairs.factors, start);
+            let ntk = factor.mul_add(V::load_part(&pairs.ntk, start), own);
+            gap.store_part(&mut pairs.gaps, start);
+            nngp.store_part(&mut pairs.nngp, start);
+            own.store_part(&mut pairs.own, start);
+            factor.store_part(&mut pairs.factors, start);
+            ntk.store_part(&mut pairs.ntk, start);
         }
+    }
+}
+
+/// ρ.
+#[inline(always)]
+fn correlation<R: Real>(gap: R) -> R {
+    (R::splat(1.0) - gap.abs()).copysign(gap)
+}
+
+impl Bias {
+    /// The gaps of `u_i·φ + σ_b·b`. With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and
+    /// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
+    /// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
+    #[inline(always)]
+    fn widen<V: Vector>(&self, i: usize, cols: &Self, column: usize, gap: V) -> V {
+        let (one, two) = (V::splat(1.0), V::splat(2.0));
+        let weight = V::splat(self.weight[i]) * V::load_part(&cols.weight, column);
+        let (bias_i, bias_j) = (V::splat(self.bias[i]), V::load_part(&cols.bias, column));
+        let bias = bias_i * bias_j;
+        let difference = V::splat(self.u[i]) - V::load_part(&cols.u, column);
+        // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
+        let spread = (difference * bias_i * V::load_part(&cols.inverse, column))
+            * (difference * bias_j * V::splat(self.inverse[i]));
+        let spread = spread / (one + weight + bias);
+        let size = gap.abs();
+        let aligned = spread + weight * size;
+        let still_opposite = -(spread + two * bias + weight * size);
+        let turned = spread + weight * (two - size);
+        let from_opposite = V::select(bias.less(weight * (one - size)), still_opposite, turned);
+        V::select(gap.is_negative(), from_opposite, aligned)
+    }
+}
+
+impl Own {
+    /// `u_i u_j ρ + τ_b²`, ρ being the correlation before the bias.
+    #[inline(always)]
+    fn part<V: Vector>(&self, i: usize, cols: &Self, column: usize, gap: V) -> V {
+        let weights = V::splat(self.u[i]) * V::load_part(&cols.u, column) * correlation(gap);
+        weights + V::splat(self.tau[i]) * V::load_part(&cols.tau, column)
     }
 }

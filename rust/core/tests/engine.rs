@@ -7,14 +7,14 @@ use ntkrs_core::catalogue::activation;
 use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::forward::forward;
 use ntkrs_core::gram;
-use ntkrs_core::infinite::{Infinite, Inputs, Output, diagonal};
+use ntkrs_core::infinite::{Infinite, Inputs, diagonal};
 use ntkrs_core::isa::Isa;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::linear::Linear;
 use ntkrs_core::network::{Dense, Network};
 use ntkrs_core::panel::Panels;
 use ntkrs_core::pool::unwatched;
-use ntkrs_core::recursion::{Affine, Recursion};
+use ntkrs_core::recursion::{Affine, Output, Recursion, Trained};
 use ntkrs_core::scalar::Scalar;
 use ntkrs_core::tile::TileKernel;
 use proptest::prelude::*;
@@ -46,6 +46,16 @@ fn compute<T: Scalar, K: TileKernel>(kernel: &K, symmetric: bool) -> Array2<T> {
     };
     run(kernel, planes, &mut unwatched).unwrap();
     out.into_shape_with_order((shape.0, shape.2)).unwrap()
+}
+
+/// All planes of a symmetric kernel.
+fn compute_planes<K: TileKernel>(kernel: &K, planes: usize) -> Vec<Array2<f64>> {
+    let shape = (kernel.rows(), 1, kernel.cols(), 1);
+    let mut out = vec![Array4::from_elem(shape, f64::NAN); planes];
+    let views = out.iter_mut().map(|plane| plane.view_mut()).collect();
+    gram::symmetric(kernel, views, &mut unwatched).unwrap();
+    let matrix = |plane: Array4<f64>| plane.into_shape_with_order((shape.0, shape.2)).unwrap();
+    out.into_iter().map(matrix).collect()
 }
 
 fn check_linear<T: Scalar>(isa: Isa, n: usize, m: usize, depth: usize, seed: u64, epsilon: f64) {
@@ -194,13 +204,7 @@ fn outputs_are_those_of_a_naive_network() {
 
 #[test]
 fn the_diagonal_has_the_bits_of_the_whole_kernel() {
-    let layers = vec![
-        Affine {
-            sigma_w: 1.4,
-            sigma_b: 0.1
-        };
-        3
-    ];
+    let layers = vec![affine(1.4, 0.1); 3];
     let activations = vec![
         activation("relu", &[]).unwrap(),
         activation("erf", &[]).unwrap(),
@@ -209,26 +213,72 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
     let mut x = noise(130, 9, 1);
     x.row_mut(7).fill(0.0);
     let inputs = Inputs::new(&recursion, x.view(), "X").unwrap();
-    for output in [Output::Nngp, Output::Ntk] {
+    for output in [Output::Nngp(2), Output::Ntk(2), Output::Part(1)] {
         let outputs = [output];
         let kernel: Array2<f64> = compute(
             &Infinite::new(&recursion, &inputs, &inputs, &outputs).unwrap(),
             true,
         );
         assert_eq!(
-            diagonal(&recursion, &inputs, output),
+            diagonal(&recursion, &inputs, output).unwrap(),
             kernel.diag().to_vec()
         );
     }
 }
 
+/// A layer that is trained.
+fn affine(sigma_w: f64, sigma_b: f64) -> Affine {
+    Affine {
+        sigma_w,
+        sigma_b,
+        trained: Trained::All,
+    }
+}
+
+#[test]
+fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
+    let mut layers = [affine(1.4, 0.1); 4];
+    layers[1].trained = Trained::Nothing;
+    layers[2].trained = Trained::BiasScale(0.7);
+    let relu = activation("relu", &[]).unwrap();
+    let x = noise(40, 9, 1);
+    let run = |depth: usize, outputs: &[Output]| {
+        let recursion = Recursion::new(layers[..depth].to_vec(), vec![relu.clone(); depth - 1]);
+        let recursion = recursion.unwrap();
+        let inputs = Inputs::new(&recursion, x.view(), "X").unwrap();
+        let kernel = Infinite::new(&recursion, &inputs, &inputs, outputs).unwrap();
+        compute_planes(&kernel, outputs.len())
+    };
+    let parts = run(4, &[0, 1, 2, 3].map(Output::Part));
+    let whole = run(4, &[Output::Ntk(3), Output::Ntk(1), Output::Nngp(2)]);
+    let sum = parts
+        .iter()
+        .fold(Array2::zeros((40, 40)), |sum, part| sum + part);
+    assert!(parts[1].iter().all(|value| *value == 0.0));
+    assert!(
+        (&sum - &whole[0])
+            .iter()
+            .all(|error: &f64| error.abs() < 1e-14)
+    );
+    // Layers are scaled by other powers of two in a shallower network: that is exact.
+    assert_eq!(whole[1], run(2, &[Output::Ntk(1)])[0]);
+    assert_eq!(whole[2], run(3, &[Output::Nngp(2)])[0]);
+    // The weights' part of a layer, and its biases at their scale.
+    let [nngp, own] = &run(3, &[Output::Nngp(2), Output::Part(2)])[..] else {
+        panic!("two outputs");
+    };
+    let biases = 0.7 * 0.7 - 0.1 * 0.1;
+    assert!(
+        (own - nngp - biases)
+            .iter()
+            .all(|error: &f64| error.abs() < 1e-14)
+    );
+}
+
 #[test]
 fn descriptions_that_mean_nothing_are_errors() {
     let relu = || activation("relu", &[]).unwrap();
-    let plain = Affine {
-        sigma_w: 1.0,
-        sigma_b: 0.0,
-    };
+    let plain = affine(1.0, 0.0);
     for (layers, activations) in [
         (vec![plain], vec![relu()]),
         (vec![plain, plain], vec![]),
@@ -263,17 +313,10 @@ fn descriptions_that_mean_nothing_are_errors() {
 
 #[test]
 fn batches_of_different_widths_are_an_error() {
-    let recursion = Recursion::new(
-        vec![Affine {
-            sigma_w: 1.0,
-            sigma_b: 0.0,
-        }],
-        vec![],
-    )
-    .unwrap();
+    let recursion = Recursion::new(vec![affine(1.0, 0.0)], vec![]).unwrap();
     let x = Inputs::new(&recursion, noise(3, 4, 0).view(), "X").unwrap();
     let z = Inputs::new(&recursion, noise(3, 5, 0).view(), "Z").unwrap();
-    let message = Infinite::new(&recursion, &x, &z, &[Output::Ntk])
+    let message = Infinite::new(&recursion, &x, &z, &[Output::Ntk(0)])
         .unwrap_err()
         .to_string();
     assert_eq!(

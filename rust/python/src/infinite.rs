@@ -1,9 +1,9 @@
 //! Kernels of infinitely wide networks.
 
 use ndarray::ArrayView2;
-use ntkrs_core::infinite::{self, Infinite, Output};
+use ntkrs_core::infinite::{self, Infinite};
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::recursion::{Affine, Recursion};
+use ntkrs_core::recursion::{Affine, Output, Recursion, Trained};
 use ntkrs_core::scalar::Scalar;
 use ntkrs_core::{Error, Result, catalogue};
 use numpy::{Element, PyArray1};
@@ -26,7 +26,11 @@ impl InfiniteKernel {
     fn new(layers: Vec<(f64, f64)>, activations: Vec<(String, Vec<f64>)>) -> PyResult<Self> {
         let layers = layers
             .into_iter()
-            .map(|(sigma_w, sigma_b)| Affine { sigma_w, sigma_b })
+            .map(|(sigma_w, sigma_b)| Affine {
+                sigma_w,
+                sigma_b,
+                trained: Trained::All,
+            })
             .collect();
         catalogue::activations(&activations)
             .and_then(|activations| Recursion::new(layers, activations))
@@ -44,7 +48,7 @@ impl InfiniteKernel {
     ) -> PyResult<()> {
         let outputs = get
             .iter()
-            .map(|name| output(name))
+            .map(|name| self.output(name))
             .collect::<Result<Vec<_>>>()
             .map_err(errors::to_python)?;
         match arrays {
@@ -60,7 +64,7 @@ impl InfiniteKernel {
         x: Typed<Inputs<'py, f64>, Inputs<'py, f32>>,
         get: &str,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let values = output(get).and_then(|output| match x {
+        let values = self.output(get).and_then(|output| match x {
             Typed::F64(x) => self.diagonal(py, x.as_array(), output),
             Typed::F32(x) => self.diagonal(py, x.as_array(), output),
         });
@@ -106,16 +110,17 @@ impl InfiniteKernel {
     ) -> Result<Vec<f64>> {
         let _floats = DefaultFloats::enter();
         let inputs = infinite::Inputs::new(&self.recursion, x, "X")?;
-        Ok(py.detach(|| infinite::diagonal(&self.recursion, &inputs, output)))
+        py.detach(|| infinite::diagonal(&self.recursion, &inputs, output))
     }
-}
 
-fn output(name: &str) -> Result<Output> {
-    match name {
-        "nngp" => Ok(Output::Nngp),
-        "ntk" => Ok(Output::Ntk),
-        _ => Err(Error::Invalid(format!(
-            "get must be \"nngp\" or \"ntk\", but {name:?} was given"
-        ))),
+    fn output(&self, name: &str) -> Result<Output> {
+        let last = self.recursion.layers() - 1;
+        match name {
+            "nngp" => Ok(Output::Nngp(last)),
+            "ntk" => Ok(Output::Ntk(last)),
+            _ => Err(Error::Invalid(format!(
+                "get must be \"nngp\" or \"ntk\", but {name:?} was given"
+            ))),
+        }
     }
 }

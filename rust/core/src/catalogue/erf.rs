@@ -2,7 +2,11 @@
 
 use std::f64::consts::{FRAC_2_PI, FRAC_2_SQRT_PI, PI, SQRT_2};
 
-use crate::activation::{Activation, Dual, evaluate_each};
+use crate::activation::{Activation, evaluate_each};
+use crate::double_double::DoubleDouble;
+use crate::dual::{Description, Dual, Features, Variables};
+use crate::error::Result;
+use crate::isa::Isa;
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
@@ -55,13 +59,18 @@ impl Variable {
 
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`.
 impl Dual for Erf {
-    fn root(&self, r: f64) -> f64 {
-        FRAC_2_PI.sqrt() * Variable::new(r).root
+    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
+        let mut features = Features::zeros(1, r.len());
+        let variables = r.iter().zip(features.get_mut(0));
+        variables.for_each(|(r, feature)| *feature = r.value);
+        let root = |r: &DoubleDouble| (FRAC_2_PI.sqrt() * Variable::new(r.value).root).into();
+        let roots = r.iter().map(root).collect();
+        Ok(Description { roots, features })
     }
 
-    fn step(&self, r_u: f64, r_v: &[f64], gaps: &mut [f64], dots: &mut [f64]) {
+    fn step(&self, _isa: Isa, pairs: Variables<'_>, gaps: &mut [f64], dots: &mut [f64]) {
+        let (u, r_v) = (Variable::new(pairs.u(0)), pairs.v(0));
         assert!(r_v.len() == gaps.len() && gaps.len() == dots.len());
-        let u = Variable::new(r_u);
         for ((r_v, gap), dot) in r_v.iter().zip(gaps).zip(dots) {
             (*gap, *dot) = pair(u, Variable::new(*r_v), *gap);
         }

@@ -1,6 +1,7 @@
 //! The hyperbolic tangent. Its dual has no closed form.
 
-use crate::activation::{Activation, Dual, evaluate_each};
+use crate::activation::{Activation, evaluate_each};
+use crate::dual::Dual;
 
 /// `φ(x) = tanh(x)`, `φ'(x) = 1 − tanh²(x)`.
 #[derive(Clone, Copy, Debug)]

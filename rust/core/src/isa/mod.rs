@@ -10,6 +10,7 @@ mod avx512;
 mod floats;
 mod lanes;
 mod portable;
+mod vector;
 
 use std::env;
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 
 pub use floats::DefaultFloats;
 pub use lanes::{Lanes, Plain};
+pub use vector::{Real, Vector, Vectorized, WIDTH};
 
 /// The environment variable that pins the instruction set.
 const VARIABLE: &str = "NTKRS_ISA";

@@ -1,0 +1,178 @@
+//! Expectations of φ and φ' under a Gaussian, for many pairs at once.
+//!
+//! Under (u, v) ~ N(0, [[q1, c], [c, q2]]), with `r = √q` and `ρ = c/(r1·r2)`, a pair is described by its **gap**:
+//! `1 − |ρ|`, with the sign of ρ, so that +0 means equal directions, −0 opposite ones, and ±1 orthogonal ones.
+//! `T = E φ(u)φ(v)` is again described by the roots `√Eφ(u)²`, `√Eφ(v)²` and a gap. The slope of `T` in c is infinite at
+//! `ρ = ±1` for functions with a kink: the gap keeps every digit there that the correlation itself loses.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use crate::double_double::DoubleDouble;
+use crate::error::Result;
+use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
+
+/// The expectations of one activation.
+pub trait Dual: Debug + Send + Sync {
+    /// All that [`Dual::step`] wants to know of variables of roots r, one by one.
+    ///
+    /// # Errors
+    /// If φ cannot be evaluated there.
+    fn describe(&self, r: &[DoubleDouble]) -> Result<Description>;
+
+    /// For the pairs of one u and several v: replaces each gap by that of (φ(u), φ(v)) and writes `Ṫ = E φ'(u)φ'(v)` to
+    /// `dots`.
+    ///
+    /// Symmetric in u and v, bitwise; a gap of +0 between equal roots stays +0.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [f64], dots: &mut [f64]);
+}
+
+/// What an activation makes of Gaussian variables, one by one.
+#[derive(Debug, Default)]
+pub struct Description {
+    /// `√E φ(u)²`.
+    pub roots: Vec<DoubleDouble>,
+    /// What the pairs need.
+    pub features: Features,
+}
+
+/// Some numbers for each variable, stored number by number.
+#[derive(Debug, Default)]
+pub struct Features {
+    values: Vec<f64>,
+    variables: usize,
+}
+
+impl Features {
+    /// Room for `count` numbers of each variable, all zero.
+    pub fn zeros(count: usize, variables: usize) -> Self {
+        Self {
+            values: vec![0.0; count * variables],
+            variables,
+        }
+    }
+
+    /// How many numbers a variable has.
+    pub fn count(&self) -> usize {
+        self.values.len().checked_div(self.variables).unwrap_or(0)
+    }
+
+    /// Number `index` of every variable.
+    pub fn get(&self, index: usize) -> &[f64] {
+        &self.values[index * self.variables..(index + 1) * self.variables]
+    }
+
+    /// Number `index` of every variable, to write.
+    pub fn get_mut(&mut self, index: usize) -> &mut [f64] {
+        &mut self.values[index * self.variables..(index + 1) * self.variables]
+    }
+}
+
+/// One u and several v, by their features.
+#[derive(Clone, Debug)]
+pub struct Variables<'a> {
+    /// The features among which u is.
+    pub rows: &'a Features,
+    /// Which one u is.
+    pub row: usize,
+    /// The features among which the v are.
+    pub cols: &'a Features,
+    /// Which ones they are.
+    pub columns: Range<usize>,
+}
+
+impl<'a> Variables<'a> {
+    /// Number `index` of u.
+    pub fn u(&self, index: usize) -> f64 {
+        self.rows.get(index)[self.row]
+    }
+
+    /// Number `index` of each v.
+    pub fn v(&self, index: usize) -> &'a [f64] {
+        &self.cols.get(index)[self.columns.clone()]
+    }
+}
+
+/// The most features that a [`ClosedForm`] can have.
+pub const MOST_FEATURES: usize = 8;
+
+/// Expectations by a formula for one pair: all that there is to write for an activation with a closed form.
+pub trait ClosedForm: Debug + Send + Sync {
+    /// How many numbers of [`ClosedForm::describe`] are used.
+    const FEATURES: usize;
+
+    /// `√E φ(u)²` for `u ~ N(0, r²)`.
+    fn root(&self, r: DoubleDouble) -> DoubleDouble;
+
+    /// What [`ClosedForm::pair`] wants to know of one variable of root r. Must be finite for every finite r ≥ 0.
+    fn describe(&self, r: f64) -> [f64; MOST_FEATURES];
+
+    /// The gap of (φ(u), φ(v)), and Ṫ. Symmetric in u and v, bitwise; a gap of +0 between equal variables stays +0.
+    ///
+    /// To be marked `#[inline(always)]`, with all that it calls.
+    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R);
+}
+
+impl<C: ClosedForm> Dual for C {
+    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
+        let mut features = Features::zeros(C::FEATURES, r.len());
+        for (row, r) in r.iter().enumerate() {
+            let numbers = ClosedForm::describe(self, r.value);
+            for (index, number) in numbers[..C::FEATURES].iter().enumerate() {
+                features.get_mut(index)[row] = *number;
+            }
+        }
+        let roots = r.iter().map(|r| self.root(*r)).collect();
+        Ok(Description { roots, features })
+    }
+
+    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [f64], dots: &mut [f64]) {
+        let (mut u, mut v) = ([0.0; MOST_FEATURES], [&[][..]; MOST_FEATURES]);
+        for index in 0..C::FEATURES {
+            (u[index], v[index]) = (pairs.u(index), pairs.v(index));
+        }
+        isa.run(Step {
+            form: self,
+            u,
+            v,
+            gaps,
+            dots,
+        });
+    }
+}
+
+/// The loop over pairs.
+struct Step<'a, C> {
+    form: &'a C,
+    u: [f64; MOST_FEATURES],
+    v: [&'a [f64]; MOST_FEATURES],
+    gaps: &'a mut [f64],
+    dots: &'a mut [f64],
+}
+
+impl<C: ClosedForm> Vectorized for Step<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        assert_eq!(self.gaps.len(), self.dots.len());
+        let (mut u, mut v) = (
+            [V::splat(0.0); MOST_FEATURES],
+            [V::splat(0.0); MOST_FEATURES],
+        );
+        for (vector, number) in u.iter_mut().zip(self.u).take(C::FEATURES) {
+            *vector = V::splat(number);
+        }
+        for start in (0..self.gaps.len()).step_by(WIDTH) {
+            for (vector, numbers) in v.iter_mut().zip(self.v).take(C::FEATURES) {
+                *vector = V::load_part(numbers, start);
+            }
+            let (gap, dot) = self.form.pair(u, v, V::load_part(self.gaps, start));
+            gap.store_part(self.gaps, start);
+            dot.store_part(self.dots, start);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Eight values in two registers of AVX2.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64 as x86;
+
+use super::{
+    EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
+};
+
+/// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX2.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx2([x86::__m256d; 2]);
+
+/// Runs a computation with AVX2 and FMA, for an `Isa` of them.
+pub(super) fn run<C: Vectorized>(computation: C) -> C::Output {
+    #[target_feature(enable = "avx2,fma")]
+    fn compiled<C: Vectorized>(computation: C) -> C::Output {
+        computation.run::<Avx2>()
+    }
+    // SAFETY: this is reached through an `Isa` of AVX2, which exists only where the processor has it and FMA.
+    unsafe { compiled(computation) }
+}
+
+/// An expression of intrinsics.
+macro_rules! avx2 {
+    ($expression:expr) => {
+        // SAFETY: only code that `run` calls knows the type `Avx2`, and `run` is called only where there are AVX2 and FMA.
+        unsafe { $expression }
+    };
+}
+
+/// Both halves, by an expression of the halves of the operands.
+macro_rules! halves {
+    (|$($operand:ident),+| $expression:expr) => {
+        Self([
+            { $(let $operand = $operand.0[0];)+ avx2!($expression) },
+            { $(let $operand = $operand.0[1];)+ avx2!($expression) },
+        ])
+    };
+}
+
+impl Avx2 {
+    #[inline(always)]
+    fn flip_sign(self) -> Self {
+        let x = self;
+        halves!(|x| x86::_mm256_xor_pd(x, x86::_mm256_set1_pd(-0.0)))
+    }
+}
+
+operators! { Avx2:
+    Add add |x, y| halves!(|x, y| x86::_mm256_add_pd(x, y));
+    Sub sub |x, y| halves!(|x, y| x86::_mm256_sub_pd(x, y));
+    Mul mul |x, y| halves!(|x, y| x86::_mm256_mul_pd(x, y));
+    Div div |x, y| halves!(|x, y| x86::_mm256_div_pd(x, y));
+}
+
+impl Real for Avx2 {
+    /// Lanes of ones or zeros.
+    type Mask = Self;
+
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        Self([avx2!(x86::_mm256_set1_pd(value)); 2])
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        let x = self;
+        halves!(|x, factor, term| x86::_mm256_fmadd_pd(x, factor, term))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        let x = self;
+        halves!(|x| x86::_mm256_sqrt_pd(x))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        let x = self;
+        halves!(|x| x86::_mm256_andnot_pd(x86::_mm256_set1_pd(-0.0), x))
+    }
+
+    #[inline(always)]
+    fn copysign(self, sign: Self) -> Self {
+        let x = self;
+        halves!(|x, sign| {
+            let zero = x86::_mm256_set1_pd(-0.0);
+            x86::_mm256_or_pd(
+                x86::_mm256_andnot_pd(zero, x),
+                x86::_mm256_and_pd(zero, sign),
+            )
+        })
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        let x = self;
+        halves!(|x, other| x86::_mm256_max_pd(x, other))
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        let x = self;
+        halves!(|x, other| x86::_mm256_min_pd(x, other))
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self {
+        const NEAREST: i32 = x86::_MM_FROUND_TO_NEAREST_INT | x86::_MM_FROUND_NO_EXC;
+        let x = self;
+        halves!(|x| x86::_mm256_round_pd::<NEAREST>(x))
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        let x = self;
+        halves!(|x| {
+            let integer = x86::_mm256_add_pd(x, x86::_mm256_set1_pd(INTEGER_IN_LOW_BITS));
+            let biased = x86::_mm256_add_epi64(
+                x86::_mm256_castpd_si256(integer),
+                x86::_mm256_set1_epi64x(EXPONENT_BIAS),
+            );
+            x86::_mm256_castsi256_pd(x86::_mm256_slli_epi64::<{ EXPONENT_SHIFT as i32 }>(biased))
+        })
+    }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> Self::Mask {
+        let x = self;
+        halves!(|x, other| x86::_mm256_cmp_pd::<{ x86::_CMP_LT_OQ }>(x, other))
+    }
+
+    #[inline(always)]
+    fn is_negative(self) -> Self::Mask {
+        // Blending looks at the sign bit alone.
+        self
+    }
+
+    #[inline(always)]
+    fn any(mask: Self::Mask) -> bool {
+        avx2!((x86::_mm256_movemask_pd(mask.0[0]) | x86::_mm256_movemask_pd(mask.0[1])) != 0)
+    }
+
+    #[inline(always)]
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+        halves!(|mask, yes, no| x86::_mm256_blendv_pd(no, yes, mask))
+    }
+}
+
+impl Vector for Avx2 {
+    #[inline(always)]
+    fn load(values: &[f64; WIDTH]) -> Self {
+        let start = values.as_ptr();
+        Self([
+            avx2!(x86::_mm256_loadu_pd(start)),
+            avx2!(x86::_mm256_loadu_pd(start.add(4))),
+        ])
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut [f64; WIDTH]) {
+        for (index, half) in self.0.into_iter().enumerate() {
+            avx2!(x86::_mm256_storeu_pd(
+                values.as_mut_ptr().add(4 * index),
+                half
+            ));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Eight values in one register of AVX-512.
+
+#![allow(unsafe_code)]
+
+use std::arch::x86_64 as x86;
+
+use super::{
+    EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
+};
+
+/// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX-512.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Avx512(x86::__m512d);
+
+/// Runs a computation with AVX-512, for an `Isa` of it.
+pub(super) fn run<C: Vectorized>(computation: C) -> C::Output {
+    #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
+    fn compiled<C: Vectorized>(computation: C) -> C::Output {
+        computation.run::<Avx512>()
+    }
+    // SAFETY: this is reached through an `Isa` of AVX-512, which exists only where the processor has it.
+    unsafe { compiled(computation) }
+}
+
+/// An expression of intrinsics.
+macro_rules! avx512 {
+    ($expression:expr) => {
+        // SAFETY: only code that `run` calls knows the type `Avx512`, and `run` is called only where there is AVX-512.
+        unsafe { $expression }
+    };
+}
+
+impl Avx512 {
+    #[inline(always)]
+    fn flip_sign(self) -> Self {
+        Self(avx512!(x86::_mm512_xor_pd(
+            self.0,
+            x86::_mm512_set1_pd(-0.0)
+        )))
+    }
+}
+
+operators! { Avx512:
+    Add add |x, y| Self(avx512!(x86::_mm512_add_pd(x.0, y.0)));
+    Sub sub |x, y| Self(avx512!(x86::_mm512_sub_pd(x.0, y.0)));
+    Mul mul |x, y| Self(avx512!(x86::_mm512_mul_pd(x.0, y.0)));
+    Div div |x, y| Self(avx512!(x86::_mm512_div_pd(x.0, y.0)));
+}
+
+impl Real for Avx512 {
+    type Mask = x86::__mmask8;
+
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        Self(avx512!(x86::_mm512_set1_pd(value)))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        Self(avx512!(x86::_mm512_fmadd_pd(self.0, factor.0, term.0)))
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(avx512!(x86::_mm512_sqrt_pd(self.0)))
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        Self(avx512!(x86::_mm512_abs_pd(self.0)))
+    }
+
+    #[inline(always)]
+    fn copysign(self, sign: Self) -> Self {
+        Self(avx512!({
+            let zero = x86::_mm512_set1_pd(-0.0);
+            x86::_mm512_or_pd(
+                x86::_mm512_andnot_pd(zero, self.0),
+                x86::_mm512_and_pd(zero, sign.0),
+            )
+        }))
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self(avx512!(x86::_mm512_max_pd(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self(avx512!(x86::_mm512_min_pd(self.0, other.0)))
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self {
+        const NEAREST: i32 = x86::_MM_FROUND_TO_NEAREST_INT | x86::_MM_FROUND_NO_EXC;
+        Self(avx512!(x86::_mm512_roundscale_pd::<NEAREST>(self.0)))
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        Self(avx512!({
+            let integer = x86::_mm512_add_pd(self.0, x86::_mm512_set1_pd(INTEGER_IN_LOW_BITS));
+            let biased = x86::_mm512_add_epi64(
+                x86::_mm512_castpd_si512(integer),
+                x86::_mm512_set1_epi64(EXPONENT_BIAS),
+            );
+            x86::_mm512_castsi512_pd(x86::_mm512_slli_epi64::<EXPONENT_SHIFT>(biased))
+        }))
+    }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> Self::Mask {
+        avx512!(x86::_mm512_cmp_pd_mask::<{ x86::_CMP_LT_OQ }>(
+            self.0, other.0
+        ))
+    }
+
+    #[inline(always)]
+    fn is_negative(self) -> Self::Mask {
+        avx512!(x86::_mm512_movepi64_mask(x86::_mm512_castpd_si512(self.0)))
+    }
+
+    #[inline(always)]
+    fn any(mask: Self::Mask) -> bool {
+        mask != 0
+    }
+
+    #[inline(always)]
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+        Self(avx512!(x86::_mm512_mask_blend_pd(mask, no.0, yes.0)))
+    }
+}
+
+impl Vector for Avx512 {
+    #[inline(always)]
+    fn load(values: &[f64; WIDTH]) -> Self {
+        Self(avx512!(x86::_mm512_loadu_pd(values.as_ptr())))
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut [f64; WIDTH]) {
+        avx512!(x86::_mm512_storeu_pd(values.as_mut_ptr(), self.0));
+    }
+}

@@ -1,0 +1,326 @@
+//! Numbers that formulas are written in once: `f64`, or eight of them in the registers of an instruction set.
+//!
+//! A formula is a function of any [`Real`]. A loop over slices is a [`Vectorized`] computation: [`Isa::run`] compiles it
+//! for each instruction set. Everything on the way down must be `#[inline(always)]`, or it is compiled without the
+//! instructions it needs.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod plain;
+
+use std::fmt::Debug;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use super::{Isa, Set};
+
+/// How many values a [`Vector`] holds, whatever the instruction set.
+pub const WIDTH: usize = 8;
+
+/// A number, or several side by side.
+pub trait Real:
+    Copy
+    + Debug
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+{
+    /// What a comparison yields.
+    type Mask: Copy;
+
+    /// This value, in every lane.
+    fn splat(value: f64) -> Self;
+
+    /// `self · factor + term`, rounded once where the instruction set can.
+    fn mul_add(self, factor: Self, term: Self) -> Self;
+
+    /// √self.
+    fn sqrt(self) -> Self;
+
+    /// |self|.
+    fn abs(self) -> Self;
+
+    /// `self` with the sign of `sign`, zeros included.
+    fn copysign(self, sign: Self) -> Self;
+
+    /// The larger of the two.
+    fn max(self, other: Self) -> Self;
+
+    /// The smaller of the two.
+    fn min(self, other: Self) -> Self;
+
+    /// The nearest integer, ties to even.
+    fn round(self) -> Self;
+
+    /// `2^self` for integers between −1022 and 1023.
+    fn power_of_two(self) -> Self;
+
+    /// `self < other`.
+    fn less(self, other: Self) -> Self::Mask;
+
+    /// Whether the sign is negative, that of zeros included.
+    fn is_negative(self) -> Self::Mask;
+
+    /// Whether the mask holds in any lane.
+    fn any(mask: Self::Mask) -> bool;
+
+    /// `yes` where the mask holds, else `no`. Both are computed.
+    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+}
+
+/// [`WIDTH`] values side by side.
+pub trait Vector: Real {
+    /// These values.
+    fn load(values: &[f64; WIDTH]) -> Self;
+
+    /// Writes the values.
+    fn store(self, values: &mut [f64; WIDTH]);
+
+    /// The values from `start` on, with ones after the last.
+    #[inline(always)]
+    fn load_part(values: &[f64], start: usize) -> Self {
+        let values = &values[start..];
+        match values.first_chunk() {
+            Some(values) => Self::load(values),
+            None => {
+                let mut padded = [1.0; WIDTH];
+                padded[..values.len()].copy_from_slice(values);
+                Self::load(&padded)
+            }
+        }
+    }
+
+    /// Writes as many of the values as there is room for from `start` on.
+    #[inline(always)]
+    fn store_part(self, values: &mut [f64], start: usize) {
+        let values = &mut values[start..];
+        match values.first_chunk_mut() {
+            Some(values) => self.store(values),
+            None => {
+                let mut padded = [0.0; WIDTH];
+                self.store(&mut padded);
+                let len = values.len();
+                values.copy_from_slice(&padded[..len]);
+            }
+        }
+    }
+}
+
+/// A computation on vectors, compiled for each instruction set.
+pub trait Vectorized {
+    /// What it returns.
+    type Output;
+
+    /// Runs it. To be marked `#[inline(always)]`, with all that it calls.
+    fn run<V: Vector>(self) -> Self::Output;
+}
+
+impl Isa {
+    /// Runs a computation with the vectors of this instruction set.
+    pub fn run<C: Vectorized>(self, computation: C) -> C::Output {
+        match self.0 {
+            Set::Portable => computation.run::<plain::Plain>(),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => avx2::run(computation),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => avx512::run(computation),
+        }
+    }
+}
+
+/// The operators of a vector type, each by an expression of the two vectors.
+macro_rules! operators {
+    ($vector:ty: $($operator:ident $method:ident |$x:ident, $y:ident| $expression:expr;)+) => {
+        $(impl std::ops::$operator for $vector {
+            type Output = Self;
+
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                let ($x, $y) = (self, other);
+                $expression
+            }
+        })+
+
+        impl std::ops::Neg for $vector {
+            type Output = Self;
+
+            #[inline(always)]
+            fn neg(self) -> Self {
+                self.flip_sign()
+            }
+        }
+    };
+}
+pub(crate) use operators;
+
+/// Adding this to an integer below 2⁵¹ leaves it in the low bits of the sum.
+const INTEGER_IN_LOW_BITS: f64 = 1.5 * (1_u64 << 52) as f64;
+
+/// The bias of a floating-point exponent, and its place.
+const EXPONENT_BIAS: i64 = 1023;
+const EXPONENT_SHIFT: u32 = 52;
+
+impl Real for f64 {
+    type Mask = bool;
+
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        self * factor + term
+    }
+
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        self.sqrt()
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        self.abs()
+    }
+
+    #[inline(always)]
+    fn copysign(self, sign: Self) -> Self {
+        self.copysign(sign)
+    }
+
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        if self > other { self } else { other }
+    }
+
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        if self < other { self } else { other }
+    }
+
+    #[inline(always)]
+    fn round(self) -> Self {
+        self.round_ties_even()
+    }
+
+    #[inline(always)]
+    fn power_of_two(self) -> Self {
+        let bits = (self + INTEGER_IN_LOW_BITS).to_bits();
+        Self::from_bits(bits.wrapping_add(EXPONENT_BIAS as u64) << EXPONENT_SHIFT)
+    }
+
+    #[inline(always)]
+    fn less(self, other: Self) -> bool {
+        self < other
+    }
+
+    #[inline(always)]
+    fn is_negative(self) -> bool {
+        self.is_sign_negative()
+    }
+
+    #[inline(always)]
+    fn any(mask: bool) -> bool {
+        mask
+    }
+
+    #[inline(always)]
+    fn select(mask: bool, yes: Self, no: Self) -> Self {
+        if mask { yes } else { no }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const X: [f64; WIDTH] = [-3.5, -0.0, 0.0, 0.5, 1.5, 2.5, 1e300, -7.25];
+    const Y: [f64; WIDTH] = [2.0, -1.0, 3.0, -0.0, 1.5, -2.5, 1e-300, 100.0];
+
+    /// Every operation of [`Real`] on X and Y.
+    struct Operations;
+
+    impl Vectorized for Operations {
+        type Output = Vec<[f64; WIDTH]>;
+
+        #[inline(always)]
+        fn run<V: Vector>(self) -> Self::Output {
+            let (x, y) = (V::load(&X), V::load(&Y));
+            let (zero, one) = (V::splat(0.0), V::splat(1.0));
+            let results = [
+                x + y,
+                x - y,
+                x * y,
+                x / y,
+                -x,
+                x.mul_add(y, one),
+                x.abs().sqrt(),
+                x.copysign(y),
+                x.max(y),
+                x.min(y),
+                V::load(&[0.5, 1.5, 2.5, -0.5, -1.5, 1e9, 0.49, -3.9]).round(),
+                V::load(&[0.0, 1.0, -1.0, 1023.0, -1022.0, 52.0, -52.0, 3.0]).power_of_two(),
+                V::select(x.less(y), one, zero),
+                V::select(x.is_negative(), one, zero),
+            ];
+            let store = |vector: V| {
+                let mut values = [f64::NAN; WIDTH];
+                vector.store(&mut values);
+                values
+            };
+            assert!(V::any(x.less(y)) && !V::any(x.less(x)) && V::any(x.is_negative()));
+            assert!(!V::any(one.is_negative()) && V::any((-zero).is_negative()));
+            results.into_iter().map(store).collect()
+        }
+    }
+
+    #[test]
+    fn operations_are_those_of_scalars_on_every_instruction_set() {
+        let fused = |isa: Isa| isa.name() != "portable";
+        for isa in Isa::available() {
+            let results = isa.run(Operations);
+            for (lane, (x, y)) in X.into_iter().zip(Y).enumerate() {
+                let mul_add = if fused(isa) {
+                    x.mul_add(y, 1.0)
+                } else {
+                    x * y + 1.0
+                };
+                let expected = [
+                    x + y,
+                    x - y,
+                    x * y,
+                    x / y,
+                    -x,
+                    mul_add,
+                    x.abs().sqrt(),
+                    x.copysign(y),
+                    if x > y { x } else { y },
+                    if x < y { x } else { y },
+                    [0.0, 2.0, 2.0, -0.0, -2.0, 1e9, 0.0, -4.0][lane],
+                    [
+                        1.0,
+                        2.0,
+                        0.5,
+                        8.98846567431158e307,
+                        f64::MIN_POSITIVE,
+                        4503599627370496.0,
+                        f64::EPSILON,
+                        8.0,
+                    ][lane],
+                    f64::from(u8::from(x < y)),
+                    f64::from(u8::from(x.is_sign_negative())),
+                ];
+                for (operation, (result, expected)) in results.iter().zip(expected).enumerate() {
+                    assert_eq!(
+                        result[lane].to_bits(),
+                        expected.to_bits(),
+                        "{isa} {operation} {x} {y}"
+                    );
+                }
+            }
+        }
+    }
+}
