@@ -16,10 +16,14 @@ ACTIVATIONS = {"identity": "identity", "relu": "relu", "leaky_relu": ("leaky_rel
 
 
 def errors(kernel, exact):
-    """Errors in units of √(K_ii K_jj), the scale that an entry's rounding has; a zero row must be exact."""
+    """Errors in units of √(K_ii K_jj), the scale that an entry's rounding has; a zero row must be exact.
+
+    A subnormal result may be the neighbour of the nearest one.
+    """
     diagonal = np.sqrt(np.diag(exact))
     scale = np.outer(diagonal, diagonal)
-    return np.abs(kernel - exact) / np.where(scale > 0, scale, np.finfo(float).tiny)
+    difference = np.maximum(np.abs(kernel - exact) - np.finfo(float).smallest_subnormal, 0)
+    return difference / np.where(scale > 0, scale, np.finfo(float).tiny)
 
 
 def hard_rows(features):

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::double_double::DoubleDouble;
 use crate::error::Result;
-use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
+use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
 
 /// The expectations of one activation.
 pub trait Dual: Debug + Send + Sync {
@@ -27,7 +27,7 @@ pub trait Dual: Debug + Send + Sync {
     ///
     /// # Panics
     /// If the slices differ in length.
-    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [f64], dots: &mut [f64]);
+    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
 }
 
 /// What an activation makes of Gaussian variables, one by one.
@@ -41,35 +41,7 @@ pub struct Description {
 
 /// Some numbers for each variable, stored number by number.
 #[derive(Debug, Default)]
-pub struct Features {
-    values: Vec<f64>,
-    variables: usize,
-}
-
-impl Features {
-    /// Room for `count` numbers of each variable, all zero.
-    pub fn zeros(count: usize, variables: usize) -> Self {
-        Self {
-            values: vec![0.0; count * variables],
-            variables,
-        }
-    }
-
-    /// How many numbers a variable has.
-    pub fn count(&self) -> usize {
-        self.values.len().checked_div(self.variables).unwrap_or(0)
-    }
-
-    /// Number `index` of every variable.
-    pub fn get(&self, index: usize) -> &[f64] {
-        &self.values[index * self.variables..(index + 1) * self.variables]
-    }
-
-    /// Number `index` of every variable, to write.
-    pub fn get_mut(&mut self, index: usize) -> &mut [f64] {
-        &mut self.values[index * self.variables..(index + 1) * self.variables]
-    }
-}
+pub struct Features(pub Vec<Blocks>);
 
 /// One u and several v, by their features.
 #[derive(Clone, Debug)]
@@ -80,19 +52,19 @@ pub struct Variables<'a> {
     pub row: usize,
     /// The features among which the v are.
     pub cols: &'a Features,
-    /// Which ones they are.
-    pub columns: Range<usize>,
+    /// Which blocks they are.
+    pub blocks: Range<usize>,
 }
 
 impl<'a> Variables<'a> {
     /// Number `index` of u.
     pub fn u(&self, index: usize) -> f64 {
-        self.rows.get(index)[self.row]
+        self.rows.0[index].get(self.row)
     }
 
     /// Number `index` of each v.
-    pub fn v(&self, index: usize) -> &'a [f64] {
-        &self.cols.get(index)[self.columns.clone()]
+    pub fn v(&self, index: usize) -> &'a [Block] {
+        &self.cols.0[index].blocks()[self.blocks.clone()]
     }
 }
 
@@ -118,18 +90,18 @@ pub trait ClosedForm: Debug + Send + Sync {
 
 impl<C: ClosedForm> Dual for C {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let mut features = Features::zeros(C::FEATURES, r.len());
-        for (row, r) in r.iter().enumerate() {
-            let numbers = ClosedForm::describe(self, r.value);
-            for (index, number) in numbers[..C::FEATURES].iter().enumerate() {
-                features.get_mut(index)[row] = *number;
-            }
-        }
-        let roots = r.iter().map(|r| self.root(*r)).collect();
-        Ok(Description { roots, features })
+        let numbers: Vec<_> = r
+            .iter()
+            .map(|r| ClosedForm::describe(self, r.value))
+            .collect();
+        let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
+        Ok(Description {
+            roots: r.iter().map(|r| self.root(*r)).collect(),
+            features: Features((0..C::FEATURES).map(feature).collect()),
+        })
     }
 
-    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [f64], dots: &mut [f64]) {
+    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
         let (mut u, mut v) = ([0.0; MOST_FEATURES], [&[][..]; MOST_FEATURES]);
         for index in 0..C::FEATURES {
             (u[index], v[index]) = (pairs.u(index), pairs.v(index));
@@ -148,9 +120,9 @@ impl<C: ClosedForm> Dual for C {
 struct Step<'a, C> {
     form: &'a C,
     u: [f64; MOST_FEATURES],
-    v: [&'a [f64]; MOST_FEATURES],
-    gaps: &'a mut [f64],
-    dots: &'a mut [f64],
+    v: [&'a [Block]; MOST_FEATURES],
+    gaps: &'a mut [Block],
+    dots: &'a mut [Block],
 }
 
 impl<C: ClosedForm> Vectorized for Step<'_, C> {
@@ -158,21 +130,19 @@ impl<C: ClosedForm> Vectorized for Step<'_, C> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        assert_eq!(self.gaps.len(), self.dots.len());
-        let (mut u, mut v) = (
-            [V::splat(0.0); MOST_FEATURES],
-            [V::splat(0.0); MOST_FEATURES],
-        );
+        let one = V::splat(1.0);
+        let (mut u, mut v) = ([one; MOST_FEATURES], [one; MOST_FEATURES]);
         for (vector, number) in u.iter_mut().zip(self.u).take(C::FEATURES) {
             *vector = V::splat(number);
         }
-        for start in (0..self.gaps.len()).step_by(WIDTH) {
+        let pairs = self.gaps.iter_mut().zip(self.dots);
+        for (block, (gap, dot)) in pairs.enumerate() {
             for (vector, numbers) in v.iter_mut().zip(self.v).take(C::FEATURES) {
-                *vector = V::load_part(numbers, start);
+                *vector = V::load(&numbers[block]);
             }
-            let (gap, dot) = self.form.pair(u, v, V::load_part(self.gaps, start));
-            gap.store_part(self.gaps, start);
-            dot.store_part(self.dots, start);
+            let (new, slope) = self.form.pair(u, v, V::load(gap));
+            new.store(gap);
+            slope.store(dot);
         }
     }
 }

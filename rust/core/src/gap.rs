@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::isa::{Isa, Vector, Vectorized, WIDTH};
+use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::panel::Panels;
 use crate::scalar::{Line, Scalar};
 use crate::tile::{Area, EDGE, Tile};
@@ -18,13 +18,10 @@ const CLOSE: f64 = 1.0 / 64.0;
 #[derive(Debug)]
 pub struct Directions<T: Scalar> {
     rows: Panels<T>,
-    inverse: Vec<f64>,
+    inverse: Blocks,
 }
 
-/// Values of [`WIDTH`] rows side by side.
-type Block = [f64; WIDTH];
-
-/// What a worker keeps from tile to tile.
+/// What a worker keeps from tile to tile: values of [`WIDTH`] rows side by side.
 #[derive(Debug, Default)]
 pub struct Scratch {
     rows: Vec<Block>,
@@ -52,15 +49,20 @@ impl<T: Scalar> Directions<T> {
 
     /// The gap of a row to itself.
     pub fn own_gap(&self, row: usize) -> f64 {
-        if self.inverse[row] == 0.0 { 1.0 } else { 0.0 }
+        if self.inverse.get(row) == 0.0 {
+            1.0
+        } else {
+            0.0
+        }
     }
 
-    /// The directions of up to [`WIDTH`] rows from `first` on, which is a multiple of it.
-    fn block(&self, first: usize, block: &mut Vec<Block>) {
-        let mut inverse = [0.0; WIDTH];
-        let rows = first..self.inverse.len().min(first + WIDTH);
-        inverse[..rows.len()].copy_from_slice(&self.inverse[rows]);
-        let (panel, lane) = (first / Panels::<T>::LANES, first % Panels::<T>::LANES);
+    /// The directions of the [`WIDTH`] rows of a block. Past the last row there are zeros.
+    fn block(&self, index: usize, block: &mut Vec<Block>) {
+        let inverse = &self.inverse.blocks()[index];
+        let (panel, lane) = (
+            index * WIDTH / Panels::<T>::LANES,
+            index * WIDTH % Panels::<T>::LANES,
+        );
         let lines = self.rows.slice(panel..panel + 1).panels().flatten();
         let direction = |line: &T::Line| {
             let mut values = [0.0; WIDTH];
@@ -75,6 +77,11 @@ impl<T: Scalar> Directions<T> {
     }
 }
 
+/// The blocks that hold a range of rows or columns, which starts with a block.
+pub fn blocks(range: &Range<usize>) -> Range<usize> {
+    range.start / WIDTH..range.end.div_ceil(WIDTH)
+}
+
 /// Turns the inner products of the rows of an area into their gaps.
 pub fn gaps<T: Scalar>(
     isa: Isa,
@@ -84,23 +91,24 @@ pub fn gaps<T: Scalar>(
     tile: &mut Tile,
     scratch: &mut Scratch,
 ) {
-    for first in (0..area.rows.len()).step_by(WIDTH) {
-        let band = first..area.rows.len().min(first + WIDTH);
+    let (row_blocks, col_blocks) = (blocks(&area.rows), blocks(&area.cols));
+    for (band, row_block) in row_blocks.enumerate() {
+        let band = band * WIDTH..area.rows.len().min((band + 1) * WIDTH);
         let close = isa.run(FromProducts {
-            inverse: &rows.inverse[area.rows.start..][band.clone()],
-            cols: &cols.inverse[area.cols.clone()],
+            rows: &rows.inverse.blocks()[row_block],
+            cols: &cols.inverse.blocks()[col_blocks.clone()],
             tile,
             band: band.clone(),
         });
         if close.iter().any(|close| close.any()) {
-            rows.block(area.rows.start + first, &mut scratch.rows);
+            rows.block(row_block, &mut scratch.rows);
         }
         for (chunk, close) in close
             .into_iter()
             .enumerate()
             .filter(|(_, close)| close.any())
         {
-            cols.block(area.cols.start + chunk * WIDTH, &mut scratch.cols);
+            cols.block(col_blocks.start + chunk, &mut scratch.cols);
             for sign in close.signs() {
                 let squares = isa.run(SquaredDistances {
                     rows: &scratch.rows,
@@ -108,11 +116,7 @@ pub fn gaps<T: Scalar>(
                     sign,
                 });
                 for (row, squares) in band.clone().zip(&squares) {
-                    replace(
-                        &mut tile.row_mut(row)[chunk * WIDTH..][..WIDTH],
-                        squares,
-                        sign,
-                    );
+                    replace(&mut tile.row_blocks_mut(row)[chunk], squares, sign);
                 }
             }
         }
@@ -120,7 +124,7 @@ pub fn gaps<T: Scalar>(
 }
 
 /// Replaces close gaps of that sign by halves of the squared distances.
-fn replace(gaps: &mut [f64], squares: &Block, sign: f64) {
+fn replace(gaps: &mut Block, squares: &Block, sign: f64) {
     for (gap, square) in gaps.iter_mut().zip(squares) {
         if gap.abs() < CLOSE && gap.is_sign_positive() == sign.is_sign_positive() {
             *gap = (0.5 * square).copysign(sign);
@@ -140,13 +144,9 @@ impl Close {
         self.aligned || self.opposite
     }
 
-    /// Looks at the gaps from `start` on.
-    fn note(&mut self, gaps: &[f64], start: usize) {
-        for gap in gaps[start..]
-            .iter()
-            .take(WIDTH)
-            .filter(|gap| gap.abs() < CLOSE)
-        {
+    /// Looks at these gaps too.
+    fn note(&mut self, gaps: &Block) {
+        for gap in gaps.iter().filter(|gap| gap.abs() < CLOSE) {
             self.aligned |= gap.is_sign_positive();
             self.opposite |= gap.is_sign_negative();
         }
@@ -158,11 +158,11 @@ impl Close {
     }
 }
 
-/// `1 − |ρ|` from inner products and inverse norms, in place; tells which chunks of columns have close pairs.
+/// `1 − |ρ|` from inner products and inverse norms, in place; tells which blocks of columns have close pairs.
 struct FromProducts<'a> {
     /// Inverse norms of the rows of the band, and of the columns.
-    inverse: &'a [f64],
-    cols: &'a [f64],
+    rows: &'a Block,
+    cols: &'a [Block],
     tile: &'a mut Tile,
     band: Range<usize>,
 }
@@ -174,19 +174,15 @@ impl Vectorized for FromProducts<'_> {
     fn run<V: Vector>(self) -> Self::Output {
         let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(CLOSE));
         let mut close = [Close::default(); EDGE / WIDTH];
-        for (row, inverse) in self.band.zip(self.inverse) {
-            let values = &mut self.tile.row_mut(row)[..self.cols.len()];
-            for (chunk, close) in close.iter_mut().enumerate() {
-                let start = chunk * WIDTH;
-                if start >= values.len() {
-                    break;
-                }
-                let scale = V::splat(*inverse) * V::load_part(self.cols, start);
-                let correlation = V::load_part(values, start) * scale;
+        for (row, inverse) in self.band.zip(self.rows) {
+            let inverse = V::splat(*inverse);
+            let values = self.tile.row_blocks_mut(row).iter_mut().zip(self.cols);
+            for ((values, col), close) in values.zip(&mut close) {
+                let correlation = V::load(values) * (inverse * V::load(col));
                 let size = (one - correlation.abs()).max(zero);
-                size.copysign(correlation).store_part(values, start);
+                size.copysign(correlation).store(values);
                 if V::any(size.less(bound)) {
-                    close.note(values, start);
+                    close.note(values);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::gap::{self, Directions, gaps};
-use crate::isa::Isa;
+use crate::isa::{Isa, WIDTH};
 use crate::panel::Panels;
 use crate::recursion::{Output, Pairs, Pass, Profile, Recursion};
 use crate::scalar::Scalar;
@@ -135,16 +135,16 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
             &mut scratch.close,
         );
         for plane in &mut *planes {
-            plane.reset(area.rows.len(), area.cols.len());
+            plane.reshape(area.rows.len(), area.cols.len());
         }
+        let blocks = gap::blocks(&area.cols);
         for (r, i) in area.rows.clone().enumerate() {
-            let pairs = &mut scratch.pairs;
+            let (row, pairs) = (scratch.gaps.row_blocks(r), &mut scratch.pairs);
             pairs.gaps.clear();
-            pairs
-                .gaps
-                .extend_from_slice(&scratch.gaps.row(r)[..area.cols.len()]);
-            self.pass.run(i, &area.cols, pairs);
+            pairs.gaps.extend_from_slice(&row[..blocks.len()]);
+            self.pass.run(i, &blocks, pairs);
             for (plane, values) in planes.iter_mut().zip(&pairs.outputs) {
+                let values = &values.as_flattened()[..area.cols.len()];
                 plane.row_mut(r).copy_from_slice(values);
             }
         }
@@ -165,10 +165,11 @@ pub fn diagonal<T: Scalar>(
     let pass = recursion.between(Isa::current()?, profile, profile, &outputs);
     let mut pairs = Pairs::default();
     let entry = |i: usize| {
+        let block = i / WIDTH;
         pairs.gaps.clear();
-        pairs.gaps.push(inputs.directions.own_gap(i));
-        pass.run(i, &(i..i + 1), &mut pairs);
-        pairs.outputs[0][0]
+        pairs.gaps.push([inputs.directions.own_gap(i); WIDTH]);
+        pass.run(i, &(block..block + 1), &mut pairs);
+        pairs.outputs[0][0][i % WIDTH]
     };
     Ok((0..inputs.len()).map(entry).collect())
 }

@@ -15,7 +15,7 @@ use crate::activation::{Activation, check_alternation};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::{Error, Result};
-use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
+use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 
 /// Above this, products of two scaled roots would overflow.
 const LARGEST: f64 = 1e154;
@@ -70,7 +70,7 @@ struct Level {
     /// `√Σ(x, x)`.
     r: Vec<DoubleDouble>,
     /// r times the power of two of its input (see [`Profile`]).
-    scaled: Vec<f64>,
+    scaled: Blocks,
     /// What the next activation knows of the inputs.
     features: Features,
     /// Only where there is a bias, so that r > 0.
@@ -82,16 +82,16 @@ struct Level {
 /// `u`, `1/r`, `u/r` and `σ_b/r`.
 #[derive(Debug)]
 struct Bias {
-    u: Vec<f64>,
-    inverse: Vec<f64>,
-    weight: Vec<f64>,
-    bias: Vec<f64>,
+    u: Blocks,
+    inverse: Blocks,
+    weight: Blocks,
+    bias: Blocks,
 }
 
 #[derive(Debug)]
 struct Own {
-    u: Vec<f64>,
-    tau: Vec<f64>,
+    u: Blocks,
+    tau: Blocks,
 }
 
 /// The diagonal of every layer's kernel on a batch of inputs.
@@ -103,7 +103,7 @@ pub struct Profile {
     levels: Vec<Level>,
     exponents: Vec<i32>,
     /// Two to the exponents, if all are moderate.
-    factors: Option<Vec<f64>>,
+    factors: Option<Blocks>,
 }
 
 /// Kernels between two batches of inputs, by their profiles.
@@ -116,18 +116,19 @@ pub struct Pass<'a> {
     outputs: &'a [Output],
 }
 
-/// Gaps and kernels of one row against several columns.
+/// Gaps and kernels of one row against blocks of columns.
 #[derive(Debug, Default)]
 pub struct Pairs {
     /// On entry the gaps of the inputs, on return those of the outputs.
-    pub gaps: Vec<f64>,
+    pub gaps: Vec<Block>,
     /// The values of each output.
-    pub outputs: Vec<Vec<f64>>,
-    nngp: Vec<f64>,
-    /// The layer's own part of Θ, and the factor of the parts of the layers before it.
-    own: Vec<f64>,
-    factors: Vec<f64>,
-    ntk: Vec<f64>,
+    pub outputs: Vec<Vec<Block>>,
+    nngp: Vec<Block>,
+    /// The layer's own part of Θ, if it is not Σ.
+    own: Option<Vec<Block>>,
+    /// What it multiplies the parts of the layers before it with.
+    factors: Vec<Block>,
+    ntk: Vec<Block>,
 }
 
 impl Recursion {
@@ -185,7 +186,13 @@ impl Recursion {
         for (level, affine) in levels.iter_mut().zip(&self.layers) {
             level.scale(affine, &exponents);
             let too_large = |r: &f64| r.is_nan() || *r >= LARGEST;
-            if let Some(row) = level.scaled.iter().position(too_large) {
+            if let Some(row) = level
+                .scaled
+                .blocks()
+                .as_flattened()
+                .iter()
+                .position(too_large)
+            {
                 return Err(Error::Overflow { argument, row });
             }
         }
@@ -269,49 +276,75 @@ impl Output {
 }
 
 impl Pass<'_> {
-    /// Runs all layers on row `i` against `columns`.
+    /// Runs all layers on row `i` against `blocks` of columns.
     ///
     /// Bitwise symmetric in the two inputs, and independent of the range of columns.
     ///
     /// # Panics
-    /// If `pairs.gaps` does not hold one gap per column.
-    pub fn run(&self, i: usize, columns: &Range<usize>, pairs: &mut Pairs) {
-        pairs.reset(columns.len(), self.outputs.len());
+    /// If `pairs.gaps` does not hold as many blocks.
+    pub fn run(&self, i: usize, blocks: &Range<usize>, pairs: &mut Pairs) {
+        pairs.reset(blocks.len(), self.outputs.len());
         for (index, affine) in self.recursion.layers.iter().enumerate() {
             if index > 0 {
                 let variables = Variables {
                     rows: &self.rows.levels[index - 1].features,
                     row: i,
                     cols: &self.cols.levels[index - 1].features,
-                    columns: columns.clone(),
+                    blocks: blocks.clone(),
                 };
                 let dual = self.recursion.dual(index - 1);
                 dual.step(self.isa, variables, &mut pairs.gaps, &mut pairs.factors);
             }
-            self.isa.run(Layer {
-                variance: affine.sigma_w * affine.sigma_w,
-                trained: affine.trained,
-                rows: &self.rows.levels[index],
-                i,
-                cols: &self.cols.levels[index],
-                first: columns.start,
-                pairs,
-            });
+            self.pass_layer(index, affine, i, blocks, pairs);
             pairs.keep(index, self.outputs);
         }
         for values in &mut pairs.outputs {
-            self.scale_back(i, columns, values);
+            self.scale_back(i, blocks, values);
         }
     }
 
+    /// A dense layer: widens the gaps by the biases, and adds the layer to Θ.
+    fn pass_layer(
+        &self,
+        index: usize,
+        affine: &Affine,
+        i: usize,
+        blocks: &Range<usize>,
+        pairs: &mut Pairs,
+    ) {
+        let (row, cols) = (&self.rows.levels[index], &self.cols.levels[index]);
+        pairs.own = match (affine.trained, &row.own, &cols.own) {
+            (Trained::Nothing, ..) => Some(vec![[0.0; WIDTH]; blocks.len()]),
+            (_, Some(row), Some(cols)) => Some(row.part(i, cols, blocks, &pairs.gaps)),
+            _ => None,
+        };
+        if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
+            self.isa.run(Widen {
+                row: [&row.u, &row.inverse, &row.weight, &row.bias].map(|values| values.get(i)),
+                cols: [&cols.u, &cols.inverse, &cols.weight, &cols.bias]
+                    .map(|values| &values.blocks()[blocks.clone()]),
+                gaps: &mut pairs.gaps,
+            });
+        }
+        self.isa.run(Accumulate {
+            variance: affine.sigma_w * affine.sigma_w,
+            r: row.scaled.get(i),
+            cols: &cols.scaled.blocks()[blocks.clone()],
+            pairs,
+        });
+    }
+
     /// Undoes the scaling of the rows.
-    fn scale_back(&self, i: usize, columns: &Range<usize>, values: &mut [f64]) {
+    fn scale_back(&self, i: usize, blocks: &Range<usize>, values: &mut [Block]) {
         if let (Some(rows), Some(cols)) = (&self.rows.factors, &self.cols.factors) {
-            for (value, factor) in values.iter_mut().zip(&cols[columns.clone()]) {
-                *value *= rows[i] * factor;
-            }
+            self.isa.run(Scale {
+                factor: rows.get(i),
+                factors: &cols.blocks()[blocks.clone()],
+                values,
+            });
         } else {
-            for (value, exponent) in values.iter_mut().zip(&self.cols.exponents[columns.clone()]) {
+            let exponents = &self.cols.exponents[blocks.start * WIDTH..];
+            for (value, exponent) in values.as_flattened_mut().iter_mut().zip(exponents) {
                 *value = libm::scalbn(*value, self.rows.exponents[i] + exponent);
             }
         }
@@ -320,10 +353,7 @@ impl Pass<'_> {
 
 impl Level {
     fn new(affine: &Affine, roots: &[DoubleDouble]) -> Self {
-        let (sigma_w, sigma_b) = (
-            DoubleDouble::from(affine.sigma_w),
-            DoubleDouble::from(affine.sigma_b),
-        );
+        let sigma_w = DoubleDouble::from(affine.sigma_w);
         let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
         if affine.sigma_b == 0.0 {
             return Self {
@@ -332,7 +362,7 @@ impl Level {
                 ..Self::default()
             };
         }
-        let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b)).collect();
+        let r: Vec<_> = u.iter().map(|u| u.hypot(affine.sigma_b.into())).collect();
         let bias = Bias {
             u: u.iter().map(|u| u.value).collect(),
             inverse: r.iter().map(|r| 1.0 / r.value).collect(),
@@ -349,37 +379,33 @@ impl Level {
 
     /// Fills what is in units of the rows' powers of two.
     fn scale(&mut self, affine: &Affine, exponents: &[i32]) {
-        let scaled = |values: &[DoubleDouble]| -> Vec<f64> {
+        let scaled = |values: &[DoubleDouble]| -> Blocks {
             let scale =
                 |(value, exponent): (&DoubleDouble, &i32)| libm::scalbn(value.value, -exponent);
             values.iter().zip(exponents).map(scale).collect()
         };
         self.scaled = scaled(&self.r);
         if let Trained::BiasScale(tau_b) = affine.trained {
+            let tau = exponents
+                .iter()
+                .map(|exponent| libm::scalbn(tau_b, -exponent))
+                .collect();
             self.own = Some(Own {
                 u: scaled(&self.u),
-                tau: exponents
-                    .iter()
-                    .map(|exponent| libm::scalbn(tau_b, -exponent))
-                    .collect(),
+                tau,
             });
         }
     }
 }
 
 impl Pairs {
-    fn reset(&mut self, len: usize, outputs: usize) {
-        assert_eq!(self.gaps.len(), len);
+    fn reset(&mut self, blocks: usize, outputs: usize) {
+        assert_eq!(self.gaps.len(), blocks);
         self.outputs.resize_with(outputs, Vec::new);
-        let buffers = [
-            &mut self.nngp,
-            &mut self.own,
-            &mut self.factors,
-            &mut self.ntk,
-        ];
+        let buffers = [&mut self.nngp, &mut self.factors, &mut self.ntk];
         for values in buffers.into_iter().chain(&mut self.outputs) {
             values.clear();
-            values.resize(len, 0.0);
+            values.resize(blocks, [0.0; WIDTH]);
         }
     }
 
@@ -389,10 +415,13 @@ impl Pairs {
             match *output {
                 Output::Nngp(wanted) if wanted == layer => values.copy_from_slice(&self.nngp),
                 Output::Ntk(wanted) if wanted == layer => values.copy_from_slice(&self.ntk),
-                Output::Part(wanted) if wanted == layer => values.copy_from_slice(&self.own),
+                Output::Part(wanted) if wanted == layer => {
+                    values.copy_from_slice(self.own.as_ref().unwrap_or(&self.nngp));
+                }
                 Output::Part(wanted) if wanted < layer => {
-                    let factors = values.iter_mut().zip(&self.factors);
-                    factors.for_each(|(value, factor)| *value *= factor);
+                    let factors = self.factors.as_flattened();
+                    let pairs = values.as_flattened_mut().iter_mut().zip(factors);
+                    pairs.for_each(|(value, factor)| *value *= factor);
                 }
                 _ => {}
             }
@@ -400,87 +429,113 @@ impl Pairs {
     }
 }
 
-/// A dense layer on the pairs of one row: widens the gaps by the biases, and adds the layer to Θ.
-struct Layer<'a> {
-    variance: f64,
-    trained: Trained,
-    rows: &'a Level,
-    i: usize,
-    cols: &'a Level,
-    /// The first column.
-    first: usize,
-    pairs: &'a mut Pairs,
+impl Own {
+    /// `u_i u_j ρ + τ_b²`, ρ being the correlation before the bias.
+    fn part(&self, i: usize, cols: &Self, blocks: &Range<usize>, gaps: &[Block]) -> Vec<Block> {
+        let (u, tau) = (self.u.get(i), self.tau.get(i));
+        let columns = cols.u.blocks()[blocks.clone()]
+            .iter()
+            .zip(&cols.tau.blocks()[blocks.clone()]);
+        let part = |((u_j, tau_j), gap): ((&Block, &Block), &Block)| {
+            std::array::from_fn(|lane| {
+                let rho = (1.0 - gap[lane].abs()).copysign(gap[lane]);
+                u * u_j[lane] * rho + tau * tau_j[lane]
+            })
+        };
+        columns.zip(gaps).map(part).collect()
+    }
 }
 
-impl Vectorized for Layer<'_> {
+/// The gaps of `u_i·φ + σ_b·b`. With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and
+/// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
+/// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
+struct Widen<'a> {
+    /// `u`, `1/r`, `u/r` and `σ_b/r` of the row and of the columns.
+    row: [f64; 4],
+    cols: [&'a [Block]; 4],
+    gaps: &'a mut [Block],
+}
+
+impl Vectorized for Widen<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (i, pairs) = (self.i, self.pairs);
-        let (r, variance) = (V::splat(self.rows.scaled[i]), V::splat(self.variance));
-        for start in (0..pairs.gaps.len()).step_by(WIDTH) {
-            let column = self.first + start;
-            let unbiased = V::load_part(&pairs.gaps, start);
-            let gap = match (&self.rows.bias, &self.cols.bias) {
-                (Some(row), Some(cols)) => row.widen(i, cols, column, unbiased),
-                _ => unbiased,
-            };
-            let nngp = r * V::load_part(&self.cols.scaled, column) * correlation(gap);
-            let own = match self.trained {
-                Trained::All => nngp,
-                Trained::Nothing => V::splat(0.0),
-                Trained::BiasScale(_) => match (&self.rows.own, &self.cols.own) {
-                    (Some(row), Some(cols)) => row.part(i, cols, column, unbiased),
-                    _ => nngp,
-                },
-            };
-            let factor = variance * V::load_part(&pairs.factors, start);
-            let ntk = factor.mul_add(V::load_part(&pairs.ntk, start), own);
-            gap.store_part(&mut pairs.gaps, start);
-            nngp.store_part(&mut pairs.nngp, start);
-            own.store_part(&mut pairs.own, start);
-            factor.store_part(&mut pairs.factors, start);
-            ntk.store_part(&mut pairs.ntk, start);
+        let (one, two) = (V::splat(1.0), V::splat(2.0));
+        let [u, inverse, weight, bias] = self.row;
+        let (u, inverse) = (V::splat(u), V::splat(inverse));
+        let (weight, bias) = (V::splat(weight), V::splat(bias));
+        let [us, inverses, weights, biases] = self.cols;
+        let cols = us.iter().zip(inverses).zip(weights.iter().zip(biases));
+        for (gap, ((u_j, inverse_j), (weight_j, bias_j))) in self.gaps.iter_mut().zip(cols) {
+            let bias_j = V::load(bias_j);
+            let (w, b) = (weight * V::load(weight_j), bias * bias_j);
+            let difference = u - V::load(u_j);
+            // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
+            let spread = (difference * bias * V::load(inverse_j)) * (difference * bias_j * inverse);
+            let spread = spread / (one + w + b);
+            let signed = V::load(gap);
+            let size = signed.abs();
+            let aligned = w.mul_add(size, spread);
+            let still_opposite = -(aligned + two * b);
+            let turned = w.mul_add(two - size, spread);
+            let from_opposite = V::select(b.less(w * (one - size)), still_opposite, turned);
+            V::select(signed.is_negative(), from_opposite, aligned).store(gap);
         }
     }
 }
 
-/// ρ.
-#[inline(always)]
-fn correlation<R: Real>(gap: R) -> R {
-    (R::splat(1.0) - gap.abs()).copysign(gap)
+/// `Σ = r_i r_j ρ` and `Θ ← own + σ_w² Ṫ Θ`.
+struct Accumulate<'a> {
+    variance: f64,
+    r: f64,
+    cols: &'a [Block],
+    pairs: &'a mut Pairs,
 }
 
-impl Bias {
-    /// The gaps of `u_i·φ + σ_b·b`. With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and
-    /// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
-    /// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
+impl Vectorized for Accumulate<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn widen<V: Vector>(&self, i: usize, cols: &Self, column: usize, gap: V) -> V {
-        let (one, two) = (V::splat(1.0), V::splat(2.0));
-        let weight = V::splat(self.weight[i]) * V::load_part(&cols.weight, column);
-        let (bias_i, bias_j) = (V::splat(self.bias[i]), V::load_part(&cols.bias, column));
-        let bias = bias_i * bias_j;
-        let difference = V::splat(self.u[i]) - V::load_part(&cols.u, column);
-        // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
-        let spread = (difference * bias_i * V::load_part(&cols.inverse, column))
-            * (difference * bias_j * V::splat(self.inverse[i]));
-        let spread = spread / (one + weight + bias);
-        let size = gap.abs();
-        let aligned = spread + weight * size;
-        let still_opposite = -(spread + two * bias + weight * size);
-        let turned = spread + weight * (two - size);
-        let from_opposite = V::select(bias.less(weight * (one - size)), still_opposite, turned);
-        V::select(gap.is_negative(), from_opposite, aligned)
+    fn run<V: Vector>(self) {
+        let (one, r, variance) = (V::splat(1.0), V::splat(self.r), V::splat(self.variance));
+        let Pairs {
+            gaps,
+            nngp,
+            own,
+            factors,
+            ntk,
+            ..
+        } = self.pairs;
+        for (gap, (nngp, col)) in gaps.iter().zip(nngp.iter_mut().zip(self.cols)) {
+            let gap = V::load(gap);
+            let correlation = (one - gap.abs()).copysign(gap);
+            (r * V::load(col) * correlation).store(nngp);
+        }
+        let own = own.as_ref().unwrap_or(nngp);
+        for ((own, factor), ntk) in own.iter().zip(factors).zip(ntk) {
+            let product = variance * V::load(factor);
+            product.store(factor);
+            product.mul_add(V::load(ntk), V::load(own)).store(ntk);
+        }
     }
 }
 
-impl Own {
-    /// `u_i u_j ρ + τ_b²`, ρ being the correlation before the bias.
+/// `values ← factor · factors · values`.
+struct Scale<'a> {
+    factor: f64,
+    factors: &'a [Block],
+    values: &'a mut [Block],
+}
+
+impl Vectorized for Scale<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn part<V: Vector>(&self, i: usize, cols: &Self, column: usize, gap: V) -> V {
-        let weights = V::splat(self.u[i]) * V::load_part(&cols.u, column) * correlation(gap);
-        weights + V::splat(self.tau[i]) * V::load_part(&cols.tau, column)
+    fn run<V: Vector>(self) {
+        let factor = V::splat(self.factor);
+        for (values, factors) in self.values.iter_mut().zip(self.factors) {
+            (factor * V::load(factors) * V::load(values)).store(values);
+        }
     }
 }

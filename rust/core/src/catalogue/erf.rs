@@ -6,7 +6,7 @@ use crate::activation::{Activation, evaluate_each};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::Result;
-use crate::isa::Isa;
+use crate::isa::{Block, Isa};
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
@@ -60,18 +60,20 @@ impl Variable {
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`.
 impl Dual for Erf {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let mut features = Features::zeros(1, r.len());
-        let variables = r.iter().zip(features.get_mut(0));
-        variables.for_each(|(r, feature)| *feature = r.value);
         let root = |r: &DoubleDouble| (FRAC_2_PI.sqrt() * Variable::new(r.value).root).into();
-        let roots = r.iter().map(root).collect();
-        Ok(Description { roots, features })
+        Ok(Description {
+            roots: r.iter().map(root).collect(),
+            features: Features(vec![r.iter().map(|r| r.value).collect()]),
+        })
     }
 
-    fn step(&self, _isa: Isa, pairs: Variables<'_>, gaps: &mut [f64], dots: &mut [f64]) {
-        let (u, r_v) = (Variable::new(pairs.u(0)), pairs.v(0));
-        assert!(r_v.len() == gaps.len() && gaps.len() == dots.len());
-        for ((r_v, gap), dot) in r_v.iter().zip(gaps).zip(dots) {
+    fn step(&self, _isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
+        let (u, r_v) = (Variable::new(pairs.u(0)), pairs.v(0).as_flattened());
+        let pairs = gaps
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(dots.as_flattened_mut());
+        for (r_v, (gap, dot)) in r_v.iter().zip(pairs) {
             (*gap, *dot) = pair(u, Variable::new(*r_v), *gap);
         }
     }

@@ -6,6 +6,7 @@ mod product;
 use std::ops::Range;
 
 use crate::error::Result;
+use crate::isa::Block;
 
 pub use canvas::{Canvas, Slot};
 pub use product::{add_product, product};
@@ -66,6 +67,12 @@ impl Tile {
         self.cols = cols;
     }
 
+    /// Makes this a tile whose values are arbitrary until they are written. Its memory is reused.
+    pub fn reshape(&mut self, rows: usize, cols: usize) {
+        self.values.resize(rows * cols, 0.0);
+        self.cols = cols;
+    }
+
     /// Row `r`.
     ///
     /// # Panics
@@ -80,5 +87,21 @@ impl Tile {
     /// If there is no such row.
     pub fn row_mut(&mut self, r: usize) -> &mut [f64] {
         &mut self.values[r * self.cols..(r + 1) * self.cols]
+    }
+
+    /// The blocks of row `r` of a tile of whole panels.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_blocks(&self, r: usize) -> &[Block] {
+        self.row(r).as_chunks().0
+    }
+
+    /// The blocks of row `r` of a tile of whole panels, to write.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_blocks_mut(&mut self, r: usize) -> &mut [Block] {
+        self.row_mut(r).as_chunks_mut().0
     }
 }

@@ -8,12 +8,15 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod blocks;
 mod plain;
 
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Isa, Set};
+
+pub use blocks::{Block, Blocks};
 
 /// How many values a [`Vector`] holds, whatever the instruction set.
 pub const WIDTH: usize = 8;
@@ -74,39 +77,10 @@ pub trait Real:
 /// [`WIDTH`] values side by side.
 pub trait Vector: Real {
     /// These values.
-    fn load(values: &[f64; WIDTH]) -> Self;
+    fn load(values: &Block) -> Self;
 
     /// Writes the values.
-    fn store(self, values: &mut [f64; WIDTH]);
-
-    /// The values from `start` on, with ones after the last.
-    #[inline(always)]
-    fn load_part(values: &[f64], start: usize) -> Self {
-        let values = &values[start..];
-        match values.first_chunk() {
-            Some(values) => Self::load(values),
-            None => {
-                let mut padded = [1.0; WIDTH];
-                padded[..values.len()].copy_from_slice(values);
-                Self::load(&padded)
-            }
-        }
-    }
-
-    /// Writes as many of the values as there is room for from `start` on.
-    #[inline(always)]
-    fn store_part(self, values: &mut [f64], start: usize) {
-        let values = &mut values[start..];
-        match values.first_chunk_mut() {
-            Some(values) => self.store(values),
-            None => {
-                let mut padded = [0.0; WIDTH];
-                self.store(&mut padded);
-                let len = values.len();
-                values.copy_from_slice(&padded[..len]);
-            }
-        }
-    }
+    fn store(self, values: &mut Block);
 }
 
 /// A computation on vectors, compiled for each instruction set.

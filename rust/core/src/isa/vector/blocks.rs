@@ -1,0 +1,86 @@
+//! Values in whole vectors.
+
+use super::WIDTH;
+
+/// The values of one vector.
+pub type Block = [f64; WIDTH];
+
+/// Values in whole blocks. The last one is filled up with values that any computation stands: copies of the last.
+#[derive(Clone, Debug, Default)]
+pub struct Blocks {
+    blocks: Vec<Block>,
+    len: usize,
+}
+
+impl Blocks {
+    /// The number of values.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no value.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Value `index`.
+    ///
+    /// # Panics
+    /// If there is no such value.
+    pub fn get(&self, index: usize) -> f64 {
+        assert!(index < self.len);
+        self.blocks[index / WIDTH][index % WIDTH]
+    }
+
+    /// All blocks.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
+    }
+
+    /// Each value mapped, the filling too.
+    #[must_use]
+    pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
+        Self {
+            blocks: self.blocks.iter().map(|block| block.map(&f)).collect(),
+            len: self.len,
+        }
+    }
+}
+
+impl FromIterator<f64> for Blocks {
+    fn from_iter<I: IntoIterator<Item = f64>>(values: I) -> Self {
+        let mut blocks = Self::default();
+        for value in values {
+            let lane = blocks.len % WIDTH;
+            if lane == 0 {
+                blocks.blocks.push([value; WIDTH]);
+            } else if let Some(block) = blocks.blocks.last_mut() {
+                block[lane..].fill(value);
+            }
+            blocks.len += 1;
+        }
+        blocks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_come_back_and_the_last_fills_its_block() {
+        for len in 0..20_u32 {
+            let blocks: Blocks = (0..len).map(f64::from).collect();
+            assert_eq!(blocks.len(), len as usize);
+            assert_eq!(blocks.is_empty(), len == 0);
+            assert_eq!(blocks.blocks().len(), blocks.len().div_ceil(WIDTH));
+            assert!((0..len).all(|index| blocks.get(index as usize) == f64::from(index)));
+            let filling = blocks.blocks().as_flattened()[blocks.len()..].iter();
+            assert!(filling.copied().all(|value| value == f64::from(len - 1)));
+            assert_eq!(
+                blocks.map(|x| x + 1.0).blocks().as_flattened().first(),
+                (len > 0).then_some(&1.0)
+            );
+        }
+    }
+}
