@@ -1,5 +1,7 @@
 //! The NNGP and NTK of infinitely wide networks, all layers of a tile at once.
 
+use std::slice;
+
 use crate::error::{Error, Result};
 use crate::gap::{self, Directions, gaps};
 use crate::isa::{Isa, WIDTH};
@@ -134,19 +136,14 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
             &mut scratch.gaps,
             &mut scratch.close,
         );
-        for plane in &mut *planes {
-            plane.reshape(area.rows.len(), area.cols.len());
-        }
         let blocks = gap::blocks(&area.cols);
+        for plane in &mut *planes {
+            plane.reshape(area.rows.len(), blocks.len() * WIDTH);
+        }
         for (r, i) in area.rows.clone().enumerate() {
-            let (row, pairs) = (scratch.gaps.row_blocks(r), &mut scratch.pairs);
-            pairs.gaps.clear();
-            pairs.gaps.extend_from_slice(&row[..blocks.len()]);
-            self.pass.run(i, &blocks, pairs);
-            for (plane, values) in planes.iter_mut().zip(&pairs.outputs) {
-                let values = &values.as_flattened()[..area.cols.len()];
-                plane.row_mut(r).copy_from_slice(values);
-            }
+            let row = &mut scratch.gaps.row_blocks_mut(r)[..blocks.len()];
+            self.pass
+                .run(i, &blocks, row, &mut scratch.pairs, (planes, r));
         }
     }
 }
@@ -163,13 +160,13 @@ pub fn diagonal<T: Scalar>(
     let outputs = [output];
     let profile = &inputs.profile;
     let pass = recursion.between(Isa::current()?, profile, profile, &outputs);
-    let mut pairs = Pairs::default();
+    let (mut pairs, mut value) = (Pairs::default(), Tile::default());
+    value.reshape(1, WIDTH);
     let entry = |i: usize| {
-        let block = i / WIDTH;
-        pairs.gaps.clear();
-        pairs.gaps.push([inputs.directions.own_gap(i); WIDTH]);
-        pass.run(i, &(block..block + 1), &mut pairs);
-        pairs.outputs[0][0][i % WIDTH]
+        let (block, mut gaps) = (i / WIDTH, [[inputs.directions.own_gap(i); WIDTH]]);
+        let planes = slice::from_mut(&mut value);
+        pass.run(i, &(block..block + 1), &mut gaps, &mut pairs, (planes, 0));
+        value.row(0)[i % WIDTH]
     };
     Ok((0..inputs.len()).map(entry).collect())
 }

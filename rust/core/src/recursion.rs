@@ -16,6 +16,7 @@ use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
+use crate::tile::Tile;
 
 /// Above this, products of two scaled roots would overflow.
 const LARGEST: f64 = 1e154;
@@ -116,19 +117,17 @@ pub struct Pass<'a> {
     outputs: &'a [Output],
 }
 
-/// Gaps and kernels of one row against blocks of columns.
+/// What the layers leave of one row against blocks of columns.
 #[derive(Debug, Default)]
 pub struct Pairs {
-    /// On entry the gaps of the inputs, on return those of the outputs.
-    pub gaps: Vec<Block>,
-    /// The values of each output.
-    pub outputs: Vec<Vec<Block>>,
     nngp: Vec<Block>,
+    ntk: Vec<Block>,
     /// The layer's own part of Θ, if it is not Σ.
     own: Option<Vec<Block>>,
-    /// What it multiplies the parts of the layers before it with.
+    /// What the layer multiplies the parts of those before it with.
     factors: Vec<Block>,
-    ntk: Vec<Block>,
+    /// The parts that are wanted, with their layers.
+    parts: Vec<(usize, Vec<Block>)>,
 }
 
 impl Recursion {
@@ -276,14 +275,23 @@ impl Output {
 }
 
 impl Pass<'_> {
-    /// Runs all layers on row `i` against `blocks` of columns.
+    /// Runs all layers on row `i` against `blocks` of columns, whose gaps are given and lost, and writes each output to
+    /// row `r` of its plane.
     ///
     /// Bitwise symmetric in the two inputs, and independent of the range of columns.
     ///
     /// # Panics
-    /// If `pairs.gaps` does not hold as many blocks.
-    pub fn run(&self, i: usize, blocks: &Range<usize>, pairs: &mut Pairs) {
-        pairs.reset(blocks.len(), self.outputs.len());
+    /// If `gaps` or a plane does not hold as many blocks, or there is not one plane per output.
+    pub fn run(
+        &self,
+        i: usize,
+        blocks: &Range<usize>,
+        gaps: &mut [Block],
+        pairs: &mut Pairs,
+        (planes, r): (&mut [Tile], usize),
+    ) {
+        assert!(gaps.len() == blocks.len() && planes.len() == self.outputs.len());
+        pairs.reset(blocks.len());
         for (index, affine) in self.recursion.layers.iter().enumerate() {
             if index > 0 {
                 let variables = Variables {
@@ -293,13 +301,31 @@ impl Pass<'_> {
                     blocks: blocks.clone(),
                 };
                 let dual = self.recursion.dual(index - 1);
-                dual.step(self.isa, variables, &mut pairs.gaps, &mut pairs.factors);
+                dual.step(self.isa, variables, gaps, &mut pairs.factors);
             }
-            self.pass_layer(index, affine, i, blocks, pairs);
-            pairs.keep(index, self.outputs);
+            self.pass_layer(index, affine, i, blocks, gaps, pairs);
+            for (plane, output) in planes.iter_mut().zip(self.outputs) {
+                let values = match *output {
+                    Output::Nngp(layer) if layer == index => &pairs.nngp,
+                    Output::Ntk(layer) if layer == index => &pairs.ntk,
+                    Output::Part(layer) if layer == index => {
+                        let own = pairs.own.as_ref().unwrap_or(&pairs.nngp);
+                        pairs.parts.push((layer, own.clone()));
+                        continue;
+                    }
+                    _ => continue,
+                };
+                self.store(i, blocks, values, plane.row_blocks_mut(r));
+            }
         }
-        for values in &mut pairs.outputs {
-            self.scale_back(i, blocks, values);
+        for (plane, output) in planes.iter_mut().zip(self.outputs) {
+            let part = pairs
+                .parts
+                .iter()
+                .find(|(layer, _)| *output == Output::Part(*layer));
+            if let Some((_, values)) = part {
+                self.store(i, blocks, values, plane.row_blocks_mut(r));
+            }
         }
     }
 
@@ -310,12 +336,13 @@ impl Pass<'_> {
         affine: &Affine,
         i: usize,
         blocks: &Range<usize>,
+        gaps: &mut [Block],
         pairs: &mut Pairs,
     ) {
         let (row, cols) = (&self.rows.levels[index], &self.cols.levels[index]);
         pairs.own = match (affine.trained, &row.own, &cols.own) {
             (Trained::Nothing, ..) => Some(vec![[0.0; WIDTH]; blocks.len()]),
-            (_, Some(row), Some(cols)) => Some(row.part(i, cols, blocks, &pairs.gaps)),
+            (_, Some(row), Some(cols)) => Some(row.part(i, cols, blocks, gaps)),
             _ => None,
         };
         if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
@@ -323,29 +350,33 @@ impl Pass<'_> {
                 row: [&row.u, &row.inverse, &row.weight, &row.bias].map(|values| values.get(i)),
                 cols: [&cols.u, &cols.inverse, &cols.weight, &cols.bias]
                     .map(|values| &values.blocks()[blocks.clone()]),
-                gaps: &mut pairs.gaps,
+                gaps,
             });
         }
         self.isa.run(Accumulate {
             variance: affine.sigma_w * affine.sigma_w,
             r: row.scaled.get(i),
             cols: &cols.scaled.blocks()[blocks.clone()],
+            gaps,
+            first: index == 0,
             pairs,
         });
     }
 
-    /// Undoes the scaling of the rows.
-    fn scale_back(&self, i: usize, blocks: &Range<usize>, values: &mut [Block]) {
+    /// Writes values without the scaling of the rows.
+    fn store(&self, i: usize, blocks: &Range<usize>, values: &[Block], target: &mut [Block]) {
         if let (Some(rows), Some(cols)) = (&self.rows.factors, &self.cols.factors) {
             self.isa.run(Scale {
                 factor: rows.get(i),
                 factors: &cols.blocks()[blocks.clone()],
                 values,
+                target,
             });
         } else {
             let exponents = &self.cols.exponents[blocks.start * WIDTH..];
-            for (value, exponent) in values.as_flattened_mut().iter_mut().zip(exponents) {
-                *value = libm::scalbn(*value, self.rows.exponents[i] + exponent);
+            let values = values.as_flattened().iter().zip(exponents);
+            for (target, (value, exponent)) in target.as_flattened_mut().iter_mut().zip(values) {
+                *target = libm::scalbn(*value, self.rows.exponents[i] + exponent);
             }
         }
     }
@@ -399,33 +430,12 @@ impl Level {
 }
 
 impl Pairs {
-    fn reset(&mut self, blocks: usize, outputs: usize) {
-        assert_eq!(self.gaps.len(), blocks);
-        self.outputs.resize_with(outputs, Vec::new);
-        let buffers = [&mut self.nngp, &mut self.factors, &mut self.ntk];
-        for values in buffers.into_iter().chain(&mut self.outputs) {
-            values.clear();
+    fn reset(&mut self, blocks: usize) {
+        // All of it is written by the first layer, or by the first activation.
+        for values in [&mut self.nngp, &mut self.ntk, &mut self.factors] {
             values.resize(blocks, [0.0; WIDTH]);
         }
-    }
-
-    /// Keeps what the outputs want of dense layer `layer`.
-    fn keep(&mut self, layer: usize, outputs: &[Output]) {
-        for (values, output) in self.outputs.iter_mut().zip(outputs) {
-            match *output {
-                Output::Nngp(wanted) if wanted == layer => values.copy_from_slice(&self.nngp),
-                Output::Ntk(wanted) if wanted == layer => values.copy_from_slice(&self.ntk),
-                Output::Part(wanted) if wanted == layer => {
-                    values.copy_from_slice(self.own.as_ref().unwrap_or(&self.nngp));
-                }
-                Output::Part(wanted) if wanted < layer => {
-                    let factors = self.factors.as_flattened();
-                    let pairs = values.as_flattened_mut().iter_mut().zip(factors);
-                    pairs.for_each(|(value, factor)| *value *= factor);
-                }
-                _ => {}
-            }
-        }
+        self.parts.clear();
     }
 }
 
@@ -490,6 +500,9 @@ struct Accumulate<'a> {
     variance: f64,
     r: f64,
     cols: &'a [Block],
+    gaps: &'a [Block],
+    /// Whether there is no Θ yet.
+    first: bool,
     pairs: &'a mut Pairs,
 }
 
@@ -500,32 +513,41 @@ impl Vectorized for Accumulate<'_> {
     fn run<V: Vector>(self) {
         let (one, r, variance) = (V::splat(1.0), V::splat(self.r), V::splat(self.variance));
         let Pairs {
-            gaps,
             nngp,
+            ntk,
             own,
             factors,
-            ntk,
-            ..
+            parts,
         } = self.pairs;
-        for (gap, (nngp, col)) in gaps.iter().zip(nngp.iter_mut().zip(self.cols)) {
+        for (gap, (nngp, col)) in self.gaps.iter().zip(nngp.iter_mut().zip(self.cols)) {
             let gap = V::load(gap);
             let correlation = (one - gap.abs()).copysign(gap);
             (r * V::load(col) * correlation).store(nngp);
         }
         let own = own.as_ref().unwrap_or(nngp);
-        for ((own, factor), ntk) in own.iter().zip(factors).zip(ntk) {
+        if self.first {
+            ntk.copy_from_slice(own);
+            return;
+        }
+        for ((own, factor), ntk) in own.iter().zip(factors.iter_mut()).zip(ntk) {
             let product = variance * V::load(factor);
             product.store(factor);
             product.mul_add(V::load(ntk), V::load(own)).store(ntk);
         }
+        for (_, part) in parts {
+            for (part, factor) in part.iter_mut().zip(factors.iter()) {
+                (V::load(part) * V::load(factor)).store(part);
+            }
+        }
     }
 }
 
-/// `values ← factor · factors · values`.
+/// `target = factor · factors · values`.
 struct Scale<'a> {
     factor: f64,
     factors: &'a [Block],
-    values: &'a mut [Block],
+    values: &'a [Block],
+    target: &'a mut [Block],
 }
 
 impl Vectorized for Scale<'_> {
@@ -534,8 +556,9 @@ impl Vectorized for Scale<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let factor = V::splat(self.factor);
-        for (values, factors) in self.values.iter_mut().zip(self.factors) {
-            (factor * V::load(factors) * V::load(values)).store(values);
+        let values = self.values.iter().zip(self.factors);
+        for (target, (values, factors)) in self.target.iter_mut().zip(values) {
+            (factor * V::load(factors) * V::load(values)).store(target);
         }
     }
 }
