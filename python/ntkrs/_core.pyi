@@ -4,7 +4,7 @@ from typing import Any, Final, TypeAlias, final
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkrs._typing import Array, Report
+from ntkrs._typing import Array, Report, Wanted
 
 # The name of an activation and its parameters.
 _Activation: TypeAlias = tuple[str, Sequence[float]]
@@ -36,9 +36,19 @@ def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
 
 @final
 class InfiniteKernel:
-    def __new__(cls, layers: Sequence[tuple[float, float]], activations: Sequence[_Activation]) -> InfiniteKernel: ...
-    def gram(self, arrays: _Gram, get: Sequence[str], progress: Report | None) -> None: ...
-    def diag(self, x: Array, get: str) -> NDArray[np.float64]: ...
+    def __new__(
+        cls, layers: Sequence[tuple[float, float, float, float]], activations: Sequence[_Activation]
+    ) -> InfiniteKernel: ...
+    def gram(self, arrays: _Gram, wanted: Sequence[Wanted], progress: Report | None) -> None: ...
+    def diag(self, x: Array, wanted: Wanted) -> NDArray[np.float64]: ...
+    def multiply(
+        self,
+        inputs: tuple[Array, Array | None],
+        vectors: NDArray[np.float64],
+        wanted: Wanted,
+        progress: Report | None,
+    ) -> NDArray[np.float64]: ...
+    def scalar(self, rho: NDArray[np.float64], q: float, wanted: Wanted) -> NDArray[np.float64]: ...
 
 @final
 class Network:

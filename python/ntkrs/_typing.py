@@ -24,5 +24,11 @@ KernelName: TypeAlias = Literal["nngp", "ntk"]
 #: What ``kernel(..., get=...)`` takes.
 Get: TypeAlias = KernelName | tuple[KernelName, ...]
 
+#: "nngp", "ntk" or "part", and the dense layer after which, or whose part.
+Wanted: TypeAlias = tuple[str, int]
+
+#: In which parameters a tangent kernel is taken.
+Parameterization: TypeAlias = Literal["ntk", "standard"]
+
 #: What ``net.ntk(..., outputs=...)`` takes.
 Outputs: TypeAlias = Literal["full", "trace", "mean", "diagonal", "sum"] | int

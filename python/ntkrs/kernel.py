@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 
-from ntkrs import _arrays, _core
+from ntkrs import _arrays, _numbers
+from ntkrs._core import InfiniteKernel
 from ntkrs._progress import reporter
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
+    from scipy.sparse.linalg import LinearOperator
 
-    from ntkrs._typing import Array, ArrayLike, Get, KernelName, Progress
+    from ntkrs._typing import Array, ArrayLike, Get, KernelName, Parameterization, Progress, Wanted
     from ntkrs.layers import Sequential
 
 
@@ -57,16 +59,21 @@ class Kernel:
 
     ::
 
-        Σ^1 = sigma_w² ⟨x,x'⟩/n_0 + sigma_b²          Θ^1 = Σ^1
-        Σ^{l+1} = sigma_w² T(Σ^l) + sigma_b²          Θ^{l+1} = Σ^{l+1} + sigma_w² Ṫ(Σ^l) ⊙ Θ^l
+        Σ^1 = sigma_w² ⟨x,x'⟩/n_0 + sigma_b²          Θ^1 = own^1
+        Σ^{l+1} = sigma_w² T(Σ^l) + sigma_b²          Θ^{l+1} = own^{l+1} + sigma_w² Ṫ(Σ^l) ⊙ Θ^l
 
-    with ``T = E φ(u)φ(v)`` and ``Ṫ = E φ'(u)φ'(v)``. With several outputs the kernel of the whole network is this one
+    with ``T = E φ(u)φ(v)`` and ``Ṫ = E φ'(u)φ'(v)``. A layer's own part of Θ is Σ; with ``tau_b`` the σ_b² in it is
+    τ_b², and it is 0 for a layer that is not trained. With several outputs the kernel of the whole network is this one
     times the identity of size O.
 
     Parameters
     ----------
     arch : Sequential
         The network; ``arch.kernel()`` makes its kernel.
+    parameterization : "ntk" or "standard"
+        In which parameters the tangent kernel is taken. "standard": weights V = σ_w/√n W and biases c = σ_b b, those
+        of torch, Keras or scikit-learn, so that own = n T + 1, n being the width of the layer before: Θ then grows
+        with the widths of the architecture. Σ is the same.
 
     Raises
     ------
@@ -89,17 +96,31 @@ class Kernel:
     """
 
     arch: Sequential
-    _core: _core.InfiniteKernel = field(init=False, repr=False, compare=False)
+    parameterization: Parameterization = "ntk"
+    _core: InfiniteKernel = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the architecture, and hand it to the core."""
         check_architecture(self.arch)
-        layers = [(dense.sigma_w, dense.sigma_b) for dense in self.arch.dense]
-        activations = [activation.spec() for activation in self.arch.activations]
-        object.__setattr__(self, "_core", _core.InfiniteKernel(layers, activations))
+        if self.parameterization not in ("ntk", "standard"):
+            raise ValueError(f"parameterization is {self.parameterization!r}, but must be 'ntk' or 'standard'")
+        object.__setattr__(self, "_core", self._build(in_features=1))
 
-    def __reduce__(self) -> tuple[type[Kernel], tuple[Sequential]]:
-        return Kernel, (self.arch,)
+    def _build(self, in_features: int) -> InfiniteKernel:
+        """Return the core's kernel for inputs of so many features: with standard parameters it depends on them."""
+        dense = self.arch.dense
+        widths = [in_features, *(layer.width for layer in dense[:-1])]
+        scales = [
+            (layer.sigma_w, layer.sigma_b, *layer.learning_scales(self.parameterization, width))
+            for layer, width in zip(dense, widths, strict=True)
+        ]
+        return InfiniteKernel(scales, [activation.spec() for activation in self.arch.activations])
+
+    def _for(self, x: Array) -> InfiniteKernel:
+        return self._core if self.parameterization == "ntk" else self._build(x.shape[1])
+
+    def __reduce__(self) -> tuple[type[Kernel], tuple[Sequential, str]]:
+        return Kernel, (self.arch, self.parameterization)
 
     @overload
     def __call__(
@@ -108,6 +129,7 @@ class Kernel:
         Z: ArrayLike | None = None,
         *,
         get: KernelName = "ntk",
+        per_layer: bool = False,
         out: NDArray[Any] | None = None,
         progress: Progress = None,
     ) -> Array: ...
@@ -119,6 +141,7 @@ class Kernel:
         Z: ArrayLike | None = None,
         *,
         get: tuple[KernelName, ...],
+        per_layer: bool = False,
         out: Sequence[NDArray[Any]] | None = None,
         progress: Progress = None,
     ) -> Any: ...
@@ -129,6 +152,7 @@ class Kernel:
         Z: ArrayLike | None = None,
         *,
         get: Get = "ntk",
+        per_layer: bool = False,
         out: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
         progress: Progress = None,
     ) -> Any:
@@ -142,6 +166,8 @@ class Kernel:
             Other inputs; by default X, at half the cost.
         get : "ntk", "nngp", or a tuple of them
             A tuple is computed in one pass.
+        per_layer : bool
+            Return instead what each dense layer contributes to the NTK: ``Θ = Σ_l own^l Π_{m>l} sigma_w² Ṫ_m``.
         out : (N, M) ndarray, or a tuple of them, optional
             Where to write the result, of its shape and dtype, with any strides.
         progress : callable or bool, optional
@@ -150,7 +176,7 @@ class Kernel:
 
         Returns
         -------
-        (N, M) ndarray, or a named tuple of them
+        (N, M) ndarray, or a named tuple of them; (L, N, M) if ``per_layer``
             In the order of ``get``. Entry (i, j) depends on rows i and j alone, to the last bit.
 
         Raises
@@ -167,21 +193,74 @@ class Kernel:
         N·M·n_0 multiplications and N·M·L steps of the recursion; half of both without Z. No temporary array of
         the result's size.
         """
-        names, report = _names(get), reporter(progress)
-        x = _arrays.batch(X, "X")
-        z = None if Z is None else _arrays.batch(Z, "Z")
-        if z is not None:
-            x, z = _arrays.same_dtype(x, z)
-        shape = (len(x), len(x if z is None else z))
+        names, last = _names(get), len(self.arch.dense) - 1
+        if per_layer:
+            if names != ("ntk",):
+                raise ValueError(f"get is {get!r}, but per_layer=True is for 'ntk' alone: only Θ is a sum over layers")
+            return self._layers(X, Z, "part", cast("NDArray[Any] | None", out), progress)
         given = _given(out, get, len(names))
-        inputs = [array for array in (x, z) if array is not None]
-        results = [_arrays.output(array, shape, x.dtype, inputs, "the kernel") for array in given]
+        x, z = _batches(X, Z)
+        results = [self._result(array, (), x, z) for array in given]
         if len(results) > 1 and np.shares_memory(results[0], results[1]):
             raise ValueError("the arrays of out share memory, but each result needs its own")
+        self._fill(x, z, results, [(name, last) for name in names], progress)
+        return results[0] if isinstance(get, str) else _RESULTS[names](*results)
+
+    def depths(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        get: KernelName = "ntk",
+        out: NDArray[Any] | None = None,
+        progress: Progress = None,
+    ) -> Array:
+        """Return the kernels of the networks that end with each dense layer, in one pass.
+
+        Parameters
+        ----------
+        X, Z, progress
+            As :meth:`__call__`.
+        get : "ntk" or "nngp"
+            Which kernel.
+        out : (L, N, M) ndarray, optional
+            Where to write the result.
+
+        Returns
+        -------
+        (L, N, M) ndarray
+            Entry l is the kernel of ``Sequential(*arch.layers[: 2 * l + 1])``.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As :meth:`__call__`.
+        """
+        return self._layers(X, Z, _name(get, "depths"), out, progress)
+
+    def _layers(
+        self, X: ArrayLike, Z: ArrayLike | None, what: str, out: NDArray[Any] | None, progress: Progress
+    ) -> Array:
+        """``what`` for each dense layer, (L, N, M)."""
+        x, z = _batches(X, Z)
+        count = len(self.arch.dense)
+        result = self._result(out, (count,), x, z)
+        self._fill(x, z, list(result), [(what, layer) for layer in range(count)], progress)
+        return result
+
+    @staticmethod
+    def _result(out: NDArray[Any] | None, axes: tuple[int, ...], x: Array, z: Array | None) -> Array:
+        shape = (*axes, len(x), len(x if z is None else z))
+        inputs = [array for array in (x, z) if array is not None]
+        return _arrays.output(out, shape, x.dtype, inputs, "the kernel")
+
+    def _fill(
+        self, x: Array, z: Array | None, results: Sequence[NDArray[Any]], wanted: Sequence[Wanted], progress: Progress
+    ) -> None:
+        """Write the kernels wanted to the results, (N, M) each."""
         planes = [array[:, None, :, None] for array in results if array.size]
         with _arrays.apart(x, z, planes) as arrays:
-            self._core.gram(arrays, names, report)
-        return results[0] if isinstance(get, str) else _RESULTS[names](*results)
+            self._for(x).gram(arrays, wanted if planes else [], reporter(progress))
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
         """Return the diagonal of ``kernel(X)``, the same bits, in O(N n_0).
@@ -202,12 +281,136 @@ class Kernel:
         ValueError, TypeError
             As :meth:`__call__`.
         """
-        if not isinstance(get, str):
-            raise TypeError(f"get is {get!r}, but diag takes one name, 'ntk' or 'nngp'")
+        wanted = (_name(get, "diag"), len(self.arch.dense) - 1)
         x = _arrays.batch(X, "X")
-        values = self._core.diag(x, *_names(get))
-        with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in the kernel
-            return cast("Array", values.astype(x.dtype, copy=False))
+        return _narrowed(self._for(x).diag(x, wanted), x.dtype)
+
+    def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
+        """Return the kernel as a function of the cosine of two inputs on the sphere ``|x|² = q n_0``.
+
+        Parameters
+        ----------
+        rho : array_like, any shape
+            Correlations ``⟨x,x'⟩/(q n_0)``, in [−1, 1].
+        get : "ntk" or "nngp"
+            Which kernel.
+        q : float
+            The mean square of an input, ``|x|²/n_0``.
+
+        Returns
+        -------
+        ndarray of rho's shape, float64
+
+        Raises
+        ------
+        ValueError
+            If a correlation is not in [−1, 1], q is negative, or the parameterization is "standard", whose kernel
+            depends on n_0 too.
+
+        Examples
+        --------
+        >>> from ntkrs import mlp
+        >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu", sigma_w=2**0.5).kernel()
+        >>> kernel.scalar([1.0, 0.0, -1.0], get="nngp").round(4).tolist()  # (sin θ + (π − θ) cos θ)/π · 2
+        [2.0, 0.6366, 0.0]
+        """
+        if self.parameterization != "ntk":
+            raise ValueError("a kernel in standard parameters is no function of rho alone: call it on inputs")
+        values = _arrays.finite(_arrays.floating(rho, "rho"), "rho").astype(np.float64, copy=False)
+        wanted = (_name(get, "scalar"), len(self.arch.dense) - 1)
+        result = self._core.scalar(values.ravel(), _numbers.real(q, "q"), wanted)
+        return result.reshape(values.shape)
+
+    def operator(
+        self, X: ArrayLike, Z: ArrayLike | None = None, get: KernelName = "ntk", progress: Progress = None
+    ) -> LinearOperator:
+        """Return ``K(X, Z)`` as a linear operator: products with it, and never the (N, M) array.
+
+        Its tiles are computed and multiplied with all vectors at once in every product, so that ``K @ V`` for V (M, r)
+        costs little more than for one vector.
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs, copied.
+        Z : (M, n_0) array_like, optional
+            Other inputs; by default X, at half the cost.
+        get : "ntk" or "nngp"
+            Which kernel.
+        progress
+            As :meth:`__call__`, for each product.
+
+        Returns
+        -------
+        scipy.sparse.linalg.LinearOperator of shape (N, M)
+            Of the dtype of the inputs; products are summed in float64. The same bits for any number of threads.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`__call__`; a product raises ValueError if its result is not finite.
+
+        Notes
+        -----
+        The time of the tiles, plus 2·N·M·r flops (half of the tiles, for the same flops, without Z). 16 times the
+        memory of the result.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> kernel, X = mlp(depth=2, width=1, outputs=1).kernel(), np.eye(5)
+        >>> V = np.arange(10.0).reshape(5, 2)
+        >>> np.allclose(kernel.operator(X) @ V, kernel(X) @ V, rtol=1e-14)
+        True
+        """
+        from scipy.sparse.linalg import LinearOperator
+
+        wanted = (_name(get, "operator"), len(self.arch.dense) - 1)
+        x, z = (None if array is None else array.copy() for array in _batches(X, Z))
+        core, report = self._for(cast("Array", x)), reporter(progress)
+
+        def times(rows: Any, cols: Any) -> Callable[[ArrayLike], Array]:
+            def product(vectors: ArrayLike) -> Array:
+                values = _arrays.finite(_arrays.floating(vectors, "V"), "V").astype(np.float64, copy=False)
+                result = core.multiply(
+                    (rows, cols), values.reshape(len(values), *values.shape[1:] or (1,)), wanted, report
+                )
+                return _narrowed(result.reshape(len(rows), *values.shape[1:]), rows.dtype)
+
+            return product
+
+        forward = times(x, z)
+        backward = forward if z is None else times(z, x)
+        shape = (len(cast("Array", x)), len(cast("Array", x if z is None else z)))
+        return LinearOperator(
+            shape,
+            matvec=forward,
+            rmatvec=backward,
+            matmat=forward,
+            rmatmat=backward,
+            dtype=cast("Array", x).dtype,
+        )
+
+
+def _batches(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
+    x = _arrays.batch(X, "X")
+    if Z is None:
+        return x, None
+    x, z = _arrays.same_dtype(x, _arrays.batch(Z, "Z"))
+    return x, z
+
+
+def _narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in the kernel
+        return cast("Array", values.astype(dtype, copy=False))
+
+
+def _name(get: KernelName, method: str) -> str:
+    """``get``, if it is one name."""
+    if not isinstance(get, str):
+        raise TypeError(f"get is {get!r}, but {method} takes one name, 'ntk' or 'nngp'")
+    return _names(get)[0]
 
 
 def _names(get: Get) -> tuple[str, ...]:

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
+    from ntkrs._typing import Parameterization
     from ntkrs.kernel import Kernel
     from ntkrs.network import Network
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dense:
     """A dense layer ``h = sigma_w/√n · x W + sigma_b · b``, with every entry of W and b drawn from N(0, 1).
 
@@ -33,6 +34,11 @@ class Dense:
         Scale of the weights, positive.
     sigma_b : float
         Scale of the biases. 0: the layer has none.
+    trainable : bool
+        Whether the layer is trained. One that is not adds nothing to a tangent kernel.
+    tau_b : float, optional
+        Scale at which the biases learn: they are drawn so that ``sigma_b · b = tau_b · b'``, and b' is trained. By
+        default sigma_b.
 
     Raises
     ------
@@ -43,6 +49,8 @@ class Dense:
     width: int
     sigma_w: float = 1.0
     sigma_b: float = 0.0
+    trainable: bool = True
+    tau_b: float | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -57,6 +65,34 @@ class Dense:
         object.__setattr__(self, "width", width)
         object.__setattr__(self, "sigma_w", sigma_w)
         object.__setattr__(self, "sigma_b", sigma_b + 0.0)  # -0.0 and 0.0 are one value
+        if not isinstance(self.trainable, bool):
+            raise TypeError(f"trainable is {self.trainable!r}, but must be True or False")
+        if self.tau_b is not None:
+            tau_b = _numbers.real(self.tau_b, "tau_b")
+            if tau_b < 0:
+                raise ValueError(f"tau_b is {tau_b}, but must be >= 0 (0: biases that are not trained)")
+            object.__setattr__(self, "tau_b", None if tau_b == self.sigma_b else tau_b + 0.0)
+
+    def __repr__(self) -> str:
+        extras = "" if self.trainable else ", trainable=False"
+        extras += "" if self.tau_b is None else f", tau_b={self.tau_b}"
+        return f"Dense(width={self.width}, sigma_w={self.sigma_w}, sigma_b={self.sigma_b}{extras})"
+
+    def learning_scales(self, parameterization: str, inputs: int) -> tuple[float, float]:
+        """Return (τ_w, τ_b): the layer adds ``τ_w² ⟨x,x'⟩/n + τ_b²`` to a tangent kernel, n being its ``inputs``.
+
+        Raises
+        ------
+        ValueError
+            If the biases have a learning scale of their own, and the parameterization has none.
+        """
+        if not self.trainable:
+            return 0.0, 0.0
+        if parameterization == "ntk":
+            return self.sigma_w, self.sigma_b if self.tau_b is None else self.tau_b
+        if self.tau_b is not None:
+            raise ValueError(f"{self!r} has tau_b, but in standard parameters biases learn at the scale 1")
+        return inputs**0.5, 1.0 if self.sigma_b else 0.0
 
 
 @dataclass(frozen=True)
@@ -196,17 +232,23 @@ class Sequential:
         """O, the width of the last layer."""
         return self.dense[-1].width
 
-    def kernel(self) -> Kernel:
-        """Return the kernels of this network at infinite width. Its widths are ignored.
+    def kernel(self, parameterization: Parameterization = "ntk") -> Kernel:
+        """Return the kernels of this network at infinite width.
+
+        Parameters
+        ----------
+        parameterization : "ntk" or "standard"
+            In which parameters the tangent kernel is taken: see :class:`~ntkrs.kernel.Kernel`. With "ntk" the widths
+            are ignored.
 
         Raises
         ------
         ValueError
-            If an activation has no kernel in closed form.
+            If an activation has no kernel in closed form, or the parameterization is another one.
         """
         from ntkrs.kernel import Kernel
 
-        return Kernel(self)
+        return Kernel(self, parameterization)
 
     def init(
         self,

@@ -117,23 +117,34 @@ def _exponent(values: list[Any]) -> int:
 
 
 def kernels_numpy(
-    x: Array, z: Array | None, sigma_w: Scale, sigma_b: Scale, activations: Sequence[Activation]
+    x: Array,
+    z: Array | None,
+    sigma_w: Scale,
+    sigma_b: Scale,
+    activations: Sequence[Activation],
+    tau_w: Scale | None = None,
+    tau_b: Scale | None = None,
 ) -> tuple[Array, Array]:
     """(nngp, ntk), (N, M) each, in plain float64: near 1e-14 relative for generic pairs.
 
+    Layers learn at the scales tau_w and tau_b; None: at sigma_w and sigma_b. tau_w is per sqrt(n): the first layer
+    adds tau_w^2 <x, x'> / n_0 + tau_b^2 to the NTK.
     Where |rho| is near 1 (duplicate rows) a kinked activation has an error of sqrt(eps) = 1.5e-8 per layer.
     """
     x = np.asarray(x, dtype=float)
     z = x if z is None else np.asarray(z, dtype=float)
-    sw, sb = scales(sigma_w, len(activations) + 1), scales(sigma_b, len(activations) + 1)
-    w, b = sw[0] ** 2 / max(x.shape[1], 1), sb[0] ** 2
-    q1, q2 = w * np.sum(x * x, axis=1) + b, w * np.sum(z * z, axis=1) + b
-    nngp = w * (x @ z.T) + b
-    ntk = nngp
-    for layer, activation in enumerate(activations, start=1):
+    depth = len(activations) + 1
+    sw, sb = scales(sigma_w, depth), scales(sigma_b, depth)
+    tw, tb = scales(sigma_w if tau_w is None else tau_w, depth), scales(sigma_b if tau_b is None else tau_b, depth)
+    n = max(x.shape[1], 1)
+    q1, q2, value = np.sum(x * x, axis=1) / n, np.sum(z * z, axis=1) / n, x @ z.T / n
+    nngp, ntk, dot = value, np.zeros_like(value), np.ones_like(value)
+    for layer, activation in enumerate([None, *activations]):
         w, b = sw[layer] ** 2, sb[layer] ** 2
-        value, dot = dual(activation, q1[:, None], q2[None, :], nngp, np)
-        q1, q2 = (w * dual(activation, q, q, q, np)[0] + b for q in (q1, q2))
+        if activation is not None:
+            value, dot = dual(activation, q1[:, None], q2[None, :], nngp, np)
+            q1, q2 = (dual(activation, q, q, q, np)[0] for q in (q1, q2))
+        q1, q2 = w * q1 + b, w * q2 + b
         nngp = w * value + b
-        ntk = nngp + w * dot * ntk
+        ntk = tw[layer] ** 2 * value + tb[layer] ** 2 + w * dot * ntk
     return nngp, ntk

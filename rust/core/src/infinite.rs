@@ -157,16 +157,48 @@ pub fn diagonal<T: Scalar>(
     inputs: &Inputs<T>,
     output: Output,
 ) -> Result<Vec<f64>> {
+    let own_gap = |i: usize| inputs.directions.own_gap(i);
+    pointwise(recursion, &inputs.profile, inputs.len(), own_gap, output)
+}
+
+/// One kernel of pairs of inputs that have the norm `√(q n_0)` and these correlations.
+///
+/// # Errors
+/// [`Error::Invalid`] if a correlation is not in [−1, 1], or q is negative or not finite; those of [`Isa::current`] and
+/// of [`Recursion::profile`].
+pub fn scalar(recursion: &Recursion, rho: &[f64], q: f64, output: Output) -> Result<Vec<f64>> {
+    if let Some(bad) = rho.iter().find(|rho| !(-1.0..=1.0).contains(*rho)) {
+        return Err(Error::Invalid(format!(
+            "rho holds {bad}, but must be in [-1, 1]"
+        )));
+    }
+    if !(q.is_finite() && q >= 0.0) {
+        return Err(Error::Invalid(format!(
+            "q is {q}, but must be >= 0 and finite"
+        )));
+    }
+    let profile = recursion.profile(&vec![q.sqrt(); rho.len()], "rho")?;
+    let gap = |i: usize| (1.0 - rho[i].abs()).copysign(rho[i]);
+    pointwise(recursion, &profile, rho.len(), gap, output)
+}
+
+/// One kernel of each input of a profile with itself, or with one that has its profile and this gap to it.
+fn pointwise(
+    recursion: &Recursion,
+    profile: &Profile,
+    len: usize,
+    gap: impl Fn(usize) -> f64,
+    output: Output,
+) -> Result<Vec<f64>> {
     let outputs = [output];
-    let profile = &inputs.profile;
     let pass = recursion.between(Isa::current()?, profile, profile, &outputs);
     let (mut pairs, mut value) = (Pairs::default(), Tile::default());
     value.reshape(1, WIDTH);
     let entry = |i: usize| {
-        let (block, mut gaps) = (i / WIDTH, [[inputs.directions.own_gap(i); WIDTH]]);
+        let (block, mut gaps) = (i / WIDTH, [[gap(i); WIDTH]]);
         let planes = slice::from_mut(&mut value);
         pass.run(i, &(block..block + 1), &mut gaps, &mut pairs, (planes, 0));
         value.row(0)[i % WIDTH]
     };
-    Ok((0..inputs.len()).map(entry).collect())
+    Ok((0..len).map(entry).collect())
 }

@@ -4,7 +4,7 @@
 //! by an epilogue on a tile that is still in cache. Modules use only those listed below them:
 //!
 //! ```text
-//! gram                            the drivers: symmetric, rectangular
+//! gram  multiply                  the drivers: whole kernels, products with vectors
 //! linear  infinite  empirical     kernels on a tile          jacobian
 //! recursion  gap                  one depth step             forward  backward
 //! catalogue                       the activations            network
@@ -30,6 +30,7 @@ pub mod infinite;
 pub mod isa;
 pub mod jacobian;
 pub mod linear;
+pub mod multiply;
 pub mod network;
 pub mod panel;
 pub mod pool;

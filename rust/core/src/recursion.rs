@@ -5,7 +5,7 @@
 //! Σ^{l+1} = σ_w² T(Σ^l) + σ_b²            Θ^{l+1} = own^{l+1} + σ_w² Ṫ(Σ^l) ⊙ Θ^l
 //! ```
 //!
-//! with `own = Σ`, or what is trained of it. Along a row's own diagonal nothing depends on the other input: [`Profile`]
+//! with `own = Σ`, or `τ_w² T + τ_b²` for a layer that learns at other scales. Along a row's own diagonal nothing depends on the other input: [`Profile`]
 //! holds it, O(N) per layer. A pair then carries its gap alone, and `Σ = r_i r_j ρ`.
 
 use std::ops::Range;
@@ -31,19 +31,10 @@ pub struct Affine {
     pub sigma_w: f64,
     /// Standard deviation of the biases; 0 means that there are none.
     pub sigma_b: f64,
-    /// What of the layer is trained: its part of Θ.
-    pub trained: Trained,
-}
-
-/// What of a dense layer is trained.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Trained {
-    /// Weights and biases, each at its scale: the layer's part is Σ.
-    All,
-    /// Weights at their scale, biases at another, τ_b: the layer's part is `Σ − σ_b² + τ_b²`.
-    BiasScale(f64),
-    /// Nothing.
-    Nothing,
+    /// Learning scale of the weights: σ_w if they are trained like the others, 0 if they are not.
+    pub tau_w: f64,
+    /// Learning scale of the biases, likewise.
+    pub tau_b: f64,
 }
 
 /// Which kernel, after which dense layer.
@@ -67,7 +58,6 @@ pub struct Recursion {
 /// What one dense layer makes of the inputs one by one, `u = σ_w·√E φ²` being the root before the bias.
 #[derive(Debug, Default)]
 struct Level {
-    u: Vec<DoubleDouble>,
     /// `√Σ(x, x)`.
     r: Vec<DoubleDouble>,
     /// r times the power of two of its input (see [`Profile`]).
@@ -76,7 +66,7 @@ struct Level {
     features: Features,
     /// Only where there is a bias, so that r > 0.
     bias: Option<Bias>,
-    /// u and τ_b, scaled as r, of a layer whose biases learn at a scale of their own.
+    /// Only where the layer's part of Θ is not Σ.
     own: Option<Own>,
 }
 
@@ -89,10 +79,11 @@ struct Bias {
     bias: Blocks,
 }
 
+/// `τ_w·√E φ²` and `τ_b`, scaled as r.
 #[derive(Debug)]
 struct Own {
-    u: Blocks,
-    tau: Blocks,
+    weights: Blocks,
+    biases: Blocks,
 }
 
 /// The diagonal of every layer's kernel on a batch of inputs.
@@ -182,8 +173,8 @@ impl Recursion {
         }
         let last = levels.last().map_or(&[][..], |level| &level.r);
         let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.value).1 - 1).collect();
-        for (level, affine) in levels.iter_mut().zip(&self.layers) {
-            level.scale(affine, &exponents);
+        for level in &mut levels {
+            level.scale(&exponents);
             let too_large = |r: &f64| r.is_nan() || *r >= LARGEST;
             if let Some(row) = level
                 .scaled
@@ -241,28 +232,34 @@ impl Recursion {
 
 impl Affine {
     fn check(&self, index: usize) -> Result<()> {
-        let Self {
-            sigma_w, sigma_b, ..
-        } = self;
-        if !(sigma_w.is_finite() && *sigma_w > 0.0) {
-            let message = format!(
-                "sigma_w of dense layer {index} is {sigma_w}, but must be positive and finite"
-            );
-            return Err(Error::Invalid(message));
-        }
-        if !(sigma_b.is_finite() && *sigma_b >= 0.0) {
-            let message =
-                format!("sigma_b of dense layer {index} is {sigma_b}, but must be >= 0 and finite");
-            return Err(Error::Invalid(message));
-        }
-        match self.trained {
-            Trained::BiasScale(tau_b) if !(tau_b.is_finite() && tau_b >= 0.0) => {
-                let message =
-                    format!("tau_b of dense layer {index} is {tau_b}, but must be >= 0 and finite");
+        let scales = [
+            ("sigma_w", self.sigma_w),
+            ("sigma_b", self.sigma_b),
+            ("tau_w", self.tau_w),
+            ("tau_b", self.tau_b),
+        ];
+        let bad = |(name, scale): &(&str, f64)| {
+            !scale.is_finite() || *scale < 0.0 || (*name == "sigma_w" && *scale == 0.0)
+        };
+        match scales.into_iter().find(bad) {
+            None => Ok(()),
+            Some((name, scale)) => {
+                let bound = if name == "sigma_w" {
+                    "positive"
+                } else {
+                    ">= 0"
+                };
+                let message = format!(
+                    "{name} of dense layer {index} is {scale}, but must be {bound} and finite"
+                );
                 Err(Error::Invalid(message))
             }
-            _ => Ok(()),
         }
+    }
+
+    /// Whether the layer's part of Θ is Σ.
+    fn learns_as_it_starts(&self) -> bool {
+        self.tau_w == self.sigma_w && self.tau_b == self.sigma_b
     }
 }
 
@@ -340,9 +337,8 @@ impl Pass<'_> {
         pairs: &mut Pairs,
     ) {
         let (row, cols) = (&self.rows.levels[index], &self.cols.levels[index]);
-        pairs.own = match (affine.trained, &row.own, &cols.own) {
-            (Trained::Nothing, ..) => Some(vec![[0.0; WIDTH]; blocks.len()]),
-            (_, Some(row), Some(cols)) => Some(row.part(i, cols, blocks, gaps)),
+        pairs.own = match (&row.own, &cols.own) {
+            (Some(row), Some(cols)) => Some(row.part(i, cols, blocks, gaps)),
             _ => None,
         };
         if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
@@ -386,46 +382,48 @@ impl Level {
     fn new(affine: &Affine, roots: &[DoubleDouble]) -> Self {
         let sigma_w = DoubleDouble::from(affine.sigma_w);
         let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
-        if affine.sigma_b == 0.0 {
-            return Self {
-                r: u.clone(),
-                u,
-                ..Self::default()
-            };
-        }
-        let r: Vec<_> = u.iter().map(|u| u.hypot(affine.sigma_b.into())).collect();
-        let bias = Bias {
-            u: u.iter().map(|u| u.value).collect(),
-            inverse: r.iter().map(|r| 1.0 / r.value).collect(),
-            weight: u.iter().zip(&r).map(|(u, r)| u.value / r.value).collect(),
-            bias: r.iter().map(|r| affine.sigma_b / r.value).collect(),
+        let own = (!affine.learns_as_it_starts()).then(|| Own {
+            weights: roots.iter().map(|root| affine.tau_w * root.value).collect(),
+            biases: roots.iter().map(|_| affine.tau_b).collect(),
+        });
+        let (r, bias) = if affine.sigma_b == 0.0 {
+            (u, None)
+        } else {
+            let (r, bias) = Bias::new(&u, affine.sigma_b);
+            (r, Some(bias))
         };
         Self {
-            u,
             r,
-            bias: Some(bias),
+            bias,
+            own,
             ..Self::default()
         }
     }
 
     /// Fills what is in units of the rows' powers of two.
-    fn scale(&mut self, affine: &Affine, exponents: &[i32]) {
-        let scaled = |values: &[DoubleDouble]| -> Blocks {
-            let scale =
-                |(value, exponent): (&DoubleDouble, &i32)| libm::scalbn(value.value, -exponent);
-            values.iter().zip(exponents).map(scale).collect()
-        };
-        self.scaled = scaled(&self.r);
-        if let Trained::BiasScale(tau_b) = affine.trained {
-            let tau = exponents
-                .iter()
-                .map(|exponent| libm::scalbn(tau_b, -exponent))
-                .collect();
-            self.own = Some(Own {
-                u: scaled(&self.u),
-                tau,
-            });
+    fn scale(&mut self, exponents: &[i32]) {
+        let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);
+        let roots = self.r.iter().map(|r| r.value);
+        self.scaled = roots.zip(exponents).map(scale).collect();
+        if let Some(own) = &mut self.own {
+            for values in [&mut own.weights, &mut own.biases] {
+                *values = values.iter().zip(exponents).map(scale).collect();
+            }
         }
+    }
+}
+
+impl Bias {
+    /// `r = √(u² + σ_b²)`, and what [`Widen`] needs of it.
+    fn new(u: &[DoubleDouble], sigma_b: f64) -> (Vec<DoubleDouble>, Self) {
+        let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
+        let bias = Self {
+            u: u.iter().map(|u| u.value).collect(),
+            inverse: r.iter().map(|r| 1.0 / r.value).collect(),
+            weight: u.iter().zip(&r).map(|(u, r)| u.value / r.value).collect(),
+            bias: r.iter().map(|r| sigma_b / r.value).collect(),
+        };
+        (r, bias)
     }
 }
 
@@ -440,19 +438,17 @@ impl Pairs {
 }
 
 impl Own {
-    /// `u_i u_j ρ + τ_b²`, ρ being the correlation before the bias.
+    /// `τ_w² T + τ_b²`, from the gap before the bias.
     fn part(&self, i: usize, cols: &Self, blocks: &Range<usize>, gaps: &[Block]) -> Vec<Block> {
-        let (u, tau) = (self.u.get(i), self.tau.get(i));
-        let columns = cols.u.blocks()[blocks.clone()]
-            .iter()
-            .zip(&cols.tau.blocks()[blocks.clone()]);
-        let part = |((u_j, tau_j), gap): ((&Block, &Block), &Block)| {
+        let (weights, biases) = (self.weights.get(i), self.biases.get(i));
+        let cols = [&cols.weights, &cols.biases].map(|values| &values.blocks()[blocks.clone()]);
+        let part = |((weights_j, biases_j), gap): ((&Block, &Block), &Block)| {
             std::array::from_fn(|lane| {
                 let rho = (1.0 - gap[lane].abs()).copysign(gap[lane]);
-                u * u_j[lane] * rho + tau * tau_j[lane]
+                weights * weights_j[lane] * rho + biases * biases_j[lane]
             })
         };
-        columns.zip(gaps).map(part).collect()
+        cols[0].iter().zip(cols[1]).zip(gaps).map(part).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use ntkrs_core::linear::Linear;
 use ntkrs_core::network::{Dense, Network};
 use ntkrs_core::panel::Panels;
 use ntkrs_core::pool::unwatched;
-use ntkrs_core::recursion::{Affine, Output, Recursion, Trained};
+use ntkrs_core::recursion::{Affine, Output, Recursion};
 use ntkrs_core::scalar::Scalar;
 use ntkrs_core::tile::TileKernel;
 use proptest::prelude::*;
@@ -226,20 +226,21 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
     }
 }
 
-/// A layer that is trained.
+/// A layer that learns as it starts.
 fn affine(sigma_w: f64, sigma_b: f64) -> Affine {
     Affine {
         sigma_w,
         sigma_b,
-        trained: Trained::All,
+        tau_w: sigma_w,
+        tau_b: sigma_b,
     }
 }
 
 #[test]
 fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
     let mut layers = [affine(1.4, 0.1); 4];
-    layers[1].trained = Trained::Nothing;
-    layers[2].trained = Trained::BiasScale(0.7);
+    (layers[1].tau_w, layers[1].tau_b) = (0.0, 0.0);
+    layers[2].tau_b = 0.7;
     let relu = activation("relu", &[]).unwrap();
     let x = noise(40, 9, 1);
     let run = |depth: usize, outputs: &[Output]| {

@@ -20,6 +20,9 @@ pub type Inputs<'py, T> = PyReadonlyArray2<'py, T>;
 /// Inputs, and the planes of their Gram matrix: (N, d); (N, S, N, S) each.
 pub type Symmetric<'py, T> = (Inputs<'py, T>, Vec<PyReadwriteArray4<'py, T>>);
 
+/// Two batches of inputs, the second the first if it is missing.
+pub type Batches<'py, T> = (Inputs<'py, T>, Option<Inputs<'py, T>>);
+
 /// Two batches of inputs, the second the first if it is missing, and the planes of their Gram matrix.
 pub type Gram<'py, T> = (
     Inputs<'py, T>,

@@ -1,20 +1,24 @@
 //! Kernels of infinitely wide networks.
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use ntkrs_core::infinite::{self, Infinite};
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::recursion::{Affine, Output, Recursion, Trained};
+use ntkrs_core::multiply::multiply;
+use ntkrs_core::recursion::{Affine, Output, Recursion};
 use ntkrs_core::scalar::Scalar;
 use ntkrs_core::{Error, Result, catalogue};
-use numpy::{Element, PyArray1};
+use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
-use crate::arrays::{Gram, Inputs, Typed, views};
+use crate::arrays::{Batches, Gram, Inputs, Typed, views};
 use crate::errors;
 use crate::gram::fill;
 use crate::ticker::Ticker;
 
-/// The NNGP and NTK of a network: `layers` are (sigma_w, sigma_b), `activations` (name, parameters).
+/// Which kernel: "nngp" or "ntk" after a dense layer, or the "part" of that layer in the NTK of the whole network.
+type Wanted = (String, usize);
+
+/// The NNGP and NTK of a network: `layers` are (σ_w, σ_b, τ_w, τ_b), `activations` (name, parameters).
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct InfiniteKernel {
     recursion: Recursion,
@@ -23,13 +27,17 @@ pub struct InfiniteKernel {
 #[pymethods]
 impl InfiniteKernel {
     #[new]
-    fn new(layers: Vec<(f64, f64)>, activations: Vec<(String, Vec<f64>)>) -> PyResult<Self> {
+    fn new(
+        layers: Vec<(f64, f64, f64, f64)>,
+        activations: Vec<(String, Vec<f64>)>,
+    ) -> PyResult<Self> {
         let layers = layers
             .into_iter()
-            .map(|(sigma_w, sigma_b)| Affine {
+            .map(|(sigma_w, sigma_b, tau_w, tau_b)| Affine {
                 sigma_w,
                 sigma_b,
-                trained: Trained::All,
+                tau_w,
+                tau_b,
             })
             .collect();
         catalogue::activations(&activations)
@@ -38,17 +46,17 @@ impl InfiniteKernel {
             .map_err(errors::to_python)
     }
 
-    /// For `arrays = (x, z, planes)`: writes the kernels named in `get` to planes of shape (N, 1, M, 1).
+    /// For `arrays = (x, z, planes)`: writes the kernels wanted to planes of shape (N, 1, M, 1).
     fn gram(
         &self,
         py: Python<'_>,
         arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
-        get: Vec<String>,
+        wanted: Vec<Wanted>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let outputs = get
+        let outputs = wanted
             .iter()
-            .map(|name| self.output(name))
+            .map(|wanted| self.output(wanted))
             .collect::<Result<Vec<_>>>()
             .map_err(errors::to_python)?;
         match arrays {
@@ -62,12 +70,48 @@ impl InfiniteKernel {
         &self,
         py: Python<'py>,
         x: Typed<Inputs<'py, f64>, Inputs<'py, f32>>,
-        get: &str,
+        wanted: Wanted,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let values = self.output(get).and_then(|output| match x {
+        let values = self.output(&wanted).and_then(|output| match x {
             Typed::F64(x) => self.diagonal(py, x.as_array(), output),
             Typed::F32(x) => self.diagonal(py, x.as_array(), output),
         });
+        values
+            .map(|values| PyArray1::from_vec(py, values))
+            .map_err(errors::to_python)
+    }
+
+    /// `K V` for vectors (M, r), without K: (N, r).
+    fn multiply<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        vectors: PyReadonlyArray2<'py, f64>,
+        wanted: Wanted,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let outputs = [self.output(&wanted).map_err(errors::to_python)?];
+        let ticker = Ticker::new(progress);
+        let product = match inputs {
+            Typed::F64(inputs) => self.product(py, inputs, &vectors, &outputs, ticker),
+            Typed::F32(inputs) => self.product(py, inputs, &vectors, &outputs, ticker),
+        };
+        product.map(|product| PyArray2::from_owned_array(py, product))
+    }
+
+    /// Σ or Θ of inputs with correlation ρ and `|x|²/n_0 = q`, for each ρ in [−1, 1].
+    fn scalar<'py>(
+        &self,
+        py: Python<'py>,
+        rho: PyReadonlyArray1<'py, f64>,
+        q: f64,
+        wanted: Wanted,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let _floats = DefaultFloats::enter();
+        let rho = rho.as_array().to_vec();
+        let values = self
+            .output(&wanted)
+            .and_then(|output| infinite::scalar(&self.recursion, &rho, q, output));
         values
             .map(|values| PyArray1::from_vec(py, values))
             .map_err(errors::to_python)
@@ -83,12 +127,7 @@ impl InfiniteKernel {
         mut ticker: Ticker,
     ) -> PyResult<()> {
         let _floats = DefaultFloats::enter();
-        let pack = |array: &Inputs<'_, T>, argument| {
-            infinite::Inputs::new(&self.recursion, array.as_array(), argument)
-                .map_err(errors::to_python)
-        };
-        let rows = pack(&x, "X")?;
-        let other = z.as_ref().map(|z| pack(z, "Z")).transpose()?;
+        let (rows, other) = self.pack((x, z))?;
         let planes = views(&mut planes);
         let result = py.detach(|| {
             let kernel = Infinite::new(
@@ -98,6 +137,42 @@ impl InfiniteKernel {
                 outputs,
             )?;
             fill(&kernel, planes, other.is_none(), &mut ticker)
+        });
+        result.map_err(|error| ticker.exception(error))
+    }
+
+    fn pack<T: Scalar + Element>(
+        &self,
+        (x, z): Batches<'_, T>,
+    ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
+        let pack = |array: &Inputs<'_, T>, argument| {
+            infinite::Inputs::new(&self.recursion, array.as_array(), argument)
+                .map_err(errors::to_python)
+        };
+        let other = z.as_ref().map(|z| pack(z, "Z")).transpose()?;
+        Ok((pack(&x, "X")?, other))
+    }
+
+    fn product<T: Scalar + Element>(
+        &self,
+        py: Python<'_>,
+        inputs: Batches<'_, T>,
+        vectors: &PyReadonlyArray2<'_, f64>,
+        outputs: &[Output],
+        mut ticker: Ticker,
+    ) -> PyResult<Array2<f64>> {
+        let _floats = DefaultFloats::enter();
+        let (rows, other) = self.pack(inputs)?;
+        let vectors = vectors.as_array().to_owned();
+        let result = py.detach(|| {
+            let cols = other.as_ref().unwrap_or(&rows);
+            let kernel = Infinite::new(&self.recursion, &rows, cols, outputs)?;
+            multiply(
+                &kernel,
+                other.is_none(),
+                vectors.view(),
+                &mut |done, total| ticker.report(done, total),
+            )
         });
         result.map_err(|error| ticker.exception(error))
     }
@@ -113,14 +188,17 @@ impl InfiniteKernel {
         py.detach(|| infinite::diagonal(&self.recursion, &inputs, output))
     }
 
-    fn output(&self, name: &str) -> Result<Output> {
-        let last = self.recursion.layers() - 1;
-        match name {
-            "nngp" => Ok(Output::Nngp(last)),
-            "ntk" => Ok(Output::Ntk(last)),
-            _ => Err(Error::Invalid(format!(
-                "get must be \"nngp\" or \"ntk\", but {name:?} was given"
-            ))),
+    fn output(&self, (name, layer): &Wanted) -> Result<Output> {
+        let output = match name.as_str() {
+            "nngp" => Output::Nngp(*layer),
+            "ntk" => Output::Ntk(*layer),
+            "part" => Output::Part(*layer),
+            _ => return Err(Error::Invalid(format!("kernel {name:?} is not known"))),
+        };
+        if *layer < self.recursion.layers() {
+            Ok(output)
+        } else {
+            Err(Error::Invalid(format!("there is no dense layer {layer}")))
         }
     }
 }

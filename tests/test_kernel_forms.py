@@ -1,0 +1,191 @@
+"""Parts, depths, learning scales, products and the scalar form of infinite-width kernels."""
+
+import numpy as np
+import pytest
+
+import ntkrs
+from ntkrs import Dense, Erf, LeakyRelu, Relu, Sequential, mlp
+from oracles import infinite
+
+EPS = np.finfo(np.float64).eps
+
+ARCH = Sequential(
+    Dense(7, 1.5, 0.2),
+    Erf(),
+    Dense(5, 0.8, 0.3, trainable=False),
+    Relu(),
+    Dense(4, 2.0, 0.7, tau_b=0.1),
+    LeakyRelu(0.3),
+    Dense(1, 1.1),
+)
+ACTIVATIONS = ["erf", "relu", ("leaky_relu", 0.3)]
+SIGMA_W, SIGMA_B = [1.5, 0.8, 2.0, 1.1], [0.2, 0.3, 0.7, 0.0]
+
+
+@pytest.fixture
+def batches():
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((130, 6)), rng.standard_normal((111, 6))
+
+
+def assert_close(value, expected, scale=None):
+    # A few roundings in each of four layers, ours and the oracle's; generic pairs, where nothing amplifies them.
+    scale = np.abs(expected).max() if scale is None else scale
+    np.testing.assert_allclose(value, expected, rtol=0, atol=100 * EPS * scale)
+
+
+def test_layers_learn_at_scales_of_their_own(batches):
+    tau_w, tau_b = [1.5, 0.0, 2.0, 1.1], [0.2, 0.0, 0.1, 0.0]
+    nngp, ntk = infinite.kernels_numpy(*batches, SIGMA_W, SIGMA_B, ACTIVATIONS, tau_w, tau_b)
+    result = ARCH.kernel()(*batches, get=("nngp", "ntk"))
+    assert_close(result.nngp, nngp)
+    assert_close(result.ntk, ntk)
+
+
+def test_standard_parameters_learn_at_the_widths(batches):
+    dense = [Dense(layer.width, layer.sigma_w, layer.sigma_b, trainable=layer.trainable) for layer in ARCH.dense]
+    layers = [dense[0], *[layer for pair in zip(ARCH.activations, dense[1:], strict=True) for layer in pair]]
+    kernel = Sequential(*layers).kernel("standard")
+    tau_w, tau_b = [6**0.5, 0.0, 5**0.5, 4**0.5], [1.0, 0.0, 1.0, 0.0]
+    nngp, ntk = infinite.kernels_numpy(*batches, SIGMA_W, SIGMA_B, ACTIVATIONS, tau_w, tau_b)
+    result = kernel(*batches, get=("nngp", "ntk"))
+    assert_close(result.nngp, nngp)
+    assert_close(result.ntk, ntk)
+    assert_close(kernel.diag(batches[0]), np.diag(kernel(batches[0])))
+    with pytest.raises(ValueError, match="a kernel in standard parameters is no function of rho alone"):
+        kernel.scalar(0.5)
+
+
+def test_a_wide_network_in_standard_parameters_has_that_kernel():
+    """The NTK of f(x) = φ(x V + c) v + c' in (V, c, v, c'), by its two-layer formula on many random units."""
+    rng = np.random.default_rng(0)
+    n, features = 400_000, 3
+    x = rng.standard_normal((4, features))
+    arch = Sequential(Dense(n, 1.3, 0.4), Relu(), Dense(1, 0.9, 0.2))
+    h = x @ rng.standard_normal((features, n)) * (1.3 / features**0.5) + 0.4 * rng.standard_normal(n)
+    units, slopes = np.maximum(h, 0), (h > 0) * (rng.standard_normal(n) * 0.9 / n**0.5)
+    expected = units @ units.T + 1 + (x @ x.T + 1) * (slopes @ slopes.T)
+    # Averages over n units spread by some 3/√n.
+    np.testing.assert_allclose(arch.kernel("standard")(x), expected, rtol=0.02)
+
+
+def test_parts_add_up_and_are_those_of_the_layers(batches):
+    x, z = batches
+    kernel = ARCH.kernel()
+    parts = kernel(x, z, per_layer=True)
+    assert parts.shape == (4, 130, 111)
+    assert_close(parts.sum(0), kernel(x, z))
+    assert not parts[1].any()
+    for layer in range(4):
+        tau_w, tau_b = [0.0] * 4, [0.0] * 4
+        if layer != 1:
+            tau_w[layer], tau_b[layer] = SIGMA_W[layer], [0.2, 0.0, 0.1, 0.0][layer]
+        _, part = infinite.kernels_numpy(x, z, SIGMA_W, SIGMA_B, ACTIVATIONS, tau_w, tau_b)
+        assert_close(parts[layer], part, scale=np.abs(parts).max())
+    assert np.array_equal(kernel(x, per_layer=True), kernel(x, x, per_layer=True))
+    with pytest.raises(ValueError, match="per_layer=True is for 'ntk' alone"):
+        kernel(x, get="nngp", per_layer=True)
+
+
+@pytest.mark.parametrize("get", ["ntk", "nngp"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_depths_are_the_kernels_of_shallower_networks(batches, get, dtype):
+    x, z = (batch.astype(dtype) for batch in batches)
+    depths = ARCH.kernel().depths(x, z, get=get)
+    assert depths.shape == (4, 130, 111)
+    assert depths.dtype == dtype
+    for layer in range(4):
+        shallow = Sequential(*ARCH.layers[: 2 * layer + 1]).kernel()
+        assert np.array_equal(depths[layer], shallow(x, z, get=get))
+    with pytest.raises(TypeError, match="depths takes one name, 'ntk' or 'nngp'"):
+        ARCH.kernel().depths(x, get=("ntk", "nngp"))
+
+
+def test_results_of_layers_are_written_where_asked(batches):
+    x, _ = batches
+    kernel = ARCH.kernel()
+    whole = np.full((9, 130, 260), np.nan)
+    out = whole[::-2][:4, :, ::2]
+    assert kernel.depths(x, out=out) is out
+    assert np.array_equal(out, kernel.depths(x))
+    assert np.isnan(whole[:, :, 1::2]).all()
+    assert kernel(x, per_layer=True, out=out) is out
+    assert np.array_equal(out, kernel(x, per_layer=True))
+    with pytest.raises(ValueError, match=r"out has shape \(130, 130\), but the kernel has shape \(4, 130, 130\)"):
+        kernel(x, per_layer=True, out=np.empty((130, 130)))
+
+
+class TestOperator:
+    """Products without the kernel."""
+
+    @pytest.mark.parametrize("get", ["ntk", "nngp"])
+    @pytest.mark.parametrize("count", [0, 1, 3, 4, 9])
+    @pytest.mark.parametrize("n", [1, 8, 95, 130, 2100])
+    def test_they_are_those_with_the_kernel(self, n, count, get):
+        rng = np.random.default_rng(n)
+        x, z = rng.standard_normal((n, 6)), rng.standard_normal((111, 6))
+        kernel = ARCH.kernel()
+        for rows, cols in ((x, None), (x, z), (z, x)):
+            whole = kernel(rows, cols, get=get)
+            operator = kernel.operator(rows, cols, get)
+            assert operator.shape == whole.shape
+            assert operator.dtype == np.float64
+            for product, matrix in ((operator, whole), (operator.T, whole.T)):
+                v = rng.standard_normal((matrix.shape[1], count))
+                bound = 4 * EPS * matrix.shape[1] * np.abs(matrix).max() * np.abs(v).max(initial=1)
+                np.testing.assert_allclose(product @ v, matrix @ v, rtol=0, atol=bound)
+                if count:
+                    np.testing.assert_allclose(product @ v[:, 0], matrix @ v[:, 0], rtol=0, atol=bound)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_the_bits_are_the_same_for_any_number_of_threads(self, dtype):
+        x, v = np.random.default_rng(0).standard_normal((2, 2000, 5)).astype(dtype)
+        operator = mlp(2, 1, 1, "relu", 1.4, 0.1).kernel().operator(x)
+        expected = operator @ v
+        assert expected.dtype == dtype
+        for count in (1, 2, 3, 7):
+            with ntkrs.threads(count):
+                assert np.array_equal(operator @ v, expected)
+
+    def test_it_keeps_its_inputs(self):
+        x = np.random.default_rng(0).standard_normal((20, 3))
+        operator = mlp(1, 1, 1).kernel().operator(x)
+        expected = operator @ np.ones(20)
+        x[:] = 0
+        assert np.array_equal(operator @ np.ones(20), expected)
+
+    def test_what_cannot_be_multiplied_is_refused(self):
+        operator = mlp(1, 1, 1).kernel().operator(np.eye(3))
+        with pytest.raises(ValueError, match="V holds nan"):
+            operator @ np.array([1.0, np.nan, 0.0])
+        with pytest.raises(TypeError, match="V has dtype complex128"):
+            operator @ (1j * np.ones(3))
+        with pytest.raises(ValueError, match="the product leaves the range of float64"):
+            mlp(0, 1, 1).kernel().operator(np.full((1, 1), 1e150)) @ np.array([1e100])
+
+    def test_progress_can_stop_it(self):
+        def progress(done, total):
+            raise InterruptedError(done, total)
+
+        operator = mlp(1, 1, 1).kernel().operator(np.ones((3, 2)), progress=progress)
+        with pytest.raises(InterruptedError):
+            operator @ np.ones(3)
+
+
+@pytest.mark.parametrize("get", ["ntk", "nngp"])
+@pytest.mark.parametrize("q", [0.0, 1.0, 2.3])
+def test_the_scalar_form_is_the_kernel_on_the_sphere(get, q):
+    theta = np.linspace(0, np.pi, 50)
+    x = np.column_stack([np.cos(theta), np.sin(theta)]) * (2 * q) ** 0.5
+    kernel = ARCH.kernel()
+    rho = np.cos(theta).reshape(5, 10)
+    values = kernel.scalar(rho, get=get, q=q)
+    assert values.shape == rho.shape
+    # A rounding of ρ near ±1 moves the angle by √ε.
+    np.testing.assert_allclose(values.ravel(), kernel(x[:1], x, get=get)[0], rtol=1e-7)
+    np.testing.assert_allclose(kernel.scalar(1.0, get=get, q=q), kernel.diag(x[:1], get=get)[0], rtol=10 * EPS)
+    for bad in (1.5, -1.0000001):
+        with pytest.raises(ValueError, match=r"rho holds .*, but must be in \[-1, 1\]"):
+            kernel.scalar([0.0, bad])
+    with pytest.raises(ValueError, match=r"q is -1, but must be >= 0 and finite"):
+        kernel.scalar(0.0, q=-1)
