@@ -13,7 +13,9 @@ True
 (3, 3, 1, 1)
 """
 
+import importlib
 import warnings
+from typing import TYPE_CHECKING, Any
 
 from ntkrs import _core, _threadpoolctl, predict
 from ntkrs._threads import get_num_threads, set_num_threads, threads
@@ -21,6 +23,9 @@ from ntkrs._versions import show_versions
 from ntkrs.kernel import Kernel
 from ntkrs.layers import Abs, Dense, Erf, Identity, LeakyRelu, Relu, Sequential, Tanh, mlp
 from ntkrs.network import Network
+
+if TYPE_CHECKING:
+    from ntkrs import convert
 
 __all__ = [
     "Abs",
@@ -34,6 +39,7 @@ __all__ = [
     "Sequential",
     "Tanh",
     "__version__",
+    "convert",
     "get_num_threads",
     "mlp",
     "predict",
@@ -43,6 +49,20 @@ __all__ = [
 ]
 
 __version__ = _core.VERSION
+
+#: Modules of this package that are imported when they are first asked for.
+_LAZY = ("convert",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 _threadpoolctl.register()
 

@@ -1,0 +1,90 @@
+"""Activations by the names that other libraries give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from ntkrs import layers
+from ntkrs.layers import Elementwise
+
+#: Names elsewhere, in lower case without underscores, and the class of :mod:`ntkrs.layers` that computes the same.
+_CLASSES = {
+    "identity": "Identity",
+    "linear": "Identity",
+    "relu": "Relu",
+    "leakyrelu": "LeakyRelu",
+    "abs": "Abs",
+    "erf": "Erf",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "logistic": "Sigmoid",
+    "silu": "Silu",
+    "swish": "Silu",
+    "gelu": "Gelu",
+    "softplus": "Softplus",
+    "elu": "Elu",
+    "selu": "Selu",
+    "mish": "Mish",
+    "sin": "Sin",
+    "cos": "Cos",
+}
+
+
+def known() -> str:
+    """Return the names of what can be read here, for messages."""
+    classes = dict.fromkeys(getattr(layers, cls) for cls in _CLASSES.values() if hasattr(layers, cls))
+    return ", ".join(cls.name for cls in classes)
+
+
+def named(name: str, where: str, **parameters: tuple[float, float]) -> Elementwise:
+    """Return the activation of this name; ``parameters`` are (value, the value that it has unless told).
+
+    Raises
+    ------
+    ValueError
+        If none here computes the same.
+    """
+    wanted = _CLASSES.get(name.lower().replace("_", ""))
+    if wanted is None:
+        raise ValueError(f"{where} is {name!r}, which is no activation that can be read. These can: {known()}")
+    cls: type[Elementwise] | None = getattr(layers, wanted, None)
+    if cls is None:
+        raise ValueError(f"{where} is {name!r}, but this version of ntkrs has no {wanted}. It reads: {known()}")
+    taken = {field.name for field in fields(cls)}
+    for parameter, (value, usual) in parameters.items():
+        if parameter not in taken and value != usual:
+            raise ValueError(f"{where} has {parameter}={value}, but {cls.__name__} is that of {parameter}={usual} only")
+    return cls(**{parameter: value for parameter, (value, _) in parameters.items() if parameter in taken})
+
+
+def hidden(activation: Any, count: int, ambiguous: Mapping[str, str]) -> list[Elementwise]:
+    """Return the activation of each of ``count`` hidden layers, from one for all or one for each.
+
+    ``ambiguous`` says of names which a library uses for several functions what to pass instead.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is unknown or ambiguous, or their number is another.
+    """
+    if isinstance(activation, str | Elementwise):
+        return [_given(activation, "activation", ambiguous)] * count
+    if not isinstance(activation, Iterable):
+        hint = " Did you forget the parentheses?" if isinstance(activation, type) else ""
+        raise TypeError(f"activation is {activation!r}, but a name, an activation, or a sequence is needed.{hint}")
+    result = [_given(one, f"activation[{index}]", ambiguous) for index, one in enumerate(activation)]
+    if len(result) != count:
+        raise ValueError(f"{len(result)} activations were given, but the network has {count} hidden layers")
+    return result
+
+
+def _given(activation: object, where: str, ambiguous: Mapping[str, str]) -> Elementwise:
+    if isinstance(activation, Elementwise):
+        return activation
+    if not isinstance(activation, str):
+        raise TypeError(f"{where} is {activation!r}, but a name or an activation such as Relu() is needed")
+    if activation in ambiguous:
+        raise ValueError(f"{where} is {activation!r}, but {ambiguous[activation]}")
+    return named(activation, where)

@@ -1,0 +1,63 @@
+"""Reads safetensors files, and refuses those that only pickle can read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+#: Files that run code when they are read, or need the library that wrote them, and what to do instead.
+_REFUSED = dict.fromkeys(
+    (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"),
+    "is a pickle, which can run any code when it is read. Where you trust it, load it with the library that wrote it, "
+    "and pass the model (from_torch, from_sklearn), or save its state_dict by safetensors.torch.save_file.",
+) | dict.fromkeys(
+    (".h5", ".hdf5", ".keras"),
+    "is for Keras to read. Load it there, and pass model.get_weights() to from_keras.",
+)
+
+
+def refuse_path(value: object, name: str, expected: str) -> None:
+    """Raise TypeError if ``value`` is the path of a file, where ``expected`` is needed.
+
+    Raises
+    ------
+    TypeError
+        With what to do instead.
+    """
+    if isinstance(value, str | os.PathLike):
+        reason = _REFUSED.get(Path(value).suffix.lower(), "is a path; from_safetensors reads such files alone.")
+        raise TypeError(f"{name} is {os.fspath(value)!r}, but {expected} is needed: that {reason}")
+
+
+def read_file(path: Any) -> dict[str, Any]:
+    """Return the arrays of a safetensors file by name."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path is a {type(path).__name__}, but the path of a file is needed")
+    file = Path(os.fsdecode(path))
+    if file.suffix.lower() in _REFUSED:
+        raise ValueError(
+            f"path is {str(file)!r}, but a safetensors file is needed: that {_REFUSED[file.suffix.lower()]}"
+        )
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError:
+        raise ImportError(
+            "safetensors files are read by the safetensors package: pip install 'ntkrs[convert]'"
+        ) from None
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            return {name: _tensor(tensors, name, file) for name in tensors.keys()}  # noqa: SIM118 it is no mapping
+    except SafetensorError as error:
+        raise ValueError(f"path is {str(file)!r}, which is no whole safetensors file: {error}") from error
+
+
+def _tensor(tensors: Any, name: str, file: Path) -> Any:
+    try:
+        return tensors.get_tensor(name)
+    except (TypeError, KeyError, AttributeError) as error:
+        kind = tensors.get_slice(name).get_dtype()
+        raise TypeError(
+            f"{name!r} in {str(file)!r} has dtype {kind}, which NumPy lacks. Convert the model to float32, "
+            "and save it anew."
+        ) from error

@@ -1,0 +1,158 @@
+"""What every reader ends with: dense layers and activations in order, made into an architecture and its arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+from ntkrs import _arrays
+from ntkrs.layers import Dense, Elementwise, Identity, Layer, Sequential
+from ntkrs.network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ntkrs._typing import Array, ArrayLike
+
+
+class Standard(NamedTuple):
+    """A network in the standard parameterization, ``h^{l+1} = x^l V^l + c^l``.
+
+    Attributes
+    ----------
+    arch : Sequential
+        With ``sigma_w = 1``, and ``sigma_b`` 1 where there are biases, else 0.
+    weights : list of (n_l, n_{l+1}) ndarray
+        V^l.
+    biases : list of (n_{l+1},) ndarray or None
+        c^l.
+    """
+
+    arch: Sequential
+    weights: list[Array]
+    biases: list[Array | None]
+
+
+class Found(NamedTuple):
+    """An array, and the expression that the user has for it, for messages."""
+
+    name: str
+    values: ArrayLike
+
+
+@dataclass(frozen=True)
+class Affine:
+    """A dense layer as read: ``x · weight + bias``, and where it was found, for messages."""
+
+    where: str
+    weight: Array
+    bias: Array | None
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """An activation as read, and where it was found, for messages."""
+
+    where: str
+    activation: Elementwise
+
+
+#: What a reader yields, in the order of application.
+Step: TypeAlias = Affine | Pointwise
+
+
+def affine(where: str, weight: Found, bias: Found | None, *, outputs_first: bool = False) -> Affine:
+    """Check the arrays of one dense layer; ``outputs_first``: its weight is (n_{l+1}, n_l), as torch's.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not made of finite real numbers, or has another shape.
+    """
+    values = _arrays.floating(weight.values, weight.name)
+    layout = "(outputs, inputs)" if outputs_first else "(inputs, outputs)"
+    if values.ndim != 2 or 0 in values.shape:
+        raise ValueError(
+            f"{weight.name} has shape {values.shape}, but a dense layer has {layout}; no other layer can be read"
+        )
+    values = _arrays.finite(values, weight.name)
+    values = values.T if outputs_first else values
+    if bias is None:
+        return Affine(where, values, None)
+    shifts = _arrays.floating(bias.values, bias.name)
+    if shifts.shape != values.shape[1:]:
+        raise ValueError(f"{bias.name} has shape {shifts.shape}, but {weight.name} has {values.shape[1]} outputs")
+    return Affine(where, values, _arrays.finite(shifts, bias.name))
+
+
+def interleave(dense: Sequence[Affine], activations: Sequence[Elementwise]) -> Iterator[Step]:
+    """Yield the dense layers with an activation between each two."""
+    for index, layer in enumerate(dense):
+        if index:
+            yield Pointwise(f"activation {index - 1}", activations[index - 1])
+        yield layer
+
+
+def assemble(steps: Iterable[Step]) -> Standard:
+    """Make one network of what was read.
+
+    Between two dense layers there is one activation; identities add none, and stand where there is none.
+
+    Raises
+    ------
+    ValueError
+        If there is no dense layer, widths do not fit, or an activation stands elsewhere.
+    """
+    dense: list[Affine] = []
+    layers: list[Layer] = []
+    pending: Pointwise | None = None
+    for step in steps:
+        if isinstance(step, Pointwise):
+            pending = _joined(dense, pending, step)
+            continue
+        if dense:
+            _check_widths(dense[-1], step)
+            layers.append(Identity() if pending is None else pending.activation)
+        layers.append(Dense(step.weight.shape[1], 1.0, 0.0 if step.bias is None else 1.0))
+        dense.append(step)
+        pending = None
+    if not dense:
+        raise ValueError("there is no dense layer, but a network needs at least one")
+    if pending is not None:
+        raise ValueError(
+            f"{pending.where} comes after the last dense layer, whose values are what a network returns. "
+            "Leave it out, and apply it to these."
+        )
+    return Standard(Sequential(*layers), [layer.weight for layer in dense], [layer.bias for layer in dense])
+
+
+def _joined(dense: Sequence[Affine], pending: Pointwise | None, step: Pointwise) -> Pointwise | None:
+    """What stands after the last dense layer, once ``step`` is applied too."""
+    if isinstance(step.activation, Identity):
+        return pending
+    if not dense:
+        raise ValueError(
+            f"{step.where} comes before the first dense layer, with which a network begins. "
+            "Leave it out, and apply it to the inputs."
+        )
+    if pending is not None:
+        raise ValueError(f"{step.where} follows {pending.where}, but between two dense layers there is one activation")
+    return step
+
+
+def _check_widths(before: Affine, after: Affine) -> None:
+    outputs, inputs = before.weight.shape[1], after.weight.shape[0]
+    if inputs != outputs:
+        raise ValueError(f"{after.where} has {inputs} inputs, but {before.where} before it has {outputs} outputs")
+
+
+def network(read: Standard) -> Network:
+    """Return the network, its NTK taken in V and c."""
+    # sigma_w = √n makes sigma_w/√n exactly 1: h = x V + c, with every weight of the NTK's sum 1.
+    layers = [
+        Dense(layer.width, weight.shape[0] ** 0.5, layer.sigma_b)
+        for layer, weight in zip(read.arch.dense, read.weights, strict=True)
+    ]
+    scaled = iter(layers)
+    arch = Sequential(*(next(scaled) if isinstance(layer, Dense) else layer for layer in read.arch.layers))
+    return Network(arch, read.weights, read.biases)

@@ -1,0 +1,103 @@
+"""Models of the real scikit-learn and torch, read and compared with what these libraries compute."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from ntkrs import LeakyRelu, convert, layers
+
+RNG = np.random.default_rng(0)
+
+
+class TestScikitLearn:
+    """Real estimators, fitted: the network stops before the output activation."""
+
+    @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
+    @pytest.mark.parametrize("classes", [0, 2, 3])
+    @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")  # three steps do not converge
+    def test_it_is_the_estimator(self, activation, classes):
+        neural = pytest.importorskip("sklearn.neural_network", reason="scikit-learn is absent")
+        x = RNG.standard_normal((60, 6))
+        options = {"hidden_layer_sizes": (5, 4), "activation": activation, "max_iter": 3, "random_state": 0}
+        if classes:
+            model = neural.MLPClassifier(**options).fit(x, np.arange(60) % classes)
+        else:
+            model = neural.MLPRegressor(**options).fit(x, x[:, :2])
+        if activation == "logistic" and not hasattr(layers, "Sigmoid"):
+            with pytest.raises(ValueError, match="this version of ntkrs has no Sigmoid"):
+                convert.from_sklearn(model)
+            return
+        values = convert.from_sklearn(model)(x)
+        if classes == 3:
+            values = np.exp(values) / np.exp(values).sum(1, keepdims=True)
+        elif classes == 2:
+            assert values.shape == (60, 1)
+            values = 1 / (1 + np.exp(-values))
+            values = np.hstack([1 - values, values])
+        expected = model.predict_proba(x) if classes else model.predict(x)
+        np.testing.assert_allclose(values, expected, rtol=0, atol=1e-13)
+
+
+@pytest.fixture
+def torch():
+    """Return the real torch, or say that it is absent."""
+    return pytest.importorskip("torch", reason="torch is absent: stand-ins alone show that its modules are read")
+
+
+class TestTorch:
+    """Real modules."""
+
+    ACTIVATIONS = (
+        ("ReLU", {}), ("Tanh", {}), ("Sigmoid", {}), ("SiLU", {}), ("SELU", {}), ("Mish", {}), ("GELU", {}),
+        ("LeakyReLU", {"negative_slope": 0.3}), ("ELU", {}), ("CELU", {}), ("Softplus", {}), ("Identity", {}),
+    )  # fmt: skip
+
+    def check(self, torch, model, net, shape):
+        """Values and NTK, by torch.func's Jacobian. Softplus differs by 1e-10 of x beyond torch's threshold."""
+        x = torch.from_numpy(RNG.standard_normal((4, *shape)))
+        rows = x.reshape(4, -1).numpy()
+        parameters = {name: value.detach() for name, value in model.named_parameters()}
+
+        def call(theta, one):
+            return torch.func.functional_call(model, theta, (one[None],))[0]
+
+        jacobians = torch.func.vmap(torch.func.jacrev(call), (None, 0))(parameters, x)
+        flat = np.concatenate([part.flatten(2).numpy() for part in jacobians.values()], axis=2)
+        expected = np.einsum("nop,mkp->nmok", flat, flat)
+        np.testing.assert_allclose(net(rows), model(x).detach().numpy(), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(net.ntk(rows), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+    @pytest.mark.parametrize(("kind", "options"), ACTIVATIONS, ids=[kind for kind, _ in ACTIVATIONS])
+    def test_activations(self, torch, kind, options):
+        nn = torch.nn
+        model = nn.Sequential(nn.Linear(6, 5), getattr(nn, kind)(**options), nn.Linear(5, 3, bias=False)).double()
+        wanted = {"CELU": "Elu", "LeakyReLU": "LeakyRelu"}.get(kind, kind.capitalize())
+        if not hasattr(layers, wanted):
+            name = {"CELU": "Elu", "SiLU": "Silu"}.get(kind, wanted)
+            with pytest.raises(ValueError, match=f"this version of ntkrs has no {name}"):
+                convert.from_torch(model)
+            return
+        self.check(torch, model, convert.from_torch(model), (6,))
+
+    def test_a_nested_model_and_its_state_dict(self, torch):
+        nn = torch.nn
+        block = nn.Sequential(nn.Linear(5, 4, bias=False), nn.LeakyReLU(0.2), nn.Dropout(0.3))
+        model = nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), block, nn.Linear(4, 3)).double().eval()
+        self.check(torch, model, convert.from_torch(model), (2, 3))
+        self.check(torch, model, convert.from_state_dict(model.state_dict(), ["relu", LeakyRelu(0.2)]), (2, 3))
+
+    def test_what_is_not_torchs_own_is_refused(self, torch):
+        class Linear(torch.nn.Linear):
+            def forward(self, x):
+                return super().forward(x) ** 2
+
+        with pytest.raises(TypeError, match=r"module\[0\] is a .*Linear, which cannot be read"):
+            convert.from_torch(torch.nn.Sequential(Linear(2, 3)))
+        with pytest.raises(TypeError, match=r"module\[0\] is a torch.nn.modules.linear.LazyLinear"):
+            convert.from_torch(torch.nn.Sequential(torch.nn.LazyLinear(3)))
+        with pytest.raises(TypeError, match=r"module.weight cannot be read as a NumPy array"):
+            convert.from_torch(torch.nn.Linear(2, 3, device="meta"))
+        pruned = importlib.import_module("torch.nn.utils.prune").random_unstructured(torch.nn.Linear(2, 3), "weight", 1)
+        with pytest.raises(ValueError, match="has forward hooks"):
+            convert.from_torch(pruned)
