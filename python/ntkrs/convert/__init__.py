@@ -83,7 +83,7 @@ def from_sklearn(estimator: Any) -> Network:
     >>> import numpy as np, ntkrs
     >>> from sklearn.neural_network import MLPRegressor
     >>> X = np.random.default_rng(0).standard_normal((20, 3))
-    >>> model = MLPRegressor((8,), solver="lbfgs", max_iter=10_000, random_state=0).fit(X, X[:, 0])
+    >>> model = MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", max_iter=10_000, random_state=0).fit(X, X[:, 0])
     >>> bool(np.allclose(ntkrs.convert.from_sklearn(model)(X)[:, 0], model.predict(X)))
     True
     """
