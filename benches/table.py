@@ -10,30 +10,50 @@ import sys
 from pathlib import Path
 from typing import Any
 
-COLUMNS = ("work", "dtype", "seconds", "of the limit", "memory", "NumPy", "its memory", "ratio")
+OURS = ("work", "dtype", "seconds", "of the limit", "memory")
+
+#: Columns of each rival: its name, and what it is called.
+RIVALS = {"numpy": "NumPy", "jax": "JAX", "torch": "torch"}
 
 
-def row(figures: dict[str, Any]) -> list[str]:
-    """The cells of one benchmark."""
-    return [
-        figures["work"],
-        figures["dtype"],
-        f"{figures['seconds']:.3g} s",
-        f"{figures['fraction_of_limit']:.0%}",
-        f"{figures['memory_mb']:.0f} MB",
-        f"{figures['numpy_seconds']:.3g} s",
-        f"{figures['numpy_memory_mb']:.0f} MB",
-        f"{figures['numpy_over_ntkrs']:.1f} ×",
+def measured(rows: list[dict[str, Any]]) -> list[str]:
+    """The rivals that any benchmark was run on."""
+    return [side for side in RIVALS if any(f"{side}_seconds" in row for row in rows)]
+
+
+def columns(sides: list[str]) -> list[str]:
+    """The titles of all columns."""
+    return [*OURS, *(title for side in sides for title in (RIVALS[side], "its memory", "ratio"))]
+
+
+def cells(row: dict[str, Any], sides: list[str]) -> list[str]:
+    """The cells of one benchmark; a rival that was not run, or did not fit into memory, leaves its own empty."""
+    result = [
+        row["work"],
+        row["dtype"],
+        f"{row['seconds']:.3g} s",
+        f"{row['fraction_of_limit']:.0%}",
+        f"{row['memory_mb']:.0f} MB",
     ]
+    for side in sides:
+        if f"{side}_seconds" in row:
+            seconds, memory = row[f"{side}_seconds"], row[f"{side}_memory_mb"]
+            result += [f"{seconds:.3g} s", f"{memory:.0f} MB", f"{row[f'{side}_over_ntkrs']:.1f} ×"]
+        else:
+            result += ["too large" if side in row.get("refused", {}) else "", "", ""]
+    return result
 
 
 def main() -> None:
     """Print the table of one file."""
     results = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    versions = results["versions"]
-    print(f"{results['cpu']}, {versions['threads']} threads, {versions['instructions']}; NumPy {versions['numpy']}.\n")
-    for cells in (COLUMNS, ["---"] * len(COLUMNS), *map(row, results["rows"])):
-        print(f"| {' | '.join(cells)} |")
+    versions, rows = results["versions"], results["rows"]
+    sides = measured(rows)
+    rivals = ", ".join(f"{RIVALS[side]} {versions[side]}" for side in sides)
+    print(f"{results['cpu']}, {versions['threads']} threads, {versions['instructions']}; {rivals}.\n")
+    titles = columns(sides)
+    for line in (titles, ["---"] * len(titles), *(cells(row, sides) for row in rows)):
+        print(f"| {' | '.join(line)} |")
 
 
 if __name__ == "__main__":

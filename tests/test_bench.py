@@ -1,23 +1,30 @@
 """Benchmarks compare like with like, and run."""
 
 import json
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
+from ntkrs import _bench_measure as measuring
 from ntkrs import _bench_numpy as rival
 from ntkrs import _core, bench, mlp
+from oracles import finite
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_both_sides_compute_the_same(dtype):
+def test_numpy_computes_the_same(dtype):
     x = bench.inputs(30, 7, np.dtype(dtype))
     tolerance = 2e3 * np.finfo(dtype).eps
-    kernel = mlp(3, 1, 1, "relu", 2**0.5, 0.1).kernel()(x, get=("nngp", "ntk"))
     # The rival's own error at ρ = 1 is √ε: it is left out by comparing off the diagonal.
     off = ~np.eye(30, dtype=bool)
-    for ours, theirs in zip(kernel, rival.infinite_relu(x, 3, 2**0.5, 0.1), strict=True):
-        np.testing.assert_allclose(ours[off], theirs[off], rtol=0, atol=tolerance)
+    for name, by_hand in (("relu", rival.infinite_relu), ("erf", rival.infinite_erf)):
+        kernel = mlp(3, 1, 1, name, 2**0.5, 0.1).kernel()(x, get=("nngp", "ntk"))
+        for ours, theirs in zip(kernel, by_hand(x, 3, 2**0.5, 0.1), strict=True):
+            assert theirs.dtype == dtype
+            np.testing.assert_allclose(ours[off], theirs[off], rtol=0, atol=tolerance)
     net = mlp(3, 11, 4, "relu", 2**0.5, 0.1).init(7, dtype=dtype)
     arguments = (net.weights, net.biases, 2**0.5, 0.1, x)
     for form in ("full", "trace"):
@@ -26,14 +33,126 @@ def test_both_sides_compute_the_same(dtype):
     np.testing.assert_allclose(net.jacobian(x), rival.jacobian_relu(*arguments), rtol=0, atol=tolerance)
 
 
+def test_numpy_trains_by_gradient_descent():
+    net, arguments = bench._finite(9, 5, 6, 2, np.dtype(np.float64))
+    y = bench.inputs(9, 2, np.dtype(np.float64))
+    theta = net.parameters.copy()
+    for _ in range(4):
+        model = (*finite.unflatten(theta, net.weights, net.biases, 0.1), 2**0.5, 0.1, "relu")
+        residual = finite.forward(arguments[-1], *model) - y
+        theta -= 0.3 / y.size * np.einsum("nop,no->p", finite.jacobian(arguments[-1], *model), residual)
+    ours = rival.train_relu(*arguments, y, 0.3, 4)
+    np.testing.assert_allclose(ours, theta, rtol=0, atol=1e-13)  # a few hundred operations on numbers of size 3
+
+
+#: In a process of its own: JAX warns of every later fork.
+TRAINING = """
+import numpy as np
+from ntkrs import _bench_{side} as side, _bench_numpy, bench
+
+for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 1e-5)):
+    _, arguments = bench._finite(9, 5, 6, 2, np.dtype(dtype))
+    y = bench.inputs(9, 2, np.dtype(dtype))
+    call, read = side.train(*arguments, y, 0.3, 4)
+    theta = read(call())
+    assert theta.dtype == dtype
+    np.testing.assert_allclose(theta, _bench_numpy.train_relu(*arguments, y, 0.3, 4), rtol=0, atol=tolerance)
+"""
+
+
+@pytest.mark.parametrize("side", bench.OPTIONAL)
+class TestRivals:
+    """The optional sides, where they are installed."""
+
+    @pytest.fixture(autouse=True)
+    def _installed(self, side):
+        if find_spec(side) is None:
+            pytest.skip(f"{side} is absent: its side of the benchmarks is not run here")
+
+    @pytest.mark.parametrize(("dtype", "tolerance", "relu"), [("float64", 1e-12, 1e-7), ("float32", 1e-5, 2e-3)])
+    def test_it_computes_the_same(self, side, dtype, tolerance, relu, tmp_path):
+        # Sums of a few hundred terms. The rivals' infinite ReLU kernels are only as good as √ε a layer where ρ = 1.
+        path = tmp_path / "bench.json"
+        bench.main(["--quick", "--repeats", "1", "--dtype", dtype, "--rivals", side, "--json", str(path)])
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        assert len(rows) == len(bench.cases(quick=True))
+        for row in rows:
+            assert row[f"{side}_difference"] <= (relu if "ReLU" in row["work"] else tolerance), row["work"]
+
+    def test_it_trains_by_gradient_descent(self, side):
+        subprocess.run([sys.executable, "-c", TRAINING.format(side=side)], check=True, timeout=300)
+
+
 def test_it_runs_and_writes_its_figures(tmp_path, capsys):
     path = tmp_path / "bench.json"
-    bench.main(["--quick", "--repeats", "1", "--only", "linear", "--json", str(path)])
+    bench.main(["--quick", "--repeats", "1", "--only", "linear", "--rivals", "--json", str(path)])
     results = json.loads(path.read_text(encoding="utf-8"))
     assert [row["dtype"] for row in results["rows"]] == ["float64", "float32"]
     assert all(row["seconds"] > 0 and row["numpy_seconds"] > 0 for row in results["rows"])
     assert all(row["fraction_of_limit"] > 0 for row in results["rows"])
     assert capsys.readouterr().out.count("linear Gram") == 2
+
+
+def test_cases_have_names_to_choose_by(capsys):
+    bench.main(["--list"])
+    names = capsys.readouterr().out.splitlines()
+    assert names == [case.name for case in bench.cases(quick=False)]
+    assert len(set(names)) == len(names)
+
+
+def test_what_is_not_installed_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "find_spec", lambda _: None)
+    monkeypatch.setattr(bench, "cases", lambda **_: [])
+    bench.main(["--quick"])
+    told = capsys.readouterr().out
+    assert "JAX is not installed: its column stays empty" in told
+    assert "torch is not installed: its column stays empty" in told
+
+
+def test_a_rival_that_does_not_fit_is_told(monkeypatch):
+    def refuse(*_):
+        raise MemoryError("the Jacobian needs more")
+
+    case = bench.cases(quick=True)[0]
+    monkeypatch.setattr(bench.Case, "prepare", refuse)
+    with pytest.raises(MemoryError):
+        bench._side(case, "ntkrs", "float64", 1)
+    refused = bench._side(case, "torch", "float64", 1)
+    figures = {"seconds": [1.0], "warm_up_seconds": 2.0, "peak_bytes": 0, "sample": [{"shape": [1], "values": [3.0]}]}
+    machine = {"float64": 1e9, "store": 1e9}
+    row = bench._row(case, "float64", machine, {"ntkrs": figures, "numpy": figures, "torch": refused})
+    assert row["refused"] == {"torch": "the Jacobian needs more"}
+    assert "torch_seconds" not in row
+    assert bench._lines(row).splitlines()[-1].split(maxsplit=1) == ["torch", "the Jacobian needs more"]
+
+
+class TestMeasure:
+    """One side of one benchmark."""
+
+    def measure(self, result, repeats=3):
+        return measuring.measure(lambda: (lambda: result, lambda value: value), repeats)
+
+    def test_repeats_end_with_the_budget(self, monkeypatch):
+        assert len(self.measure(np.ones(1))["seconds"]) == 3
+        monkeypatch.setattr(measuring, "_BUDGET_SECONDS", 0.0)
+        assert len(self.measure(np.ones(1))["seconds"]) == 1
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak cannot be reset")
+    def test_peak_memory_is_that_of_the_calls(self):
+        large = np.ones(2**24)  # 128 MiB, gone before
+        del large
+        figures = measuring.measure(lambda: (lambda: np.ones(2**22), lambda value: value), 2)
+        assert figures["peak_bytes"] == pytest.approx(2**25, rel=0.2)
+
+    def test_samples_are_compared(self):
+        array = np.random.default_rng(0).standard_normal((300, 200))
+        array[0, 0] = 100.0
+        ours, theirs = self.measure((array, array))["sample"], self.measure((array, array + 1e-3))["sample"]
+        assert measuring.difference(ours, ours) == 0.0
+        largest = np.abs(ours[1]["values"]).max()
+        assert measuring.difference(ours, theirs) == pytest.approx(1e-3 / largest)
+        with pytest.raises(RuntimeError, match=r"results differ in shape: \[\[\[300, 200\]"):
+            measuring.difference(ours, self.measure((array, array.T))["sample"])
 
 
 def test_a_debug_build_is_refused(monkeypatch):

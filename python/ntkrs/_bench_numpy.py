@@ -33,6 +33,31 @@ def infinite_relu(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[A
     return nngp, ntk
 
 
+def infinite_erf(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[Any, Any]:
+    """NNGP and NTK of an erf network, (N, N) each: Williams' recursion, in place where it can be."""
+    kind = x.dtype.type
+    variance, bias = kind(sigma_w**2), kind(sigma_b**2)
+    nngp = x @ x.T
+    nngp *= variance / x.shape[1]
+    nngp += bias
+    ntk = nngp.copy()
+    for _ in range(depth):
+        roots = np.sqrt(1 + 2 * np.diagonal(nngp))
+        scale = np.outer(roots, roots)
+        nngp *= 2
+        nngp /= scale
+        cosine = nngp * nngp
+        np.subtract(1, cosine, out=cosine)
+        scale *= np.sqrt(cosine, out=cosine)
+        ntk /= scale
+        ntk *= variance * kind(4 / np.pi)
+        np.arcsin(nngp, out=nngp)
+        nngp *= variance * kind(2 / np.pi)
+        nngp += bias
+        ntk += nngp
+    return nngp, ntk
+
+
 def _passes(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) -> tuple[list[Any], list[Any]]:
     """Inputs of every layer, (N, n_l), and deltas of every layer but the last, (N, O, n_l)."""
     kind = x.dtype.type
@@ -99,3 +124,36 @@ def jacobian_relu(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: 
             np.multiply(delta, kind(sigma_b), out=jacobian[:, :, start : start + bias.size])
             start += bias.size
     return jacobian
+
+
+def train_relu(
+    weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any, y: Any, learning_rate: float, steps: int
+) -> Any:
+    """Full-batch gradient descent on 1/(2NO) Σ (f − y)²: θ after ``steps``, (P,).
+
+    In V = sigma_w/√n W and c = sigma_b b, each with a learning rate of its own: that saves the scaling of activations.
+    """
+    kind = x.dtype.type
+    scales = [kind(sigma_w / weight.shape[0] ** 0.5) for weight in weights]
+    kernels = [scale * weight for scale, weight in zip(scales, weights, strict=True)]
+    shifts = [kind(sigma_b) * bias for bias in biases]
+    changes = [np.empty_like(kernel) for kernel in kernels]
+    rate, last = kind(learning_rate / y.size), len(kernels) - 1
+    for _ in range(steps):
+        values = [x]
+        for layer, (kernel, shift) in enumerate(zip(kernels, shifts, strict=True)):
+            h = values[-1] @ kernel
+            h += shift
+            values.append(h if layer == last else np.maximum(h, 0, out=h))
+        delta = values[-1]
+        delta -= y
+        delta *= rate
+        for layer in range(last, -1, -1):
+            np.matmul(values[layer].T, scales[layer] ** 2 * delta, out=changes[layer])
+            shifts[layer] -= kind(sigma_b**2) * delta.sum(axis=0)
+            if layer:
+                delta = delta @ kernels[layer].T
+                delta *= values[layer] > 0
+            kernels[layer] -= changes[layer]
+    theta = zip(kernels, scales, shifts, strict=True)
+    return np.concatenate([part for v, scale, c in theta for part in ((v / scale).ravel(), c / kind(sigma_b))])

@@ -1,30 +1,33 @@
-"""Benchmarks against NumPy and the limits of the machine: ``python -m ntkrs.bench``.
+"""Benchmarks against rivals and the limits of the machine: ``python -m ntkrs.bench``.
 
-Every measurement runs in a process of its own, ours and NumPy's in turn, and is held against the limit of the machine:
-the time that its flops need at the rate of a loop of multiply-adds in registers, or its results at the rate of storing
-to fresh memory, whichever is longer, both measured in the same run. The NumPy sides are written by hand
-and as good as NumPy allows: structured formulas, in-place operations, BLAS on all threads.
+Every measurement runs in a process of its own, ours and each rival's in turn, and is held against the limit of the
+machine: the time that its flops need at the rate of a loop of multiply-adds in registers, or its results at the rate of
+storing to fresh memory, whichever is longer, both measured in the same run. The NumPy sides are written by hand
+and as good as NumPy allows: structured formulas, in-place operations, BLAS on all threads. JAX and torch are measured
+where they are installed (benches/requirements-rivals.txt). All have the same number of threads, and a sample of each
+rival's results is compared with ours.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 import ntkrs
+from ntkrs import _bench_measure as measuring
 from ntkrs import _bench_numpy as rival
 from ntkrs import _core
 from ntkrs._versions import versions
@@ -32,13 +35,16 @@ from ntkrs._versions import versions
 #: Makes the arguments of a benchmark, and returns what is timed.
 Setup: TypeAlias = Callable[[np.dtype[Any]], Callable[[], object]]
 
-#: The sides of each benchmark.
-SIDES = ("ntkrs", "numpy")
+#: The sides of each benchmark, and what a reader calls them. The first two always run.
+SIDES = {"ntkrs": "ntkrs", "numpy": "NumPy", "jax": "JAX", "torch": "torch"}
+
+#: The sides that run where they are installed; each has a module ``_bench_{side}``.
+OPTIONAL = ("jax", "torch")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A piece of work, done by both sides.
+    """A piece of work, done by all sides.
 
     Attributes
     ----------
@@ -50,6 +56,10 @@ class Case:
         How many numbers its result holds.
     ours, numpy : callable
         From a dtype to a function to be timed.
+    work : str
+        The function of ``_bench_jax`` and ``_bench_torch`` that prepares the same; empty if there is none.
+    arguments : callable
+        From a dtype to its arguments.
     """
 
     name: str
@@ -57,6 +67,17 @@ class Case:
     items: float
     ours: Setup
     numpy: Setup
+    work: str = ""
+    arguments: Callable[[np.dtype[Any]], tuple[Any, ...]] = lambda _: ()
+
+    def prepare(self, side: str, dtype: np.dtype[Any]) -> measuring.Prepared:
+        """What is timed of one side, and what makes arrays of its result."""
+        if side in OPTIONAL:
+            prepared: measuring.Prepared = getattr(import_module(f"ntkrs._bench_{side}"), self.work)(
+                *self.arguments(dtype)
+            )
+            return prepared
+        return (self.ours if side == "ntkrs" else self.numpy)(dtype), lambda result: result
 
 
 def inputs(n: int, d: int, dtype: np.dtype[Any]) -> Any:
@@ -69,34 +90,53 @@ def linear(n: int, d: int) -> Case:
 
     def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
         x = inputs(n, d, dtype)
-        return lambda: _core.linear_gram((x, [np.empty((n, 1, n, 1), dtype)]))
+
+        def call() -> object:
+            out = np.empty((n, 1, n, 1), dtype)
+            _core.linear_gram((x, [out]))
+            return out[:, 0, :, 0]
+
+        return call
 
     def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
         x = inputs(n, d, dtype)
         return lambda: x @ x.T
 
-    return Case(f"linear Gram, N={n} d={d}", n * (n + 1.0) * d, float(n * n), ours, numpy)
+    name = f"linear Gram, N={n} d={d}"
+    return Case(name, n * (n + 1.0) * d, float(n * n), ours, numpy, "linear", lambda dtype: (inputs(n, d, dtype),))
 
 
-def infinite(n: int, d: int, depth: int) -> Case:
-    """NNGP and NTK of an infinitely wide ReLU network."""
-    kernel = ntkrs.mlp(depth, 1, 1, "relu", 2**0.5, 0.1).kernel()
+def infinite(n: int, d: int, depth: int, activation: str = "relu") -> Case:
+    """NNGP and NTK of an infinitely wide network."""
+    kernel = ntkrs.mlp(depth, 1, 1, activation, 2**0.5, 0.1).kernel()
+    by_hand = {"relu": rival.infinite_relu, "erf": rival.infinite_erf}[activation]
+
+    def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        return inputs(n, d, dtype), depth, 2**0.5, 0.1
 
     def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
         x = inputs(n, d, dtype)
         return lambda: kernel(x, get=("nngp", "ntk"))
 
     def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
-        x = inputs(n, d, dtype)
-        return lambda: rival.infinite_relu(x, depth, 2**0.5, 0.1)
+        return partial(by_hand, *arguments(dtype))
 
-    name = f"infinite NNGP+NTK, ReLU, {depth} hidden, N={n} d={d}"
-    return Case(name, n * (n + 1.0) * d, 2.0 * n * n, ours, numpy)
+    label = {"relu": "ReLU"}.get(activation, activation)
+    name = f"infinite NNGP+NTK, {label}, {depth} hidden, N={n} d={d}"
+    flops, items = n * (n + 1.0) * d, 2.0 * n * n
+    return Case(name, flops, items, ours, numpy, "infinite", lambda dtype: (*arguments(dtype), activation))
+
+
+def _finite(
+    n: int, d: int, width: int, outputs: int, dtype: np.dtype[Any]
+) -> tuple[ntkrs.Network, tuple[Any, Any, float, float, Any]]:
+    """A ReLU network with three hidden layers, and the same with inputs as the rivals take it."""
+    net = ntkrs.mlp(3, width, outputs, "relu", 2**0.5, 0.1).init(d, rng=0, dtype=dtype)
+    return net, (net.weights, net.biases, 2**0.5, 0.1, inputs(n, d, dtype))
 
 
 def empirical(n: int, d: int, width: int, outputs: int, form: str) -> Case:
     """The empirical NTK of a finite ReLU network with three hidden layers."""
-    arch = ntkrs.mlp(3, width, outputs, "relu", 2**0.5, 0.1)
     sizes = [d, width, width, width, outputs]
     forward = 2.0 * n * sum(a * b for a, b in pairwise(sizes))
     backward = 2.0 * n * outputs * sum(a * b for a, b in pairwise(sizes[1:4]))
@@ -104,126 +144,145 @@ def empirical(n: int, d: int, width: int, outputs: int, form: str) -> Case:
     deltas = sum(sizes[1:4]) * (1 if form == "full" else outputs)
     gram = n * (n + 1.0) * sum(sizes[:4]) + rows * (rows + 1.0) * deltas
 
+    def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        return *_finite(n, d, width, outputs, dtype)[1], form
+
     def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
-        net, x = arch.init(d, rng=0, dtype=dtype), inputs(n, d, dtype)
+        net, (*_, x) = _finite(n, d, width, outputs, dtype)
         return lambda: net.ntk(x, outputs=form)  # type: ignore[arg-type]  # "full" or "trace"
 
     def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
-        net, x = arch.init(d, rng=0, dtype=dtype), inputs(n, d, dtype)
-        return lambda: rival.empirical_relu(net.weights, net.biases, 2**0.5, 0.1, x, form)
+        return partial(rival.empirical_relu, *arguments(dtype))
 
     name = f"empirical NTK, {form}, {d}-{width}³-{outputs}, N={n}"
-    return Case(name, forward + backward + gram, float(rows * rows), ours, numpy)
+    return Case(name, forward + backward + gram, float(rows * rows), ours, numpy, "empirical", arguments)
 
 
 def jacobian(n: int, d: int, width: int, outputs: int) -> Case:
     """Per-sample Jacobians of a finite ReLU network with three hidden layers."""
-    arch = ntkrs.mlp(3, width, outputs, "relu", 2**0.5, 0.1)
-    parameters = arch.init(d).parameters.size
+
+    def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        return _finite(n, d, width, outputs, dtype)[1]
 
     def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
-        net, x = arch.init(d, rng=0, dtype=dtype), inputs(n, d, dtype)
+        net, (*_, x) = _finite(n, d, width, outputs, dtype)
         return lambda: net.jacobian(x)
 
     def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
-        net, x = arch.init(d, rng=0, dtype=dtype), inputs(n, d, dtype)
-        return lambda: rival.jacobian_relu(net.weights, net.biases, 2**0.5, 0.1, x)
+        return partial(rival.jacobian_relu, *arguments(dtype))
 
-    items = float(n * outputs * parameters)
-    return Case(f"Jacobian, {d}-{width}³-{outputs}, N={n}", items, items, ours, numpy)
+    items = float(n * outputs * _parameters(d, width, outputs))
+    return Case(f"Jacobian, {d}-{width}³-{outputs}, N={n}", items, items, ours, numpy, "jacobian", arguments)
+
+
+def train(n: int, d: int, width: int, outputs: int, steps: int) -> Case:
+    """Full-batch gradient descent of a finite ReLU network with three hidden layers."""
+    rate = 0.1
+
+    def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+        y = np.random.default_rng(1).standard_normal((n, outputs)).astype(dtype)
+        return *_finite(n, d, width, outputs, dtype)[1], y, rate, steps
+
+    def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
+        net, *_ = _finite(n, d, width, outputs, dtype)
+        *_, x, y, _, _ = arguments(dtype)
+        return lambda: cast("Any", net).train(x, y, rate, steps)[0].parameters
+
+    def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
+        return partial(rival.train_relu, *arguments(dtype))
+
+    items = float(_parameters(d, width, outputs))
+    name = f"training, {steps} steps, {d}-{width}³-{outputs}, N={n}"
+    return Case(name, 6.0 * n * items * steps, items, ours, numpy, "train", arguments)
+
+
+def _parameters(d: int, width: int, outputs: int) -> int:
+    return sum((a + 1) * b for a, b in pairwise([d, width, width, width, outputs]))
 
 
 def cases(*, quick: bool) -> list[Case]:
     """All benchmarks; with ``quick`` small enough for a few seconds in all."""
+    trains = hasattr(ntkrs.Network, "train")
     if quick:
-        return [linear(500, 100), infinite(500, 100, 3), empirical(200, 50, 64, 1, "trace"), jacobian(20, 50, 64, 2)]
-    return [
+        small = [
+            linear(500, 100),
+            infinite(500, 100, 3),
+            infinite(500, 100, 3, "erf"),
+            empirical(200, 50, 64, 1, "trace"),
+            empirical(50, 50, 64, 3, "full"),
+            jacobian(20, 50, 64, 2),
+        ]
+        return small + [train(30, 50, 64, 2, 10)] * trains
+    full = [
         linear(8000, 784),
         infinite(8000, 784, 3),
         infinite(2000, 784, 20),
+        infinite(8000, 784, 3, "erf"),
         empirical(2000, 784, 1024, 1, "trace"),
         empirical(1000, 784, 512, 1, "trace"),
         empirical(500, 784, 512, 10, "full"),
         empirical(500, 784, 512, 10, "trace"),
         jacobian(64, 784, 512, 10),
     ]
+    return full + [train(256, 784, 512, 1, 1000)] * trains
 
 
-def measure(case: Case, side: str, dtype: str, repeats: int) -> dict[str, Any]:
-    """Seconds of each repeat after one warm-up, and the peak memory above that before the first call."""
-    call = (case.ours if side == "ntkrs" else case.numpy)(np.dtype(dtype))
-    before = _peak_bytes()
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = perf_counter()
-        call()
-        seconds.append(perf_counter() - start)
-    return {"seconds": seconds, "peak_bytes": _peak_bytes() - before}
-
-
-def _peak_bytes() -> int:
-    try:
-        import resource
-    except ImportError:  # not on Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak * (1 if sys.platform == "darwin" else 1024))
-
-
-def run(*, quick: bool, repeats: int, only: str = "") -> dict[str, Any]:
-    """Run the benchmarks whose name contains ``only``, each side of each in a process of its own."""
+def run(
+    *, quick: bool, repeats: int, only: Sequence[str] = (), rivals: Sequence[str] = OPTIONAL, dtype: str | None = None
+) -> dict[str, Any]:
+    """Run the benchmarks whose names contain one of ``only``, each side of each in a process of its own."""
     if _core.PROFILE != "release":
         raise RuntimeError(
             f"this ntkrs is a {_core.PROFILE} build: benchmarks of it mean nothing. Use a release build."
         )
+    installed = [side for side in rivals if find_spec(side) is not None]
+    for side in set(rivals) - set(installed):
+        print(f"{SIDES[side]} is not installed: its column stays empty (see benches/requirements-rivals.txt)")
     rows = []
     machine = _in_a_process("--rates")
-    for dtype in ("float64", "float32"):
+    for kind in ("float64", "float32") if dtype is None else (dtype,):
         for index, case in enumerate(cases(quick=quick)):
-            if only not in case.name:
+            if only and not any(part in case.name for part in only):
                 continue
-            shared = ["--case", str(index), "--dtype", dtype, "--repeats", str(repeats)]
+            shared = ["--case", str(index), "--dtype", kind, "--repeats", str(repeats)]
             shared += ["--quick"] if quick else []
-            sides = {side: _in_a_process(*shared, "--side", side) for side in SIDES}
-            rows.append(row := _row(case, dtype, machine, sides))
-            print(_line(row), flush=True)
-    return {"versions": versions(), "cpu": _cpu(), "repeats": repeats, "rows": rows}
+            sides = ["ntkrs", "numpy", *(installed if case.work else [])]
+            figures = {side: _in_a_process(*shared, "--side", side) for side in sides}
+            rows.append(row := _row(case, kind, machine, figures))
+            print(_lines(row), flush=True)
+    return {"versions": versions() | _versions(installed), "cpu": measuring.cpu(), "repeats": repeats, "rows": rows}
+
+
+def _versions(sides: Sequence[str]) -> dict[str, str]:
+    return {side: metadata.version(side) for side in sides}
 
 
 def _in_a_process(*options: str) -> dict[str, Any]:
-    """What this module prints with these options; a process counts its parent's memory, so the parent stays small."""
+    """What this module prints with these options."""
     command = [sys.executable, "-m", "ntkrs.bench", *options]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 this very module
+    done = subprocess.run(  # noqa: S603 this very module
+        command, check=True, stdout=subprocess.PIPE, text=True, env=measuring.environment()
+    )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def _store_rate() -> float:
-    """Bytes a second that all threads together store to memory that is new to the process."""
-    count = ntkrs.get_num_threads()
-    fresh = np.empty((count, 1 << 25))
-    start = perf_counter()
-    with ThreadPoolExecutor(count) as executor:
-        list(executor.map(lambda part: np.copyto(part, 1.0), fresh))
-    return fresh.nbytes / (perf_counter() - start)
+def _side(case: Case, side: str, dtype: str, repeats: int) -> dict[str, Any]:
+    """What one side measures, or why a rival cannot: torch's Jacobians may not fit."""
+    try:
+        return measuring.measure(lambda: case.prepare(side, np.dtype(dtype)), repeats)
+    except MemoryError as error:
+        if side not in OPTIONAL:
+            raise
+        return {"refused": str(error)}
 
 
-def rates() -> dict[str, float]:
-    """The machine's best of a few tries: flops a second for each dtype, and bytes stored a second."""
-    tries = range(5)
-    return {
-        "float64": max(_core.peak_flops(False) for _ in tries),
-        "float32": max(_core.peak_flops(True) for _ in tries),
-        "store": max(_store_rate() for _ in tries),
-    }
-
-
-def _row(case: Case, dtype: str, machine: dict[str, float], sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _row(case: Case, dtype: str, machine: dict[str, float], figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     peak, store = machine[dtype], machine["store"]
     limit = max(case.flops / peak, case.items * np.dtype(dtype).itemsize / store)
-    ours, numpy = (statistics.median(sides[side]["seconds"]) for side in SIDES)
-    return {
+    measured = {side: values for side, values in figures.items() if "refused" not in values}
+    ours = statistics.median(measured["ntkrs"]["seconds"])
+    row: dict[str, Any] = {
         "work": case.name,
         "dtype": dtype,
         "seconds": ours,
@@ -231,38 +290,52 @@ def _row(case: Case, dtype: str, machine: dict[str, float], sides: dict[str, dic
         "peak_gflops": peak / 1e9,
         "store_gbytes": store / 1e9,
         "fraction_of_limit": limit / ours,
-        "numpy_seconds": numpy,
-        "numpy_over_ntkrs": numpy / ours,
-        "memory_mb": sides["ntkrs"]["peak_bytes"] / 1e6,
-        "numpy_memory_mb": sides["numpy"]["peak_bytes"] / 1e6,
-        "all_seconds": {side: sides[side]["seconds"] for side in SIDES},
+        "memory_mb": measured["ntkrs"]["peak_bytes"] / 1e6,
+    }
+    for side, values in measured.items():
+        if side != "ntkrs":
+            seconds = statistics.median(values["seconds"])
+            row |= {
+                f"{side}_seconds": seconds,
+                f"{side}_over_ntkrs": seconds / ours,
+                f"{side}_memory_mb": values["peak_bytes"] / 1e6,
+                f"{side}_difference": measuring.difference(measured["ntkrs"]["sample"], values["sample"]),
+            }
+    return row | {
+        "refused": {side: values["refused"] for side, values in figures.items() if "refused" in values},
+        "all_seconds": {side: values["seconds"] for side, values in measured.items()},
+        "warm_up_seconds": {side: values["warm_up_seconds"] for side, values in measured.items()},
     }
 
 
-def _line(row: dict[str, Any]) -> str:
-    ours = f"{row['seconds']:7.4f} s {row['gflops']:5.0f} GF/s {row['fraction_of_limit']:4.0%} of the limit"
-    theirs = f"NumPy {row['numpy_seconds']:7.4f} s {row['numpy_memory_mb']:5.0f} MB"
-    ratio = f"{row['numpy_over_ntkrs']:5.2f} x"
-    return f"{row['work']:50} {row['dtype']:8} {ours} {row['memory_mb']:5.0f} MB  {theirs}  {ratio}"
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+def _lines(row: dict[str, Any]) -> str:
+    limit = f"{row['gflops']:5.0f} GF/s {row['fraction_of_limit']:4.0%} of the limit"
+    lines = [
+        f"{row['work']}, {row['dtype']}",
+        f"  {'ntkrs':6} {row['seconds']:8.4f} s {row['memory_mb']:6.0f} MB  {limit}",
+    ]
+    for side, label in SIDES.items():
+        if f"{side}_seconds" in row:
+            took = f"{row[f'{side}_seconds']:8.4f} s {row[f'{side}_memory_mb']:6.0f} MB"
+            ratio = f"{row[f'{side}_over_ntkrs']:6.2f} x   differs by {row[f'{side}_difference']:.0e}"
+            lines.append(f"  {label:6} {took}  {ratio}")
+        elif side in row["refused"]:
+            lines.append(f"  {label:6} {row['refused'][side]}")
+    return "\n".join(lines)
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    result = argparse.ArgumentParser(prog="python -m ntkrs.bench", description="ntkrs against NumPy and the machine.")
+    result = argparse.ArgumentParser(prog="python -m ntkrs.bench", description="ntkrs against rivals and the machine.")
     result.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs, not how fast")
     result.add_argument("--repeats", type=int, default=5, help="timed calls of each side (default: 5)")
-    result.add_argument("--only", default="", help="run only benchmarks whose name contains this")
+    result.add_argument("--list", action="store_true", help="print the names of the benchmarks alone")
+    result.add_argument("--only", action="append", default=[], help="run only benchmarks whose name contains this")
+    result.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (default: both)")
+    result.add_argument("--rivals", nargs="*", choices=OPTIONAL, default=OPTIONAL, help="beside NumPy (default: all)")
     result.add_argument("--json", type=Path, help="write all figures to this file")
     result.add_argument("--rates", action="store_true", help="print the rates of the machine alone")
-    for name in ("--case", "--side", "--dtype"):
+    for name in ("--case", "--side"):
         result.add_argument(name, help=argparse.SUPPRESS)  # what a process of its own is to measure
     return result
 
@@ -271,16 +344,23 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmarks, or in a process of its own one side of one of them."""
     options = parser().parse_args(arguments)
     if options.rates:
-        print(json.dumps(rates()))
-        return
-    if options.case is not None:
+        print(json.dumps(measuring.rates()))
+    elif options.list:
+        print("\n".join(case.name for case in cases(quick=options.quick)))
+    elif options.case is not None:
+        measuring.pin()
         case = cases(quick=options.quick)[int(options.case)]
-        print(json.dumps(measure(case, options.side, options.dtype, options.repeats)))
-        return
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(ntkrs.get_num_threads()))
-    results = run(quick=options.quick, repeats=options.repeats, only=options.only)
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        print(json.dumps(_side(case, options.side, options.dtype, options.repeats)))
+    else:
+        results = run(
+            quick=options.quick,
+            repeats=options.repeats,
+            only=options.only,
+            rivals=options.rivals,
+            dtype=options.dtype,
+        )
+        if options.json is not None:
+            options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
