@@ -40,7 +40,7 @@ def cells(row: dict[str, Any], sides: list[str]) -> list[str]:
             seconds, memory = row[f"{side}_seconds"], row[f"{side}_memory_mb"]
             result += [f"{seconds:.3g} s", f"{memory:.0f} MB", f"{row[f'{side}_over_ntkrs']:.1f} ×"]
         else:
-            result += ["too large" if side in row.get("refused", {}) else "", "", ""]
+            result += ["given up" if side in row.get("refused", {}) else "", "", ""]
     return result
 
 

@@ -126,6 +126,32 @@ def test_a_rival_that_does_not_fit_is_told(monkeypatch):
     assert bench._lines(row).splitlines()[-1].split(maxsplit=1) == ["torch", "the Jacobian needs more"]
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (subprocess.CalledProcessError(bench._KILLED, "bench"), "killed by the system, most likely because memory"),
+        (subprocess.TimeoutExpired("bench", 300), "given up after 300 s"),
+    ],
+)
+def test_a_rival_that_does_not_end_is_told(monkeypatch, error, told):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(bench, "_in_a_process", fail)
+    assert bench._side_in_a_process("torch", [])["refused"].startswith(told)
+    with pytest.raises(type(error)):
+        bench._side_in_a_process("ntkrs", [])
+
+
+def test_a_rival_that_fails_is_no_result(monkeypatch):
+    def fail(*_, **__):
+        raise subprocess.CalledProcessError(1, "bench")
+
+    monkeypatch.setattr(bench, "_in_a_process", fail)
+    with pytest.raises(subprocess.CalledProcessError):
+        bench._side_in_a_process("jax", [])
+
+
 class TestMeasure:
     """One side of one benchmark."""
 

@@ -48,12 +48,14 @@ def measure(prepare: Callable[[], Prepared], repeats: int) -> dict[str, Any]:
     call()
     warm_up = perf_counter() - start
     seconds: list[float] = []
+    result = None
     while not seconds or (len(seconds) < repeats and sum(seconds) < _BUDGET_SECONDS):
+        result = None  # there is room for one at a time
         start = perf_counter()
-        call()
+        result = call()
         seconds.append(perf_counter() - start)
     peak = _peak_bytes() - before
-    return {"seconds": seconds, "warm_up_seconds": warm_up, "peak_bytes": peak, "sample": _sample(read(call()))}
+    return {"seconds": seconds, "warm_up_seconds": warm_up, "peak_bytes": peak, "sample": _sample(read(result))}
 
 
 def _sample(result: Any) -> list[dict[str, Any]]:

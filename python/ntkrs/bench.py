@@ -41,6 +41,12 @@ SIDES = {"ntkrs": "ntkrs", "numpy": "NumPy", "jax": "JAX", "torch": "torch"}
 #: The sides that run where they are installed; each has a module ``_bench_{side}``.
 OPTIONAL = ("jax", "torch")
 
+#: An optional side that takes longer than this, with its warm-up, is given up.
+_PATIENCE_SECONDS = 300
+
+#: What a process returns that got SIGKILL, by number: Windows does not know the name.
+_KILLED = -9
+
 
 @dataclass(frozen=True)
 class Case:
@@ -247,7 +253,7 @@ def run(
             shared = ["--case", str(index), "--dtype", kind, "--repeats", str(repeats)]
             shared += ["--quick"] if quick else []
             sides = ["ntkrs", "numpy", *(installed if case.work else [])]
-            figures = {side: _in_a_process(*shared, "--side", side) for side in sides}
+            figures = {side: _side_in_a_process(side, shared) for side in sides}
             rows.append(row := _row(case, kind, machine, figures))
             print(_lines(row), flush=True)
     return {"versions": versions() | _versions(installed), "cpu": measuring.cpu(), "repeats": repeats, "rows": rows}
@@ -257,14 +263,28 @@ def _versions(sides: Sequence[str]) -> dict[str, str]:
     return {side: metadata.version(side) for side in sides}
 
 
-def _in_a_process(*options: str) -> dict[str, Any]:
+def _in_a_process(*options: str, timeout: float | None = None) -> dict[str, Any]:
     """What this module prints with these options."""
     command = [sys.executable, "-m", "ntkrs.bench", *options]
     done = subprocess.run(  # noqa: S603 this very module
-        command, check=True, stdout=subprocess.PIPE, text=True, env=measuring.environment()
+        command, check=True, stdout=subprocess.PIPE, text=True, timeout=timeout, env=measuring.environment()
     )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
+
+
+def _side_in_a_process(side: str, options: Sequence[str]) -> dict[str, Any]:
+    """What one side measures, or that a rival was killed, as Linux does when memory runs out, or took too long."""
+    if side not in OPTIONAL:
+        return _in_a_process(*options, "--side", side)
+    try:
+        return _in_a_process(*options, "--side", side, timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"refused": f"given up after {_PATIENCE_SECONDS} s"}
+    except subprocess.CalledProcessError as error:
+        if error.returncode != _KILLED:
+            raise
+        return {"refused": "killed by the system, most likely because memory ran out"}
 
 
 def _side(case: Case, side: str, dtype: str, repeats: int) -> dict[str, Any]:
