@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import LeakyRelu, Relu, convert, layers
+from ntkrs import LeakyRelu, Relu, convert
 from ntkrs.convert import _torch
 from ntkrs.layers import Elementwise
 from oracles import finite
@@ -291,7 +291,7 @@ class TestActivations:
         return _torch.read_module(steps).arch.activations[0]
 
     def test_one_that_is_not_here_is_told(self, monkeypatch):
-        monkeypatch.delattr(layers, "Tanh")
+        monkeypatch.delattr(ntkrs, "Tanh")
         with pytest.raises(ValueError, match=r"module\[1\] \(Tanh\) is 'Tanh', but this version of ntkrs has no Tanh"):
             self.read("Tanh")
 
@@ -305,18 +305,18 @@ class TestActivations:
         class Plain(Elementwise):
             name = "plain"
 
-        monkeypatch.setattr(layers, kind.capitalize(), Plain, raising=False)
+        monkeypatch.setattr(ntkrs, kind.capitalize(), Plain, raising=False)
         assert self.read(kind, **attributes | {parameter: 1.0}) == Plain()
         with pytest.raises(ValueError, match=rf"module\[1\] \({kind}\) has {parameter}={value}, but Plain is that of"):
             self.read(kind, **attributes)
 
         fields = {"name": "curved", "__annotations__": {parameter: float}, parameter: 1.0}
         curved = dataclass(frozen=True)(type("Curved", (Elementwise,), fields))
-        monkeypatch.setattr(layers, kind.capitalize(), curved)
+        monkeypatch.setattr(ntkrs, kind.capitalize(), curved)
         assert self.read(kind, **attributes) == curved(value)
 
     def test_celu_of_one_is_elu(self, monkeypatch):
-        monkeypatch.setattr(layers, "Elu", Relu, raising=False)
+        monkeypatch.setattr(ntkrs, "Elu", Relu, raising=False)
         assert self.read("CELU", alpha=1.0) == Relu()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ntkrs import _arrays
-from ntkrs.layers import Dense, Elementwise, Identity, Layer, Sequential
+from ntkrs import Identity, _arrays
+from ntkrs.layers import Dense, Elementwise, Layer, Sequential
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
