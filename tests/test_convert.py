@@ -269,6 +269,8 @@ REFUSED = {
     "stats": (lambda: convert.from_flax(flax_params() | {"batch_stats": {}}, "relu"), ValueError, "'batch_stats': no"),
     "scale": (lambda: convert.from_flax({"a": {"kernel": V[0]}, "n": {"scale": C[0]}}, "relu"), ValueError,
               "params holds 'n/scale', but dense layers"),
+    "flax conv": (lambda: convert.from_flax({"params": {"a": {"b": {"kernel": np.ones(3)}}}}, "relu"), ValueError,
+                  r"params\['params'\]\['a'\]\['b'\]\['kernel'\] has shape \(3,\), .* \(inputs, outputs\)"),
     "no mapping": (lambda: convert.from_flax([V[0]], "relu"), TypeError, "params is a list, but a nested mapping"),
     "file": (lambda: convert.from_safetensors("m.PTH", "relu"), ValueError, "path is 'm.PTH'.* pickle, which can run"),
     "no path": (lambda: convert.from_safetensors(3, "relu"), TypeError, "path is a int, but the path of a file"),

@@ -22,17 +22,19 @@ def read_params(params: Any, activation: Any, layers: Sequence[str] | None) -> S
     """Read nested dicts of ``kernel`` (in, out) and ``bias``."""
     if not isinstance(params, Mapping):
         raise TypeError(f"params is a {type(params).__name__}, but a nested mapping of names to arrays is needed")
+    root = "params"
     if "params" in params:
         others = ", ".join(repr(name) for name in params if name != "params")
         if others:
             raise ValueError(
                 f"params has collections beside 'params', {others}: no layer that keeps a state can be read"
             )
-        params = params["params"]
+        root, params = "params['params']", params["params"]
     found = dict(_dense(params, "", layers))
     dense = []
     for name in in_order(found, layers):
-        arrays = {kind: Found(f"the {kind} of {name!r}", values) for kind, values in found[name].items()}
+        place = root + "".join(f"[{part!r}]" for part in name.split("/") if part)
+        arrays = {kind: Found(f"{place}[{kind!r}]", values) for kind, values in found[name].items()}
         dense.append(affine(f"layer {name!r}", arrays["kernel"], arrays.get("bias")))
     return assemble(interleave(dense, hidden(activation, max(len(dense) - 1, 0), _AMBIGUOUS)))
 
