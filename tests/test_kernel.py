@@ -54,13 +54,12 @@ def test_every_pair_is_right_to_the_last_digits(name, sigma_b, depth):
     assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
 
-# Each layer adds its rounding: at 30 layers the NNGP reaches 27 ε.
-@pytest.mark.parametrize(("depth", "nngp_bound"), [(10, 16), (30, 32)])
-def test_deep_networks(depth, nngp_bound):
+@pytest.mark.parametrize("depth", [10, 30])
+def test_deep_networks(depth):
     x = hard_rows(4)
     kernel = mlp(depth, 1, 1, "relu", 2**0.5, 0.1).kernel()(x, get=("nngp", "ntk"))
     nngp, ntk = infinite.kernels(x, None, 2**0.5, 0.1, ["relu"] * depth, rounded=True)
-    assert errors(kernel.nngp, nngp).max() <= nngp_bound * EPS
+    assert errors(kernel.nngp, nngp).max() <= 16 * EPS
     assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
 

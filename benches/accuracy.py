@@ -1,0 +1,128 @@
+"""Measure the errors of infinite-width kernels against 50-digit arithmetic: the table of docs/accuracy.md.
+
+Rows are random, equal, parallel, nearly equal (relative distances 1e-15 to 1e-2), opposite, nearly opposite, orthogonal,
+zero, large and small. An error is |K − K_exact| / √(K_ii K_jj), in units of ε (float64: 2⁻⁵², float32: 2⁻²³).
+
+    python benches/accuracy.py [--write docs/accuracy.md]
+
+Needs the test extra, and takes some minutes: 50 digits are slow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import ntkrs
+from oracles import infinite
+
+#: Activations that have a closed form: the name for mlp(), and for the oracles.
+ACTIVATIONS: dict[str, Any] = {
+    "identity": "identity",
+    "relu": "relu",
+    "leaky_relu": ("leaky_relu", 0.01),
+    "abs": "abs",
+    "erf": "erf",
+}
+DEPTHS = (1, 3, 10, 30)
+SIGMA_W, FEATURES = 1.3, 5
+
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Largest errors of one architecture, in ε."""
+
+    activation: str
+    depth: int
+    sigma_b: float
+    nngp: float
+    ntk: float
+    nngp_single: float
+    ntk_single: float
+    plain_ntk: float
+
+    def markdown(self) -> str:
+        """One line of the table."""
+        errors = (self.nngp, self.ntk, self.nngp_single, self.ntk_single)
+        cells = [self.activation, str(self.depth), f"{self.sigma_b:g}", *(f"{error:.1f}" for error in errors)]
+        return f"| {' | '.join(cells)} | {self.plain_ntk:.1e} |"
+
+
+def hard_rows() -> Any:
+    """Rows in every position to each other that costs digits somewhere."""
+    x = np.random.default_rng(0).standard_normal((16, FEATURES))
+    x[1] = x[0]
+    x[2] = 3 * x[0]
+    for row, distance in zip(range(3, 8), (1e-15, 1e-12, 1e-9, 1e-5, 1e-2), strict=True):
+        x[row] = x[0] * (1 + distance * x[row])
+    x[8] = 0.0
+    x[9] *= 1e3
+    x[10] *= 1e-3
+    x[11] -= x[0] * (x[11] @ x[0]) / (x[0] @ x[0])
+    x[12] = -2 * x[0]
+    x[13] = -x[0] * (1 + 1e-9 * x[13])
+    return x
+
+
+def error(kernel: Any, exact: Any, epsilon: float) -> float:
+    """The largest error in units of √(K_ii K_jj) and ε."""
+    scale = np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
+    units = np.where(scale > 0, scale, np.finfo(float).tiny)
+    return float((np.abs(kernel.astype(float) - exact) / units).max() / epsilon)
+
+
+def measure(activation: str, depth: int, sigma_b: float) -> Row:
+    """All errors of one architecture."""
+    kernel = ntkrs.mlp(depth, 1, 1, activation, SIGMA_W, sigma_b).kernel()
+    layers = [ACTIVATIONS[activation]] * depth
+    errors = []
+    for dtype in (np.float64, np.float32):
+        x = hard_rows().astype(dtype)
+        exact = infinite.kernels(x.astype(float), None, SIGMA_W, sigma_b, layers, rounded=True)
+        epsilon = float(np.finfo(dtype).eps)
+        errors += [error(*pair, epsilon) for pair in zip(kernel(x, get=("nngp", "ntk")), exact, strict=True)]
+        if dtype == np.float64:
+            with np.errstate(all="ignore"):  # 0/0 for the zero row, which the plain recursion has no answer to
+                plain = infinite.kernels_numpy(x, None, SIGMA_W, sigma_b, layers)[1]
+            plain_error = error(np.where(np.isfinite(plain), plain, exact[1]), exact[1], epsilon)
+    return Row(activation, depth, sigma_b, *errors, plain_error)
+
+
+def table() -> str:
+    """The table, as Markdown."""
+    lines = [
+        "| activation | hidden layers | σ_b | NNGP | NTK | NNGP float32 | NTK float32 | NTK by plain NumPy, float64 |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for activation in ACTIVATIONS:
+        for depth in DEPTHS:
+            for sigma_b in (0.0, 0.3):
+                lines.append(measure(activation, depth, sigma_b).markdown())
+                print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table, and write it between the marks of a file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", type=Path, metavar="FILE", help="replace the table of this file")
+    path = parser.parse_args().write
+    measured = table()
+    if path is not None:
+        before, _, rest = path.read_text().partition(BEGIN)
+        _, _, after = rest.partition(END)
+        path.write_text(f"{before}{BEGIN}\n{measured}\n{END}{after}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
