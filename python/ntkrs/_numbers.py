@@ -51,6 +51,22 @@ def real(value: object, name: str) -> float:
     return number
 
 
+def positive(value: object, name: str) -> float:
+    """``value`` as a finite positive float.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not positive, or as :func:`real`.
+    """
+    number = real(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} is {number}, but must be positive")
+    return number
+
+
 def boolean(value: object, name: str) -> bool:
     """``value`` as a bool: True or False, and nothing that is only true or false in spirit.
 

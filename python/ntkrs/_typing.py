@@ -32,3 +32,9 @@ Parameterization: TypeAlias = Literal["ntk", "standard"]
 
 #: What ``net.ntk(..., outputs=...)`` takes.
 Outputs: TypeAlias = Literal["full", "trace", "mean", "diagonal", "sum"] | int
+
+#: What ``net.train(..., loss=...)`` takes.
+Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"]
+
+#: What ``net.train(..., record=...)`` takes.
+Record: TypeAlias = Literal["outputs", "kernel_drift"]

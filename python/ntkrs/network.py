@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers
+from ntkrs import _arrays, _core, _memory, _numbers, _training
 from ntkrs._progress import reporter
 from ntkrs.layers import check_architecture
 
@@ -96,15 +96,22 @@ class Network:
         """Fill the fields from θ: weights and biases are views of it."""
         theta.flags.writeable = False
         weights, biases = zip(*_views(arch, in_features, theta), strict=True)
-        scales = [
-            (dense.sigma_w / weight.shape[0] ** 0.5, dense.sigma_b)
-            for dense, weight in zip(arch.dense, weights, strict=True)
-        ]
         self.arch: Sequential = arch
         self.weights: tuple[Array, ...] = weights
         self.biases: tuple[Array | None, ...] = biases
         self._theta = theta
-        self._core = _core.Network((weights, biases), scales, [activation.spec() for activation in arch.activations])
+        self._core = self._scaled(1.0)
+
+    def _scaled(self, alpha: float) -> _core.Network:
+        """Return the core's network of α f: α scales the last layer."""
+        scales = [
+            (dense.sigma_w / weight.shape[0] ** 0.5, dense.sigma_b)
+            for dense, weight in zip(self.arch.dense, self.weights, strict=True)
+        ]
+        weight_scale, bias_scale = scales[-1]
+        scales[-1] = (alpha * weight_scale, alpha * bias_scale)
+        activations = [activation.spec() for activation in self.arch.activations]
+        return _core.Network((self.weights, self.biases), scales, activations)
 
     @classmethod
     def _of(cls, arch: Sequential, in_features: int, theta: Array) -> Network:
@@ -165,6 +172,8 @@ class Network:
         if values.shape != self._theta.shape:
             raise ValueError(f"theta has shape {values.shape}, but this network has {self._theta.shape} parameters")
         return Network._of(self.arch, self.in_features, _arrays.finite(values, "theta").copy())
+
+    train = _training.train
 
     def __call__(self, X: ArrayLike) -> Array:
         """Return f(x) of every row of X.

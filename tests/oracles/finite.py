@@ -189,6 +189,35 @@ def ntk_equation_1(
     return theta
 
 
+def loss_and_slope(f: Array, y: Array, loss: str) -> tuple[float, Array]:
+    """The loss of outputs f for targets y, both (N, O), and its derivative by f."""
+    if loss == "mse":
+        return float(np.mean((f - y) ** 2)) / 2, (f - y) / f.size
+    p = np.exp(f) / np.exp(f).sum(1, keepdims=True)
+    return float(-(y * np.log(p)).sum() / len(f)), (p - y) / len(f)
+
+
+def train(
+    theta: Array,
+    model: Callable[[Array], tuple[Array, Array]],
+    y: Array,
+    learning_rate: float,
+    steps: int,
+    momentum: float = 0.0,
+    loss: str = "mse",
+) -> tuple[list[Array], list[float]]:
+    """All theta and losses of v <- momentum v - learning_rate g, theta <- theta + v; model: theta -> (f, Jacobian)."""
+    thetas, losses, velocity = [theta], [], np.zeros_like(theta)
+    for step in range(steps + 1):
+        f, jacobian_ = model(thetas[-1])
+        value, slope = loss_and_slope(f, y, loss)
+        losses.append(value)
+        if step < steps:
+            velocity = momentum * velocity - learning_rate * np.einsum("imp,im->p", jacobian_, slope)
+            thetas.append(thetas[-1] + velocity)
+    return thetas, losses
+
+
 def central_differences(f: Callable[[Array], Array], theta: Array, h: float = 6e-6) -> Array:
     """df / dtheta by (f(theta + h e_p) - f(theta - h e_p)) / 2h, shape f.shape + (P,).
 

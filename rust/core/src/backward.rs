@@ -1,5 +1,7 @@
 //! The backward pass: `δ^l = φ'(h^l) ⊙ (scale · W^l δ^{l+1})`, for several output directions at once.
 
+use std::ops::Range;
+
 use ndarray::Array2;
 
 use crate::error::Result;
@@ -7,7 +9,7 @@ use crate::forward::{Pass, band_panels, store_unit};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Stop, Watch};
-use crate::scalar::Scalar;
+use crate::scalar::{Line, Scalar};
 use crate::tile::{EDGE, Tile, product};
 
 /// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
@@ -78,8 +80,8 @@ pub type Deltas<T> = Vec<Panels<T>>;
 
 /// The part of every δ that one worker fills: `S` rows for each of a band of samples.
 struct Band<'a, T: Scalar> {
-    first_sample: usize,
-    samples: usize,
+    /// The first one begins a panel.
+    samples: Range<usize>,
     deltas: Vec<&'a mut [T::Line]>,
 }
 
@@ -112,8 +114,7 @@ pub fn backward<T: Scalar>(
         .into_iter()
         .enumerate()
         .map(|(band, deltas)| Band {
-            first_sample: band * band_samples,
-            samples: band_samples.min(samples - band * band_samples),
+            samples: band * band_samples..samples.min((band + 1) * band_samples),
             deltas,
         })
         .collect();
@@ -139,14 +140,13 @@ impl<T: Scalar> Band<'_, T> {
         tile: &mut Tile,
         stop: &Stop,
     ) {
-        let rows = self.samples * heads.ncols();
+        let rows = self.samples.len() * heads.ncols();
         // deltas[index] is δ^{index+1}, at the input of layers[index + 1].
         for (index, layer) in network.layers[1..].iter().enumerate().rev() {
             let (before, after) = self.deltas.split_at_mut(index + 1);
             let target = &mut *before[index];
             let slopes = Slopes {
-                panels: &pass.slopes[index],
-                first: self.first_sample,
+                panels: pass.slopes[index].of_rows(&self.samples),
                 count: heads.ncols(),
             };
             match after.first() {
@@ -178,7 +178,7 @@ fn write_heads<T: Scalar>(
 }
 
 /// δ at the input of `layer` from δ at its output.
-fn back_through<T: Scalar>(
+pub(crate) fn back_through<T: Scalar>(
     layer: &Layer<T>,
     next: PanelSlice<'_, T>,
     slopes: &Slopes<'_, T>,
@@ -209,18 +209,23 @@ fn back_through<T: Scalar>(
 }
 
 /// `φ'(h)` of a band of samples, each repeated for `count` directions.
-struct Slopes<'a, T: Scalar> {
-    panels: &'a Panels<T>,
-    first: usize,
-    count: usize,
+pub(crate) struct Slopes<'a, T: Scalar> {
+    pub(crate) panels: PanelSlice<'a, T>,
+    pub(crate) count: usize,
 }
 
 impl<T: Scalar> Slopes<'_, T> {
     /// Multiplies one value per row of the band by the slope of `unit`.
     fn multiply(&self, unit: usize, values: &mut [f64]) {
-        for (offset, values) in values.chunks_mut(self.count).enumerate() {
-            let slope = self.panels.value(self.first + offset, unit).widen();
-            values.iter_mut().for_each(|value| *value *= slope);
+        let band = self.panels.panels();
+        for (panel, values) in band.zip(values.chunks_mut(self.count * Panels::<T>::LANES)) {
+            for (slope, values) in panel[unit]
+                .lanes()
+                .iter()
+                .zip(values.chunks_mut(self.count))
+            {
+                values.iter_mut().for_each(|value| *value *= slope.widen());
+            }
         }
     }
 }

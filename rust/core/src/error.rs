@@ -78,6 +78,13 @@ pub enum Error {
         dtype: &'static str,
     },
 
+    /// Training left the range of numbers.
+    #[error("the loss is not finite after {step} steps")]
+    Diverged {
+        /// How many steps were taken.
+        step: usize,
+    },
+
     /// Threads could not be started.
     #[error(
         "{threads} threads could not be started: {reason}. Ask for fewer with set_num_threads."

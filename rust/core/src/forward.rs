@@ -142,9 +142,9 @@ impl<T: Scalar> Pass<T> {
 }
 
 /// What a worker keeps from band to band.
-#[derive(Default)]
-struct Scratch {
-    tile: Tile,
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) tile: Tile,
     slopes: Vec<f64>,
 }
 
@@ -173,16 +173,16 @@ impl<T: Scalar> Band<'_, T> {
 }
 
 /// One dense layer and the activation after it, on a band.
-struct Step<'a, T: Scalar> {
-    layer: &'a Layer<T>,
-    activation: Option<&'a dyn Activation>,
-    input: PanelSlice<'a, T>,
-    samples: usize,
+pub(crate) struct Step<'a, T: Scalar> {
+    pub(crate) layer: &'a Layer<T>,
+    pub(crate) activation: Option<&'a dyn Activation>,
+    pub(crate) input: PanelSlice<'a, T>,
+    pub(crate) samples: usize,
 }
 
 impl<T: Scalar> Step<'_, T> {
     /// Writes the layer's values and slopes; returns whether all values are finite.
-    fn run(
+    pub(crate) fn run(
         &self,
         values: &mut [T::Line],
         mut slopes: Option<&mut [T::Line]>,

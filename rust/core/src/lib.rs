@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! gram  multiply                  the drivers: whole kernels, products with vectors
-//! linear  infinite  empirical     kernels on a tile          jacobian
-//! recursion  gap                  one depth step             forward  backward
+//! linear  infinite  empirical     kernels on a tile          jacobian  train
+//! recursion  gap                  one depth step             forward  backward  sweep
 //! catalogue                       the activations            network
 //! activation  dual                φ, φ'; T and Ṫ            tile  panel  pool
 //! special                         functions of vectors
@@ -37,6 +37,8 @@ pub mod pool;
 pub mod recursion;
 pub mod scalar;
 pub mod special;
+pub(crate) mod sweep;
 pub mod tile;
+pub mod train;
 
 pub use error::{Error, Result};

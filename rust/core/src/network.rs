@@ -71,6 +71,18 @@ impl<T: Scalar> Network<T> {
         })
     }
 
+    /// A copy of it, with memory of its own.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn duplicate(&self) -> Result<Self> {
+        let layers = self.layers.iter().map(Layer::duplicate);
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            activations: self.activations.clone(),
+        })
+    }
+
     /// n_0, the number of input features.
     pub fn inputs(&self) -> usize {
         self.layers[0].inputs()
@@ -89,6 +101,37 @@ impl<T: Scalar> Network<T> {
     /// P, the number of parameters.
     pub fn parameters(&self) -> usize {
         self.layers.iter().map(Layer::parameters).sum()
+    }
+
+    /// Writes θ: W^0 row-major, b^0, W^1, …
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `out` has another length.
+    pub(crate) fn write_parameters(&self, out: &mut [T]) -> Result<()> {
+        if out.len() != self.parameters() {
+            let (argument, got) = ("out".into(), vec![out.len()]);
+            let expected = vec![self.parameters()];
+            return Err(Error::Shape {
+                argument,
+                got,
+                expected,
+            });
+        }
+        let mut rest = out;
+        for layer in &self.layers {
+            let (weights, after) = rest.split_at_mut(layer.inputs() * layer.outputs());
+            for (unit, row) in weights.chunks_exact_mut(layer.outputs()).enumerate() {
+                for (output, weight) in row.iter_mut().enumerate() {
+                    *weight = layer.columns.value(output, unit);
+                }
+            }
+            let (bias, after) = after.split_at_mut(layer.bias.len());
+            bias.iter_mut()
+                .zip(&layer.bias)
+                .for_each(|(target, value)| *target = T::narrow(*value));
+            rest = after;
+        }
+        Ok(())
     }
 
     /// Packs a batch of (N, n_0) inputs.
@@ -152,6 +195,15 @@ impl<T: Scalar> Layer<T> {
             bias,
             weight_scale: dense.weight_scale,
             bias_scale: dense.bias_scale,
+        })
+    }
+
+    fn duplicate(&self) -> Result<Self> {
+        Ok(Self {
+            columns: self.columns.duplicate()?,
+            rows: self.rows.duplicate()?,
+            bias: self.bias.clone(),
+            ..*self
         })
     }
 

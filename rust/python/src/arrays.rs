@@ -17,6 +17,9 @@ pub enum Typed<A, B> {
 /// Inputs (N, d).
 pub type Inputs<'py, T> = PyReadonlyArray2<'py, T>;
 
+/// Two matrices to read.
+pub type Pair<'py, T> = (PyReadonlyArray2<'py, T>, PyReadonlyArray2<'py, T>);
+
 /// Inputs, and the planes of their Gram matrix: (N, d); (N, S, N, S) each.
 pub type Symmetric<'py, T> = (Inputs<'py, T>, Vec<PyReadwriteArray4<'py, T>>);
 

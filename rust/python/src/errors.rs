@@ -2,7 +2,9 @@
 
 use ntkrs_core::Error;
 use pyo3::PyErr;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyMemoryError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{
+    PyFloatingPointError, PyKeyboardInterrupt, PyMemoryError, PyRuntimeError, PyValueError,
+};
 
 /// The built-in exception that a Python user expects for this error.
 pub fn to_python(error: Error) -> PyErr {
@@ -15,6 +17,7 @@ pub fn to_python(error: Error) -> PyErr {
         | Error::TooLarge { .. }
         | Error::Shape { .. }
         | Error::Invalid(_) => PyValueError::new_err(message),
+        Error::Diverged { .. } => PyFloatingPointError::new_err(message),
         Error::Memory { .. } => PyMemoryError::new_err(message),
         // A ticker that cancels keeps the exception it cancelled for; this is what remains without one.
         Error::Cancelled => PyKeyboardInterrupt::new_err(message),

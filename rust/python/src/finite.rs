@@ -18,7 +18,7 @@ use crate::ticker::Ticker;
 
 /// A network with its parameters, packed: float64 or float32.
 #[pyclass(frozen, module = "ntkrs._core")]
-pub struct Network(Typed<network::Network<f64>, network::Network<f32>>);
+pub struct Network(pub(crate) Typed<network::Network<f64>, network::Network<f32>>);
 
 /// "full", "trace", …, or the index of one output.
 #[derive(FromPyObject)]
@@ -108,7 +108,7 @@ impl Selection {
     }
 }
 
-fn other_dtype() -> PyErr {
+pub(crate) fn other_dtype() -> PyErr {
     PyTypeError::new_err("the arrays have another dtype than the network's parameters")
 }
 

@@ -6,6 +6,7 @@ mod finite;
 mod gram;
 mod infinite;
 mod ticker;
+mod train;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -23,6 +24,8 @@ mod _core {
     use super::gram::linear_gram;
     #[pymodule_export]
     use super::infinite::InfiniteKernel;
+    #[pymodule_export]
+    use super::train::Trainer;
     #[pymodule_export]
     use super::{after_fork, get_num_threads, isa, peak_flops, set_num_threads};
 

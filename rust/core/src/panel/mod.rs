@@ -5,6 +5,7 @@
 //! and a layer's output is stored straight as the next layer's panels.
 
 mod storage;
+mod transpose;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -63,6 +64,26 @@ impl<T: Scalar> Panels<T> {
             depth,
             isa,
         })
+    }
+
+    /// A copy of it.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] if it cannot be allocated.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        let mut lines = Storage::new(self.lines.len())?;
+        lines.copy_from_slice(&self.lines);
+        Ok(Self { lines, ..*self })
+    }
+
+    /// Zeros of the same shape.
+    ///
+    /// # Errors
+    /// As [`Panels::duplicate`].
+    pub(crate) fn zeros_like(&self) -> Result<Self> {
+        let mut lines = Storage::new(self.lines.len())?;
+        lines.fill(T::Line::ZERO);
+        Ok(Self { lines, ..*self })
     }
 
     /// Packs a matrix of any strides.
@@ -181,6 +202,17 @@ impl<T: Scalar> Panels<T> {
         norms
     }
 
+    /// `Σ (a − b)²` over all entries of two matrices of one shape.
+    pub(crate) fn squared_distance(&self, other: &Self) -> f64 {
+        let squares = |(a, b): (&T::Line, &T::Line)| -> f64 {
+            let lanes = a.lanes().iter().zip(b.lanes());
+            lanes
+                .map(|(a, b)| (a.widen() - b.widen()) * (a.widen() - b.widen()))
+                .sum()
+        };
+        self.lines.iter().zip(&*other.lines).map(squares).sum()
+    }
+
     /// The number of rows.
     pub fn rows(&self) -> usize {
         self.rows
@@ -213,6 +245,19 @@ impl<T: Scalar> Panels<T> {
             depth: self.depth,
             isa: self.isa,
         }
+    }
+
+    /// Chunks of at most `panels` panels, to write.
+    pub(crate) fn chunks_mut(
+        &mut self,
+        panels: usize,
+    ) -> impl ExactSizeIterator<Item = &mut [T::Line]> + Send {
+        self.lines.chunks_mut(panels * self.depth)
+    }
+
+    /// The first panels, as many as hold `rows` rows, to write.
+    pub(crate) fn first_rows_mut(&mut self, rows: usize) -> &mut [T::Line] {
+        &mut self.lines[..rows.div_ceil(Self::LANES) * self.depth]
     }
 
     /// The value in row `row` at depth `k`.

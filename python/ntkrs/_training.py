@@ -1,0 +1,269 @@
+"""Training of finite networks: the method :meth:`ntkrs.Network.train`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ntkrs import _arrays, _core, _memory, _numbers
+from ntkrs._progress import reporter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import Array, ArrayLike, Loss, Progress, Record
+    from ntkrs.network import Network
+
+_LOSSES = ("mse", "softmax_cross_entropy")
+_RECORDS = ("outputs", "kernel_drift")
+
+_HINT = (
+    "Take less than ntkrs.predict.max_learning_rate of the kernel net.ntk(X), and less again if that kernel grows in "
+    "training."
+)
+
+
+class History(NamedTuple):
+    """What :meth:`ntkrs.Network.train` recorded, R times.
+
+    Attributes
+    ----------
+    step : (R,) ndarray of int
+        How many steps had been taken: 0, every ``record_every`` steps, and the last.
+    loss : (R,) ndarray
+        The loss at these parameters, not divided by ``alpha²``.
+    parameter_distance : (R,) ndarray
+        ``‖θ_t − θ_0‖``.
+    outputs : (R, N, O) ndarray or None
+        The outputs of the model on the inputs, if they were asked for.
+    kernel_drift : (R,) ndarray or None
+        ``‖Θ_t − Θ_0‖_F / ‖Θ_0‖_F`` on the inputs, if it was asked for.
+    """
+
+    step: NDArray[np.int64]
+    loss: NDArray[np.float64]
+    parameter_distance: NDArray[np.float64]
+    outputs: Array | None
+    kernel_drift: NDArray[np.float64] | None
+
+
+def train(
+    self: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    learning_rate: float,
+    steps: int,
+    momentum: float = 0.0,
+    loss: Loss = "mse",
+    record_every: int | None = None,
+    *,
+    alpha: float = 1.0,
+    centred: bool = False,
+    record: Iterable[Record] = (),
+    progress: Progress = None,
+) -> tuple[Network, History]:
+    """Train all parameters on the whole batch, by gradient descent or heavy ball.
+
+    ::
+
+        v ← momentum · v − learning_rate · ∂L/∂θ,    θ ← θ + v,    v_0 = 0
+
+    Parameters
+    ----------
+    X : (N, n_0) array_like
+        Inputs, N >= 1.
+    y : (N, O) or (N,) array_like
+        Targets; (N,) for one output. For the cross-entropy, (N,) integer labels or (N, O) probabilities.
+    learning_rate : float
+        Positive. The square loss converges below ``2 (1 + momentum) N O / λ_max(Θ)`` while Θ stays what it is: see
+        :func:`ntkrs.predict.max_learning_rate`.
+    steps : int
+        How many steps to take.
+    momentum : float
+        In [0, 1).
+    loss : str
+        ``"mse"``: ``1/(2NO) Σ (f − y)²``; ``"softmax_cross_entropy"``: ``−1/N Σ y log softmax(f)``.
+    record_every : int, optional
+        Record after every so many steps, besides the first state and the last.
+    alpha : float
+        Scale of the model: α f is trained, on ``L/α²``, so that its speed in function space does not depend on α. Large
+        α is lazy training, if the model starts at zero.
+    centred : bool
+        Train ``α (f − f_0)``, with f_0 the outputs of this very network: the model starts at exactly 0 and has the
+        kernel of f. It predicts ``alpha * (trained(Z) - net(Z))``.
+    record : iterable of str
+        What to record besides the loss: ``"outputs"``, ``"kernel_drift"``.
+    progress : callable or bool, optional
+        As for :meth:`ntk`; counts steps.
+
+    Returns
+    -------
+    Network
+        The trained one. This one is unchanged.
+    History
+        A named tuple of arrays.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of its domain, or training diverges: then with the step.
+    MemoryError
+        If activations, gradients and what is recorded do not fit, before any work.
+
+    Notes
+    -----
+    6 N P flops a step. Activations and deltas of all layers are held for all samples. A record of the drift costs a
+    kernel, N² O² numbers of which are held.
+
+    References
+    ----------
+    Lee, Xiao et al. (2019); Chizat, Oyallon, Bach (2019) for ``alpha``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import mlp
+    >>> net = mlp(depth=1, width=64, outputs=1).init(2, rng=0)
+    >>> trained, history = net.train(np.eye(2), [1.0, -1.0], learning_rate=1.0, steps=200)
+    >>> bool(history.loss[-1] < 1e-6 < history.loss[0])
+    True
+    """
+    x = self._batch(X, "X")
+    if len(x) == 0:
+        raise ValueError("X has no samples, but training needs at least 1")
+    stops, wanted = _stops(steps, record_every), _record(record)
+    _require(self, len(x), len(stops), wanted)
+    targets = _targets(y, loss, len(x), self.arch.outputs)
+    rate = _numbers.positive(learning_rate, "learning_rate")
+    scale = _numbers.positive(alpha, "alpha")
+    arrays = (x, _arrays.converted(targets, self.dtype, "y"))
+    rule = (rate / scale**2, _momentum(momentum))
+    centre = _numbers.boolean(centred, "centred")
+    recorder = _Recorder(self, x, len(stops), wanted)
+    report = reporter(progress)
+    trainer = _core.Trainer(self._scaled(scale), arrays, loss, rule, centre)
+    done = 0
+    try:
+        for row, stop in enumerate(stops):
+            trainer.advance(stop - done, done, stops[-1], report)
+            done = stop
+            recorder.add(row, trainer)
+    except FloatingPointError as error:
+        raise ValueError(
+            f"training diverged with learning_rate {rate} and momentum {rule[1]}: {error}. {_HINT}"
+        ) from None
+    if report is not None:
+        report(done, done)
+    return recorder.network(trainer), recorder.history(stops)
+
+
+class _Recorder:
+    """Rows of a history."""
+
+    def __init__(self, net: Network, x: Array, rows: int, wanted: frozenset[str]) -> None:
+        self._net, self._x = net, x
+        self._loss, self._distance = np.empty(rows), np.empty(rows)
+        shape = (rows, len(x), net.arch.outputs)
+        self._outputs: Array | None = np.empty(shape, net.dtype) if "outputs" in wanted else None
+        self._drift = np.empty(rows) if "kernel_drift" in wanted else None
+        self._kernel = None if self._drift is None else net.ntk(x)
+
+    def add(self, row: int, trainer: _core.Trainer) -> None:
+        self._loss[row], self._distance[row] = trainer.state()
+        if self._outputs is not None:
+            trainer.outputs(self._outputs[row])
+        if self._drift is not None and self._kernel is not None:
+            change = self.network(trainer).ntk(self._x)
+            change -= self._kernel
+            self._drift[row] = np.linalg.norm(change) / np.linalg.norm(self._kernel)
+
+    def network(self, trainer: _core.Trainer) -> Network:
+        theta = np.empty_like(self._net.parameters)
+        trainer.parameters(theta)
+        return self._net.with_parameters(theta)
+
+    def history(self, stops: list[int]) -> History:
+        return History(np.array(stops, np.int64), self._loss, self._distance, self._outputs, self._drift)
+
+
+def _targets(y: ArrayLike, loss: object, samples: int, outputs: int) -> Array:
+    """Return the targets of either loss, (N, O)."""
+    if loss not in _LOSSES:
+        raise ValueError(f"loss is {loss!r}, but must be one of {', '.join(map(repr, _LOSSES))}")
+    if loss == "softmax_cross_entropy":
+        return _probabilities(y, samples, outputs)
+    values = _arrays.finite(_arrays.floating(y, "y"), "y")
+    if outputs == 1 and values.shape == (samples,):
+        return values[:, None]
+    return _shaped(values, samples, outputs)
+
+
+def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
+    values = _arrays.finite(_arrays.floating(y, "y"), "y")
+    if values.ndim == 1:
+        if values.shape != (samples,):
+            raise ValueError(f"y has shape {values.shape}, but X has {samples} rows: one label each is needed")
+        bad = ~np.isin(values, np.arange(outputs))
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise ValueError(f"y holds {values[i]} at ({i},), but labels are the integers 0 to {outputs - 1}")
+        return np.eye(outputs)[values.astype(np.intp)]
+    values = _shaped(values, samples, outputs)
+    sums = values.sum(1, dtype=np.float64)
+    # float32 probabilities of O classes sum to one within about O roundings.
+    bad = (values < 0).any(1) | (abs(sums - 1) > 1e-6 * max(10, outputs))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(f"row {i} of y sums to {sums[i]}, but probabilities are >= 0 and sum to 1 in each row")
+    return values
+
+
+def _shaped(values: Array, samples: int, outputs: int) -> Array:
+    if values.shape != (samples, outputs):
+        also = f" or ({samples},)" if outputs == 1 else ""
+        raise ValueError(
+            f"y has shape {values.shape}, but X has {samples} rows and the network {outputs} outputs: "
+            f"({samples}, {outputs}){also} is needed"
+        )
+    return values
+
+
+def _momentum(momentum: float) -> float:
+    value = _numbers.real(momentum, "momentum")
+    if not 0 <= value < 1:
+        raise ValueError(f"momentum is {value}, but must be in [0, 1)")
+    return value
+
+
+def _stops(steps: int, record_every: int | None) -> list[int]:
+    """Return the steps after which to record."""
+    last = _numbers.integer(steps, "steps")
+    if last < 0:
+        raise ValueError(f"steps is {last}, but must be >= 0")
+    every = max(last, 1) if record_every is None else _numbers.integer(record_every, "record_every")
+    if every < 1:
+        raise ValueError(f"record_every is {every}, but must be at least 1")
+    return [*range(0, last, every), last]
+
+
+def _record(record: Iterable[str]) -> frozenset[str]:
+    names = [record] if isinstance(record, str) else _arrays.sequence(record, "record")
+    for name in names:
+        if name not in _RECORDS:
+            raise ValueError(f"record holds {name!r}, but what can be recorded is {', '.join(map(repr, _RECORDS))}")
+    return frozenset(names)
+
+
+def _require(net: Network, samples: int, records: int, wanted: frozenset[str]) -> None:
+    """Refuse what does not fit: units twice, for activations and deltas, parameters packed twice, and the records."""
+    units = net.in_features + sum(2 * dense.width for dense in net.arch.dense)
+    count = samples * (units + net.in_features) + 6 * net.parameters.size
+    if "outputs" in wanted:
+        count += records * samples * net.arch.outputs
+    if "kernel_drift" in wanted:
+        count += 2 * (samples * net.arch.outputs) ** 2
+    remedy = "Train on fewer samples, use float32, or record less."
+    _memory.require(count * net.dtype.itemsize, f"training on {samples} samples", remedy)

@@ -1,0 +1,62 @@
+//! Rows become columns.
+
+use super::{PanelSlice, Panels};
+use crate::scalar::{Line, Scalar};
+
+impl<T: Scalar> PanelSlice<'_, T> {
+    /// Fills one panel of the transpose: row r of it is column `r + panel · LANES` of these rows, of which as many
+    /// count as `target` has lines; lanes past the last column become zero.
+    ///
+    /// # Panics
+    /// If there is no such panel, or there are fewer rows.
+    pub(crate) fn transpose(self, panel: usize, target: &mut [T::Line]) {
+        let lanes = T::Line::LANES;
+        assert!(target.len() <= self.len() * lanes);
+        let columns = panel * lanes..self.depth().min((panel + 1) * lanes);
+        for (source, target) in self.panels().zip(target.chunks_mut(lanes)) {
+            let source = &source[columns.clone()];
+            for (r, line) in target.iter_mut().enumerate() {
+                let (values, rest) = line.lanes_mut().split_at_mut(source.len());
+                values
+                    .iter_mut()
+                    .zip(source)
+                    .for_each(|(value, line)| *value = line.lanes()[r]);
+                rest.fill(T::default());
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Panels<T> {
+    /// Makes this the transpose of the first rows of `matrix`, as many as these rows are long.
+    pub(crate) fn transpose_from(&mut self, matrix: PanelSlice<'_, T>) {
+        for (panel, target) in self.chunks_mut(1).enumerate() {
+            matrix.transpose(panel, target);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn rows_become_columns_and_dirty_lanes_zero() {
+        let matrix = Array2::from_shape_fn((37, 21), |(i, k)| (i * 21 + k + 1) as f64);
+        let expected = Panels::pack(matrix.t(), "X").unwrap();
+        let mut transposed = Panels::<f64>::unwritten(21, 37).unwrap();
+        for line in transposed.first_rows_mut(21) {
+            line.lanes_mut().fill(7.0);
+        }
+        transposed.transpose_from(Panels::pack(matrix.view(), "X").unwrap().all());
+        for (line, expected) in transposed
+            .all()
+            .panels()
+            .flatten()
+            .zip(expected.all().panels().flatten())
+        {
+            assert_eq!(line.lanes(), expected.lanes());
+        }
+    }
+}

@@ -1,0 +1,413 @@
+//! Full-batch gradient descent and heavy ball: `v ← μ v − η ∂L/∂θ`, `θ ← θ + v`.
+//!
+//! ```text
+//! LOOP 3: steps. Sequential.
+//! LOOP 2: bands of samples, forward and back ([`crate::sweep`]); then blocks of weights; then the weights' other packing.
+//!         Parallel: each has one writer.
+//! LOOP 1: products of packed rows.
+//! ```
+
+use std::ops::{ControlFlow, Range};
+use std::time::{Duration, Instant};
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+
+use crate::error::{Error, Result};
+use crate::network::{Layer, Network};
+use crate::panel::Panels;
+use crate::pool::{self, Stop, Watch};
+use crate::scalar::{Line, Scalar};
+use crate::sweep::Sweep;
+use crate::tile::{EDGE, Tile};
+
+/// What is minimised, for outputs f (N, O) and targets y (N, O).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Loss {
+    /// `1/(2NO) Σ (f − y)²`.
+    MeanSquare,
+    /// `−1/N Σ y log softmax(f)`; every row of y sums to one.
+    SoftmaxCrossEntropy,
+}
+
+impl Loss {
+    /// Replaces the outputs of one of N samples by the gradient of the loss, and returns its share of the loss.
+    fn seed(self, samples: usize, f: &mut [f64], y: impl Iterator<Item = f64>) -> f64 {
+        match self {
+            Self::MeanSquare => {
+                let count = (samples * f.len()) as f64;
+                let mut sum = 0.0;
+                for (f, y) in f.iter_mut().zip(y) {
+                    let residual = *f - y;
+                    sum += residual * residual;
+                    *f = residual / count;
+                }
+                sum / (2.0 * count)
+            }
+            Self::SoftmaxCrossEntropy => {
+                let largest = f.iter().fold(f64::NEG_INFINITY, |max, f| max.max(*f));
+                let sum: f64 = f.iter().map(|f| (f - largest).exp()).sum();
+                let (normaliser, count) = (largest + sum.ln(), samples as f64);
+                let mut loss = 0.0;
+                for (f, y) in f.iter_mut().zip(y) {
+                    loss += y * (normaliser - *f);
+                    *f = ((*f - normaliser).exp() - y) / count;
+                }
+                loss / count
+            }
+        }
+    }
+}
+
+/// How parameters follow the gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// What is minimised.
+    pub loss: Loss,
+    /// η.
+    pub learning_rate: f64,
+    /// μ; 0 is plain gradient descent.
+    pub momentum: f64,
+}
+
+/// A network in training. After an error it is of no more use.
+#[derive(Debug)]
+pub struct Trainer<T: Scalar> {
+    network: Network<T>,
+    /// θ_0.
+    origin: Network<T>,
+    /// v, packed as the columns of W, and for the biases; empty without momentum.
+    velocity: Vec<(Panels<T>, Vec<f64>)>,
+    sweep: Sweep<T>,
+    targets: Array2<T>,
+    /// What is subtracted from the outputs.
+    offset: Option<Array2<f64>>,
+    rule: Rule,
+    steps: usize,
+    /// Whether the sweep has seen the present parameters.
+    evaluated: bool,
+}
+
+/// Panels of weights that one worker updates at once: one group of columns of most micro-kernels.
+const PIECE: usize = 3;
+
+/// How often the caller's watch is called.
+const TICK: Duration = Duration::from_millis(50);
+
+impl<T: Scalar> Trainer<T> {
+    /// A copy of `network` to be trained on (N, n_0) inputs and (N, O) targets. If `centred`, the model is f − f_0.
+    ///
+    /// # Errors
+    /// [`Error::Features`], [`Error::Shape`] if the batch does not fit the network or the targets, [`Error::NotFinite`],
+    /// [`Error::Memory`], [`Error::Cancelled`].
+    pub fn new(
+        network: &Network<T>,
+        x: Panels<T>,
+        targets: ArrayView2<'_, T>,
+        rule: Rule,
+        centred: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
+        let (got, expected) = (targets.shape().to_vec(), vec![x.rows(), network.outputs()]);
+        if got != expected {
+            let argument = "y".into();
+            return Err(Error::Shape {
+                argument,
+                got,
+                expected,
+            });
+        }
+        let still = |layer: &Layer<T>| -> Result<_> {
+            Ok((layer.columns.zeros_like()?, vec![0.0; layer.bias.len()]))
+        };
+        let velocity = if rule.momentum == 0.0 {
+            Ok(Vec::new())
+        } else {
+            network.layers.iter().map(still).collect()
+        };
+        let mut trainer = Self {
+            network: network.duplicate()?,
+            origin: network.duplicate()?,
+            velocity: velocity?,
+            sweep: Sweep::new(network, x)?,
+            targets: targets.to_owned(),
+            offset: None,
+            rule,
+            steps: 0,
+            evaluated: false,
+        };
+        if centred {
+            trainer.evaluate(watch)?;
+            let mut outputs = Array2::zeros(trainer.targets.dim());
+            trainer.write_outputs(outputs.view_mut(), |value| value);
+            trainer.offset = Some(outputs);
+            trainer.evaluated = false;
+        }
+        Ok(trainer)
+    }
+
+    /// Takes `steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], [`Error::Cancelled`].
+    pub fn advance(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
+        let mut last = Instant::now();
+        for step in 0..steps {
+            let mut seldom = |_, _| {
+                if last.elapsed() < TICK {
+                    return ControlFlow::Continue(());
+                }
+                last = Instant::now();
+                watch(step, steps)
+            };
+            self.evaluate(&mut seldom)?;
+            self.descend(&mut seldom)?;
+            self.repack(&mut seldom)?;
+            self.steps += 1;
+            self.evaluated = false;
+        }
+        Ok(())
+    }
+
+    /// The loss at the present parameters.
+    ///
+    /// # Errors
+    /// As [`Trainer::advance`].
+    pub fn loss(&mut self, watch: &mut Watch<'_>) -> Result<f64> {
+        self.evaluate(watch)?;
+        Ok(self.sweep.bands.iter().map(|band| band.loss).sum())
+    }
+
+    /// The model's outputs at the present parameters, into an (N, O) array.
+    ///
+    /// # Errors
+    /// As [`Trainer::advance`]; [`Error::Shape`].
+    pub fn outputs(&mut self, out: ArrayViewMut2<'_, T>, watch: &mut Watch<'_>) -> Result<()> {
+        let (got, expected) = (out.shape().to_vec(), self.targets.shape().to_vec());
+        if got != expected {
+            let argument = "out".into();
+            return Err(Error::Shape {
+                argument,
+                got,
+                expected,
+            });
+        }
+        self.evaluate(watch)?;
+        self.write_outputs(out, T::narrow);
+        Ok(())
+    }
+
+    /// `‖θ_t − θ_0‖`.
+    pub fn distance(&self) -> f64 {
+        let layers = self.network.layers.iter().zip(&self.origin.layers);
+        let square = |(now, then): (&Layer<T>, &Layer<T>)| -> f64 {
+            let biases: f64 = now
+                .bias
+                .iter()
+                .zip(&then.bias)
+                .map(|(a, b)| (a - b) * (a - b))
+                .sum();
+            now.columns.squared_distance(&then.columns) + biases
+        };
+        layers.map(square).sum::<f64>().sqrt()
+    }
+
+    /// Writes θ: W^0 row-major, b^0, W^1, …
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `out` has another length.
+    pub fn parameters(&self, out: &mut [T]) -> Result<()> {
+        self.network.write_parameters(out)
+    }
+
+    /// Runs the batch forward and back, unless that was done since the last step.
+    fn evaluate(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        if self.evaluated {
+            return Ok(());
+        }
+        let (loss, targets, offset) = (self.rule.loss, &self.targets, &self.offset);
+        let samples = self.sweep.samples();
+        let seed = |sample: usize, f: &mut [f64]| {
+            if let Some(offset) = offset {
+                f.iter_mut()
+                    .zip(offset.row(sample))
+                    .for_each(|(f, offset)| *f -= offset);
+            }
+            loss.seed(samples, f, targets.row(sample).iter().map(|y| y.widen()))
+        };
+        if !self.sweep.run(&self.network, seed, watch)? {
+            return Err(Error::Diverged { step: self.steps });
+        }
+        self.evaluated = true;
+        Ok(())
+    }
+
+    fn write_outputs<V>(&self, mut out: ArrayViewMut2<'_, V>, narrow: impl Fn(f64) -> V) {
+        let mut row = vec![0.0; self.network.outputs()];
+        for band in &self.sweep.bands {
+            for (index, sample) in band.samples.clone().enumerate() {
+                band.outputs.copy_row(index, &mut row);
+                for (m, (out, value)) in out.row_mut(sample).iter_mut().zip(&row).enumerate() {
+                    let offset = self
+                        .offset
+                        .as_ref()
+                        .map_or(0.0, |offset| offset[[sample, m]]);
+                    *out = narrow(value - offset);
+                }
+            }
+        }
+    }
+
+    /// One step of all weights and biases.
+    fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        let total = self.network.layers.iter().map(pieces).sum();
+        let (sweep, rule) = (&self.sweep, self.rule);
+        let mut velocity = self.velocity.iter_mut();
+        let items = self
+            .network
+            .layers
+            .iter_mut()
+            .enumerate()
+            .flat_map(move |(index, layer)| Piece::of_layer(index, layer, velocity.next()));
+        let work =
+            |tile: &mut Tile, piece: Piece<'_, T>, stop: &Stop| piece.step(sweep, rule, tile, stop);
+        pool::for_each(items, total, watch, Tile::default, work)
+    }
+
+    /// Brings the rows of W up to its columns. The first layer's are not in use.
+    fn repack(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        let layers = &mut self.network.layers[1..];
+        let total = layers
+            .iter()
+            .map(|layer| layer.inputs().div_ceil(Panels::<T>::LANES))
+            .sum();
+        let items = layers.iter_mut().flat_map(|layer| {
+            let columns = layer.columns.all();
+            let panels = layer.rows.chunks_mut(1).enumerate();
+            panels.map(move |(panel, target)| (columns, panel, target))
+        });
+        pool::for_each(
+            items,
+            total,
+            watch,
+            || (),
+            |(), (columns, panel, target), _| {
+                columns.transpose(panel, target);
+            },
+        )
+    }
+}
+
+/// How many pieces a layer has.
+fn pieces<T: Scalar>(layer: &Layer<T>) -> usize {
+    layer.outputs().div_ceil(PIECE * Panels::<T>::LANES)
+}
+
+/// Some panels of the columns of a layer's weights, and their biases.
+struct Piece<'a, T: Scalar> {
+    layer: usize,
+    panels: Range<usize>,
+    inputs: usize,
+    weights: &'a mut [T::Line],
+    bias: &'a mut [f64],
+    velocity: Option<(&'a mut [T::Line], &'a mut [f64])>,
+    weight_scale: f64,
+    bias_scale: f64,
+}
+
+impl<'a, T: Scalar> Piece<'a, T> {
+    fn of_layer(
+        index: usize,
+        layer: &'a mut Layer<T>,
+        velocity: Option<&'a mut (Panels<T>, Vec<f64>)>,
+    ) -> impl Iterator<Item = Self> + Send {
+        let (inputs, panels) = (layer.inputs(), layer.outputs().div_ceil(Panels::<T>::LANES));
+        let (weight_scale, bias_scale) = (layer.weight_scale, layer.bias_scale);
+        let units = PIECE * Panels::<T>::LANES;
+        let mut bias = layer.bias.chunks_mut(units);
+        let mut velocity =
+            velocity.map(|(weights, bias)| (weights.chunks_mut(PIECE), bias.chunks_mut(units)));
+        layer
+            .columns
+            .chunks_mut(PIECE)
+            .enumerate()
+            .map(move |(piece, weights)| Self {
+                layer: index,
+                panels: piece * PIECE..panels.min((piece + 1) * PIECE),
+                inputs,
+                weights,
+                bias: bias.next().unwrap_or_default(),
+                velocity: velocity.as_mut().and_then(|(weights, bias)| {
+                    Some((weights.next()?, bias.next().unwrap_or_default()))
+                }),
+                weight_scale,
+                bias_scale,
+            })
+    }
+
+    fn step(mut self, sweep: &Sweep<T>, rule: Rule, tile: &mut Tile, stop: &Stop) {
+        let rate = rule.learning_rate * self.weight_scale;
+        let most = EDGE / Panels::<T>::LANES;
+        let all = self.inputs.div_ceil(Panels::<T>::LANES);
+        for first in (0..all).step_by(most) {
+            if stop.requested() {
+                return;
+            }
+            sweep.gradient(
+                self.layer,
+                &(first..all.min(first + most)),
+                &self.panels,
+                tile,
+            );
+            let start = first * Panels::<T>::LANES;
+            for input in start..self.inputs.min(start + EDGE) {
+                self.step_row(input, rate, rule.momentum, tile.row(input - start));
+            }
+        }
+        self.step_bias(sweep, rule);
+    }
+
+    /// The weights of one input unit to the units of this piece.
+    fn step_row(&mut self, input: usize, rate: f64, momentum: f64, gradient: &[f64]) {
+        for (panel, gradient) in gradient.chunks(Panels::<T>::LANES).enumerate() {
+            let line = panel * self.inputs + input;
+            let weights = self.weights[line].lanes_mut();
+            match &mut self.velocity {
+                None => weights
+                    .iter_mut()
+                    .zip(gradient)
+                    .for_each(|(weight, gradient)| {
+                        *weight = T::narrow(weight.widen() - rate * gradient);
+                    }),
+                Some((velocity, _)) => {
+                    let velocity = velocity[line].lanes_mut();
+                    for ((weight, velocity), gradient) in
+                        weights.iter_mut().zip(velocity).zip(gradient)
+                    {
+                        *velocity = T::narrow(momentum * velocity.widen() - rate * gradient);
+                        *weight = T::narrow(weight.widen() + velocity.widen());
+                    }
+                }
+            }
+        }
+    }
+
+    fn step_bias(&mut self, sweep: &Sweep<T>, rule: Rule) {
+        let lanes = Panels::<T>::LANES;
+        let rate = rule.learning_rate * self.bias_scale;
+        let mut sums = vec![0.0; lanes];
+        for (index, bias) in self.bias.chunks_mut(lanes).enumerate() {
+            sweep.bias_gradient(self.layer, self.panels.start + index, &mut sums);
+            for (lane, (bias, gradient)) in bias.iter_mut().zip(&sums).enumerate() {
+                let step = match &mut self.velocity {
+                    None => -rate * gradient,
+                    Some((_, velocity)) => {
+                        let velocity = &mut velocity[index * lanes + lane];
+                        *velocity = T::narrow(rule.momentum * *velocity - rate * gradient).widen();
+                        *velocity
+                    }
+                };
+                *bias = T::narrow(*bias + step).widen();
+            }
+        }
+    }
+}
