@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers, _training
+from ntkrs import _arrays, _core, _memory, _numbers, _training, _vector_products
 from ntkrs._progress import reporter
 from ntkrs.layers import check_architecture
 
@@ -173,6 +173,10 @@ class Network:
             raise ValueError(f"theta has shape {values.shape}, but this network has {self._theta.shape} parameters")
         return Network._of(self.arch, self.in_features, _arrays.finite(values, "theta").copy())
 
+    jvp = _vector_products.jvp
+    vjp = _vector_products.vjp
+    operator = _vector_products.operator
+    linearize = _vector_products.linearize
     train = _training.train
 
     def __call__(self, X: ArrayLike) -> Array:

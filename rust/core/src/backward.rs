@@ -5,12 +5,12 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use crate::error::Result;
-use crate::forward::{Pass, band_panels, store_unit};
+use crate::forward::{Pass, Scratch, band_panels, store_unit};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Stop, Watch};
 use crate::scalar::{Line, Scalar};
-use crate::tile::{EDGE, Tile, product};
+use crate::tile::{EDGE, product};
 
 /// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
 ///
@@ -123,9 +123,9 @@ pub fn backward<T: Scalar>(
         bands.into_iter(),
         total,
         watch,
-        Tile::default,
-        |tile, band, stop| {
-            band.run(network, pass, &heads, tile, stop);
+        Scratch::default,
+        |scratch, band, stop| {
+            band.run(network, pass, &heads, scratch, stop);
         },
     )?;
     Ok(deltas)
@@ -137,7 +137,7 @@ impl<T: Scalar> Band<'_, T> {
         network: &Network<T>,
         pass: &Pass<T>,
         heads: &Array2<f64>,
-        tile: &mut Tile,
+        scratch: &mut Scratch,
         stop: &Stop,
     ) {
         let rows = self.samples.len() * heads.ncols();
@@ -150,10 +150,10 @@ impl<T: Scalar> Band<'_, T> {
                 count: heads.ncols(),
             };
             match after.first() {
-                None => write_heads::<T>(heads, &slopes, rows, target),
+                None => write_heads::<T>(heads, &slopes, rows, target, scratch),
                 Some(lines) => {
                     let next = PanelSlice::new(lines, layer.outputs(), layer.rows.all().isa());
-                    back_through(layer, next, &slopes, rows, target, (tile, stop));
+                    back_through(layer, next, &slopes, rows, target, (scratch, stop));
                 }
             }
         }
@@ -166,14 +166,17 @@ fn write_heads<T: Scalar>(
     slopes: &Slopes<'_, T>,
     rows: usize,
     target: &mut [T::Line],
+    scratch: &mut Scratch,
 ) {
-    let mut row = vec![0.0; rows];
     for (unit, head) in heads.rows().into_iter().enumerate() {
-        for (r, value) in row.iter_mut().enumerate() {
-            *value = head[r % slopes.count];
+        let row = slopes.of_unit(unit, rows, &mut scratch.slopes);
+        for values in row.chunks_mut(slopes.count) {
+            values
+                .iter_mut()
+                .zip(head)
+                .for_each(|(value, head)| *value *= head);
         }
-        slopes.multiply(unit, &mut row);
-        store_unit::<T>(target, heads.nrows(), unit, &row);
+        store_unit::<T>(target, heads.nrows(), unit, row);
     }
 }
 
@@ -184,7 +187,7 @@ pub(crate) fn back_through<T: Scalar>(
     slopes: &Slopes<'_, T>,
     rows: usize,
     target: &mut [T::Line],
-    (tile, stop): (&mut Tile, &Stop),
+    (scratch, stop): (&mut Scratch, &Stop),
 ) {
     let units = layer.inputs();
     for (chunk, weights) in layer
@@ -196,13 +199,14 @@ pub(crate) fn back_through<T: Scalar>(
         if stop.requested() {
             return;
         }
-        product(weights, next, tile);
+        product(weights, next, &mut scratch.tile);
         for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
-            let delta = &mut tile.row_mut(unit - chunk * EDGE)[..rows];
+            let sums = scratch.tile.row(unit - chunk * EDGE);
+            let delta = slopes.of_unit(unit, rows, &mut scratch.slopes);
             delta
                 .iter_mut()
-                .for_each(|value| *value *= layer.weight_scale);
-            slopes.multiply(unit, delta);
+                .zip(sums)
+                .for_each(|(value, sum)| *value *= layer.weight_scale * sum);
             store_unit::<T>(target, units, unit, delta);
         }
     }
@@ -215,17 +219,22 @@ pub(crate) struct Slopes<'a, T: Scalar> {
 }
 
 impl<T: Scalar> Slopes<'_, T> {
-    /// Multiplies one value per row of the band by the slope of `unit`.
-    fn multiply(&self, unit: usize, values: &mut [f64]) {
-        let band = self.panels.panels();
-        for (panel, values) in band.zip(values.chunks_mut(self.count * Panels::<T>::LANES)) {
-            for (slope, values) in panel[unit]
-                .lanes()
-                .iter()
-                .zip(values.chunks_mut(self.count))
-            {
-                values.iter_mut().for_each(|value| *value *= slope.widen());
+    /// The slopes of `unit`, one value per row of the band, in a buffer.
+    pub(crate) fn of_unit<'b>(
+        &self,
+        unit: usize,
+        rows: usize,
+        buffer: &'b mut Vec<f64>,
+    ) -> &'b mut [f64] {
+        buffer.clear();
+        for panel in self.panels.panels() {
+            let slopes = panel[unit].lanes().iter().map(|slope| slope.widen());
+            if self.count == 1 {
+                buffer.extend(slopes);
+            } else {
+                buffer.extend(slopes.flat_map(|slope| std::iter::repeat_n(slope, self.count)));
             }
         }
+        &mut buffer[..rows]
     }
 }

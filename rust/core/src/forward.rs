@@ -145,7 +145,7 @@ impl<T: Scalar> Pass<T> {
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     pub(crate) tile: Tile,
-    slopes: Vec<f64>,
+    pub(crate) slopes: Vec<f64>,
 }
 
 impl<T: Scalar> Band<'_, T> {

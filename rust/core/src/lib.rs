@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! gram  multiply                  the drivers: whole kernels, products with vectors
-//! linear  infinite  empirical     kernels on a tile          jacobian  train
+//! linear  infinite  empirical     kernels on a tile          jacobian  vector_products  train
 //! recursion  gap                  one depth step             forward  backward  sweep
 //! catalogue                       the activations            network
 //! activation  dual                φ, φ'; T and Ṫ            tile  panel  pool
@@ -40,5 +40,6 @@ pub mod special;
 pub(crate) mod sweep;
 pub mod tile;
 pub mod train;
+pub mod vector_products;
 
 pub use error::{Error, Result};

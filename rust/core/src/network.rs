@@ -71,6 +71,43 @@ impl<T: Scalar> Network<T> {
         })
     }
 
+    /// The network with other parameters: θ as W^0 row-major, b^0, W^1, … Tangent vectors are packed so, too.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if θ has another length, [`Error::NotFinite`], [`Error::Memory`].
+    pub fn with_parameters(&self, theta: &[T]) -> Result<Self> {
+        if theta.len() != self.parameters() {
+            let (argument, got) = ("theta".into(), vec![theta.len()]);
+            let expected = vec![self.parameters()];
+            return Err(Error::Shape {
+                argument,
+                got,
+                expected,
+            });
+        }
+        let mut rest = theta;
+        let mut layers = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let shape = (layer.inputs(), layer.outputs());
+            let (weights, after) = rest.split_at(shape.0 * shape.1);
+            let (bias, after) = after.split_at(layer.bias.len());
+            let weights = ArrayView2::from_shape(shape, weights)
+                .map_err(|error| Error::Invalid(error.to_string()))?;
+            let dense = Dense {
+                weights,
+                bias: layer.has_bias().then(|| bias.into()),
+                weight_scale: layer.weight_scale,
+                bias_scale: layer.bias_scale,
+            };
+            layers.push(Layer::new(index, &dense)?);
+            rest = after;
+        }
+        Ok(Self {
+            layers,
+            activations: self.activations.clone(),
+        })
+    }
+
     /// A copy of it, with memory of its own.
     ///
     /// # Errors

@@ -216,6 +216,28 @@ pub fn for_each<I, S>(
     shift.outcome()
 }
 
+/// [`for_each`] with states that outlive the call: at most one thread for each of them works.
+///
+/// # Errors
+/// As [`for_each`].
+pub fn for_each_with<I, S: Send>(
+    states: &mut [S],
+    items: impl Iterator<Item = I> + Send,
+    watch: &mut Watch<'_>,
+    work: impl Fn(&mut S, I, &Stop) + Sync,
+) -> Result<()> {
+    let (items, total) = (Mutex::new(items), states.len());
+    let claim = |(): &mut (), state: &mut S, stop: &Stop| {
+        while !stop.requested() {
+            let Some(item) = lock(&items).next() else {
+                break;
+            };
+            work(state, item, stop);
+        }
+    };
+    for_each(states.iter_mut(), total, watch, || (), claim)
+}
+
 /// The workers of one parallel loop, as the waiting caller sees them.
 struct Shift {
     workers: usize,

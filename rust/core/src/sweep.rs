@@ -4,45 +4,49 @@
 //! ∂/∂W^l_ij Σ_samples ⟨u, f⟩ = weight scale · Σ_samples x^l_i δ^{l+1}_j,    δ^L = u
 //! ```
 //!
-//! is a product over samples: each band leaves x^l and δ^{l+1} with one row per unit, and the sum runs over its samples
-//! inside a band and over bands in their order. Bands do not depend on the number of threads, so nor does a bit.
+//! is a product over samples: x^l and δ^{l+1} are kept with one row per unit. What a sample leaves does not depend on its
+//! band, and sums over samples run in their order: no number of threads changes a bit.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use crate::backward::{Slopes, back_through};
 use crate::error::Result;
-use crate::forward::{self, Step};
+use crate::forward::{self, Step, band_panels};
 use crate::network::{Layer, Network};
-use crate::panel::{PanelSlice, Panels};
+use crate::panel::{PanelSlice, Panels, bands_mut, columns_mut};
 use crate::pool::{self, Stop, Watch};
 use crate::scalar::{Line, Scalar};
-use crate::tile::{Tile, add_product};
-
-/// Samples of a band.
-const BAND: usize = 64;
+use crate::tile::{EDGE, Tile, product};
 
 /// A batch and the memory to run it forward and back, again and again.
 #[derive(Debug)]
 pub(crate) struct Sweep<T: Scalar> {
+    /// x, one row per sample.
     x: Panels<T>,
-    pub(crate) bands: Vec<Band<T>>,
+    /// `x^0 … x^{L−1}`, one row per unit.
+    inputs: Vec<Panels<T>>,
+    /// `δ^1 … δ^L`, one row per unit.
+    deltas: Vec<Panels<T>>,
+    /// `h^L`, one row per sample.
+    pub(crate) outputs: Panels<T>,
+    /// What the seeds returned; NaN for a sample whose activations are not finite.
+    pub(crate) losses: Vec<f64>,
+    /// Panels of samples of a band.
+    band: usize,
     /// One for each thread.
     scratch: Vec<Scratch<T>>,
 }
 
-/// What a band of samples leaves.
-#[derive(Debug)]
-pub(crate) struct Band<T: Scalar> {
-    pub(crate) samples: Range<usize>,
-    /// `x^0 … x^{L−1}`, one row per unit.
-    pub(crate) inputs: Vec<Panels<T>>,
-    /// `δ^1 … δ^L`, one row per unit.
-    pub(crate) deltas: Vec<Panels<T>>,
-    /// `h^L`, one row per sample.
-    pub(crate) outputs: Panels<T>,
-    /// The sum of what the seeds returned.
-    pub(crate) loss: f64,
+/// What one worker fills: what a band of samples leaves.
+struct Band<'a, T: Scalar> {
+    samples: Range<usize>,
+    x: PanelSlice<'a, T>,
+    /// For each of `x^1 … x^{L−1}`, its panels' lines for these samples.
+    inputs: Vec<Vec<&'a mut [T::Line]>>,
+    /// The same of `δ^1 … δ^L`.
+    deltas: Vec<Vec<&'a mut [T::Line]>>,
+    outputs: &'a mut [T::Line],
+    losses: &'a mut [f64],
 }
 
 /// What a worker keeps from band to band: rows are samples.
@@ -59,20 +63,33 @@ struct Scratch<T: Scalar> {
 }
 
 impl<T: Scalar> Sweep<T> {
-    /// Memory for a batch of (N, n_0) inputs.
+    /// Memory for a batch of (N, n_0) inputs, N >= 1.
     ///
     /// # Errors
     /// [`crate::Error::Features`] if it does not fit the network, [`crate::Error::Memory`].
     pub(crate) fn new(network: &Network<T>, x: Panels<T>) -> Result<Self> {
         network.check_features("X", x.depth())?;
-        let bands = (0..x.rows())
-            .step_by(BAND)
-            .map(|first| Band::new(network, &x, first..x.rows().min(first + BAND)))
-            .collect::<Result<_>>()?;
-        let scratch = (0..pool::num_threads()?)
-            .map(|_| Scratch::new(network))
-            .collect::<Result<_>>()?;
-        Ok(Self { x, bands, scratch })
+        let (samples, layers) = (x.rows(), network.layers.iter());
+        let band = band_panels::<T>(samples, 1)?;
+        let mut inputs = layers
+            .clone()
+            .map(|layer| Panels::unwritten(layer.inputs(), samples))
+            .collect::<Result<Vec<_>>>()?;
+        for (panel, target) in inputs[0].chunks_mut(1).enumerate() {
+            x.all().transpose(panel, target);
+        }
+        let deltas = layers.map(|layer| Panels::unwritten(layer.outputs(), samples));
+        let scratch =
+            (0..pool::num_threads()?).map(|_| Scratch::new(network, band * Panels::<T>::LANES));
+        Ok(Self {
+            inputs,
+            deltas: deltas.collect::<Result<_>>()?,
+            outputs: Panels::unwritten(samples, network.outputs())?,
+            losses: vec![0.0; samples],
+            band,
+            scratch: scratch.collect::<Result<_>>()?,
+            x,
+        })
     }
 
     /// The number of samples.
@@ -80,8 +97,8 @@ impl<T: Scalar> Sweep<T> {
         self.x.rows()
     }
 
-    /// Runs all bands forward and back: `seed` replaces the outputs of a sample by its `δ^L`, and returns its share of
-    /// the loss. Returns whether all values are finite.
+    /// Runs all samples forward and back: `seed` replaces the outputs of a sample by its `δ^L`, and returns its share of
+    /// the loss.
     ///
     /// # Errors
     /// [`crate::Error::Cancelled`].
@@ -90,17 +107,33 @@ impl<T: Scalar> Sweep<T> {
         network: &Network<T>,
         seed: impl Fn(usize, &mut [f64]) -> f64 + Sync,
         watch: &mut Watch<'_>,
-    ) -> Result<bool> {
-        let (x, workers) = (&self.x, self.scratch.len());
-        let bands = Mutex::new(self.bands.iter_mut());
-        let next = || bands.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let work = |(): &mut (), scratch: &mut Scratch<T>, stop: &Stop| {
-            while let Some(band) = next().filter(|_| !stop.requested()) {
-                band.run(network, x, &seed, scratch, stop);
-            }
+    ) -> Result<()> {
+        let (samples, size) = (self.samples(), self.band * Panels::<T>::LANES);
+        let mut inputs = columns_mut(&mut self.inputs[1..], size).into_iter();
+        let deltas = columns_mut(&mut self.deltas, size).into_iter();
+        let outputs = bands_mut([&mut self.outputs].into_iter(), self.band)
+            .into_iter()
+            .flatten();
+        let bands = self
+            .x
+            .all()
+            .chunks(self.band)
+            .zip(deltas)
+            .zip(outputs.zip(self.losses.chunks_mut(size)));
+        let bands = bands
+            .enumerate()
+            .map(|(band, ((x, deltas), (outputs, losses)))| Band {
+                samples: band * size..samples.min((band + 1) * size),
+                x,
+                inputs: inputs.next().unwrap_or_default(),
+                deltas,
+                outputs,
+                losses,
+            });
+        let work = |scratch: &mut Scratch<T>, band: Band<'_, T>, stop: &Stop| {
+            band.run(network, &seed, scratch, stop);
         };
-        pool::for_each(self.scratch.iter_mut(), workers, watch, || (), work)?;
-        Ok(self.bands.iter().all(|band| band.loss.is_finite()))
+        pool::for_each_with(&mut self.scratch, bands, watch, work)
     }
 
     /// `tile[i][j] = Σ_samples x^l_i δ^{l+1}_j` for whole panels of units i and j, without the scale of the weights.
@@ -111,23 +144,82 @@ impl<T: Scalar> Sweep<T> {
         cols: &Range<usize>,
         tile: &mut Tile,
     ) {
-        tile.reset(
-            rows.len() * Panels::<T>::LANES,
-            cols.len() * Panels::<T>::LANES,
-        );
-        for band in &self.bands {
-            let (inputs, deltas) = (&band.inputs[layer], &band.deltas[layer]);
-            add_product(inputs.slice(rows.clone()), deltas.slice(cols.clone()), tile);
+        let (inputs, deltas) = (&self.inputs[layer], &self.deltas[layer]);
+        product(inputs.slice(rows.clone()), deltas.slice(cols.clone()), tile);
+    }
+
+    /// Writes `∂/∂θ Σ ⟨u, f⟩` for the u of the last run: W^0 row-major, b^0, W^1, …
+    ///
+    /// # Errors
+    /// [`crate::Error::Cancelled`].
+    pub(crate) fn write_gradient(
+        &self,
+        network: &Network<T>,
+        out: &mut [T],
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let mut rest = out;
+        let mut blocks = Vec::new();
+        for (index, layer) in network.layers.iter().enumerate() {
+            let (block, after) = rest.split_at_mut(layer.parameters());
+            // The biases lie like one more row of the weights.
+            let rows = block.chunks_mut(EDGE * layer.outputs()).enumerate();
+            blocks.extend(rows.map(|(chunk, rows)| (index, chunk * EDGE, rows)));
+            rest = after;
+        }
+        let total = blocks.len();
+        let work = |tile: &mut Tile, (index, first, rows): (usize, usize, &mut [T]), _: &Stop| {
+            self.write_rows(index, &network.layers[index], first, rows, tile);
+        };
+        pool::for_each(blocks.into_iter(), total, watch, Tile::default, work)
+    }
+
+    /// Writes the gradient of some rows of one layer's weights, of which one past the last is the biases'.
+    fn write_rows(
+        &self,
+        index: usize,
+        layer: &Layer<T>,
+        first: usize,
+        rows: &mut [T],
+        tile: &mut Tile,
+    ) {
+        let (lanes, outputs) = (Panels::<T>::LANES, layer.outputs());
+        let end = layer.inputs().min(first + EDGE);
+        for start in (0..outputs).step_by(EDGE) {
+            let units = start..outputs.min(start + EDGE);
+            let cols = start / lanes..units.end.div_ceil(lanes);
+            if first < end {
+                self.gradient(index, &(first / lanes..end.div_ceil(lanes)), &cols, tile);
+            }
+            for (offset, row) in rows.chunks_mut(outputs).enumerate() {
+                let (row, input) = (&mut row[units.clone()], first + offset);
+                if input < end {
+                    row.iter_mut()
+                        .zip(tile.row(offset))
+                        .for_each(|(value, sum)| *value = T::narrow(layer.weight_scale * sum));
+                } else {
+                    self.write_bias(index, layer.bias_scale, cols.start, row);
+                }
+            }
+        }
+    }
+
+    fn write_bias(&self, index: usize, scale: f64, first: usize, row: &mut [T]) {
+        let mut sums = vec![0.0; Panels::<T>::LANES];
+        for (panel, values) in row.chunks_mut(Panels::<T>::LANES).enumerate() {
+            self.bias_gradient(index, first + panel, &mut sums);
+            values
+                .iter_mut()
+                .zip(&sums)
+                .for_each(|(value, sum)| *value = T::narrow(scale * sum));
         }
     }
 
     /// `Σ_samples δ^{l+1}_j` for the units j of one panel.
     pub(crate) fn bias_gradient(&self, layer: usize, panel: usize, sums: &mut [f64]) {
         sums.fill(0.0);
-        for line in self.bands.iter().flat_map(|band| {
-            let deltas = band.deltas[layer].slice(panel..panel + 1);
-            deltas.panels().flatten()
-        }) {
+        let deltas = self.deltas[layer].slice(panel..panel + 1);
+        for line in deltas.panels().flatten() {
             sums.iter_mut()
                 .zip(line.lanes())
                 .for_each(|(sum, value)| *sum += value.widen());
@@ -135,73 +227,42 @@ impl<T: Scalar> Sweep<T> {
     }
 }
 
-impl<T: Scalar> Band<T> {
-    fn new(network: &Network<T>, x: &Panels<T>, samples: Range<usize>) -> Result<Self> {
-        let count = samples.len();
-        let layers = network.layers.iter();
-        let mut inputs = layers
-            .clone()
-            .map(|layer| Panels::unwritten(layer.inputs(), count))
-            .collect::<Result<Vec<_>>>()?;
-        inputs[0].transpose_from(x.of_rows(&samples));
-        let deltas = layers.map(|layer| Panels::unwritten(layer.outputs(), count));
-        Ok(Self {
-            inputs,
-            deltas: deltas.collect::<Result<_>>()?,
-            outputs: Panels::unwritten(count, network.outputs())?,
-            loss: 0.0,
-            samples,
-        })
-    }
-
+impl<T: Scalar> Band<'_, T> {
     fn run(
-        &mut self,
+        mut self,
         network: &Network<T>,
-        x: &Panels<T>,
         seed: &impl Fn(usize, &mut [f64]) -> f64,
         scratch: &mut Scratch<T>,
         stop: &Stop,
     ) {
-        if !self.forward(network, x.of_rows(&self.samples), scratch, stop) {
-            self.loss = f64::NAN;
-            return;
+        if self.forward(network, scratch, stop) {
+            self.seed(seed, scratch);
+            self.backward(network, scratch, stop);
+        } else {
+            self.losses.fill(f64::NAN);
         }
-        self.seed(seed, scratch);
-        self.backward(network, scratch, stop);
     }
 
     /// Returns whether all values are finite.
-    fn forward(
-        &mut self,
-        network: &Network<T>,
-        x: PanelSlice<'_, T>,
-        scratch: &mut Scratch<T>,
-        stop: &Stop,
-    ) -> bool {
+    fn forward(&mut self, network: &Network<T>, scratch: &mut Scratch<T>, stop: &Stop) -> bool {
         let samples = self.samples.len();
         let mut finite = true;
         for (index, layer) in network.layers.iter().enumerate() {
             let (before, after) = scratch.values.split_at_mut(index);
-            let input = before.last().map_or(x, |x| x.of_rows(&(0..samples)));
             let step = Step {
                 layer,
                 activation: network.activations.get(index).map(AsRef::as_ref),
-                input,
+                input: before.last().map_or(self.x, |x| x.of_rows(&(0..samples))),
                 samples,
             };
-            let (values, slopes) = match after.first_mut() {
-                Some(values) => (values, scratch.slopes.get_mut(index)),
-                None => (&mut self.outputs, None),
-            };
-            let slopes = slopes.map(|slopes| slopes.first_rows_mut(samples));
-            finite &= step.run(
-                values.first_rows_mut(samples),
-                slopes,
-                &mut scratch.forward,
-                stop,
-            );
-            if let Some(input) = self.inputs.get_mut(index + 1) {
-                input.transpose_from(values.of_rows(&(0..samples)));
+            match (after.first_mut(), scratch.slopes.get_mut(index)) {
+                (Some(values), Some(slopes)) => {
+                    let slopes = Some(slopes.first_rows_mut(samples));
+                    let lines = values.first_rows_mut(samples);
+                    finite &= step.run(lines, slopes, &mut scratch.forward, stop);
+                    transpose(values.of_rows(&(0..samples)), &mut self.inputs[index]);
+                }
+                _ => finite &= step.run(self.outputs, None, &mut scratch.forward, stop),
             }
         }
         finite
@@ -209,16 +270,19 @@ impl<T: Scalar> Band<T> {
 
     /// `δ^L` of all samples.
     fn seed(&mut self, seed: &impl Fn(usize, &mut [f64]) -> f64, scratch: &mut Scratch<T>) {
-        let (outputs, last) = (self.outputs.depth(), scratch.deltas.len() - 1);
-        let lines = scratch.deltas[last].first_rows_mut(self.samples.len());
-        scratch.seed.resize(outputs, 0.0);
-        self.loss = 0.0;
-        for (offset, sample) in self.samples.clone().enumerate() {
-            self.outputs.copy_row(offset, &mut scratch.seed);
-            self.loss += seed(sample, &mut scratch.seed);
-            let (panel, lane) = (offset / Panels::<T>::LANES, offset % Panels::<T>::LANES);
-            let lines = &mut lines[panel * outputs..(panel + 1) * outputs];
-            for (line, value) in lines.iter_mut().zip(&scratch.seed) {
+        let (lanes, outputs) = (Panels::<T>::LANES, self.deltas.len() - 1);
+        let deltas = &mut scratch.deltas[outputs];
+        let width = deltas.depth();
+        let targets = deltas.first_rows_mut(self.samples.len());
+        scratch.seed.resize(width, 0.0);
+        for (offset, loss) in self.losses.iter_mut().enumerate() {
+            let lines = offset / lanes * width..(offset / lanes + 1) * width;
+            let lane = offset % lanes;
+            for (value, line) in scratch.seed.iter_mut().zip(&self.outputs[lines.clone()]) {
+                *value = line.lanes()[lane].widen();
+            }
+            *loss = seed(self.samples.start + offset, &mut scratch.seed);
+            for (line, value) in targets[lines].iter_mut().zip(&scratch.seed) {
                 line.lanes_mut()[lane] = T::narrow(*value);
             }
         }
@@ -230,27 +294,34 @@ impl<T: Scalar> Band<T> {
         for (index, layer) in network.layers.iter().enumerate().rev() {
             let (before, after) = scratch.deltas.split_at_mut(index);
             let next = after[0].of_rows(&samples);
-            self.deltas[index].transpose_from(next);
+            transpose(next, &mut self.deltas[index]);
             if let Some(target) = before.last_mut() {
                 let slopes = Slopes {
                     panels: scratch.slopes[index - 1].of_rows(&samples),
                     count: 1,
                 };
                 let target = target.first_rows_mut(samples.len());
-                let tile = (&mut scratch.forward.tile, stop);
-                back_through(layer, next, &slopes, samples.len(), target, tile);
+                let scratch = (&mut scratch.forward, stop);
+                back_through(layer, next, &slopes, samples.len(), target, scratch);
             }
         }
     }
 }
 
+/// Leaves rows of samples as columns.
+fn transpose<T: Scalar>(rows: PanelSlice<'_, T>, targets: &mut [&mut [T::Line]]) {
+    for (panel, target) in targets.iter_mut().enumerate() {
+        rows.transpose(panel, target);
+    }
+}
+
 impl<T: Scalar> Scratch<T> {
-    fn new(network: &Network<T>) -> Result<Self> {
+    fn new(network: &Network<T>, samples: usize) -> Result<Self> {
         let hidden = &network.layers[..network.depth() - 1];
         let allocate = |layers: &[Layer<T>]| {
             layers
                 .iter()
-                .map(|layer| Panels::unwritten(BAND, layer.outputs()))
+                .map(|layer| Panels::unwritten(samples, layer.outputs()))
                 .collect::<Result<Vec<_>>>()
         };
         Ok(Self {

@@ -174,7 +174,7 @@ impl<T: Scalar> Trainer<T> {
     /// As [`Trainer::advance`].
     pub fn loss(&mut self, watch: &mut Watch<'_>) -> Result<f64> {
         self.evaluate(watch)?;
-        Ok(self.sweep.bands.iter().map(|band| band.loss).sum())
+        Ok(self.sweep.losses.iter().sum())
     }
 
     /// The model's outputs at the present parameters, into an (N, O) array.
@@ -234,7 +234,8 @@ impl<T: Scalar> Trainer<T> {
             }
             loss.seed(samples, f, targets.row(sample).iter().map(|y| y.widen()))
         };
-        if !self.sweep.run(&self.network, seed, watch)? {
+        self.sweep.run(&self.network, seed, watch)?;
+        if !self.sweep.losses.iter().sum::<f64>().is_finite() {
             return Err(Error::Diverged { step: self.steps });
         }
         self.evaluated = true;
@@ -243,17 +244,17 @@ impl<T: Scalar> Trainer<T> {
 
     fn write_outputs<V>(&self, mut out: ArrayViewMut2<'_, V>, narrow: impl Fn(f64) -> V) {
         let mut row = vec![0.0; self.network.outputs()];
-        for band in &self.sweep.bands {
-            for (index, sample) in band.samples.clone().enumerate() {
-                band.outputs.copy_row(index, &mut row);
-                for (m, (out, value)) in out.row_mut(sample).iter_mut().zip(&row).enumerate() {
-                    let offset = self
-                        .offset
-                        .as_ref()
-                        .map_or(0.0, |offset| offset[[sample, m]]);
-                    *out = narrow(value - offset);
-                }
+        for (sample, mut target) in out.rows_mut().into_iter().enumerate() {
+            self.sweep.outputs.copy_row(sample, &mut row);
+            if let Some(offset) = &self.offset {
+                row.iter_mut()
+                    .zip(offset.row(sample))
+                    .for_each(|(f, offset)| *f -= offset);
             }
+            target
+                .iter_mut()
+                .zip(&row)
+                .for_each(|(target, f)| *target = narrow(*f));
         }
     }
 

@@ -2,8 +2,8 @@
 
 use ndarray::ArrayViewMut4;
 use numpy::{
-    Element, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2, PyReadwriteArray3,
-    PyReadwriteArray4,
+    Element, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray2,
+    PyReadwriteArray3, PyReadwriteArray4,
 };
 use pyo3::prelude::*;
 
@@ -38,6 +38,20 @@ pub type Forward<'py, T> = (Inputs<'py, T>, PyReadwriteArray2<'py, T>);
 
 /// Inputs (N, d) and a Jacobian (N, O, P) to write, in C order.
 pub type Jacobian<'py, T> = (Inputs<'py, T>, PyReadwriteArray3<'py, T>);
+
+/// Inputs (N, d), tangent vectors (K, P), and outputs (K, N, O) to write.
+pub type Jvp<'py, T> = (
+    Inputs<'py, T>,
+    PyReadonlyArray2<'py, T>,
+    PyReadwriteArray3<'py, T>,
+);
+
+/// Inputs (N, d), cotangents (K, N, O), and gradients (K, P) to write, in C order.
+pub type Vjp<'py, T> = (
+    Inputs<'py, T>,
+    PyReadonlyArray3<'py, T>,
+    PyReadwriteArray2<'py, T>,
+);
 
 /// The weights and biases of all layers.
 pub type Parameters<'py, T> = (

@@ -6,12 +6,12 @@ use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::network::{self, Dense};
 use ntkrs_core::scalar::Scalar;
-use ntkrs_core::{Error, Result, catalogue};
+use ntkrs_core::{Error, Result, catalogue, vector_products};
 use numpy::{Element, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::arrays::{Forward, Gram, Jacobian, Parameters, Typed, views};
+use crate::arrays::{Forward, Gram, Jacobian, Jvp, Parameters, Typed, Vjp, views};
 use crate::errors;
 use crate::gram::fill;
 use crate::ticker::Ticker;
@@ -65,6 +65,24 @@ impl Network {
         match (&self.0, arrays) {
             (Typed::F64(net), Typed::F64(arrays)) => run_jacobian(py, net, arrays),
             (Typed::F32(net), Typed::F32(arrays)) => run_jacobian(py, net, arrays),
+            _ => Err(other_dtype()),
+        }
+    }
+
+    /// For `arrays = (x, v, out)`: writes J v of K vectors (K, P) to `out`, (K, N, O).
+    fn jvp(&self, py: Python<'_>, arrays: Typed<Jvp<'_, f64>, Jvp<'_, f32>>) -> PyResult<()> {
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => run_jvp(py, net, arrays),
+            (Typed::F32(net), Typed::F32(arrays)) => run_jvp(py, net, arrays),
+            _ => Err(other_dtype()),
+        }
+    }
+
+    /// For `arrays = (x, u, out)`: writes Jᵀ u of K vectors (K, N, O) to `out`, (K, P).
+    fn vjp(&self, py: Python<'_>, arrays: Typed<Vjp<'_, f64>, Vjp<'_, f32>>) -> PyResult<()> {
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => run_vjp(py, net, arrays),
+            (Typed::F32(net), Typed::F32(arrays)) => run_vjp(py, net, arrays),
             _ => Err(other_dtype()),
         }
     }
@@ -157,6 +175,44 @@ fn run_jacobian<T: Scalar + Element>(
     let out = out.as_slice_mut()?;
     let mut ticker = Ticker::new(None);
     let result = py.detach(|| jacobian(net, x, out, &mut |done, total| ticker.report(done, total)));
+    result.map_err(|error| ticker.exception(error))
+}
+
+fn run_jvp<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &network::Network<T>,
+    (x, v, mut out): Jvp<'_, T>,
+) -> PyResult<()> {
+    let _floats = DefaultFloats::enter();
+    let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
+    let tangents = v
+        .as_array()
+        .outer_iter()
+        .map(|v| net.with_parameters(&v.to_vec()))
+        .collect::<Result<Vec<_>>>()
+        .map_err(errors::to_python)?;
+    let out = out.as_array_mut();
+    let mut ticker = Ticker::new(None);
+    let result = py.detach(|| {
+        let mut watch = |done, total| ticker.report(done, total);
+        vector_products::jvp(net, &tangents, &x, out, &mut watch)
+    });
+    result.map_err(|error| ticker.exception(error))
+}
+
+fn run_vjp<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &network::Network<T>,
+    (x, u, mut out): Vjp<'_, T>,
+) -> PyResult<()> {
+    let _floats = DefaultFloats::enter();
+    let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
+    let (u, out) = (u.as_array(), out.as_array_mut());
+    let mut ticker = Ticker::new(None);
+    let result = py.detach(|| {
+        let mut watch = |done, total| ticker.report(done, total);
+        vector_products::vjp(net, x, u, out, &mut watch)
+    });
     result.map_err(|error| ticker.exception(error))
 }
 

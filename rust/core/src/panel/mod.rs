@@ -225,11 +225,7 @@ impl<T: Scalar> Panels<T> {
 
     /// A range of panels.
     pub fn slice(&self, panels: Range<usize>) -> PanelSlice<'_, T> {
-        PanelSlice {
-            lines: &self.lines[panels.start * self.depth..panels.end * self.depth],
-            depth: self.depth,
-            isa: self.isa,
-        }
+        self.all().slice(panels)
     }
 
     /// The whole panels that hold a range of rows: they begin with row `range.start` rounded down to a panel, and past
@@ -301,6 +297,27 @@ pub fn bands_mut<'a, T: Scalar>(
     bands
 }
 
+/// Cuts several matrices of the same columns into bands of `columns` columns: one element per band, holding for each
+/// matrix the lines of that band of each of its panels.
+pub(crate) fn columns_mut<T: Scalar>(
+    matrices: &mut [Panels<T>],
+    columns: usize,
+) -> Vec<Vec<Vec<&mut [T::Line]>>> {
+    let count = matrices.len();
+    let mut bands = Vec::new();
+    for (index, matrix) in matrices.iter_mut().enumerate() {
+        for panel in matrix.lines.chunks_mut(matrix.depth) {
+            for (band, lines) in panel.chunks_mut(columns).enumerate() {
+                if band == bands.len() {
+                    bands.push((0..count).map(|_| Vec::new()).collect::<Vec<_>>());
+                }
+                bands[band][index].push(lines);
+            }
+        }
+    }
+    bands
+}
+
 impl<'a, T: Scalar> PanelSlice<'a, T> {
     /// Panels that already lie in memory as `lines`.
     pub fn new(lines: &'a [T::Line], depth: usize, isa: Isa) -> Self {
@@ -330,6 +347,14 @@ impl<'a, T: Scalar> PanelSlice<'a, T> {
     /// The length of a row.
     pub fn depth(self) -> usize {
         self.depth
+    }
+
+    /// A range of panels.
+    pub(crate) fn slice(self, panels: Range<usize>) -> Self {
+        Self {
+            lines: &self.lines[panels.start * self.depth..panels.end * self.depth],
+            ..self
+        }
     }
 
     /// Chunks of at most `panels` panels, in order.

@@ -1,6 +1,6 @@
 //! Rows become columns.
 
-use super::{PanelSlice, Panels};
+use super::PanelSlice;
 use crate::scalar::{Line, Scalar};
 
 impl<T: Scalar> PanelSlice<'_, T> {
@@ -27,17 +27,9 @@ impl<T: Scalar> PanelSlice<'_, T> {
     }
 }
 
-impl<T: Scalar> Panels<T> {
-    /// Makes this the transpose of the first rows of `matrix`, as many as these rows are long.
-    pub(crate) fn transpose_from(&mut self, matrix: PanelSlice<'_, T>) {
-        for (panel, target) in self.chunks_mut(1).enumerate() {
-            matrix.transpose(panel, target);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Panels;
     use super::*;
     use ndarray::Array2;
 
@@ -49,7 +41,10 @@ mod tests {
         for line in transposed.first_rows_mut(21) {
             line.lanes_mut().fill(7.0);
         }
-        transposed.transpose_from(Panels::pack(matrix.view(), "X").unwrap().all());
+        let panels = Panels::pack(matrix.view(), "X").unwrap();
+        for (panel, target) in transposed.chunks_mut(1).enumerate() {
+            panels.all().transpose(panel, target);
+        }
         for (line, expected) in transposed
             .all()
             .panels()

@@ -11,12 +11,14 @@
 //! Each entry is a sum, in `f64`, of sums over SUM values of k, in `T`, both ascending from zero: the same bits in
 //! any tile, and the same for (i, j) and (j, i).
 
+use std::ops::Range;
+
 use super::Tile;
 use crate::panel::{PanelSlice, SUM};
 use crate::scalar::{Line, Scalar};
 
 /// The block of k for which the panels of a tile stay in L2.
-const DEPTH: usize = 2 * SUM;
+const DEPTH: usize = SUM;
 
 /// `tile[r][c] = Σ_k rows[r][k] · cols[c][k]`, for whole panels.
 ///
@@ -38,16 +40,17 @@ pub fn add_product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, 
     assert_eq!(tile.values.len(), rows.len() * lanes * tile.cols);
     for start in (0..rows.depth()).step_by(DEPTH) {
         let block = start..rows.depth().min(start + DEPTH);
-        for (c, group) in cols.chunks(kernel.panels).enumerate() {
+        for group in groups(cols.len(), kernel.panels) {
             let mut panels = [&[][..]; MOST_PANELS];
-            let count = group.len();
+            let (count, first_col) = (group.len(), group.start * lanes);
+            let group = cols.slice(group);
             panels
                 .iter_mut()
                 .zip(group.panels())
                 .for_each(|(panel, lines)| *panel = &lines[block.clone()]);
             for (r, row_panel) in rows.panels().enumerate() {
                 for first in (0..lanes).step_by(kernel.rows) {
-                    let corner = (r * lanes + first) * tile.cols + c * kernel.panels * lanes;
+                    let corner = (r * lanes + first) * tile.cols + first_col;
                     let out = &mut tile.values[corner..];
                     for start in (0..block.len()).step_by(SUM) {
                         let sum = start..block.len().min(start + SUM);
@@ -63,3 +66,9 @@ pub fn add_product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, 
 
 /// The most column panels that any micro-kernel takes.
 const MOST_PANELS: usize = 3;
+
+/// Cuts `count` panels into groups of at most `most`, of nearly equal size: a micro-kernel of one panel alone is slow.
+fn groups(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
+    let groups = count.div_ceil(most);
+    (0..groups).map(move |group| group * count / groups..(group + 1) * count / groups)
+}
