@@ -1,12 +1,14 @@
 """Finite networks: against NumPy, central differences, and each other."""
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkrs
-from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp, network
+from ntkrs import Dense, Network, Relu, Sequential, Tanh, _parameters, mlp, network
 from oracles import activations, finite
 
 EPS = np.finfo(np.float64).eps
@@ -168,7 +170,7 @@ class TestParameters:
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
     def test_they_are_one_draw(self, dtype, monkeypatch):
-        monkeypatch.setattr(network, "_DRAWS", 1000)
+        monkeypatch.setattr(_parameters, "_DRAWS", 1000)
         theta = mlp(1, 200, 10).init(300, rng=4, dtype=dtype).parameters
         assert np.array_equal(theta, np.random.default_rng(4).standard_normal(theta.size, dtype))
 
@@ -190,6 +192,64 @@ class TestParameters:
         net = mlp(1, 4, 1).init(2, dtype="float32")
         assert net.dtype == net(np.eye(2)).dtype == net.ntk(np.eye(2)).dtype == np.float32
         assert mlp(1, 4, 1).init(2).with_parameters(net.parameters).dtype == np.float32
+
+
+class TestStandardParameterization:
+    """x V + c: the same function, other derivatives."""
+
+    arch = Sequential(Dense(6, 1.3, 0.4), Tanh(), Dense(5, 0.7), Relu(), Dense(2, 1.1, 0.2))
+
+    def pair(self):
+        net = self.arch.init(3, rng=4)
+        pairs = list(zip(self.arch.dense, net.weights, net.biases, strict=True))
+        v = [dense.sigma_w / len(weight) ** 0.5 * weight for dense, weight, _ in pairs]
+        c = [None if bias is None else dense.sigma_b * bias for dense, _, bias in pairs]
+        return net, Network.from_standard(self.arch, v, c), v, c
+
+    def test_it_is_the_same_function(self):
+        net, standard, _, _ = self.pair()
+        x = np.random.default_rng(0).standard_normal((20, 3))
+        np.testing.assert_allclose(standard(x), net(x), rtol=0, atol=50 * EPS)  # 6 products a sum, 3 layers
+
+    def test_parameters_are_v_and_c(self):
+        _, standard, v, c = self.pair()
+        blocks = [block.ravel() for pair in zip(v, c, strict=True) for block in pair if block is not None]
+        assert np.array_equal(standard.parameters, np.concatenate(blocks))
+        assert standard.parameterization == "standard"
+        assert self.arch.init(3).parameterization == "ntk"
+        assert "parameterization='standard'" in repr(standard)
+
+    def test_derivatives_are_in_v_and_c(self):
+        _, standard, v, c = self.pair()
+        x = np.random.default_rng(0).standard_normal((20, 3))
+        sigma_w = [len(weight) ** 0.5 for weight in v]
+        sigma_b = [0.0 if bias is None else 1.0 for bias in c]
+        arguments = (x, v, c, sigma_w, sigma_b, ["tanh", "relu"])
+        jacobian = finite.jacobian(*arguments)
+        np.testing.assert_allclose(standard.jacobian(x), jacobian, rtol=0, atol=100 * EPS * abs(jacobian).max())
+        kernel = finite.ntk(jacobian, jacobian)
+        np.testing.assert_allclose(standard.ntk(x), kernel, rtol=0, atol=200 * EPS * abs(kernel).max())
+        np.testing.assert_allclose(
+            standard.vjp(x, np.ones((20, 2))), jacobian.sum((0, 1)), rtol=0, atol=2000 * EPS * abs(jacobian).max()
+        )
+
+    def test_other_parameters_and_pickles_stay_in_it(self):
+        _, standard, _, _ = self.pair()
+        x = np.random.default_rng(0).standard_normal((20, 3))
+        for same in (standard.with_parameters(standard.parameters), pickle.loads(pickle.dumps(standard))):
+            assert same.parameterization == "standard"
+            assert np.array_equal(same(x), standard(x))
+        trained, _ = standard.train(x, x[:, :2], 0.01, 3)
+        assert trained.parameterization == "standard"
+        step = -0.01 * standard.vjp(x, (standard(x) - x[:, :2]) / 40)
+        once, _ = standard.train(x, x[:, :2], 0.01, 1)
+        np.testing.assert_allclose(once.parameters, standard.parameters + step, rtol=0, atol=20 * EPS)
+
+    def test_what_does_not_fit_is_refused(self):
+        with pytest.raises(ValueError, match=r"weights\[0\] has shape \(3, 4\)"):
+            Network.from_standard(self.arch, [np.ones((3, 4))] * 3, [None] * 3)
+        with pytest.raises(TypeError, match="arch is None"):
+            Network.from_standard(None, [])
 
 
 ARCH = Sequential(Dense(4, 1.0, 0.5), Relu(), Dense(2))

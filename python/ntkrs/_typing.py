@@ -38,3 +38,6 @@ Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"]
 
 #: What ``net.train(..., record=...)`` takes.
 Record: TypeAlias = Literal["outputs", "kernel_drift"]
+
+#: What a network's parameters are: W and b of the NTK parameterization, or V and c of the standard one.
+Parameterization: TypeAlias = Literal["ntk", "standard"]

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers, _training, _vector_products
+from ntkrs import _arrays, _core, _numbers, _parameters, _training, _vector_products
 from ntkrs._progress import reporter
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
-    from ntkrs._typing import Array, ArrayLike, Outputs, Progress
-    from ntkrs.layers import Dense, Sequential
+    from ntkrs._typing import Array, ArrayLike, Outputs, Parameterization, Progress
+    from ntkrs.layers import Sequential
 
 _OUTPUTS = ("full", "trace", "mean", "diagonal", "sum")
 
 #: How many samples go forward at once: the activations of all their layers are kept meanwhile.
 _FORWARD_ROWS = 4096
-
-#: How many parameters are drawn at once: an interrupt is heard between two draws.
-_DRAWS = 2**20
 
 
 class Network:
@@ -52,6 +49,8 @@ class Network:
         The architecture.
     weights, biases : tuple of ndarray
         Read-only views of :attr:`parameters`.
+    parameterization : str
+        ``"ntk"``, or ``"standard"`` of a network from :meth:`from_standard`.
 
     Raises
     ------
@@ -77,26 +76,15 @@ class Network:
         biases: Sequence[ArrayLike | None] | None = None,
     ) -> None:
         check_architecture(arch)
-        weights = _arrays.sequence(weights, "weights")
-        biases = [None] * len(weights) if biases is None else _arrays.sequence(biases, "biases")
-        count = len(arch.dense)
-        if not len(weights) == len(biases) == count:
-            raise ValueError(
-                f"{len(weights)} weights and {len(biases)} biases were given, but {arch!r} has {count} dense layers"
-            )
-        arrays: list[Array] = []
-        inputs = None
-        for index, (dense, weight, bias) in enumerate(zip(arch.dense, weights, biases, strict=True)):
-            arrays.extend(_layer_arrays(index, dense, inputs, weight, bias))
-            inputs = dense.width
-        theta = np.concatenate([array.ravel() for array in _arrays.same_dtype(*arrays)])
-        self._set(arch, arrays[0].shape[0], cast("Array", theta))
+        in_features, theta = _parameters.flattened(arch, weights, biases)
+        self._set(arch, in_features, theta, "ntk")
 
-    def _set(self, arch: Sequential, in_features: int, theta: Array) -> None:
+    def _set(self, arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> None:
         """Fill the fields from θ: weights and biases are views of it."""
         theta.flags.writeable = False
-        weights, biases = zip(*_views(arch, in_features, theta), strict=True)
+        weights, biases = zip(*_parameters.views(arch, in_features, theta), strict=True)
         self.arch: Sequential = arch
+        self.parameterization: Parameterization = parameterization
         self.weights: tuple[Array, ...] = weights
         self.biases: tuple[Array | None, ...] = biases
         self._theta = theta
@@ -105,7 +93,7 @@ class Network:
     def _scaled(self, alpha: float) -> _core.Network:
         """Return the core's network of α f: α scales the last layer."""
         scales = [
-            (dense.sigma_w / weight.shape[0] ** 0.5, dense.sigma_b)
+            (dense.sigma_w / weight.shape[0] ** 0.5, dense.sigma_b) if self.parameterization == "ntk" else (1.0, 1.0)
             for dense, weight in zip(self.arch.dense, self.weights, strict=True)
         ]
         weight_scale, bias_scale = scales[-1]
@@ -114,10 +102,54 @@ class Network:
         return _core.Network((self.weights, self.biases), scales, activations)
 
     @classmethod
-    def _of(cls, arch: Sequential, in_features: int, theta: Array) -> Network:
+    def _of(
+        cls, arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization = "ntk"
+    ) -> Network:
         network = object.__new__(cls)
-        network._set(arch, in_features, theta)
+        network._set(arch, in_features, theta, parameterization)
         return network
+
+    @classmethod
+    def from_standard(
+        cls,
+        arch: Sequential,
+        weights: Sequence[ArrayLike],
+        biases: Sequence[ArrayLike | None] | None = None,
+    ) -> Network:
+        """Return a network in the standard parameterization, that of trained models elsewhere.
+
+        ::
+
+            h^{l+1} = x^l V^l + c^l,    Θ_mn(x, x') = Σ_l (⟨x^l, x'^l⟩ + 1) ⟨δ^{l+1}_m, δ'^{l+1}_n⟩
+
+        Its parameters, and with them its Jacobian, its kernel and its training, are V and c themselves. With
+        ``V = sigma_w/√n W`` and ``c = sigma_b b`` it is the function of ``Network(arch, W, b)``.
+
+        Parameters
+        ----------
+        arch : Sequential
+            The architecture: widths and activations, and biases where ``sigma_b`` is not 0. Its scales have no effect.
+        weights : sequence of (n_l, n_{l+1}) array_like
+            V, one per dense layer: inputs by outputs. PyTorch holds their transposes.
+        biases : sequence of (n_{l+1},) array_like or None
+            c, one per dense layer; None exactly where ``sigma_b`` is 0, where the term 1 above is missing.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for :class:`Network`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import Dense, Network, Relu, Sequential
+        >>> net = Network.from_standard(Sequential(Dense(2), Relu(), Dense(1)), [np.eye(2), np.ones((2, 1))])
+        >>> net([[3.0, -1.0]])
+        array([[3.]])
+        """
+        check_architecture(arch)
+        in_features, theta = _parameters.flattened(arch, weights, biases)
+        return cls._of(arch, in_features, theta, "standard")
 
     @classmethod
     def random(
@@ -131,14 +163,15 @@ class Network:
         inputs = _numbers.integer(in_features, "in_features")
         if inputs < 1:
             raise ValueError(f"in_features is {inputs}, but at least 1 is needed")
-        count = sum(size for size, _ in _sizes(arch, inputs))
-        return cls._of(arch, inputs, _standard_normal(count, np.random.default_rng(rng), np.dtype(dtype)))
+        count = sum(size for size, _ in _parameters.sizes(arch, inputs))
+        return cls._of(arch, inputs, _parameters.standard_normal(count, np.random.default_rng(rng), np.dtype(dtype)))
 
     def __repr__(self) -> str:
-        return f"Network({self.arch!r}, in_features={self.in_features}, dtype={self.dtype})"
+        standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
+        return f"Network({self.arch!r}, in_features={self.in_features}, dtype={self.dtype}{standard})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.arch, self.in_features, self._theta)
+        return _restore, (self.arch, self.in_features, self._theta, self.parameterization)
 
     @property
     def in_features(self) -> int:
@@ -152,7 +185,10 @@ class Network:
 
     @property
     def parameters(self) -> Array:
-        """θ, (P,), read-only: W^0 row-major, b^0, W^1, b^1, ...; no b where ``sigma_b`` is 0."""
+        """θ, (P,), read-only: W^0 row-major, b^0, W^1, b^1, ...; no b where ``sigma_b`` is 0.
+
+        In the standard parameterization V and c stand in the places of W and b.
+        """
         return self._theta
 
     def with_parameters(self, theta: ArrayLike) -> Network:
@@ -171,7 +207,8 @@ class Network:
         values = _arrays.floating(theta, "theta")
         if values.shape != self._theta.shape:
             raise ValueError(f"theta has shape {values.shape}, but this network has {self._theta.shape} parameters")
-        return Network._of(self.arch, self.in_features, _arrays.finite(values, "theta").copy())
+        theta = _arrays.finite(values, "theta").copy()
+        return Network._of(self.arch, self.in_features, theta, self.parameterization)
 
     jvp = _vector_products.jvp
     vjp = _vector_products.vjp
@@ -321,65 +358,8 @@ class Network:
         return index
 
 
-def _standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
-    if dtype not in (np.float64, np.float32):
-        raise TypeError(f"dtype is {dtype}, but must be float32 or float64")
-    remedy = "Use narrower layers, or float32."
-    _memory.require(count * dtype.itemsize, f"a network of {count} parameters of dtype {dtype}", remedy)
-    theta = np.empty(count, dtype)
-    for start in range(0, count, _DRAWS):
-        rng.standard_normal(dtype=dtype, out=theta[start : start + _DRAWS])
-    return cast("Array", theta)
-
-
-def _restore(arch: Sequential, in_features: int, theta: Array) -> Network:
-    return Network._of(arch, in_features, theta)  # noqa: SLF001 the class's own way back from a pickle
-
-
-def _layer_arrays(
-    index: int, dense: Dense, inputs: int | None, weight: ArrayLike, bias: ArrayLike | None
-) -> Iterator[Array]:
-    """Check the parameters of one dense layer; ``inputs`` is None for the first."""
-    weights = _arrays.floating(weight, f"weights[{index}]")
-    expected = ("n_0" if inputs is None else inputs, dense.width)
-    if weights.ndim != 2 or weights.shape[1] != dense.width or inputs not in (None, weights.shape[0]):
-        raise ValueError(
-            f"weights[{index}] has shape {weights.shape}, but {dense!r} needs ({expected[0]}, {expected[1]}): "
-            "inputs by outputs"
-        )
-    if weights.shape[0] == 0:
-        raise ValueError(f"weights[{index}] has shape {weights.shape}, but a network has at least 1 input")
-    yield _arrays.finite(weights, f"weights[{index}]")
-    if (bias is None) != (dense.sigma_b == 0):
-        needs = "no biases (sigma_b is 0): pass None" if dense.sigma_b == 0 else "biases: pass an array"
-        raise ValueError(f"biases[{index}] is {'None' if bias is None else 'given'}, but {dense!r} has {needs}")
-    if bias is not None:
-        values = _arrays.floating(bias, f"biases[{index}]")
-        if values.shape != (dense.width,):
-            raise ValueError(f"biases[{index}] has shape {values.shape}, but {dense!r} needs ({dense.width},)")
-        yield _arrays.finite(values, f"biases[{index}]")
-
-
-def _sizes(arch: Sequential, in_features: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Sizes and shapes of W^0, b^0, W^1, ... as they lie in θ."""
-    inputs = in_features
-    for dense in arch.dense:
-        yield inputs * dense.width, (inputs, dense.width)
-        if dense.sigma_b > 0:
-            yield dense.width, (dense.width,)
-        inputs = dense.width
-
-
-def _views(arch: Sequential, in_features: int, theta: Array) -> Iterator[tuple[Array, Array | None]]:
-    """Yield the weights and biases of each layer, as views of θ."""
-    start = 0
-    blocks = []
-    for size, shape in _sizes(arch, in_features):
-        blocks.append(theta[start : start + size].reshape(shape))
-        start += size
-    remaining = iter(blocks)
-    for dense in arch.dense:
-        yield next(remaining), next(remaining) if dense.sigma_b > 0 else None
+def _restore(arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> Network:
+    return Network._of(arch, in_features, theta, parameterization)  # noqa: SLF001 the class's own way back from a pickle
 
 
 def _planes(layer: Array, selection: str | int) -> list[Array]:

@@ -1,0 +1,108 @@
+"""The parameters of finite networks: their layout, their draw, and their checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ntkrs import _arrays, _memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ntkrs._typing import Array, ArrayLike
+    from ntkrs.layers import Dense, Sequential
+
+#: How many parameters are drawn at once: an interrupt is heard between two draws.
+_DRAWS = 2**20
+
+
+def flattened(
+    arch: Sequential, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike | None] | None
+) -> tuple[int, Array]:
+    """Return n_0 and θ of the parameters of all layers, checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they do not fit the architecture, or are not finite real numbers.
+    """
+    weights = _arrays.sequence(weights, "weights")
+    biases = [None] * len(weights) if biases is None else _arrays.sequence(biases, "biases")
+    count = len(arch.dense)
+    if not len(weights) == len(biases) == count:
+        raise ValueError(
+            f"{len(weights)} weights and {len(biases)} biases were given, but {arch!r} has {count} dense layers"
+        )
+    arrays: list[Array] = []
+    inputs = None
+    for index, (dense, weight, bias) in enumerate(zip(arch.dense, weights, biases, strict=True)):
+        arrays.extend(layer_arrays(index, dense, inputs, weight, bias))
+        inputs = dense.width
+    theta = np.concatenate([array.ravel() for array in _arrays.same_dtype(*arrays)])
+    return arrays[0].shape[0], cast("Array", theta)
+
+
+def standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
+    """Return that many draws from N(0, 1).
+
+    Raises
+    ------
+    TypeError, MemoryError
+        If the dtype is another one than float32 or float64, or they do not fit into memory.
+    """
+    if dtype not in (np.float64, np.float32):
+        raise TypeError(f"dtype is {dtype}, but must be float32 or float64")
+    remedy = "Use narrower layers, or float32."
+    _memory.require(count * dtype.itemsize, f"a network of {count} parameters of dtype {dtype}", remedy)
+    theta = np.empty(count, dtype)
+    for start in range(0, count, _DRAWS):
+        rng.standard_normal(dtype=dtype, out=theta[start : start + _DRAWS])
+    return cast("Array", theta)
+
+
+def layer_arrays(
+    index: int, dense: Dense, inputs: int | None, weight: ArrayLike, bias: ArrayLike | None
+) -> Iterator[Array]:
+    """Check the parameters of one dense layer; ``inputs`` is None for the first."""
+    weights = _arrays.floating(weight, f"weights[{index}]")
+    expected = ("n_0" if inputs is None else inputs, dense.width)
+    if weights.ndim != 2 or weights.shape[1] != dense.width or inputs not in (None, weights.shape[0]):
+        raise ValueError(
+            f"weights[{index}] has shape {weights.shape}, but {dense!r} needs ({expected[0]}, {expected[1]}): "
+            "inputs by outputs"
+        )
+    if weights.shape[0] == 0:
+        raise ValueError(f"weights[{index}] has shape {weights.shape}, but a network has at least 1 input")
+    yield _arrays.finite(weights, f"weights[{index}]")
+    if (bias is None) != (dense.sigma_b == 0):
+        needs = "no biases (sigma_b is 0): pass None" if dense.sigma_b == 0 else "biases: pass an array"
+        raise ValueError(f"biases[{index}] is {'None' if bias is None else 'given'}, but {dense!r} has {needs}")
+    if bias is not None:
+        values = _arrays.floating(bias, f"biases[{index}]")
+        if values.shape != (dense.width,):
+            raise ValueError(f"biases[{index}] has shape {values.shape}, but {dense!r} needs ({dense.width},)")
+        yield _arrays.finite(values, f"biases[{index}]")
+
+
+def sizes(arch: Sequential, in_features: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Sizes and shapes of W^0, b^0, W^1, ... as they lie in θ."""
+    inputs = in_features
+    for dense in arch.dense:
+        yield inputs * dense.width, (inputs, dense.width)
+        if dense.sigma_b > 0:
+            yield dense.width, (dense.width,)
+        inputs = dense.width
+
+
+def views(arch: Sequential, in_features: int, theta: Array) -> Iterator[tuple[Array, Array | None]]:
+    """Yield the weights and biases of each layer, as views of θ."""
+    start = 0
+    blocks = []
+    for size, shape in sizes(arch, in_features):
+        blocks.append(theta[start : start + size].reshape(shape))
+        start += size
+    remaining = iter(blocks)
+    for dense in arch.dense:
+        yield next(remaining), next(remaining) if dense.sigma_b > 0 else None
