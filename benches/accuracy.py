@@ -1,7 +1,7 @@
 """Measure the errors of infinite-width kernels against 50-digit arithmetic: the table of docs/accuracy.md.
 
-Rows are random, equal, parallel, nearly equal (relative distances 1e-15 to 1e-2), opposite, nearly opposite, orthogonal,
-zero, large and small. An error is |K − K_exact| / √(K_ii K_jj), in units of ε (float64: 2⁻⁵², float32: 2⁻²³).
+Rows are random, equal, parallel, nearly equal (relative distances 1e-15 to 1e-2), opposite, nearly opposite,
+orthogonal, zero, large and small. An error is |K − K_exact| / √(K_ii K_jj), in units of ε (float64: 2⁻⁵², float32: 2⁻²³).
 
     python benches/accuracy.py [--write docs/accuracy.md]
 

@@ -44,6 +44,23 @@ def flattened(
     return arrays[0].shape[0], cast("Array", theta)
 
 
+def check_trained(arch: Sequential) -> None:
+    """Refuse what only infinite-width kernels know: layers that are not trained, or learn at scales of their own.
+
+    Raises
+    ------
+    ValueError
+        If there is such a layer.
+    """
+    for index, dense in enumerate(arch.dense):
+        if not dense.trainable or dense.tau_b is not None:
+            raise ValueError(
+                f"dense layer {index} is {dense!r}, but a finite network trains every parameter at its own scale: "
+                "trainable and tau_b are for arch.kernel(). Leave them out, or take the parts that are trained from "
+                "net.ntk(..., per_layer=True)."
+            )
+
+
 def standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
     """Return that many draws from N(0, 1).
 

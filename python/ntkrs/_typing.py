@@ -27,7 +27,7 @@ Get: TypeAlias = KernelName | tuple[KernelName, ...]
 #: "nngp", "ntk" or "part", and the dense layer after which, or whose part.
 Wanted: TypeAlias = tuple[str, int]
 
-#: In which parameters a tangent kernel is taken.
+#: What a network's parameters are: W and b of the NTK parameterization, or V and c of the standard one.
 Parameterization: TypeAlias = Literal["ntk", "standard"]
 
 #: What ``net.ntk(..., outputs=...)`` takes.
@@ -38,6 +38,3 @@ Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"]
 
 #: What ``net.train(..., record=...)`` takes.
 Record: TypeAlias = Literal["outputs", "kernel_drift"]
-
-#: What a network's parameters are: W and b of the NTK parameterization, or V and c of the standard one.
-Parameterization: TypeAlias = Literal["ntk", "standard"]

@@ -81,6 +81,7 @@ class Network:
 
     def _set(self, arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> None:
         """Fill the fields from θ: weights and biases are views of it."""
+        _parameters.check_trained(arch)
         theta.flags.writeable = False
         weights, biases = zip(*_parameters.views(arch, in_features, theta), strict=True)
         self.arch: Sequential = arch

@@ -10,7 +10,7 @@ from ntkrs.layers import Dense, Elementwise, Layer, Sequential
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ntkrs._typing import Array, ArrayLike
 
@@ -148,16 +148,4 @@ def _check_widths(before: Affine, after: Affine) -> None:
 
 def network(read: Standard) -> Network:
     """Return the network, its NTK taken in V and c."""
-    from_standard: Callable[..., Network] = getattr(Network, "from_standard", _from_standard)
-    return from_standard(*read)
-
-
-def _from_standard(arch: Sequential, weights: Sequence[Array], biases: Sequence[Array | None]) -> Network:
-    """What ``Network.from_standard`` stands for: ``sigma_w = √n`` makes σ_w/√n exactly 1, and h = x V + c."""
-    scaled = (
-        Dense(dense.width, weight.shape[0] ** 0.5, dense.sigma_b)
-        for dense, weight in zip(arch.dense, weights, strict=True)
-    )
-    return Network(
-        Sequential(*(next(scaled) if isinstance(one, Dense) else one for one in arch.layers)), weights, biases
-    )
+    return Network.from_standard(*read)
