@@ -48,6 +48,15 @@ def test_descent_of_the_function_is_descent_of_the_parameters(linear_model, mome
         assert_allclose(f[1], j_test @ theta, rtol=0, atol=(steps + 1) * 15 * 10 * EPS)
 
 
+def test_heavy_ball_flow_of_the_function_is_that_of_the_parameters(linear_model):
+    j, j_test, theta_0, y, k, k_test = linear_model
+    for t in 0.0, 0.3, 20.0:
+        f = dynamics.heavy_ball_flow(k, k_test, y, j @ theta_0, j_test @ theta_0, 0.2, t, y.size, 0.7)
+        theta = dynamics.parameter_heavy_ball_flow(j, theta_0, y, 0.2, t, y.size, 0.7)
+        assert_allclose(f[0], j @ theta, rtol=0, atol=1e-9)  # the ODE solver, as above
+        assert_allclose(f[1], j_test @ theta, rtol=0, atol=1e-9)
+
+
 def phi_flow(lam, t):
     return np.where(lam > 1e-10, -np.expm1(-lam * t) / np.where(lam > 1e-10, lam, 1.0), t)
 

@@ -104,6 +104,24 @@ def test_conflicting_labels_converge_to_their_mean():
     np.testing.assert_allclose(flow(1e200, k_test_train=k_test[:, twice])[1], tested, atol=1e-11)
 
 
+def test_the_report_tells_what_was_counted_as_zero():
+    k, _, y, *_ = problem(8, 3)
+    twice = np.concatenate([np.arange(8), [2, 5, 5]])
+    report = predict.gradient_descent_mse(k[np.ix_(twice, twice)], np.ones(11)).report
+    assert (report.size, report.zeroed) == (11, 3)
+    assert abs(report.lowest) <= report.cutoff < 1e-12
+    assert report.highest == pytest.approx(np.linalg.eigvalsh(k[np.ix_(twice, twice)])[-1])
+    assert 1 < report.condition < 1e6
+    assert report.residual < 1e-14
+    assert "3 within" in str(report)
+    # One negative eigenvalue within the band: counted, and part of the residual.
+    rounded = np.diag([1.0, 1.0, -20 * EPS])
+    report = predict.gradient_descent_mse(rounded, y[:3]).report
+    assert (report.zeroed, report.negative, report.lowest) == (1, 1, -20 * EPS)
+    assert 0 < report.residual < 20 * EPS
+    assert predict.gradient_descent_mse(np.diag([1.0, 1.0, 100 * EPS]), y[:3]).report.zeroed == 0
+
+
 def test_null_modes_drift_linearly_where_the_test_kernel_sees_them():
     """φ_t(0) = ηt/Z: no consistent kernel does this, but the formula says it."""
     trained, tested = predict.gradient_descent_mse(np.zeros((1, 1)), [2.0], 0.5, loss_scale="sum")(

@@ -58,6 +58,27 @@ def gradient_flow(
     return (end[:n] + y).reshape(y_train.shape), end[n:].reshape(_test_shape(k_test_train, y_train))
 
 
+def heavy_ball_flow(
+    k_train_train: Array,
+    k_test_train: Array,
+    y_train: Array,
+    fx_train_0: Array,
+    fx_test_0: Array,
+    learning_rate: float,
+    t: float,
+    z: float,
+    momentum: float,
+) -> tuple[Array, Array]:
+    """f_t on train and test: mu h'' + (1 - mu) h' = -eta / Z [K; k] (f - y) from h' = 0, as one matrix exponential."""
+    square, y = _stacked(k_train_train, k_test_train, y_train)
+    n, size = len(y), len(square)
+    start = np.concatenate([fx_train_0.reshape(y.shape) - y, fx_test_0.reshape(-1, y.shape[1])])
+    one, zero = np.eye(size), np.zeros((size, size))
+    companion = np.block([[zero, one], [-learning_rate / z / momentum * square, -(1 - momentum) / momentum * one]])
+    end = (expm(t * companion) @ np.concatenate([start, np.zeros_like(start)]))[:size]
+    return (end[:n] + y).reshape(y_train.shape), end[n:].reshape(_test_shape(k_test_train, y_train))
+
+
 def gradient_descent(
     k_train_train: Array,
     k_test_train: Array,
@@ -117,6 +138,20 @@ def parameter_flow(
     """theta_t of f = J theta: d theta / dt = -eta / Z J^T (J theta - y); J is (N, P) or (N, O, P)."""
     j, y = j_train.reshape(-1, theta_0.size), y_train.ravel()
     return _integrate(lambda _, theta: -learning_rate / z * (j.T @ (j @ theta - y)), theta_0, t)
+
+
+def parameter_heavy_ball_flow(
+    j_train: Array, theta_0: Array, y_train: Array, learning_rate: float, t: float, z: float, momentum: float
+) -> Array:
+    """theta_t of f = J theta: mu theta'' + (1 - mu) theta' = -eta / Z J^T (J theta - y), theta' = 0 at 0."""
+    j, y, p = j_train.reshape(-1, theta_0.size), y_train.ravel(), theta_0.size
+
+    def rate(_: float, state: Array) -> Array:
+        theta, velocity = state[:p], state[p:]
+        force = -learning_rate / z * (j.T @ (j @ theta - y))
+        return np.concatenate([velocity, (force - (1 - momentum) * velocity) / momentum])
+
+    return _integrate(rate, np.concatenate([theta_0, np.zeros(p)]), t)[:p]
 
 
 def parameter_descent(

@@ -1,0 +1,11 @@
+"""Training dynamics and prediction of networks whose tangent kernel stays constant.
+
+:func:`gradient_descent_mse` gives the outputs at any time of training on the square loss in closed form,
+:func:`gradient_descent_mse_ensemble` their mean and covariance over infinitely wide networks, :func:`gp_inference`
+the end of training and Gaussian process regression, and :func:`gradient_descent` integrates any loss.
+"""
+
+from ntkrs.predict.learning_rates import max_learning_rate
+from ntkrs.predict.mse import MseDynamics, gradient_descent_mse
+
+__all__ = ["MseDynamics", "gradient_descent_mse", "max_learning_rate"]

@@ -1,0 +1,226 @@
+"""f_t from products with the kernel alone: block Lanczos, with an error estimate."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from ntkrs import _numbers
+from ntkrs.predict import _arguments
+from ntkrs.predict.modes import KrylovReport, assemble
+from ntkrs.predict.operators import Products
+from ntkrs.predict.rules import responses
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import ArrayLike
+    from ntkrs.predict.modes import Modes
+    from ntkrs.predict.rules import Rule
+
+#: Directions shorter than this many ε of the kernel are rounding, and leave the block.
+_DEFLATION = 100.0
+
+#: The error is estimated by what the last products changed, this share of them.
+_PATIENCE = 0.2
+
+
+class BlockLanczos:
+    """An orthonormal basis Q of ``span(R, KR, K²R, ...)`` and ``T = QᵀKQ``, grown block by block.
+
+    Every block is orthogonalised twice against the whole basis. Directions that vanish leave the block, so that
+    dependent columns of R, and spaces that K does not leave, are no special cases.
+
+    Attributes
+    ----------
+    projected : (m, m) ndarray
+        T.
+    start : (c, c) ndarray
+        R in the first block of Q.
+    coupling : (w, v) ndarray
+        The part of K times the last v columns of Q that lies in the next w: ``KQ = QT + Q_next coupling E_lastᵀ``.
+    """
+
+    def __init__(self, products: Products, columns: NDArray[np.float64], max_iterations: int) -> None:
+        self._products = products
+        # Pages of it are taken when they are written.
+        capacity = min(products.size, columns.shape[1] * (max_iterations + 1))
+        self._storage = np.empty((products.size, capacity), order="F")
+        self.projected = np.zeros((0, 0))
+        self._sizes = [0]
+        self._largest = 0.0
+        block, self.start = _orthonormal(columns, 0.0)
+        self._width = self._store(block)
+        self.coupling = np.zeros((0, 0))
+
+    @property
+    def basis(self) -> NDArray[np.float64]:
+        """Q, (n, m)."""
+        return self._storage[:, : len(self.projected)]
+
+    @property
+    def count(self) -> int:
+        """How many products were made."""
+        return len(self._sizes) - 1
+
+    @property
+    def earlier(self) -> int:
+        """The order of T before the last products, those by whose effect the error is estimated."""
+        return self._sizes[int(self.count / (1 + _PATIENCE))]
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether K leads nowhere new."""
+        return self._width == 0
+
+    def grow(self) -> None:
+        """One product with K: m grows by the width of the newest block."""
+        old = len(self.projected)
+        new = old + self._width
+        image = self._products(self._storage[:, old:new])
+        basis = self._storage[:, :new]
+        weights = basis.T @ image
+        image -= basis @ weights
+        image -= basis @ (basis.T @ image)
+        self.projected = np.block([[self.projected, weights[:old]], [weights[:old].T, weights[old:]]])
+        self.projected[old:, old:] = (weights[old:] + weights[old:].T) / 2
+        self._largest = max(self._largest, float(np.linalg.norm(weights, 2)))
+        block, coupling = _orthonormal(image, _DEFLATION * self._products.product_eps * self._largest)
+        self._width = self._store(block)
+        self.coupling = coupling[: self._width]
+        self._sizes.append(new)
+
+    def _store(self, block: NDArray[np.float64]) -> int:
+        """Append a block to the basis, as far as there is room: a full basis spans everything."""
+        start = len(self.projected)
+        width = min(int(block.shape[1]), int(self._storage.shape[1]) - start)
+        self._storage[:, start : start + width] = block[:, :width]
+        return width
+
+
+class RitzModes:
+    """Modes of the kernel on the Krylov space of a right-hand side, as many as its times need."""
+
+    def __init__(self, products: Products, tolerance: float, max_iterations: int) -> None:
+        self._products = products
+        self._tolerance = tolerance
+        self._max_iterations = max_iterations
+        self._columns: NDArray[np.float64] | None = None
+        self._lanczos: BlockLanczos | None = None
+        self._latest: Modes | None = None
+        self.size = products.size
+
+    def __repr__(self) -> str:
+        return f"method='krylov', tolerance={self._tolerance:g}, max_iterations={self._max_iterations}"
+
+    @property
+    def latest(self) -> Modes:
+        """The modes of the last call."""
+        if self._latest is None:
+            raise RuntimeError("with method='krylov' the modes depend on the time and on fx_train_0: call it first")
+        return self._latest
+
+    def modes(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:
+        """Ritz modes in which f_t is exact to the tolerance; a basis for the same right-hand side is grown further."""
+        if self._lanczos is None or self._columns is None or not np.array_equal(columns, self._columns):
+            self._columns = columns.copy()
+            self._lanczos = BlockLanczos(self._products, columns, self._max_iterations)
+        lanczos = self._lanczos
+        while True:
+            modes = self._ritz(lanczos, len(lanczos.projected))
+            error = self._error(lanczos, modes, rule, t)
+            if error <= self._tolerance or lanczos.count >= self._max_iterations:
+                break
+            for _ in range(min(1 + int(_PATIENCE * lanczos.count), self._max_iterations - lanczos.count)):
+                if not lanczos.exhausted:
+                    lanczos.grow()
+        self._latest = self._told(lanczos, modes, error)
+        return self._latest
+
+    def _ritz(self, lanczos: BlockLanczos, size: int) -> Modes:
+        """Modes of the leading part of T."""
+        values, rotation = np.linalg.eigh(lanczos.projected[:size, :size])
+        products = self._products
+        return assemble(values, lanczos.basis[:, :size], rotation, products.exponent, products.eps, "k_train_train")
+
+    def _error(self, lanczos: BlockLanczos, modes: Modes, rule: Rule, t: NDArray[np.float64]) -> float:
+        """The larger of two estimates of the error relative to R, the largest over the times.
+
+        The part of ``K φ_t(T) R`` that leaves the space bounds the error on the training inputs, where it does not
+        change sign with t. What the last products changed in φ_t(T)R, in the norm of K over its own length, is the
+        error on any inputs in units of the prior deviation.
+        """
+        if lanczos.exhausted:
+            return 0.0
+        if not modes.scaled.size:
+            return float("inf")
+        coefficients = _coefficients(lanczos, modes, rule, t)
+        leaving = np.tensordot(lanczos.coupling, coefficients[-lanczos.coupling.shape[1] :], axes=1)
+        residual = np.sqrt((leaving**2).sum(axis=(0, 2))) / np.linalg.norm(lanczos.start)
+        change = coefficients.copy()
+        if lanczos.earlier:
+            before = _coefficients(lanczos, self._ritz(lanczos, lanczos.earlier), rule, t)
+            change[: lanczos.earlier] -= before
+        length, own = _energy(lanczos.projected, change), _energy(lanczos.projected, coefficients)
+        relative = np.sqrt(np.divide(length, own, out=np.zeros_like(length), where=own > 0))
+        return float(np.maximum(residual, relative).max(initial=0.0))
+
+    def _told(self, lanczos: BlockLanczos, modes: Modes, error: float) -> Modes:
+        if error > self._tolerance:
+            warnings.warn(
+                f"after {lanczos.count} products with the kernel the estimated error is {error:.2g}, not the tolerance "
+                f"{self._tolerance:.2g}. Raise max_iterations or tolerance, or pass a smaller t, or diag_reg.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        report = KrylovReport(
+            products=lanczos.count,
+            dimension=len(modes.scaled),
+            error=error,
+            tolerance=self._tolerance,
+            zeroed=modes.null,
+            cutoff=modes.cutoff,
+        )
+        return replace(modes, report=report)
+
+
+def _coefficients(lanczos: BlockLanczos, modes: Modes, rule: Rule, t: NDArray[np.float64]) -> NDArray[np.float64]:
+    """φ_t(T)R in the basis, (m, times, c)."""
+    rotation = cast("NDArray[np.float64]", modes.rotation)
+    components = rotation[: len(lanczos.start)].T @ lanczos.start
+    by_time = responses(modes, rule, t)[1].reshape(t.size, len(components)).T
+    return np.asarray(np.tensordot(rotation, by_time[:, :, None] * components[:, None, :], axes=1))
+
+
+def _energy(kernel: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``tr(Cᵀ K C)`` for each time."""
+    return np.asarray(np.maximum((coefficients * np.tensordot(kernel, coefficients, axes=1)).sum(axis=(0, 2)), 0.0))
+
+
+def _orthonormal(block: NDArray[np.float64], tiny: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``block = Q R`` without the directions shorter than ``tiny``, or than rounding of the longest."""
+    from scipy.linalg import qr
+
+    if not block.size:
+        return block[:, :0], np.zeros((0, block.shape[1]))
+    q, r, order = qr(block, mode="economic", pivoting=True, check_finite=False)
+    lengths = np.abs(np.diag(r))
+    rank = int(np.count_nonzero(lengths > max(tiny, 8 * np.finfo(np.float64).eps * lengths[0])))
+    coupling = np.empty((rank, block.shape[1]))
+    coupling[:, order] = r[:rank]
+    return q[:, :rank], coupling
+
+
+def spectral(
+    k_train_train: ArrayLike, regularization: tuple[float, bool], tolerance: float, max_iterations: int
+) -> tuple[RitzModes, np.dtype[np.floating]]:
+    """The kernel as :func:`ntkrs.predict.mse.gradient_descent_mse` needs it for ``method="krylov"``, and its dtype."""
+    products = Products(k_train_train, regularization[0], absolute=regularization[1])
+    products.check_symmetric()
+    limit = _numbers.integer(max_iterations, "max_iterations")
+    if limit < 1:
+        raise ValueError(f"max_iterations is {limit}, but at least 1 product is needed")
+    return RitzModes(products, _arguments.positive(tolerance, "tolerance"), limit), products.dtype

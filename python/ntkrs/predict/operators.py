@@ -1,0 +1,125 @@
+"""Kernels known by their products: arrays, and linear operators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntkrs.predict import _arguments
+from ntkrs.predict._scaling import exponent_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import ArrayLike
+
+#: Rows of a float32 kernel that are converted at once.
+_ROWS = 1024
+
+
+class Products:
+    """``V ↦ (K + rI) V / 2^exponent`` in float64, whatever K is.
+
+    Attributes
+    ----------
+    size : int
+        Order of the matrix: N, or N·O.
+    eps : float
+        ε of K's dtype.
+    product_eps : float
+        ε of the products: that of an operator's dtype, else that of float64.
+    exponent : int
+        What brings the products with vectors of length 1 near 1.
+    dtype : dtype
+        That of K.
+    """
+
+    def __init__(self, kernel: ArrayLike, diag_reg: float = 0.0, *, absolute: bool = False) -> None:
+        self._matrix: Any = None
+        self._operator: Any = None
+        if _arguments.is_operator(kernel):
+            self._operator = kernel
+            shape, self.dtype = kernel.shape, np.dtype(kernel.dtype)
+            if len(shape) != 2 or shape[0] != shape[1]:
+                raise ValueError(f"k_train_train is an operator of shape {shape}, but a square one is needed")
+            if self.dtype.kind != "f" or self.dtype.itemsize > 8:
+                raise TypeError(f"k_train_train is an operator of dtype {self.dtype}, but float32 or float64 is needed")
+        else:
+            entries = _arguments.kernel_entries(kernel, "k_train_train")
+            _arguments.check_square(entries)
+            n, o = entries.shape[0], entries.shape[-1] if entries.ndim == 4 else 1
+            self._matrix = entries.transpose(0, 2, 1, 3).reshape(n * o, n * o) if entries.ndim == 4 else entries
+            self.dtype = entries.dtype
+        self.size = int((self._matrix if self._operator is None else self._operator).shape[0])
+        self.eps = float(np.finfo(self.dtype).eps)
+        self.product_eps = self.eps if self._matrix is None else float(np.finfo(np.float64).eps)
+        self.exponent = self._scale()
+        self._regularizer = self._regularization(diag_reg, absolute=absolute)
+
+    def __call__(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The product, over ``2^exponent``."""
+        change = self._apply(vectors)
+        np.ldexp(change, -self.exponent, out=change)
+        return change + self._regularizer * vectors if self._regularizer else change
+
+    def check_symmetric(self) -> None:
+        """Refuse an array that is far from symmetric, by one product with it and one with its transpose.
+
+        Raises
+        ------
+        ValueError
+            If they differ by more than rounding.
+        """
+        if self._matrix is None or self.size == 0:
+            return
+        probe = self._probe()
+        image, mirrored = self._apply(probe), _apply_rows(self._matrix.T, probe)
+        image, mirrored = np.ldexp(image, -self.exponent), np.ldexp(mirrored, -self.exponent)
+        if np.linalg.norm(image - mirrored) > 1e3 * self.eps * self.size**0.5 * max(1.0, np.linalg.norm(image)):
+            raise ValueError(
+                "k_train_train differs from its transpose, but a kernel on the training inputs is symmetric. "
+                "Did you pass a test-train kernel?"
+            )
+
+    def _apply(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self._operator is None:
+            return _apply_rows(self._matrix, vectors)
+        product = np.asarray(self._operator.matmat(vectors)).astype(np.float64)
+        if not np.isfinite(product).all():
+            raise ValueError("k_train_train, an operator, returned NaN or an infinity for a finite vector")
+        return product
+
+    def _probe(self) -> NDArray[np.float64]:
+        probe = np.random.default_rng(0).standard_normal((self.size, 1))
+        return probe / max(float(np.linalg.norm(probe)), 1.0)
+
+    def _scale(self) -> int:
+        """The exponent of the largest entry, or, where entries are not known, of a product with a random vector."""
+        if self._matrix is not None:
+            return exponent_of(self._matrix)
+        return exponent_of(self._apply(self._probe()) * self.size**0.5)
+
+    def _regularization(self, diag_reg: float, *, absolute: bool) -> float:
+        if diag_reg == 0 or self.size == 0:
+            return 0.0
+        if absolute:
+            self.exponent = max(self.exponent, exponent_of(np.array(diag_reg)))
+            return float(np.ldexp(diag_reg, -self.exponent))
+        if self._matrix is None:
+            raise ValueError(
+                "diag_reg is relative to the trace, which an operator does not tell. "
+                "Pass it times the mean of the diagonal, with diag_reg_absolute_scale=True."
+            )
+        return diag_reg * float(np.ldexp(self._matrix.diagonal().astype(np.float64), -self.exponent).mean())
+
+
+def _apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``matrix @ vectors`` in float64, without a float64 copy of a float32 matrix."""
+    if matrix.dtype == np.float64:
+        return np.asarray(matrix @ vectors)
+    result = np.empty((len(matrix), vectors.shape[1]))
+    for start in range(0, len(matrix), _ROWS):
+        rows = slice(start, start + _ROWS)
+        result[rows] = matrix[rows].astype(np.float64) @ vectors
+    return result

@@ -1,0 +1,261 @@
+"""How fast a mode of the kernel is learned: gradient flow, gradient descent and heavy ball, in closed form.
+
+Along an eigenvector of eigenvalue λ the residual after a time t is its start times ``1 − d_t(x)``, ``x = ηλ/Z``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ntkrs.predict._arguments import steps, times
+from ntkrs.predict._scaling import ldexp, product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import ArrayLike
+    from ntkrs.predict.modes import Modes
+
+#: Where the whole kernel is 0, 1/λ is at most the inverse of this: sums of such terms stay finite.
+_TINIEST = 2.0**-1000
+
+#: A learning rate this close to the bound, relatively, is at the bound: eigenvalues are no more exact.
+_AT_BOUND = 1e-12
+
+
+class Rule(Protocol):
+    """What :class:`ntkrs.predict.mse.MseDynamics` asks of a way of training."""
+
+    rate: float
+    momentum: float
+
+    def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
+        """Times, checked."""
+
+    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None) -> None:
+        """Refuse a learning rate that diverges on eigenvalues up to ``largest · 2^exponent``."""
+
+    def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``d_t`` for the positive eigenvalues ``scaled · 2^exponent``, (..., n)."""
+
+    def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``d_t(x)/λ`` for λ → 0, times ``2^exponent``, (...,)."""
+
+    def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
+        """The time after which a mode's residual has shrunk by e, in the long run."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """``μ ẅ + (1 − μ) ẇ = −η ∇L``: gradient flow for μ = 0, else the limit of the heavy ball (Qian 1999).
+
+    Attributes
+    ----------
+    rate : float
+        η/Z.
+    momentum : float
+        μ.
+    """
+
+    rate: float
+    momentum: float
+
+    def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
+        """Times, checked."""
+        return times(t)
+
+    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None) -> None:
+        """Continuous time is always stable."""
+
+    def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``1 − e^{−xt}``; with momentum that of a damped oscillator at rest."""
+        if self.momentum == 0:
+            with np.errstate(over="ignore"):
+                return np.asarray(-np.expm1(-product((self.rate, t), exponent)[..., None] * scaled))
+        rates = product((self.rate, scaled), exponent)
+        overdamped = rates <= (1 - self.momentum) ** 2 / 4 / self.momentum
+        return _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
+
+    def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``(ηt/Z)``; with momentum ``(η/Z)(t − τ(1 − e^{−t/τ}))/(1 − μ)``, ``τ = μ/(1 − μ)``."""
+        if self.momentum == 0:
+            return product((self.rate, t), exponent)
+        tau = self.momentum / (1 - self.momentum)
+        return product((self.rate, (t + tau * np.expm1(-t / tau)) / (1 - self.momentum)), exponent)
+
+    def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
+        """``1/x`` for μ = 0; with momentum one over the smaller decay rate."""
+        rates, friction = product((self.rate, scaled), exponent), 1 - self.momentum
+        with np.errstate(divide="ignore", over="ignore"):
+            discriminant = friction**2 - 4 * self.momentum * rates
+            monotone = (friction + np.sqrt(np.maximum(discriminant, 0.0))) / (2 * rates)
+        return np.where(discriminant < 0, 2 * self.momentum / friction, monotone)
+
+    def _overdamped(self, x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
+        mu, friction = self.momentum, 1 - self.momentum
+        root = np.sqrt(np.maximum(friction**2 - 4 * mu * x, 0.0))
+        slow = 2 * x / (friction + root)  # the smaller of the two decay rates; the other is slow + root/μ
+        width = np.broadcast_to(root / mu, np.broadcast_shapes(root.shape, t.shape))
+        between = np.divide(-np.expm1(-width * t), width, out=t + 0 * width, where=width > 0)
+        return -np.expm1(-slow * t) - slow * np.exp(-slow * t) * between
+
+    def _underdamped(self, x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
+        mu, friction = self.momentum, 1 - self.momentum
+        damping = friction / (2 * mu) * t
+        with np.errstate(over="ignore"):  # a phase without digits; the amplitude bounds what it can do
+            root = np.sqrt(np.maximum(4 * mu * x - friction**2, np.finfo(float).tiny))
+            phase = np.minimum(root / (2 * mu) * t, 1e300)
+        oscillation = 2 * np.sin(phase / 2) ** 2 - friction / root * np.sin(phase)
+        return -np.expm1(-damping) + np.exp(-damping) * oscillation
+
+
+@dataclass(frozen=True)
+class Descent:
+    """``v ← μv − η ∇L, w ← w + v`` from v = 0: gradient descent for μ = 0, else heavy ball (Polyak 1964).
+
+    The residual of a mode after k steps is ``p_k = (1 + μ − x) p_{k−1} − μ p_{k−2}``, ``p_0 = p_{−1} = 1``. With the
+    roots z± of ``z² − (1 + μ − x) z + μ`` and ``S_k = (z₊^k − z₋^k)/(z₊ − z₋)`` it is ``S_{k+1} − μ S_k``. The mirror
+    image ``x → 2(1 + μ) − x`` changes the sign of the roots: p_k is then ``(−1)^k (S_{k+1} + μ S_k)``, so that
+    the roots are needed for ``x ≤ 1 + μ`` alone.
+
+    Attributes
+    ----------
+    rate : float
+        η/Z.
+    momentum : float
+        μ.
+    """
+
+    rate: float
+    momentum: float
+
+    def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
+        """Numbers of steps, checked."""
+        return steps(t)
+
+    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None) -> None:
+        """Refuse ``x > 2(1 + μ)``, and ``x = 2(1 + μ)`` for infinitely many steps."""
+        share = float(product((self.rate / (2 * (1 + self.momentum)), np.asarray(largest)), exponent))
+        if share > 1 + _AT_BOUND:
+            raise ValueError(
+                f"learning_rate is {share:.6g} times the largest that is stable, 2(1 + momentum)Z/lambda_max with "
+                f"lambda_max = {ldexp(largest, exponent):.6g}: gradient descent diverges. "
+                "Pass at most ntkrs.predict.max_learning_rate(k_train_train, y_train.size), or use optimizer='flow'."
+            )
+        if share >= 1 - _AT_BOUND and t is not None and np.isinf(t).any():
+            raise ValueError(
+                "learning_rate is the largest that is stable: the fastest mode oscillates for ever, and t=None has no "
+                "limit. Lower it, or pass a finite number of steps."
+            )
+
+    def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``1 − p_k``."""
+        mu = self.momentum
+        rates = np.minimum(product((self.rate, scaled), exponent), 2 * (1 + mu))
+        overdamped = np.minimum(rates, 2 * (1 + mu) - rates) <= self._critical
+        return _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
+
+    def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``(η/Z) (k − μ(1 − μ^k)/(1 − μ))/(1 − μ)``."""
+        mu = self.momentum
+        return product((self.rate, (t - mu * (1 - mu**t) / (1 - mu)) / (1 - mu)), exponent)
+
+    def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
+        """``−1/log|z|`` of the larger root."""
+        mu = self.momentum
+        rates = np.minimum(product((self.rate, scaled), exponent), 2 * (1 + mu))
+        mirrored = np.minimum(rates, 2 * (1 + mu) - rates)
+        overdamped = mirrored <= self._critical
+        logs = np.full(rates.shape, 0.5 * np.log(mu) if mu else 0.0)
+        with np.errstate(divide="ignore"):
+            logs[overdamped] = np.log1p(-self._roots(mirrored[overdamped])[0])
+            return np.asarray(1 / np.abs(logs))
+
+    @property
+    def _critical(self) -> float:
+        """``(1 − √μ)²``: up to here the roots are real."""
+        return float((1 - self.momentum) ** 2 / (1 + self.momentum**0.5) ** 2)
+
+    def _roots(self, y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``1 − z₊`` and ``z₊ − z₋``, real, for y <= 1 + μ."""
+        mu = self.momentum
+        between = np.sqrt((self._critical - y) * ((1 + mu**0.5) ** 2 - y))
+        return 2 * y / (1 - mu + y + between), between
+
+    def _overdamped(self, x: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
+        mu = self.momentum
+        mirrored = x > 1 + mu
+        gap, between = self._roots(np.where(mirrored, 2 * (1 + mu) - x, x))
+        with np.errstate(divide="ignore"):  # log 0, for μ = 0 and x = 1
+            logarithm = k * np.log1p(-gap)
+        power, shrinkage = np.exp(logarithm), -np.expm1(logarithm)
+        if mu == 0:
+            return np.asarray(np.where(mirrored, 1 - _sign(k) * power, shrinkage))
+        slow = 1 - gap
+        fast = mu / slow
+        with np.errstate(divide="ignore"):  # z₋/z₊ below ε: its powers are 0
+            ratio = -np.log1p(-between / slow)
+        # S_k = z₊^k (1 − (z₋/z₊)^k)/(z₊ − z₋)
+        sums = power * np.divide(-np.expm1(-k * ratio), between, out=k / slow, where=between > 0)
+        return np.asarray(
+            np.where(mirrored, 1 - _sign(k) * (power + (fast + mu) * sums), shrinkage - fast * gap * sums)
+        )
+
+    def _underdamped(self, x: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
+        mu = self.momentum
+        mirrored = x > 1 + mu
+        y = np.where(mirrored, 2 * (1 + mu) - x, x)
+        # Sine and cosine of half the angle of z₊, times 2 μ^(1/4).
+        sine, cosine = np.sqrt(y - self._critical), np.sqrt((1 + mu**0.5) ** 2 - y)
+        angle = 2 * np.arctan2(sine, cosine)
+        power = np.exp(k * (0.5 * np.log(mu)))
+        sums = power * 2 * np.sin(k * angle) / (sine * cosine)
+        shrinkage = -np.expm1(k * (0.5 * np.log(mu))) + power * 2 * np.sin(k * angle / 2) ** 2
+        alternating = power * np.cos(k * angle) + (1 + 3 * mu - y) / 2 * sums
+        return np.asarray(np.where(mirrored, 1 - _sign(k) * alternating, shrinkage - (1 - mu - y) / 2 * sums))
+
+
+def responses(modes: Modes, rule: Rule, t: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``d_t`` and ``φ_t(λ) = d_t/λ`` times ``2^exponent`` of all modes, (..., m) each.
+
+    For null modes d_t is 0, and φ_t its limit ηt/Z, but never more than 1/λ of the smallest λ that could count as
+    nonzero; and 0 at t = ∞: the pseudo-inverse.
+    """
+    positive, null = modes.positive, modes.null
+    rule.check(float(positive.max(initial=0.0)), modes.exponent, t)
+    decay = np.zeros((*t.shape, modes.scaled.size))
+    decay[..., null:] = rule.decay(positive, modes.exponent, t)
+    drift = np.minimum(rule.drift(modes.exponent, t), 1 / (modes.scaled_cutoff or _TINIEST))
+    response = np.repeat(np.where(np.isinf(t), 0.0, drift)[..., None], modes.scaled.size, axis=-1)
+    # Where d_t underflows, its quotient by λ may not: the limit for λ → 0 holds there too.
+    tiny = product((rule.rate, modes.scaled), modes.exponent) < _TINIEST
+    np.divide(decay, modes.scaled, out=response, where=(modes.scaled > 0) & ((decay != 0) | ~tiny))
+    return decay, response
+
+
+def _by_damping(
+    overdamped: NDArray[np.bool_],
+    x: NDArray[np.float64],
+    t: NDArray[np.float64],
+    real: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    oscillating: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """``d_t(x)``, (..., n), by one formula for overdamped modes and another for the rest; 0 at t = 0 and 1 at t = ∞."""
+    within = np.where((t == 0) | np.isinf(t), 1.0, t)[..., None]
+    decay = np.empty((*t.shape, x.size))
+    for modes, formula in ((overdamped, real), (~overdamped, oscillating)):
+        if modes.any():
+            decay[..., modes] = formula(x[modes], within)
+    decay[t == 0] = 0.0
+    decay[np.isinf(t)] = 1.0
+    return decay
+
+
+def _sign(k: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(−1)^k``."""
+    return np.asarray(1 - 2 * np.fmod(k, 2))
