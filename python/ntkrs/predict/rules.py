@@ -31,8 +31,9 @@ _AT_BOUND = 1e-12
 class Rule(Protocol):
     """What :class:`ntkrs.predict.mse.MseDynamics` asks of a way of training."""
 
-    rate: float
-    momentum: float
+    @property
+    def rate(self) -> float:
+        """η/Z."""
 
     def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
         """Times, checked."""
@@ -202,9 +203,8 @@ class Descent:
             ratio = -np.log1p(-between / slow)
         # S_k = z₊^k (1 − (z₋/z₊)^k)/(z₊ − z₋)
         sums = power * np.divide(-np.expm1(-k * ratio), between, out=k / slow, where=between > 0)
-        return np.asarray(
-            np.where(mirrored, 1 - _sign(k) * (power + (fast + mu) * sums), shrinkage - fast * gap * sums)
-        )
+        alternating = power + (fast + mu) * sums
+        return np.asarray(np.where(mirrored, 1 - _sign(k) * alternating, shrinkage - fast * gap * sums))
 
     def _underdamped(self, x: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
         mu = self.momentum
