@@ -5,7 +5,19 @@
 the end of training and Gaussian process regression, and :func:`gradient_descent` integrates any loss.
 """
 
+from ntkrs.predict.ensemble import Ensemble, gradient_descent_mse_ensemble
+from ntkrs.predict.gaussian import Gaussian
+from ntkrs.predict.gp import GpInference, gp_inference
 from ntkrs.predict.learning_rates import max_learning_rate
 from ntkrs.predict.mse import MseDynamics, gradient_descent_mse
 
-__all__ = ["MseDynamics", "gradient_descent_mse", "max_learning_rate"]
+__all__ = [
+    "Ensemble",
+    "Gaussian",
+    "GpInference",
+    "MseDynamics",
+    "gp_inference",
+    "gradient_descent_mse",
+    "gradient_descent_mse_ensemble",
+    "max_learning_rate",
+]

@@ -1,0 +1,182 @@
+"""Gaussian predictions: the mean and covariance of an affine function of a Gaussian process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+
+from ntkrs import _arrays, _numbers
+from ntkrs.predict import _arguments
+from ntkrs.predict._scaling import scaled
+from ntkrs.predict.modes import ROUND_OFF, kernel_modes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import Array, ArrayLike
+    from ntkrs.predict.modes import Modes
+
+
+class Variances(NamedTuple):
+    """What rounding did to the variances of a :class:`Gaussian`."""
+
+    #: How many were negative within round-off, and are 0.
+    clipped: int
+    #: The lowest before that; 0 if none was negative.
+    lowest: float
+
+
+class Moments(NamedTuple):
+    """The fields of :class:`Gaussian`."""
+
+    mean: Array
+    covariance: Array | None
+
+
+class Gaussian(Moments):
+    """Mean and covariance of predictions.
+
+    Attributes
+    ----------
+    mean : (..., M) or (..., M, O) ndarray
+        Axes of time, points, outputs.
+    covariance : (..., M, M) ndarray or None
+        Between points, the same for each output; outputs are independent. None if it was not asked for.
+    report : Variances
+        How many variances were negative within round-off, and are 0.
+    """
+
+    report: Variances = Variances(0, 0.0)
+
+    @classmethod
+    def reported(cls, mean: Array, covariance: Array | None, report: Variances) -> Gaussian:
+        """Moments with what rounding did to them."""
+        gaussian = cls(mean, covariance)
+        gaussian.report = report
+        return gaussian
+
+
+class TrainingKernels:
+    """Kernels on the training inputs and their modes, each computed once."""
+
+    def __init__(self, kernel: Any, x_train: ArrayLike, count: int, diag_reg: float, absolute: bool) -> None:
+        if not callable(kernel):
+            raise TypeError(
+                f"kernel is a {type(kernel).__name__}, but a callable kernel(X, Z, get=...) is needed, such as "
+                "arch.kernel(). For kernel matrices use gradient_descent_mse."
+            )
+        self.x = _arrays.finite(_arrays.batch(x_train, "x_train"), "x_train").copy()
+        if len(self.x) != count:
+            raise ValueError(f"x_train has shape {self.x.shape}, but y_train has {count} rows: N must be the same")
+        self._kernel = kernel
+        self._regularization = (
+            _arguments.nonnegative(diag_reg, "diag_reg"),
+            _numbers.boolean(absolute, "diag_reg_absolute_scale"),
+        )
+        self.eps = float(np.finfo(self.x.dtype).eps)
+        self._values: dict[str, Array] = {}
+        self._modes: dict[str, Modes] = {}
+        self._priors: dict[tuple[str, str], NDArray[np.float64]] = {}
+
+    def train(self, *names: str) -> Array:
+        """The kernel of the last name between the training inputs; all names are computed in one pass."""
+        missing = tuple(name for name in dict.fromkeys(names) if name not in self._values)
+        if missing:
+            self._values.update(zip(missing, self._kernel(self.x, get=missing), strict=True))
+        return self._values[names[-1]]
+
+    def test(self, x: Array, first: str, second: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Two kernels, or one twice, between test and training inputs, in one pass."""
+        distinct = tuple(dict.fromkeys((first, second)))
+        found = [values.astype(np.float64) for values in self._kernel(x, self.x, get=distinct)]
+        return found[0], found[-1]
+
+    def between(self, x: Array, name: str) -> NDArray[np.float64]:
+        """The kernel between test inputs."""
+        return np.asarray(self._kernel(x, get=name), dtype=np.float64)
+
+    def modes(self, name: str) -> Modes:
+        """Modes of the regularised kernel."""
+        if name not in self._modes:
+            values = self.train(name)
+            eps = float(np.finfo(values.dtype).eps)
+            matrix = values.astype(np.float64, copy=False)
+            self._modes[name] = kernel_modes(matrix, eps, *self._regularization, f"the {name} of x_train")
+        return self._modes[name]
+
+    def prior(self, name: str, basis: str) -> NDArray[np.float64]:
+        """``VᵀΣV``: one kernel in the modes of another."""
+        if (name, basis) not in self._priors:
+            vectors = self.modes(basis).vectors
+            self._priors[name, basis] = vectors.T @ (self.train(name).astype(np.float64, copy=False) @ vectors)
+        return self._priors[name, basis]
+
+
+def covariance(
+    prior: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    inner: NDArray[np.float64],
+    cross: NDArray[np.float64],
+    eps: float,
+) -> tuple[NDArray[np.float64], Variances]:
+    """Covariance of ``f(x) − B f(X)`` for f ~ GP(0, Σ), all training points in a basis V.
+
+    ::
+
+        Σ_tt + W G Wᵀ − W Hᵀ − H Wᵀ,    B = W Vᵀ,  G = VᵀΣ_XX V,  H = Σ_tX V
+
+    Parameters
+    ----------
+    prior : (M, M) ndarray
+        Σ_tt.
+    weights : (M, n) ndarray
+        W.
+    inner : (n, n) or (n,) ndarray
+        G, or its diagonal.
+    cross : (M, n) ndarray
+        H.
+    eps : float
+        ε of the kernels.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If a variance is negative beyond 32 ε of the terms that it is the sum of.
+    """
+    mixed = weights @ cross.T
+    spread = weights * inner if inner.ndim == 1 else weights @ inner
+    result = prior + spread @ weights.T - mixed - mixed.T
+    result = (result + result.T) / 2
+    variances = result.diagonal()
+    trace = float(inner.sum() if inner.ndim == 1 else np.trace(inner))
+    # |Σ_j B_ij f(x_j)|² is at most |W_i|² tr Σ_XX: the size of what was added up.
+    terms = (np.sqrt(np.maximum(prior.diagonal(), 0)) + np.linalg.norm(weights, axis=1) * max(trace, 0.0) ** 0.5) ** 2
+    beyond = variances < -ROUND_OFF * eps * terms
+    if beyond.any():
+        i = int(np.argmax(beyond))
+        raise np.linalg.LinAlgError(
+            f"the variance of point {i} is {variances[i]:.3g}, negative beyond round-off "
+            f"({ROUND_OFF * eps * terms[i]:.3g}): the kernels do not belong together"
+        )
+    negative = variances < 0
+    report = Variances(int(negative.sum()), float(variances.min(initial=0.0)))
+    np.fill_diagonal(result, np.maximum(variances, 0.0))
+    return result, report
+
+
+def projected(modes: Modes, kernel: NDArray[np.float64], eps: float) -> tuple[NDArray[np.float64], int]:
+    """``kernel V`` and the exponent to bring with it: it is in a unit of its own, over that of the modes."""
+    matrix, exponent = scaled(kernel)
+    return modes.project(matrix, eps), exponent - modes.exponent
+
+
+def merged(reports: list[Variances]) -> Variances:
+    """One report of many."""
+    return Variances(sum(one.clipped for one in reports), min((one.lowest for one in reports), default=0.0))
+
+
+def as_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+    """The values in the dtype of the result, infinite where they exceed it."""
+    with np.errstate(over="ignore"):
+        return cast("Array", values.astype(dtype, copy=False))
