@@ -1,6 +1,6 @@
 """Means and covariances over infinite ensembles: against matrix exponentials, Monte Carlo, and plain solves."""
 
-from collections import namedtuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -43,7 +43,11 @@ def test_it_is_the_matrix_exponential(get, outputs):
             np.testing.assert_allclose(covariance, expected[1], rtol=0, atol=1e-12)
 
 
-Features = namedtuple("Features", ["nngp", "ntk"])
+class Features(NamedTuple):
+    """Kernels of a linear model."""
+
+    nngp: Any
+    ntk: Any
 
 
 def test_it_is_the_spread_of_2000_linear_models():
