@@ -8,15 +8,20 @@ the end of training and Gaussian process regression, and :func:`gradient_descent
 from ntkrs.predict.ensemble import Ensemble, gradient_descent_mse_ensemble
 from ntkrs.predict.gaussian import Gaussian
 from ntkrs.predict.gp import GpInference, gp_inference
+from ntkrs.predict.integration import State
 from ntkrs.predict.learning_rates import max_learning_rate
 from ntkrs.predict.mse import MseDynamics, gradient_descent_mse
+from ntkrs.predict.ode import LossDynamics, gradient_descent
 
 __all__ = [
     "Ensemble",
     "Gaussian",
     "GpInference",
+    "LossDynamics",
     "MseDynamics",
+    "State",
     "gp_inference",
+    "gradient_descent",
     "gradient_descent_mse",
     "gradient_descent_mse_ensemble",
     "max_learning_rate",

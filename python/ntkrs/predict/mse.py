@@ -8,8 +8,9 @@ import numpy as np
 
 from ntkrs import _numbers
 from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import exponent_of, ldexp, scaled
+from ntkrs.predict._scaling import exponent_of, ldexp
 from ntkrs.predict.modes import kernel_modes
+from ntkrs.predict.operators import operator_blocks, test_rows
 from ntkrs.predict.rules import Descent, Flow, responses
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class MseDynamics:
             if fx_test_0 is not None:
                 raise ValueError("fx_test_0 is given without k_test_train, which f_t on the test inputs needs")
             return trained
-        kernel, eps, exponent = self._test_kernel(k_test_train)
+        kernel, eps, exponent = test_rows(k_test_train, len(self._y), self._block, self._spectral.size)
         shape = (kernel.shape[0] // (self._block or 1), *self._y.shape[1:])
         initial_test = _arguments.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
         change = modes.project(kernel, eps) @ _stacked(response, components)
@@ -185,21 +186,6 @@ class MseDynamics:
         change = ldexp(by_time, exponent).reshape(leading + initial.shape)
         with np.errstate(over="ignore"):  # what exceeds the dtype is infinite
             return cast("Array", (initial - change).astype(self._dtype, copy=False))
-
-    def _test_kernel(self, k_test_train: ArrayLike) -> tuple[Any, float, int]:
-        """The test-train kernel as a matrix or operator over a power of two, the ε of its dtype, and the exponent."""
-        if _arguments.is_operator(k_test_train):
-            rows, size = k_test_train.shape
-            if size != self._spectral.size or rows % (self._block or 1):
-                raise ValueError(
-                    f"k_test_train is an operator of shape {(rows, size)}, but (M, {self._spectral.size}) is needed to "
-                    "match k_train_train"
-                )
-            return k_test_train, float(np.finfo(k_test_train.dtype).eps), 0
-        kernel = _arguments.kernel_entries(k_test_train, "k_test_train")
-        _arguments.test_kernel_shape(kernel.shape, self._y.shape[0], self._block)
-        matrix, exponent = scaled(_arguments.flatten(kernel))
-        return matrix, float(np.finfo(kernel.dtype).eps), exponent
 
 
 def _stacked(response: NDArray[np.float64], components: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -323,7 +309,7 @@ def gradient_descent_mse(
         from ntkrs.predict import krylov
 
         products, dtype = krylov.spectral(k_train_train, (regularizer, absolute), tolerance, max_iterations)
-        block = _operator_blocks(k_train_train, products.size, y)
+        block = operator_blocks(k_train_train, products.size, y)
         return MseDynamics(products, rule, y, block, np.result_type(dtype, y))
     if _arguments.is_operator(k_train_train):
         raise TypeError(
@@ -336,20 +322,6 @@ def gradient_descent_mse(
     modes = kernel_modes(_arguments.flatten(kernel), eps, regularizer, absolute)
     rule.check(float(modes.scaled.max(initial=0.0)), modes.exponent)
     return MseDynamics(Eigenbasis(modes), rule, y, block, np.result_type(kernel, y))
-
-
-def _operator_blocks(kernel: ArrayLike, size: int, y_train: Array) -> int | None:
-    """Check that a kernel of this order and Y fit; return O if it has output blocks."""
-    if not _arguments.is_operator(kernel):
-        return _arguments.output_blocks(np.asarray(kernel), y_train)
-    if size == len(y_train):
-        return None
-    if size != y_train.size:
-        raise ValueError(
-            f"k_train_train is an operator of shape {(size, size)}, but y_train has shape {y_train.shape}: N or N·O "
-            "must be the same"
-        )
-    return int(y_train.shape[1])
 
 
 def training_rule(learning_rate: float, size: int, optimizer: str, momentum: float, loss_scale: str) -> Rule:

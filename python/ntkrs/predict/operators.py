@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import exponent_of
+from ntkrs.predict._scaling import exponent_of, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs._typing import ArrayLike
+    from ntkrs._typing import Array, ArrayLike
 
 #: Rows of a float32 kernel that are converted at once.
 _ROWS = 1024
@@ -123,3 +123,33 @@ def _apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[n
         rows = slice(start, start + _ROWS)
         result[rows] = matrix[rows].astype(np.float64) @ vectors
     return result
+
+
+def operator_blocks(kernel: ArrayLike, size: int, y_train: Array) -> int | None:
+    """Check that a kernel of this order and Y fit; return O if it has output blocks."""
+    if not _arguments.is_operator(kernel):
+        return _arguments.output_blocks(np.asarray(kernel), y_train)
+    if size == len(y_train):
+        return None
+    if size != y_train.size:
+        raise ValueError(
+            f"k_train_train is an operator of shape {(size, size)}, but y_train has shape {y_train.shape}: N or N·O "
+            "must be the same"
+        )
+    return int(y_train.shape[1])
+
+
+def test_rows(k_test_train: ArrayLike, n: int, block: int | None, size: int) -> tuple[Any, float, int]:
+    """The test-train kernel as a matrix or operator over a power of two, the ε of its dtype, and the exponent."""
+    if _arguments.is_operator(k_test_train):
+        rows, columns = k_test_train.shape
+        if columns != size or rows % (block or 1):
+            raise ValueError(
+                f"k_test_train is an operator of shape {(rows, columns)}, but (M, {size}) is needed to match "
+                "k_train_train"
+            )
+        return k_test_train, float(np.finfo(k_test_train.dtype).eps), 0
+    kernel = _arguments.kernel_entries(k_test_train, "k_test_train")
+    _arguments.test_kernel_shape(kernel.shape, n, block)
+    matrix, exponent = scaled(_arguments.flatten(kernel))
+    return matrix, float(np.finfo(kernel.dtype).eps), exponent

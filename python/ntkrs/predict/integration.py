@@ -1,0 +1,192 @@
+"""The path of training on any loss: an ODE for the coefficients of the kernel, or literal steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntkrs.predict._scaling import ldexp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from ntkrs.predict.losses import LossFunction
+    from ntkrs.predict.operators import Products
+
+#: Solvers that take a Jacobian.
+IMPLICIT = ("LSODA", "BDF", "Radau")
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where training has come to: enough to go on from.
+
+    Attributes
+    ----------
+    time : float
+        t, or the number of steps.
+    fx_train_0 : ndarray of y_train's shape
+        Where it started.
+    coefficients : ndarray of y_train's shape
+        α of ``f_t(x) = f_0(x) + k(x, X) α``.
+    velocity : ndarray of y_train's shape
+        dα/dt, or the last step's change of α; 0 without momentum.
+    """
+
+    time: float
+    fx_train_0: NDArray[np.float64]
+    coefficients: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Integrator:
+    """``dα/dt = −η ∇L(f_0 + Kα)`` and its relatives, in units in which K and η are near 1.
+
+    With ``K = 2^e K̂`` and ``r = η 2^e`` it is ``dα̂/dτ = −∇L(f_0 + K̂α̂)`` for ``α̂ = 2^e α`` and ``τ = rt``; with momentum
+    ``μr ẅ + (1 − μ) ẇ`` takes the place of the derivative.
+    """
+
+    products: Products
+    loss: LossFunction
+    rate: float
+    momentum: float
+    solver: str
+    tolerances: tuple[float, float]
+    columns: int
+
+    def __repr__(self) -> str:
+        return f"learning rate {self.rate:g}, momentum {self.momentum:g}, {self.solver}"
+
+    def run(self, start: State, times: NDArray[np.float64]) -> list[State]:
+        """States at ascending times, none before the start."""
+        advance = self._descend if self.solver == "steps" else self._integrate
+        return advance(start, times)
+
+    def _force(self, initial: NDArray[np.float64]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+        """``α̂ ↦ −∇L(f_0 + K̂α̂)``, both flat."""
+        samples = initial.shape[0]
+
+        def force(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+            f = initial.ravel() + self.products(alpha.reshape(self.products.size, self.columns)).ravel()
+            return -self.loss.gradient(f.reshape(samples, -1)).ravel()
+
+        return force
+
+    def _descend(self, start: State, times: NDArray[np.float64]) -> list[State]:
+        """Literal steps: ``v ← μv − η∇L, α ← α + v``."""
+        force, exponent = self._force(start.fx_train_0), self.products.exponent
+        rate = float(ldexp(self.rate, exponent))
+        alpha, velocity = (np.ldexp(a, exponent).ravel() for a in (start.coefficients, start.velocity))
+        reached, step = [], int(start.time)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for stop in times:
+                while step < stop:
+                    velocity = self.momentum * velocity + rate * force(alpha)
+                    alpha = alpha + velocity
+                    step += 1
+                    if not np.isfinite(alpha).all():
+                        raise ValueError(
+                            f"training diverged at step {step} with learning_rate {self.rate:g}. Lower it: see "
+                            "ntkrs.predict.max_learning_rate."
+                        )
+                reached.append(self._state(start, float(step), alpha, velocity, 1.0))
+        return reached
+
+    def _integrate(self, start: State, times: NDArray[np.float64]) -> list[State]:
+        exponent = self.products.exponent
+        rate = float(ldexp(self.rate, exponent))
+        if not (times > start.time).any() or rate == 0:
+            return [replace(start, time=float(time)) for time in times]
+        state = np.ldexp(start.coefficients, exponent).ravel()
+        if self.momentum:
+            state = np.concatenate([state, np.ldexp(start.velocity, exponent).ravel() / rate])
+        reached = self._solve(start, rate, state, times)
+        size = start.coefficients.size
+        still = np.zeros(size)
+        return [
+            self._state(start, float(time), values[:size], values[size:] if self.momentum else still, rate)
+            for time, values in zip(times, reached, strict=True)
+        ]
+
+    def _solve(
+        self, start: State, rate: float, state: NDArray[np.float64], times: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """The state of the ODE in τ at each time, (times, size)."""
+        from scipy.integrate import solve_ivp
+
+        right, jacobian = self._system(start.fx_train_0, rate)
+        options = {} if jacobian is None else {"jac": jacobian}
+        moments = rate * (times - start.time)
+        solution = solve_ivp(
+            lambda _, values: right(values),
+            (0.0, float(moments[-1])),
+            state,
+            method=self.solver,
+            t_eval=moments,
+            rtol=self.tolerances[0],
+            atol=self.tolerances[1],
+            **options,
+        )
+        if not solution.success or not np.isfinite(solution.y).all():
+            reached = start.time + (solution.t[-1] / rate if len(solution.t) else 0.0)
+            raise RuntimeError(
+                f"{self.solver} gave up after t = {reached:g}: {solution.message} Choose another solver, larger "
+                "tolerances, or optimizer='gd'."
+            )
+        return np.asarray(solution.y.T)
+
+    def _system(
+        self, initial: NDArray[np.float64], rate: float
+    ) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+        """The right-hand side of the ODE in τ, and its Jacobian where the loss has a Hessian and K is an array."""
+        force, mass, friction = self._force(initial), self.momentum * rate, 1 - self.momentum
+        size = initial.size
+        if not self.momentum:
+            return force, self._force_jacobian(initial)
+
+        def right(state: NDArray[np.float64]) -> NDArray[np.float64]:
+            velocity = state[size:]
+            return np.concatenate([velocity, (force(state[:size]) - friction * velocity) / mass])
+
+        inner = self._force_jacobian(initial)
+        if inner is None:
+            return right, None
+
+        def jacobian(t: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
+            one, zero = np.eye(size), np.zeros((size, size))
+            return np.block([[zero, one], [inner(t, state[:size]) / mass, -friction / mass * one]])
+
+        return right, jacobian
+
+    def _force_jacobian(self, initial: NDArray[np.float64]) -> Callable[..., NDArray[np.float64]] | None:
+        """``−∂²L/∂f² K̂``."""
+        hessian = self.loss.hessian
+        if hessian is None or self.solver not in IMPLICIT:
+            return None
+        n, size = initial.shape[0], initial.size
+        outputs = size // max(n, 1)
+        kernel = self.products(np.eye(self.products.size))
+        full = np.asarray(np.kron(kernel, np.eye(outputs)) if self.columns > 1 else kernel)
+        blocks = full.reshape(n, outputs, size)
+
+        def jacobian(_: float, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+            f = initial.ravel() + full @ alpha
+            return np.asarray(-np.matmul(hessian(f.reshape(n, outputs)), blocks).reshape(size, size))
+
+        return jacobian
+
+    def _state(
+        self, start: State, time: float, alpha: NDArray[np.float64], velocity: NDArray[np.float64], rate: float
+    ) -> State:
+        shape, exponent = start.coefficients.shape, self.products.exponent
+        return State(
+            time,
+            start.fx_train_0,
+            ldexp(alpha, -exponent).reshape(shape),
+            ldexp(velocity * rate, -exponent).reshape(shape),
+        )

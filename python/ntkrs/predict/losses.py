@@ -1,0 +1,86 @@
+"""Losses of training in function space: their gradients, and, where they have a formula, their Hessians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkrs.predict import _arguments
+
+if TYPE_CHECKING:
+    from ntkrs._typing import Array
+
+#: A name, or (f, y) -> ∂L/∂f in f's shape.
+Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"] | Callable[[Any, Any], Any]
+
+_Gradient: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class LossFunction:
+    """∂L/∂f as a function of f, (N, O), and the blocks ∂²L/∂f² of its samples, (N, O, O), if known."""
+
+    gradient: _Gradient
+    hessian: _Gradient | None
+
+
+def loss_function(loss: Loss, y_train: Array) -> LossFunction:
+    """The loss for these targets, in (N, O), whatever their shape.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is neither a known name nor callable, or the targets are not what it takes.
+    """
+    y = y_train.astype(np.float64)
+    if callable(loss):
+        return LossFunction(_checked(loss, y), None)
+    name = _arguments.choice(loss, "loss", ("mse", "softmax_cross_entropy"))
+    return _square(y) if name == "mse" else _cross_entropy(y)
+
+
+def _square(y: NDArray[np.float64]) -> LossFunction:
+    outputs = y.shape[1] if y.ndim == 2 else 1
+    targets, size = y.reshape(len(y), outputs), max(y.size, 1)
+    curvature = np.broadcast_to(np.eye(outputs) / size, (len(y), outputs, outputs))
+    return LossFunction(lambda f: (f - targets) / size, lambda _: curvature)
+
+
+def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
+    from scipy.special import softmax
+
+    if y.ndim != 2:
+        raise ValueError(
+            f"y_train has shape {y.shape}, but softmax_cross_entropy needs (N, O) probabilities. "
+            "Pass numpy.eye(O)[labels] for integer labels."
+        )
+    sums = y.sum(axis=1)
+    bad = (y < 0).any(axis=1) | (np.abs(sums - 1) > 1e-6 * max(10, y.shape[1]))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(f"row {i} of y_train sums to {sums[i]}, but probabilities are >= 0 and sum to 1 in each row")
+    count = max(len(y), 1)
+
+    def hessian(f: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = softmax(f, axis=1)
+        return np.asarray((p[:, :, None] * (np.eye(y.shape[1]) - p[:, None, :])) / count)
+
+    return LossFunction(lambda f: (softmax(f, axis=1) - y) / count, hessian)
+
+
+def _checked(loss: Callable[[Any, Any], Any], y: NDArray[np.float64]) -> _Gradient:
+    """A user's gradient, called with arrays of y's shape, its result checked."""
+
+    def gradient(f: NDArray[np.float64]) -> NDArray[np.float64]:
+        value = np.asarray(loss(f.reshape(y.shape), y), dtype=np.float64)
+        if value.shape != y.shape:
+            raise ValueError(f"loss returned shape {value.shape}, but dL/df must have the shape {y.shape} of f")
+        if not np.isfinite(value).all():
+            raise ValueError("loss returned NaN or an infinity. Does training diverge? Lower the learning rate.")
+        return value.reshape(f.shape)
+
+    return gradient

@@ -1,0 +1,228 @@
+"""Training on any loss, in function space."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+import numpy as np
+
+from ntkrs.predict import _arguments
+from ntkrs.predict._scaling import ldexp
+from ntkrs.predict.integration import Integrator, State
+from ntkrs.predict.losses import loss_function
+from ntkrs.predict.operators import Products, operator_blocks, test_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import Array, ArrayLike
+    from ntkrs.predict._arguments import Optimizer
+    from ntkrs.predict.losses import Loss
+
+#: Solvers of SciPy; "auto" is LSODA, which turns stiff where it must, up to the order of _STIFF, and DOP853 beyond.
+Solver: TypeAlias = Literal["auto", "LSODA", "BDF", "Radau", "RK45", "DOP853"]
+_SOLVERS = ("auto", "LSODA", "BDF", "Radau", "RK45", "DOP853")
+
+#: Beyond this order the factorizations of a stiff solver cost more than the small steps of an explicit one.
+_STIFF = 2000
+
+
+class LossDynamics:
+    """f_t of :func:`gradient_descent`, to be called with times."""
+
+    def __init__(
+        self, integrator: Integrator, y_train: Array, outputs: int | None, dtype: np.dtype[Any], *, steps: bool
+    ) -> None:
+        self._integrator = integrator
+        self._shape = y_train.shape
+        self._block = outputs
+        self._dtype = dtype
+        self._steps = steps
+
+    def __repr__(self) -> str:
+        return f"LossDynamics(y_train of shape {self._shape}, {self._integrator!r})"
+
+    def __call__(
+        self,
+        t: ArrayLike,
+        fx_train_0: ArrayLike = 0.0,
+        fx_test_0: ArrayLike | None = None,
+        k_test_train: ArrayLike | None = None,
+        *,
+        start: State | None = None,
+    ) -> Any:
+        """Return the outputs after training for a time t.
+
+        Parameters
+        ----------
+        t : float or array_like
+            Time, or number of steps, from the beginning of training. An array's axes lead those of the results.
+        fx_train_0 : float or array_like of y_train's shape
+            Outputs on the training inputs before training; ignored with ``start``.
+        fx_test_0 : float or (M,) or (M, O) array_like, optional
+            Outputs on the test inputs before training; by default 0.
+        k_test_train : (M, N) or (M, N, O, O) array_like, or LinearOperator, optional
+            Tangent kernel between test and training inputs.
+        start : State, optional
+            What :meth:`state` returned for an earlier time: integration goes on from there.
+
+        Returns
+        -------
+        ndarray, or (ndarray, ndarray)
+            f_t on the training inputs, and on the test inputs if ``k_test_train`` is given. Exactly ``fx_train_0`` and
+            ``fx_test_0`` at t = 0.
+
+        Raises
+        ------
+        ValueError
+            If t is negative, not finite, or before ``start``, a shape does not fit, or training diverges.
+        RuntimeError
+            If the solver gives up.
+        """
+        times, states = self._states(t, fx_train_0, start)
+        initial = states[0].fx_train_0
+        size, columns = self._columns
+        stacked = np.array([state.coefficients for state in states]).reshape(len(states), size, columns)
+        alpha = np.moveaxis(stacked, 0, 1).reshape(size, len(states) * columns)
+        products = self._integrator.products
+        trained = self._result(initial, products(alpha), products.exponent, times)
+        if k_test_train is None:
+            if fx_test_0 is not None:
+                raise ValueError("fx_test_0 is given without k_test_train, which f_t on the test inputs needs")
+            return trained
+        kernel, _, exponent = test_rows(k_test_train, self._shape[0], self._block, products.size)
+        shape = (kernel.shape[0] // (self._block or 1), *self._shape[1:])
+        initial_test = _arguments.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
+        return trained, self._result(initial_test, np.asarray(kernel @ alpha), exponent, times)
+
+    def state(self, t: float, fx_train_0: ArrayLike = 0.0, *, start: State | None = None) -> State:
+        """Return where training has come to at one time, to go on from there: see :meth:`__call__`.
+
+        ``state.coefficients`` also gives the parameters of a linearized network: ``θ_t − θ_0 = J(X)ᵀ α``.
+        """
+        times, states = self._states(t, fx_train_0, start)
+        if times.ndim:
+            raise ValueError(f"t has shape {times.shape}, but a state belongs to one time")
+        return states[0]
+
+    @property
+    def _columns(self) -> tuple[int, int]:
+        """The shape of the right-hand sides that the kernel is applied to."""
+        size = self._integrator.products.size
+        return size, int(np.prod(self._shape)) // max(size, 1)
+
+    def _states(
+        self, t: ArrayLike, fx_train_0: ArrayLike, start: State | None
+    ) -> tuple[NDArray[np.float64], list[State]]:
+        if t is None:
+            raise ValueError("t is None, but the end of training on any loss has no formula: pass a finite time")
+        times = _arguments.steps(t) if self._steps else _arguments.times(t)
+        if np.isinf(times).any():
+            raise ValueError("t holds inf, but the end of training on any loss has no formula: pass a finite time")
+        if start is None:
+            initial = np.array(_arguments.broadcast(fx_train_0, self._shape, "fx_train_0"))
+            start = State(0.0, initial, np.zeros(self._shape), np.zeros(self._shape))
+        if times.size and times.min() < start.time:
+            raise ValueError(f"t holds {times.min()}, but start is at {start.time}: time does not run backwards")
+        distinct, position = np.unique(times.ravel(), return_inverse=True)
+        reached = self._integrator.run(start, distinct)
+        return times, [reached[i] for i in position]
+
+    def _result(
+        self, initial: NDArray[np.float64], change: NDArray[np.float64], exponent: int, times: NDArray[np.float64]
+    ) -> Array:
+        """``initial + 2^exponent · change``, the changes of all times side by side."""
+        by_time = np.moveaxis(change.reshape(len(change), times.size, self._columns[1]), 1, 0)
+        with np.errstate(over="ignore"):
+            result = initial + ldexp(by_time, exponent).reshape(times.shape + initial.shape)
+            return cast("Array", result.astype(self._dtype, copy=False))
+
+
+def gradient_descent(
+    loss: Loss,
+    k_train_train: ArrayLike,
+    y_train: ArrayLike,
+    learning_rate: float = 1.0,
+    momentum: float | None = None,
+    *,
+    optimizer: Optimizer = "flow",
+    solver: Solver = "auto",
+    relative_tolerance: float = 1e-8,
+    absolute_tolerance: float = 1e-10,
+) -> LossDynamics:
+    """Return f_t of training on any loss, for a network whose tangent kernel stays constant.
+
+    ::
+
+        f_t(x) = f_0(x) + k(x, X) α_t,    dα/dt = −η ∇_f L(f_0(X) + K α, Y)
+
+    Parameters
+    ----------
+    loss : "mse", "softmax_cross_entropy", or callable
+        ``1/(2NO) Σ (f − y)²``; ``−1/N Σ y log softmax(f)``; or ``(f, y) -> dL/df``, all of y_train's shape.
+    k_train_train : (N, N) or (N, N, O, O) array_like, or LinearOperator
+        Tangent kernel K on the training inputs. (N, N) with O outputs means K times the identity of size O.
+    y_train : (N,) or (N, O) array_like
+        Targets Y; for the cross-entropy probabilities, (N, O). Results have its trailing shape.
+    learning_rate : float
+        η; time is measured in units of it.
+    momentum : float, optional
+        μ in [0, 1): ``μα̈ + (1 − μ)α̇ = −η∇L`` with "flow" (Qian 1999), ``v ← μv − η∇L, α ← α + v`` with "gd".
+    optimizer : "flow" or "gd"
+        An ODE, or literal steps, whose number is t.
+    solver : "auto", "LSODA", "BDF", "Radau", "RK45" or "DOP853"
+        SciPy's method for "flow". "auto": LSODA up to N·O = 2000, DOP853 beyond and for operators.
+    relative_tolerance, absolute_tolerance : float
+        What a step of the solver may err in α, in units in which K's entries are below 1.
+
+    Returns
+    -------
+    LossDynamics
+        Called as ``predict(t, fx_train_0=0.0, fx_test_0=None, k_test_train=None)``; ``predict.state(t)`` gives a state
+        to go on from, as ``predict(later, start=state)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument does not fit.
+
+    Notes
+    -----
+    One product with K per evaluation, O(N² O); test inputs cost one product per time, whatever the path. A stiff
+    solver factorizes matrices of order N·O now and then.
+
+    References
+    ----------
+    Lee, Xiao et al. (2019), section 2.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> K, y = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
+    >>> predict = gradient_descent("mse", K, y)
+    >>> bool(np.allclose(predict(2.0), y * (1 - np.exp(-1))))  # as gradient_descent_mse says
+    True
+    """
+    y = _arguments.targets(y_train)
+    products = Products(k_train_train)
+    products.check_symmetric()
+    block = operator_blocks(k_train_train, products.size, y)
+    steps = _arguments.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
+    method = _arguments.choice(solver, "solver", _SOLVERS)
+    if method == "auto":
+        small = y.size <= _STIFF and not _arguments.is_operator(k_train_train)
+        method = "LSODA" if small else "DOP853"
+    tolerances = (
+        _arguments.positive(relative_tolerance, "relative_tolerance"),
+        _arguments.positive(absolute_tolerance, "absolute_tolerance"),
+    )
+    integrator = Integrator(
+        products=products,
+        loss=loss_function(loss, y),
+        rate=_arguments.positive(learning_rate, "learning_rate"),
+        momentum=0.0 if momentum is None else _arguments.momentum_coefficient(momentum),
+        solver="steps" if steps else method,
+        tolerances=tolerances,
+        columns=y.shape[1] if y.ndim == 2 and block is None else 1,
+    )
+    return LossDynamics(integrator, y, block, np.result_type(products.dtype, y), steps=steps)
