@@ -109,7 +109,7 @@ class LossDynamics:
     def _columns(self) -> tuple[int, int]:
         """The shape of the right-hand sides that the kernel is applied to."""
         size = self._integrator.products.size
-        return size, int(np.prod(self._shape)) // max(size, 1)
+        return size, self._integrator.columns
 
     def _states(
         self, t: ArrayLike, fx_train_0: ArrayLike, start: State | None
