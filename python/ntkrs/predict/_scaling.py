@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def ldexp(values: ArrayLike, exponent: ArrayLike) -> NDArray[np.float64]:
     """``values · 2^exponent``, infinite where that overflows."""
     with np.errstate(over="ignore"):
+        if isinstance(exponent, int) and abs(exponent) < 1000:
+            return np.asarray(np.multiply(values, 2.0**exponent))  # the same, several times faster
         return np.asarray(np.ldexp(values, exponent))
 
 
@@ -27,7 +29,7 @@ def exponent_of(values: NDArray[np.floating], largest: float = 0.0) -> int:
 def scaled(values: NDArray[np.float64], largest: float = 0.0) -> tuple[NDArray[np.float64], int]:
     """``values / 2^exponent``, and the exponent that brings them, and ``largest``, below 1."""
     exponent = exponent_of(values, largest)
-    return np.ldexp(values, -exponent), exponent
+    return ldexp(values, -exponent), exponent
 
 
 def product(factors: tuple[float, NDArray[np.float64]], exponent: int) -> NDArray[np.float64]:

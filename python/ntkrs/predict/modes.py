@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs.predict._scaling import ldexp, scaled
+from ntkrs.predict._scaling import exponent_of, ldexp, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -180,7 +180,9 @@ def decompose(matrix: NDArray[np.float64], exponent: int, eps: float, name: str 
 
     if not matrix.size:
         return assemble(np.empty(0), np.empty((0, 0)), None, exponent, eps, name)
-    matrix, regularized = scaled(matrix)  # a large regularizer has a scale of its own
+    regularized = exponent_of(matrix)  # a large regularizer has a scale of its own
+    if regularized:
+        matrix = ldexp(matrix, -regularized)
     probe = np.random.default_rng(0).standard_normal(len(matrix))
     image = matrix @ probe
     # The transpose is LAPACK's order, so that the matrix itself is overwritten, and not a copy.

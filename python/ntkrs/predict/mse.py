@@ -182,18 +182,23 @@ class MseDynamics:
     ) -> Array:
         """``initial − 2^exponent · change`` for each time, in the shape of ``initial``; ``change`` is stacked."""
         leading = response.shape[:-1]
-        by_time = np.moveaxis(change.reshape(len(change), int(np.prod(leading)), self._columns), 1, 0)
-        change = ldexp(by_time, exponent).reshape(leading + initial.shape)
+        count = int(np.prod(leading))
+        if exponent:
+            change = ldexp(change, exponent)
+        by_time = np.moveaxis(change.reshape(len(change), count, self._columns), 1, 0)
+        result = np.empty((count, initial.size // max(self._columns, 1), self._columns), self._dtype)
         with np.errstate(over="ignore"):  # what exceeds the dtype is infinite
-            return cast("Array", (initial - change).astype(self._dtype, copy=False))
+            np.subtract(initial.reshape(result.shape[1:]), by_time, out=result, casting="same_kind")
+        return cast("Array", result.reshape(leading + initial.shape))
 
 
 def _stacked(response: NDArray[np.float64], components: NDArray[np.float64]) -> NDArray[np.float64]:
     """``diag(response) components`` for all times side by side, (m, times · columns): one product serves them all."""
     size, count = components.shape
     leading = int(np.prod(response.shape[:-1]))
-    by_mode = response.reshape(leading, size).T
-    return (by_mode[:, :, None] * components[:, None, :]).reshape(size, leading * count)
+    result = np.empty((size, leading, count))
+    np.multiply(response.reshape(leading, size).T[:, :, None], components[:, None, :], out=result)
+    return result.reshape(size, leading * count)
 
 
 def gradient_descent_mse(
