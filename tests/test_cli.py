@@ -55,7 +55,7 @@ def test_missing_extra_is_one_line_that_says_what_to_install(module, package, mo
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert f"the demo needs {package}" in err
+    assert f"this needs {package}" in err
     assert "pip install 'ntkrs[demo]'" in err
     assert not (tmp_path / "out").exists()
 

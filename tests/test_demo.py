@@ -24,6 +24,13 @@ TINY = demo.Settings(
     width_seeds=3,
     width_samples=8,
     times=12,
+    trained_widths=(16, 256),
+    trained_samples=60,
+    trained_steps=40,
+    lazy_widths=(32, 64, 256),
+    lazy_seeds=2,
+    lazy_samples=12,
+    lazy_steps=20,
 )
 VOID = {"meta", "img", "br", "hr", "link"}
 
@@ -48,26 +55,17 @@ def test_error_of_finite_networks_falls_as_width_to_the_minus_one_half(digits):
     settings = demo.Settings(widths=(32, 64, 128, 256, 512, 1024), width_seeds=16, width_samples=16)
     shares = []
     result = demo.width_scaling(digits.x[:16], settings, seed=0, advance=shares.append)
-    assert abs(result.slope + 0.5) < 0.1
-    assert 0 < result.slope_stderr < 0.1
-    assert result.errors.shape == (6, 16)
+    assert abs(result.line.slope + 0.5) < 0.1
+    assert 0 < result.line.stderr < 0.1
+    assert result.values.shape == (6, 16)
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
 
 def test_width_scaling_depends_on_the_seed_alone(digits):
-    first, again, other = (demo.width_scaling(digits.x[:4], TINY, seed=s).errors for s in (0, 0, 1))
+    first, again, other = (demo.width_scaling(digits.x[:4], TINY, seed=s).values for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.any(first == other)
-
-
-def test_slope_of_an_exact_power_law():
-    widths = np.array([10, 100, 1000])
-    errors = 3.0 * np.sqrt(1 / widths)[:, None] * np.array([0.5, 1.0, 2.0])
-    slope, stderr, intercept = demo._fit_slope(widths, errors)
-    assert slope == pytest.approx(-0.5, abs=1e-12)
-    assert stderr < 1e-12  # every seed has the same slope
-    assert np.exp(intercept) == pytest.approx(3.0)
 
 
 def test_digits_are_scaled_by_the_training_part_alone(digits):
@@ -147,18 +145,40 @@ def test_circle_passes_through_its_training_points():
 def test_spectrum_sums_to_one_and_holds_all_label_energy(gram, digits):
     result = demo.spectrum(gram, digits)
     for name in ("NNGP", "NTK"):
-        assert result.eigenvalues[name].sum() == pytest.approx(1)
-        assert np.all(np.diff(result.eigenvalues[name]) <= 0)
-        assert np.all(np.diff(result.label_energy[name]) >= 0)
-        assert result.label_energy[name][-1] == pytest.approx(1)
-        assert 1 <= result.effective_rank[name] <= TINY.samples
+        matrix = {"NNGP": gram.nngp, "NTK": gram.ntk}[name]
+        assert result[name].eigenvalues.sum() == pytest.approx(np.trace(matrix))
+        assert result[name].label_energy.sum() == pytest.approx(1)
+        assert 1 <= result[name].effective_rank_entropy <= TINY.samples
+
+
+def test_trained_networks_follow_the_closed_form_the_closer_the_wider(digits):
+    result = demo.finite_training(digits, TINY, seed=0)
+    assert result.steps[0] == 1
+    assert result.steps[-1] == TINY.trained_steps
+    for finite, infinite in (
+        (result.train_loss, result.infinite_train_loss),
+        (result.test_loss, result.infinite_test_loss),
+    ):
+        assert finite.shape == (2, len(result.steps))
+        narrow, wide = np.abs(finite / infinite - 1).max(axis=1)
+        assert wide < narrow
+        assert wide < 0.25
+    assert np.all(np.diff(result.infinite_train_loss) < 0)
+    assert np.all(np.diff(result.train_loss[-1]) < 0)
+
+
+def test_lazy_training_gets_lazier_with_width(digits):
+    result = demo.lazy_training(digits, TINY, seed=0)
+    for found in (result.drift, result.gap):
+        assert found.values.shape == (3, 2)
+        assert found.line.slope < -0.3
 
 
 def test_summary_holds_every_number(written):
     results, directory = written
     summary = json.loads((directory / "summary.json").read_text(encoding="utf-8"))
     assert summary["seed"] == 3
-    assert summary["width_scaling"]["slope"] == results.width.slope
+    assert summary["width_scaling"]["slope"] == results.width.line.slope
     assert set(summary["digits_accuracy"]["methods"]) > {"NTK regression", "logistic regression"}
     assert set(summary["diabetes_r2"]["methods"]) > {"NTK regression", "linear ridge"}
     assert summary["seconds"]["total"] > summary["gram"]["seconds"] > 0

@@ -17,7 +17,7 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ntkrs import _core, _threadpoolctl, predict
+from ntkrs import _core, _threadpoolctl
 from ntkrs._threads import get_num_threads, set_num_threads, threads
 from ntkrs._versions import show_versions
 from ntkrs.kernel import Kernel
@@ -25,7 +25,7 @@ from ntkrs.layers import Abs, Dense, Erf, Identity, LeakyRelu, Relu, Sequential,
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
-    from ntkrs import convert
+    from ntkrs import convert, diagnostics, predict
 
 __all__ = [
     "Abs",
@@ -40,6 +40,7 @@ __all__ = [
     "Tanh",
     "__version__",
     "convert",
+    "diagnostics",
     "get_num_threads",
     "mlp",
     "predict",
@@ -51,7 +52,7 @@ __all__ = [
 __version__ = _core.VERSION
 
 #: Modules of this package that are imported when they are first asked for.
-_LAZY = ("convert",)
+_LAZY = ("convert", "diagnostics", "predict")
 
 
 def __getattr__(name: str) -> Any:

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from ntkrs._demo_scores import Scores
-    from ntkrs.demo import Circle, Digits, Dynamics, Gram, Settings, Spectrum, WidthScaling
+    from ntkrs.demo import Circle, Digits, Dynamics, FiniteTraining, Gram, Lazy, Settings
+    from ntkrs.diagnostics import Line, Spectrum, WidthConvergence
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class Results:
     gram: Gram
     digits: Scores
     diabetes: Scores
-    width: WidthScaling
+    width: WidthConvergence
     dynamics: Dynamics
     circle: Circle
-    spectrum: Spectrum
+    spectrum: Mapping[str, Spectrum]
+    trained: FiniteTraining
+    lazy: Lazy
     seconds: Mapping[str, float]
 
 
@@ -65,8 +69,8 @@ def _caption_width(r: Results) -> str:
     return (
         f"Random finite networks approach the infinite one. Empirical NTKs of networks with "
         f"{r.settings.depth} hidden ReLU layers on {w.samples} digits, against the exact infinite-width "
-        f"kernel; {w.errors.shape[1]} independent networks per width. The least-squares line through all of them "
-        f"has slope {w.slope:.3f} ± {w.slope_stderr:.3f} (standard error over seeds); theory says −1/2."
+        f"kernel; {w.values.shape[1]} independent networks per width. The least-squares line through all of them "
+        f"has slope {w.line} (standard error over seeds); theory says −1/2."
     )
 
 
@@ -78,6 +82,25 @@ def _caption_dynamics(r: Results) -> str:
         "f<sub>0</sub> = 0 (the mean over random initialisations), with Z = N·O (training images times "
         "outputs). No step was taken: every time is computed directly. (a) Half the mean square error. "
         f"(b) Accuracy on the {r.digits.n_test} held-out images; at t = ∞ it is {100 * d.accuracy_inf:.1f} %."
+    )
+
+
+def _caption_trained(r: Results) -> str:
+    return (
+        f"Finite networks, all parameters trained by full-batch gradient descent on {r.trained.samples} digits, and "
+        "the infinitely wide network, whose outputs after k steps are computed directly: f<sub>k</sub>(x) = "
+        "k(x,X) K<sup>−1</sup> (I − (I − ηK/Z)<sup>k</sup>) Y. All start from 0 and take the same steps. The wider "
+        f"the network, the closer the closed form. (b) is on the {len(r.data.test)} held-out images."
+    )
+
+
+def _caption_lazy(r: Results) -> str:
+    drift, s = r.lazy.drift, r.settings
+    return (
+        f"Wide networks are lazy. Networks with {s.depth} hidden ReLU layers learn even from odd digits on "
+        f"{drift.samples} images for {s.lazy_steps} steps; {s.lazy_seeds} networks per width. (a) How much their "
+        "empirical NTK changes. (b) How far their outputs are, at most, from those of their linearization at the "
+        "start, trained alike in closed form. Theory bounds both by n<sup>−1/2</sup>; (a) may fall as fast as 1/n."
     )
 
 
@@ -105,7 +128,7 @@ PANELS = (
     ),
     Panel(
         "spectrum",
-        lambda r: plot.spectrum(r.spectrum),
+        lambda r: plot.spectra(r.spectrum),
         lambda r: (
             f"(a) Eigenvalues of the {len(r.data.x)} × {len(r.data.x)} kernels as shares of the trace; the "
             "first belongs to a nearly constant function. Effective rank: exponential of the spectral "
@@ -113,7 +136,21 @@ PANELS = (
             "large eigenvalues are learned first."
         ),
     ),
+    Panel("finite_training", lambda r: plot.finite_training(r.trained), _caption_trained),
+    Panel("lazy_training", lambda r: plot.lazy_training(r.lazy.drift, r.lazy.gap), _caption_lazy),
 )
+
+
+def _line(w: WidthConvergence) -> Line:
+    if w.line is None:
+        raise ValueError("the demo needs at least two widths, to fit a line to")
+    return w.line
+
+
+def _distance(r: Results) -> NDArray[np.float64]:
+    """How far the test loss of each trained network is, at most, from the closed form, relatively."""
+    t = r.trained
+    return np.asarray(np.abs(t.test_loss / t.infinite_test_loss - 1).max(axis=1))
 
 
 def _scores_summary(s: Scores) -> dict[str, Any]:
@@ -138,13 +175,13 @@ def summary(r: Results) -> dict[str, Any]:
         "digits_accuracy": _scores_summary(r.digits),
         "diabetes_r2": _scores_summary(r.diabetes),
         "width_scaling": {
-            "slope": w.slope,
-            "slope_stderr": w.slope_stderr,
+            "slope": _line(w).slope,
+            "slope_stderr": _line(w).stderr,
             "slope_theory": -0.5,
-            "relative_error_rms": dict(zip(map(str, w.widths), np.sqrt((w.errors**2).mean(axis=1)), strict=True)),
-            "relative_errors": dict(zip(map(str, w.widths), w.errors.tolist(), strict=True)),
+            "relative_error_rms": dict(zip(map(str, w.widths), np.sqrt((w.values**2).mean(axis=1)), strict=True)),
+            "relative_errors": dict(zip(map(str, w.widths), w.values.tolist(), strict=True)),
             "samples": w.samples,
-            "seeds": w.errors.shape[1],
+            "seeds": w.values.shape[1],
         },
         "dynamics": {
             "test_accuracy_at_infinity": d.accuracy_inf,
@@ -153,7 +190,18 @@ def summary(r: Results) -> dict[str, Any]:
             "test_accuracy_best": float(d.accuracy.max()),
             "time_of_lowest_test_loss": float(d.times[np.argmin(d.test_loss)]),
         },
-        "effective_rank": dict(r.spectrum.effective_rank),
+        "effective_rank": {name: found.effective_rank_entropy for name, found in r.spectrum.items()},
+        "finite_training": {
+            "widths": list(r.trained.widths),
+            "test_loss": r.trained.test_loss[:, -1].tolist(),
+            "infinite_test_loss": float(r.trained.infinite_test_loss[-1]),
+            "largest_distance": _distance(r).tolist(),
+        },
+        "lazy_training": {
+            "widths": r.lazy.drift.widths.tolist(),
+            "kernel_drift": r.lazy.drift.values.mean(axis=1).tolist(),
+            "linearization_gap": r.lazy.gap.values.mean(axis=1).tolist(),
+        },
         "seconds": {**r.seconds, "total": sum(r.seconds.values())},
     }
 
@@ -168,8 +216,13 @@ def _rows(r: Results) -> list[tuple[str, str]]:
         (f"digits accuracy, {s.method}", f"{100 * s.value:.1f} % +/- {100 * s.spread:.1f}") for s in r.digits.scores
     ]
     rows += [(f"diabetes R^2, {s.method}", f"{s.value:.3f} +/- {s.spread:.3f}") for s in r.diabetes.scores]
-    slope = f"{r.width.slope:.3f} +/- {r.width.slope_stderr:.3f} (theory -0.5)"
+    slope = str(_line(r.width)).replace("±", "+/-") + " (theory -0.5)"
     rows.append(("finite to infinite width, log-log slope", slope))
+    nearest = f"{100 * _distance(r)[-1]:.1f} % (width {r.trained.widths[-1]})"
+    rows.append(("trained network, test loss off the closed form", nearest))
+    drift = r.lazy.drift.values.mean(axis=1)
+    change = f"{drift[0]:.3f} to {drift[-1]:.3f} (width {r.lazy.drift.widths[0]} to {r.lazy.drift.widths[-1]})"
+    rows.append(("change of the kernel in training", change))
     rows.append(("digits accuracy, trained to t = infinity", f"{100 * r.dynamics.accuracy_inf:.1f} %"))
     rows.append(("total wall time", f"{sum(r.seconds.values()):.1f} s"))
     return rows
@@ -191,7 +244,7 @@ def conclusion(r: Results) -> str:
         f"{r.digits.n_test} unseen digits (RBF kernel {digits['RBF kernel ridge']}, logistic regression "
         f"{digits['logistic regression']}) and reached R^2 {diabetes['NTK regression']} on diabetes (linear "
         f"ridge {diabetes['linear ridge']}); random finite networks approached it as width to the power "
-        f"{r.width.slope:.2f} (theory: -0.5); and its training was followed in closed form, without taking a "
+        f"{_line(r.width).slope:.2f} (theory: -0.5); and its training was followed in closed form, without taking a "
         f"step, to {100 * r.dynamics.accuracy_inf:.1f} % accuracy."
     )
 

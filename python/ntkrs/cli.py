@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import ntkrs
 from ntkrs import _demo_scores, _report, demo
+from ntkrs._optional import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ STAGES = {
     "width scaling": 6,
     "dynamics": 1,
     "spectrum": 1,
+    "finite training": 5,
+    "lazy training": 4,
     "figures": 4,
 }
 
@@ -71,7 +74,11 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> _rep
     width = timed("width scaling", lambda: demo.width_scaling(x, settings, seed, tell))
     flow, circle = timed("dynamics", lambda: (demo.dynamics(gram.ntk, data, settings), demo.circle(settings)))
     spectrum = timed("spectrum", lambda: demo.spectrum(gram, data))
-    return _report.Results(settings, seed, data, gram, digits, diabetes, width, flow, circle, spectrum, seconds)
+    trained = timed("finite training", lambda: demo.finite_training(data, settings, seed))
+    lazy = timed("lazy training", lambda: demo.lazy_training(data, settings, seed))
+    return _report.Results(
+        settings, seed, data, gram, digits, diabetes, width, flow, circle, spectrum, trained, lazy, seconds
+    )
 
 
 def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None) -> _report.Results:
@@ -93,8 +100,8 @@ def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None)
     OSError
         If the directory cannot be made or written.
     """
-    demo.require("sklearn", "scikit-learn")
-    demo.require("matplotlib", "matplotlib")
+    require("sklearn", "scikit-learn")
+    require("matplotlib", "matplotlib")
     output.mkdir(parents=True, exist_ok=True)
     progress = Progress(sys.stderr)
     try:

@@ -7,16 +7,17 @@ that scikit-learn carries: digits (1797 x 64) and diabetes (442 x 10).
 
 from __future__ import annotations
 
-import importlib
 import sys
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 import ntkrs
+from ntkrs import diagnostics
+from ntkrs._optional import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,13 @@ class Settings:
     width_seeds: int = 20
     width_samples: int = 24
     times: int = 60
+    trained_widths: tuple[int, ...] = (32, 128, 512)
+    trained_samples: int = 200
+    trained_steps: int = 512
+    lazy_widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
+    lazy_seeds: int = 4
+    lazy_samples: int = 40
+    lazy_steps: int = 60
 
 
 @dataclass(frozen=True)
@@ -63,18 +71,6 @@ class Gram:
     seconds: float
     megabytes: float
     peak_megabytes: float | None
-
-
-@dataclass(frozen=True)
-class WidthScaling:
-    """Relative Frobenius errors (widths, seeds) of empirical kernels; line of log error on log width."""
-
-    widths: Index
-    errors: Array
-    slope: float
-    slope_stderr: float
-    intercept: float
-    samples: int
 
 
 @dataclass(frozen=True)
@@ -102,27 +98,31 @@ class Circle:
 
 
 @dataclass(frozen=True)
-class Spectrum:
-    """Per kernel: eigenvalues (descending, over the trace), cumulative label energy, effective rank."""
+class FiniteTraining:
+    """Losses of finite networks during gradient descent, (widths, steps), and of the infinite one, (steps,)."""
 
-    eigenvalues: dict[str, Array]
-    label_energy: dict[str, Array]
-    effective_rank: dict[str, float]
-
-
-def require(module: str, package: str) -> Any:
-    """Import an optional module, or say in one line how to get it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f"the demo needs {package} ({error}): pip install 'ntkrs[demo]'") from error
+    widths: tuple[int, ...]
+    steps: Index
+    train_loss: Array
+    test_loss: Array
+    infinite_train_loss: Array
+    infinite_test_loss: Array
+    samples: int
 
 
-def _network(settings: Settings, width: int = 1) -> ntkrs.Sequential:
+@dataclass(frozen=True)
+class Lazy:
+    """How far training takes networks from their kernel and from their linearization, against width."""
+
+    drift: diagnostics.KernelDrift
+    gap: diagnostics.LinearizationGap
+
+
+def _network(settings: Settings, width: int = 1, outputs: int = 1) -> ntkrs.Sequential:
     return ntkrs.mlp(
         depth=settings.depth,
         width=width,
-        outputs=1,
+        outputs=outputs,
         activation="relu",
         sigma_w=settings.sigma_w,
         sigma_b=settings.sigma_b,
@@ -163,43 +163,15 @@ def peak_megabytes() -> float | None:
 
 def width_scaling(
     x: Array, settings: Settings, seed: int, advance: Callable[[float], None] | None = None
-) -> WidthScaling:
-    """Error of finite-width kernels, ``|K_n - K|_F / |K|_F``, for random ReLU networks of growing width n.
+) -> diagnostics.WidthConvergence:
+    """Error of finite-width kernels for random ReLU networks of growing width, on inputs (N, d).
 
-    The slope is that of the least-squares line of log error on log n through all networks; its standard error
-    comes from the spread between seeds. Theory: -1/2.
-
-    Parameters
-    ----------
-    x : (N, d) array
-        Inputs.
-    advance : callable, optional
-        Told the share of the work that is done, from 0 to 1.
+    ``advance`` is told the share of the work that is done, from 0 to 1.
     """
-    limit = _network(settings).kernel()(x)
-    errors = np.empty((len(settings.widths), settings.width_seeds))
-    work = np.cumsum(np.square(settings.widths, dtype=float))
-    for i, width in enumerate(settings.widths):
-        arch = _network(settings, width)
-        for j in range(settings.width_seeds):
-            net = arch.init(in_features=x.shape[1], rng=np.random.default_rng([seed, width, j]))
-            errors[i, j] = np.linalg.norm(net.ntk(x, outputs=0) - limit) / np.linalg.norm(limit)
-            if advance is not None:
-                before = work[i - 1] if i else 0.0
-                advance(float(before + (work[i] - before) * (j + 1) / settings.width_seeds) / work[-1])
-    slope, stderr, intercept = _fit_slope(np.asarray(settings.widths), errors)
-    return WidthScaling(np.asarray(settings.widths), errors, slope, stderr, intercept, samples=len(x))
-
-
-def _fit_slope(widths: Index, errors: Array) -> tuple[float, float, float]:
-    """Least-squares line of log error on log width: slope, its standard error, and intercept.
-
-    Column j of ``errors`` is an independent experiment with a slope of its own, so the standard error is that of
-    their mean, and no model of the noise is needed.
-    """
-    slopes, intercepts = np.polyfit(np.log(widths), np.log(errors), 1)
-    stderr = slopes.std(ddof=1) / np.sqrt(len(slopes))
-    return float(slopes.mean()), float(stderr), float(intercepts.mean())
+    report = False if advance is None else lambda done, total: advance(done / total)
+    return diagnostics.width_convergence(
+        _network(settings), x, settings.widths, settings.width_seeds, seed, progress=report
+    )
 
 
 def dynamics(k: Array, data: Digits, settings: Settings) -> Dynamics:
@@ -210,9 +182,9 @@ def dynamics(k: Array, data: Digits, settings: Settings) -> Dynamics:
     """
     k_train, k_test = k[np.ix_(data.train, data.train)], k[np.ix_(data.test, data.train)]
     y, y_test = data.targets[data.train], data.targets[data.test]
-    eigenvalues = np.linalg.eigvalsh(k_train)
-    times = np.geomspace(0.1 * y.size / eigenvalues[-1], 10 * y.size / eigenvalues[0], settings.times)
     predict = ntkrs.predict.gradient_descent_mse(k_train, y, learning_rate=1.0)
+    scales = predict.time_scales[predict.modes.null :]
+    times = np.geomspace(0.1 * scales.min(), 10 * scales.max(), settings.times)
     f_train, f_test = predict(times, 0.0, 0.0, k_test)
     limit_train, limit_test = predict(None, 0.0, 0.0, k_test)
     return Dynamics(
@@ -243,20 +215,52 @@ def circle(settings: Settings, points: int = 241) -> Circle:
     return Circle(angles, train, y, times, np.stack(curves))
 
 
-def spectrum(k: Gram, data: Digits) -> Spectrum:
-    """Eigenvalues of both kernels, and how much of the label energy lies in the leading eigenvectors.
-
-    Label energy of eigenvector i is ``|u_i^T Y|² / |Y|²``, the mean of Y over samples removed. The effective
-    rank is ``exp(-sum p log p)`` with ``p = lambda / trace`` (Roy & Vetterli 2007).
-    """
+def spectrum(k: Gram, data: Digits) -> dict[str, diagnostics.Spectrum]:
+    """Eigenvalues of both kernels, and the energy of the labels in their eigenvectors, their mean removed."""
     y = data.targets - data.targets.mean(axis=0)
-    values: dict[str, Array] = {}
-    energy: dict[str, Array] = {}
-    rank: dict[str, float] = {}
-    for name, matrix in (("NNGP", k.nngp), ("NTK", k.ntk)):
-        eigenvalues, vectors = np.linalg.eigh(matrix)
-        p = np.maximum(eigenvalues[::-1], 0.0) / np.trace(matrix)
-        values[name] = p
-        energy[name] = np.cumsum(((vectors.T @ y) ** 2).sum(axis=1)[::-1]) / (y**2).sum()
-        rank[name] = float(np.exp(-np.sum(p[p > 0] * np.log(p[p > 0]))))
-    return Spectrum(values, energy, rank)
+    return {name: diagnostics.spectrum(matrix, y) for name, matrix in (("NNGP", k.nngp), ("NTK", k.ntk))}
+
+
+def finite_training(data: Digits, settings: Settings, seed: int) -> FiniteTraining:
+    """Gradient descent of finite networks on all their parameters, and of the infinite one in closed form.
+
+    All start from f_0 = 0: each network's targets are shifted by its own initial outputs. The learning rate, the same
+    for all, is half the largest that is stable at infinite width.
+    """
+    train, test = data.train[: settings.trained_samples], data.test
+    x, y, x_test, y_test = data.x[train], data.targets[train], data.x[test], data.targets[test]
+    kernel = _network(settings).kernel()
+    k = kernel(x)
+    rate = ntkrs.predict.max_learning_rate(k, y.size) / 2
+    steps = np.unique(np.geomspace(1, settings.trained_steps, 19).round().astype(np.intp))
+    predict = ntkrs.predict.gradient_descent_mse(k, y, rate, optimizer="gd")
+    limit, limit_test = predict(steps, k_test_train=kernel(x_test, x))
+    losses = np.empty((2, len(settings.trained_widths), len(steps)))
+    for i, width in enumerate(settings.trained_widths):
+        net = _network(settings, width, outputs=10).init(x.shape[1], rng=[seed, width], dtype=np.float32)
+        start, start_test, taken = net(x), net(x_test), 0
+        for j, step in enumerate(steps.tolist()):
+            net, _ = net.train(x, y + start, rate, step - taken, progress=False)
+            taken = step
+            losses[0, i, j] = _half_mean_square(net(x) - start - y)
+            losses[1, i, j] = _half_mean_square(net(x_test) - start_test - y_test)
+    return FiniteTraining(
+        widths=settings.trained_widths,
+        steps=steps,
+        train_loss=losses[0],
+        test_loss=losses[1],
+        infinite_train_loss=_half_mean_square(limit - y),
+        infinite_test_loss=_half_mean_square(limit_test - y_test),
+        samples=len(x),
+    )
+
+
+def lazy_training(data: Digits, settings: Settings, seed: int) -> Lazy:
+    """Drift of the kernel and distance from the linearization of networks taught even from odd digits."""
+    rows = data.train[: settings.lazy_samples]
+    x, y = data.x[rows], 1.0 - 2.0 * (data.labels[rows] % 2)
+    arch = _network(settings)
+    widths, seeds, steps = settings.lazy_widths, settings.lazy_seeds, settings.lazy_steps
+    drift = diagnostics.kernel_drift(arch, x, y, widths, seeds, steps=steps, rng=seed, progress=False)
+    gap = diagnostics.linearization_gap(arch, x, y, None, widths, seeds, steps=steps, rng=seed, progress=False)
+    return Lazy(drift, gap)

@@ -1,4 +1,4 @@
-"""The figures of ``ntkrs demo``: one function per result, each returns a matplotlib ``Figure``.
+"""Figures: one function per result of the diagnostics and of ``ntkrs demo``, each returns a matplotlib ``Figure``.
 
 matplotlib is imported on the first call. Figures are made without pyplot, so no window, no backend and no
 global state are touched. Colours are Okabe & Ito's, and every curve also differs in line style or marker.
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
-from ntkrs.demo import Array, Circle, Digits, Dynamics, Gram, Spectrum, WidthScaling, require
+from ntkrs._optional import require
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from matplotlib.figure import Figure
 
+    from ntkrs import diagnostics
     from ntkrs._demo_scores import Scores
+    from ntkrs.demo import Circle, Digits, Dynamics, FiniteTraining, Gram
 
 P = ParamSpec("P")
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -97,23 +99,25 @@ def scores(digits: Scores, diabetes: Scores) -> Figure:
 
 
 @_styled
-def width_scaling(result: WidthScaling) -> Figure:
-    """Error of empirical kernels against width, the fitted line, and the reference n^(-1/2)."""
+def width_scaling(result: diagnostics.WidthScaling) -> Figure:
+    """A quantity of finite networks against width, the fitted line, and the reference n^(-1/2)."""
     figure, ax = _panels(5.4, height=3.6)
-    widths = result.widths.astype(float)
-    seeds = np.broadcast_to(widths[:, None], result.errors.shape)
-    label = f"one network ({result.errors.shape[1]} seeds per width)"
-    ax.plot(seeds.ravel(), result.errors.ravel(), ".", color="0.7", markersize=4, label=label)
-    fit = f"fit: slope {result.slope:.3f} ± {result.slope_stderr:.3f}"
-    ax.plot(widths, np.exp(result.intercept) * widths**result.slope, "-", color=BLUE, label=fit)
-    typical = np.exp(np.log(result.errors).mean(axis=1))
-    ax.plot(widths, typical, "o", color=BLUE, label="geometric mean over seeds")
-    reference = 2.2 * typical[0] * np.sqrt(widths[0] / widths)
-    ax.plot(widths, reference, "--", color=VERMILION, label=r"reference $\propto n^{-1/2}$ (shifted up)")
-    ax.set(xscale="log", yscale="log", xlabel="hidden width $n$ (units per layer)")
-    ax.set(ylabel=r"relative error $\|\hat\Theta_n-\Theta\|_F\,/\,\|\Theta\|_F$")
-    _plain_log_ticks(ax, result.widths.tolist())
-    ax.set_ylim(top=2.2 * reference[0])
+    widths, values = result.widths.astype(float), result.values
+    seeds = np.broadcast_to(widths[:, None], values.shape)
+    label = f"one network ({values.shape[1]} seeds per width)"
+    ax.plot(seeds.ravel(), values.ravel(), ".", color="0.7", markersize=4, label=label)
+    ax.set(xlabel="hidden width $n$ (units per layer)", ylabel=result.LABEL)
+    if result.line is None:
+        ax.plot(widths, values.mean(axis=1), "o", color=BLUE, label="mean over seeds")
+    else:
+        ax.plot(widths, result.line(widths), "-", color=BLUE, label=f"fit: slope {result.line}")
+        typical = np.exp(np.log(values).mean(axis=1))
+        ax.plot(widths, typical, "o", color=BLUE, label="geometric mean over seeds")
+        reference = 2.2 * typical[0] * np.sqrt(widths[0] / widths)
+        ax.plot(widths, reference, "--", color=VERMILION, label=r"reference $\propto n^{-1/2}$ (shifted up)")
+        ax.set(xscale="log", yscale="log")
+        _plain_log_ticks(ax, result.widths.tolist())
+        ax.set_ylim(top=2.2 * reference[0])
     ax.legend(loc="upper right", fontsize=8.5)
     return figure
 
@@ -171,20 +175,67 @@ def circle(result: Circle) -> Figure:
     return figure
 
 
+def kernel_spectrum(result: diagnostics.Spectrum) -> Figure:
+    """One kernel's :func:`spectra`."""
+    return spectra({"kernel": result})
+
+
 @_styled
-def spectrum(result: Spectrum) -> Figure:
-    """Eigenvalues on log axes, and the share of label energy in the leading eigenvectors."""
-    figure, (left, right) = _panels(3.7, 3.7)
-    for (name, values), color, style in zip(result.eigenvalues.items(), (VERMILION, BLUE), ("--", "-"), strict=True):
-        index = np.arange(1, len(values) + 1)
-        energy: Array = result.label_energy[name]
-        rank = result.effective_rank[name]
-        left.plot(index, values, style, color=color, label=f"{name} (effective rank {rank:.0f})")
-        right.plot(index, 100 * energy, style, color=color, label=name)
+def spectra(results: Mapping[str, diagnostics.Spectrum]) -> Figure:
+    """Eigenvalues on log axes, and, with labels, the share of their energy in the leading eigenvectors."""
+    labelled = all(result.label_energy is not None for result in results.values())
+    figure, axes = _panels(*([3.7, 3.7] if labelled else [3.7, 0.01]))
+    left, right = axes
+    looks = zip(results.items(), (VERMILION, BLUE, GREEN), ("--", "-", "-."), strict=False)
+    for (name, result), color, style in looks:
+        share = result.eigenvalues / max(result.eigenvalues.sum(), np.finfo(float).tiny)
+        index = np.arange(1, len(share) + 1)
+        rank = f"effective rank {result.effective_rank_entropy:.0f}"
+        left.plot(index, share, style, color=color, label=f"{name} ({rank})")
+        if result.label_energy is not None:
+            right.plot(index, 100 * np.cumsum(result.label_energy), style, color=color, label=name)
     left.set(xscale="log", yscale="log", xlabel="index $i$ of eigenvalue", title="(a) spectrum")
     left.set(ylabel=r"$\lambda_i\,/\,\mathrm{trace}$")
     left.legend(loc="lower left")
-    right.set(xscale="log", xlabel="number of leading eigenvectors", ylabel="label energy captured (%)")
-    right.set(title="(b) labels in the eigenbasis", ylim=(0, 102))
-    right.legend(loc="upper left")
+    if labelled:
+        right.set(xscale="log", xlabel="number of leading eigenvectors", ylabel="label energy captured (%)")
+        right.set(title="(b) labels in the eigenbasis", ylim=(0, 102))
+        right.legend(loc="upper left")
+    else:
+        right.remove()
+    return figure
+
+
+@_styled
+def finite_training(result: FiniteTraining) -> Figure:
+    """Losses of trained finite networks, and those of the infinite one in closed form."""
+    figure, axes = _panels(3.8, 3.8)
+    looks = [("0.6", "-."), (GREEN, "--"), (VERMILION, "-")]
+    curves = (result.train_loss, result.test_loss)
+    limits = (result.infinite_train_loss, result.infinite_test_loss)
+    for ax, finite, infinite, title in zip(axes, curves, limits, ("training loss", "test loss"), strict=True):
+        for width, loss, (color, style) in zip(result.widths, finite, looks[-len(finite) :], strict=True):
+            ax.plot(result.steps, loss, style, color=color, label=f"trained, width {width}")
+        ax.plot(result.steps, infinite, "o", color=BLUE, markersize=4, label="infinite width, closed form")
+        ax.set(xscale="log", yscale="log", xlabel="steps of gradient descent", ylabel="half mean square error")
+        ax.set_title(f"({'ab'[title == 'test loss']}) {title}")
+    axes[0].legend(loc="lower left")
+    return figure
+
+
+@_styled
+def lazy_training(drift: diagnostics.KernelDrift, gap: diagnostics.LinearizationGap) -> Figure:
+    """How far training takes networks of growing width from their kernel, and from their linearization."""
+    figure, axes = _panels(3.8, 3.8)
+    for ax, result, title in zip(axes, (drift, gap), ("(a) kernel", "(b) outputs"), strict=True):
+        widths, values = result.widths.astype(float), result.values
+        ax.plot(np.broadcast_to(widths[:, None], values.shape).ravel(), values.ravel(), ".", color="0.7", markersize=4)
+        if result.line is not None:
+            ax.plot(widths, result.line(widths), "-", color=BLUE, label=f"fit: slope {result.line}")
+        reference = 1.6 * values.max() * np.sqrt(widths[0] / widths)
+        ax.plot(widths, reference, "--", color=VERMILION, label=r"reference $\propto n^{-1/2}$")
+        ax.set(xscale="log", yscale="log", xlabel="hidden width $n$", ylabel=result.LABEL, title=title)
+        _plain_log_ticks(ax, result.widths.tolist())
+        ax.set_ylim(top=1.6 * reference[0])
+        ax.legend(loc="lower left", fontsize=8.5)
     return figure

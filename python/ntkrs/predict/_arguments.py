@@ -36,10 +36,10 @@ def targets(y_train: ArrayLike) -> Array:
     return y
 
 
-def check_square(kernel: Array) -> None:
+def check_square(kernel: Array, name: str = "k_train_train") -> None:
     """Refuse what is neither (N, N) nor (N, N, O, O)."""
     if not (kernel.ndim in (2, 4) and kernel.shape[0] == kernel.shape[1] and len(set(kernel.shape[2:])) <= 1):
-        raise ValueError(f"k_train_train has shape {kernel.shape}, but (N, N) or (N, N, O, O) is needed")
+        raise ValueError(f"{name} has shape {kernel.shape}, but (N, N) or (N, N, O, O) is needed")
 
 
 def output_blocks(kernel: Array, y_train: Array) -> int | None:
@@ -74,7 +74,9 @@ def columns(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return values.reshape(size, 1)
 
 
-def symmetric(matrix: NDArray[np.float64], exponent: int, eps: float) -> NDArray[np.float64]:
+def symmetric(
+    matrix: NDArray[np.float64], exponent: int, eps: float, name: str = "k_train_train"
+) -> NDArray[np.float64]:
     """An exactly symmetric copy of ``matrix``, which stands for ``2^exponent · matrix`` and came with this ε."""
     largest = max(matrix.max(initial=0.0), -matrix.min(initial=0.0))
     difference = matrix - matrix.T  # antisymmetric: its largest entry is its largest magnitude
@@ -87,7 +89,7 @@ def symmetric(matrix: NDArray[np.float64], exponent: int, eps: float) -> NDArray
             else "Did you pass a test-train kernel?"
         )
         raise ValueError(
-            f"k_train_train differs from its transpose by up to {ldexp(asymmetry, exponent):.3g}, its entries being "
+            f"{name} differs from its transpose by up to {ldexp(asymmetry, exponent):.3g}, its entries being "
             f"up to {ldexp(largest, exponent):.3g}, but a kernel on the training inputs is symmetric. {hint}"
         )
     if asymmetry == 0:

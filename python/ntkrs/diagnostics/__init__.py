@@ -1,0 +1,28 @@
+"""What a kernel is like, and how far a finite network is from it.
+
+:func:`spectrum`, :func:`label_energy`, :func:`kernel_target_alignment` and :func:`centred_alignment` describe a kernel
+matrix. :func:`width_convergence`, :func:`kernel_drift` and :func:`linearization_gap` measure the three claims of the
+theory: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin as the width grows.
+"""
+
+from ntkrs.diagnostics.alignment import centred_alignment, kernel_target_alignment
+from ntkrs.diagnostics.convergence import WidthConvergence, width_convergence
+from ntkrs.diagnostics.lazy import KernelDrift, LinearizationGap, kernel_drift, linearization_gap
+from ntkrs.diagnostics.scaling import Line, WidthScaling
+from ntkrs.diagnostics.spectra import Spectrum, label_energy, spectrum
+
+__all__ = [
+    "KernelDrift",
+    "Line",
+    "LinearizationGap",
+    "Spectrum",
+    "WidthConvergence",
+    "WidthScaling",
+    "centred_alignment",
+    "kernel_drift",
+    "kernel_target_alignment",
+    "label_energy",
+    "linearization_gap",
+    "spectrum",
+    "width_convergence",
+]

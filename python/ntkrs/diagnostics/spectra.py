@@ -1,0 +1,163 @@
+"""The eigenvalues of a kernel, and where in them the labels lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntkrs.diagnostics._matrices import kernel_matrix, label_columns
+from ntkrs.predict._scaling import exponent_of, ldexp
+from ntkrs.predict.modes import decompose
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import ArrayLike
+    from ntkrs.predict.modes import KrylovReport, Report
+
+#: The power law is fitted to this share of the eigenvalues, the first ones: the last are those of a finite sample.
+_FITTED = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """What :func:`spectrum` found.
+
+    Attributes
+    ----------
+    eigenvalues : (n,) ndarray
+        Descending; those within round-off of 0 are 0.
+    effective_rank_entropy : float
+        ``exp(−Σ p log p)``, ``p = λ/Σλ`` (Roy & Vetterli 2007).
+    effective_rank_participation : float
+        ``(Σλ)²/Σλ²``, the participation ratio; never more than the former.
+    condition_number : float
+        The largest eigenvalue over the smallest that is not 0.
+    decay_exponent : float or None
+        α of ``λ_i ∝ i^{−α}``, fitted to the first quarter of the eigenvalues that are not 0; None for fewer than two.
+    label_energy : (n,) ndarray or None
+        ``|u_iᵀY|²/|Y|²``, summing to 1, in the order of ``eigenvalues``; None without labels.
+    report : Report
+        What was counted as 0.
+    """
+
+    eigenvalues: NDArray[np.float64]
+    effective_rank_entropy: float
+    effective_rank_participation: float
+    condition_number: float
+    decay_exponent: float | None
+    label_energy: NDArray[np.float64] | None
+    report: Report | KrylovReport
+
+    def plot(self) -> Any:
+        """Draw the eigenvalues, and the cumulated label energy if there is one.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing; the message says how to install it.
+        """
+        from ntkrs import plot
+
+        return plot.kernel_spectrum(self)
+
+
+def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
+    """Return the eigenvalues of a kernel, what they say of its rank, and where in them the labels lie.
+
+    Parameters
+    ----------
+    k : (N, N) or (N, N, O, O) array_like
+        Kernel matrix.
+    y : (N,) or (N, O) array_like, optional
+        Labels.
+
+    Returns
+    -------
+    Spectrum
+        With ``.plot()``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the kernel is not square, not symmetric, empty or not finite, or the labels do not fit or are 0.
+    numpy.linalg.LinAlgError
+        If an eigenvalue is negative beyond round-off, 32·ε·trace.
+
+    Notes
+    -----
+    One eigendecomposition, O(n³), n = N or N·O.
+
+    References
+    ----------
+    Roy & Vetterli (2007) for the entropy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = spectrum(np.diag([1.0, 1.0, 1.0, 0.0]))
+    >>> round(found.effective_rank_entropy, 12), round(found.effective_rank_participation, 12), found.report.zeroed
+    (3.0, 3.0, 1)
+    """
+    kernel = np.asarray(k)
+    matrix, eps = kernel_matrix(k)
+    labels = None if y is None else label_columns(y, len(matrix))
+    # The matrix stands for 2^exponent times itself.
+    largest = max(float(kernel.max()), -float(kernel.min()))
+    modes = decompose(matrix, exponent_of(np.array([largest], dtype=np.float64)), eps, "k")
+    values = modes.scaled[::-1]
+    total = float(values.sum())
+    share = values[values > 0] / total if total else np.zeros(0)
+    energy = None if labels is None else (modes.components(labels) ** 2).sum(axis=1)[::-1] / (labels**2).sum()
+    return Spectrum(
+        eigenvalues=ldexp(values, modes.exponent),
+        effective_rank_entropy=float(np.exp(-np.sum(share * np.log(share)))) if total else 0.0,
+        effective_rank_participation=float(1 / np.sum(share**2)) if total else 0.0,
+        condition_number=float(share[0] / share[-1]) if total else 1.0,
+        decay_exponent=_decay(share),
+        label_energy=energy,
+        report=modes.report,
+    )
+
+
+def label_energy(k: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
+    """Return the share of the labels along each eigenvector of a kernel: ``|u_iᵀY|²/|Y|²``, largest eigenvalue first.
+
+    With the eigenvalues it tells what gradient flow learns when: mode i at the rate ``ηλ_i/Z``.
+
+    Parameters
+    ----------
+    k : (N, N) or (N, N, O, O) array_like
+        Kernel matrix.
+    y : (N,) or (N, O) array_like
+        Labels. Subtract their mean first if a constant does not count.
+
+    Returns
+    -------
+    (n,) ndarray
+        Summing to 1; n = N or N·O.
+
+    Raises
+    ------
+    TypeError, ValueError, numpy.linalg.LinAlgError
+        As :func:`spectrum`.
+    """
+    energy = spectrum(k, y).label_energy
+    assert energy is not None  # noqa: S101 - labels were given
+    return energy
+
+
+def _decay(share: NDArray[np.float64]) -> float | None:
+    """The exponent of the least-squares power law through the first eigenvalues, each octave weighing the same."""
+    count = max(int(_FITTED * len(share)), min(len(share), 2))
+    if count < 2:
+        return None
+    index = np.arange(1, count + 1)
+    slope = np.polyfit(np.log(index), np.log(share[:count]), 1, w=index**-0.5)[0]
+    return float(-slope)
