@@ -155,16 +155,15 @@ def test_trained_networks_follow_the_closed_form_the_closer_the_wider(digits):
     result = demo.finite_training(digits, TINY, seed=0)
     assert result.steps[0] == 1
     assert result.steps[-1] == TINY.trained_steps
-    for finite, infinite in (
-        (result.train_loss, result.infinite_train_loss),
-        (result.test_loss, result.infinite_test_loss),
-    ):
-        assert finite.shape == (2, len(result.steps))
-        narrow, wide = np.abs(finite / infinite - 1).max(axis=1)
-        assert wide < narrow
-        assert wide < 0.25
-    assert np.all(np.diff(result.infinite_train_loss) < 0)
-    assert np.all(np.diff(result.train_loss[-1]) < 0)
+    narrow, wide = result.trained.values()
+    for losses in (narrow, wide, result.linear, result.infinite):
+        assert losses.shape == (2, len(result.steps))
+    for loss in (0, 1):
+        off = [np.abs(losses / result.infinite - 1)[loss].max() for losses in (narrow, wide)]
+        assert off[1] < off[0]
+    assert np.abs(wide / result.linear - 1)[1].max() < 0.1
+    assert np.all(np.diff(result.infinite[0]) < 0)
+    assert np.all(np.diff(wide[0]) < 0)
 
 
 def test_lazy_training_gets_lazier_with_width(digits):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
     from ntkrs._demo_scores import Scores
     from ntkrs.demo import Circle, Digits, Dynamics, FiniteTraining, Gram, Lazy, Settings
@@ -86,11 +85,14 @@ def _caption_dynamics(r: Results) -> str:
 
 
 def _caption_trained(r: Results) -> str:
+    widest = max(r.trained.trained)
     return (
-        f"Finite networks, all parameters trained by full-batch gradient descent on {r.trained.samples} digits, and "
-        "the infinitely wide network, whose outputs after k steps are computed directly: f<sub>k</sub>(x) = "
-        "k(x,X) K<sup>−1</sup> (I − (I − ηK/Z)<sup>k</sup>) Y. All start from 0 and take the same steps. The wider "
-        f"the network, the closer the closed form. (b) is on the {len(r.data.test)} held-out images."
+        f"Finite networks, all parameters trained by full-batch gradient descent on {r.trained.samples} digits, beside "
+        "closed forms, in which no step is taken: f<sub>k</sub>(x) = k(x,X) K<sup>−1</sup> (I − (I − "
+        f"ηK/Z)<sup>k</sup>) Y, with the kernel of the network of width {widest} before training, and with that of the "
+        "infinitely wide "
+        "one. All start from 0 with the same learning rate. (b) is on the "
+        f"{len(r.data.test)} held-out images."
     )
 
 
@@ -147,10 +149,11 @@ def _line(w: WidthConvergence) -> Line:
     return w.line
 
 
-def _distance(r: Results) -> NDArray[np.float64]:
-    """How far the test loss of each trained network is, at most, from the closed form, relatively."""
-    t = r.trained
-    return np.asarray(np.abs(t.test_loss / t.infinite_test_loss - 1).max(axis=1))
+def _distances(r: Results) -> tuple[float, float]:
+    """How far the widest network's test loss is, at most, from those of its linearization and at infinite width."""
+    trained = r.trained.trained[max(r.trained.trained)]
+    linear, infinite = (np.abs(trained[1] / loss[1] - 1).max() for loss in (r.trained.linear, r.trained.infinite))
+    return float(linear), float(infinite)
 
 
 def _scores_summary(s: Scores) -> dict[str, Any]:
@@ -192,10 +195,10 @@ def summary(r: Results) -> dict[str, Any]:
         },
         "effective_rank": {name: found.effective_rank_entropy for name, found in r.spectrum.items()},
         "finite_training": {
-            "widths": list(r.trained.widths),
-            "test_loss": r.trained.test_loss[:, -1].tolist(),
-            "infinite_test_loss": float(r.trained.infinite_test_loss[-1]),
-            "largest_distance": _distance(r).tolist(),
+            "steps": r.trained.steps.tolist(),
+            "trained": {str(width): losses.tolist() for width, losses in r.trained.trained.items()},
+            "linear": r.trained.linear.tolist(),
+            "infinite": r.trained.infinite.tolist(),
         },
         "lazy_training": {
             "widths": r.lazy.drift.widths.tolist(),
@@ -218,8 +221,9 @@ def _rows(r: Results) -> list[tuple[str, str]]:
     rows += [(f"diabetes R^2, {s.method}", f"{s.value:.3f} +/- {s.spread:.3f}") for s in r.diabetes.scores]
     slope = str(_line(r.width)).replace("±", "+/-") + " (theory -0.5)"
     rows.append(("finite to infinite width, log-log slope", slope))
-    nearest = f"{100 * _distance(r)[-1]:.1f} % (width {r.trained.widths[-1]})"
-    rows.append(("trained network, test loss off the closed form", nearest))
+    linear, infinite = (f"{100 * distance:.1f} %" for distance in _distances(r))
+    what = f"trained width {max(r.trained.trained)}, test loss off closed forms"
+    rows.append((what, f"{linear} (its own kernel), {infinite} (infinite width)"))
     drift = r.lazy.drift.values.mean(axis=1)
     change = f"{drift[0]:.3f} to {drift[-1]:.3f} (width {r.lazy.drift.widths[0]} to {r.lazy.drift.widths[-1]})"
     rows.append(("change of the kernel in training", change))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,11 +42,11 @@ class Settings:
     width_seeds: int = 20
     width_samples: int = 24
     times: int = 60
-    trained_widths: tuple[int, ...] = (32, 128, 512)
+    trained_widths: tuple[int, ...] = (64, 256, 1024)
     trained_samples: int = 200
-    trained_steps: int = 512
-    lazy_widths: tuple[int, ...] = (64, 128, 256, 512, 1024)
-    lazy_seeds: int = 4
+    trained_steps: int = 256
+    lazy_widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    lazy_seeds: int = 5
     lazy_samples: int = 40
     lazy_steps: int = 60
 
@@ -99,14 +99,16 @@ class Circle:
 
 @dataclass(frozen=True)
 class FiniteTraining:
-    """Losses of finite networks during gradient descent, (widths, steps), and of the infinite one, (steps,)."""
+    """Training and test losses during gradient descent, (2, steps) each.
 
-    widths: tuple[int, ...]
+    ``trained`` are finite networks, by width; ``linear`` is the linearization of the widest of them at its start, and
+    ``infinite`` the infinitely wide network, both in closed form.
+    """
+
     steps: Index
-    train_loss: Array
-    test_loss: Array
-    infinite_train_loss: Array
-    infinite_test_loss: Array
+    trained: dict[int, Array]
+    linear: Array
+    infinite: Array
     samples: int
 
 
@@ -222,37 +224,35 @@ def spectrum(k: Gram, data: Digits) -> dict[str, diagnostics.Spectrum]:
 
 
 def finite_training(data: Digits, settings: Settings, seed: int) -> FiniteTraining:
-    """Gradient descent of finite networks on all their parameters, and of the infinite one in closed form.
+    """Gradient descent of finite networks on all their parameters, and closed forms beside it.
 
     All start from f_0 = 0: each network's targets are shifted by its own initial outputs. The learning rate, the same
-    for all, is half the largest that is stable at infinite width.
+    for all, is a quarter of the largest that is stable at infinite width.
     """
     train, test = data.train[: settings.trained_samples], data.test
     x, y, x_test, y_test = data.x[train], data.targets[train], data.x[test], data.targets[test]
     kernel = _network(settings).kernel()
     k = kernel(x)
-    rate = ntkrs.predict.max_learning_rate(k, y.size) / 2
+    rate = ntkrs.predict.max_learning_rate(k, y.size) / 4
     steps = np.unique(np.geomspace(1, settings.trained_steps, 19).round().astype(np.intp))
-    predict = ntkrs.predict.gradient_descent_mse(k, y, rate, optimizer="gd")
-    limit, limit_test = predict(steps, k_test_train=kernel(x_test, x))
-    losses = np.empty((2, len(settings.trained_widths), len(steps)))
-    for i, width in enumerate(settings.trained_widths):
-        net = _network(settings, width, outputs=10).init(x.shape[1], rng=[seed, width], dtype=np.float32)
-        start, start_test, taken = net(x), net(x_test), 0
-        for j, step in enumerate(steps.tolist()):
-            net, _ = net.train(x, y + start, rate, step - taken, progress=False)
+
+    def closed_form(k_train: NDArray[Any], k_test: NDArray[Any]) -> Array:
+        predict = ntkrs.predict.gradient_descent_mse(k_train, y, rate, optimizer="gd")
+        f, f_test = predict(steps, k_test_train=k_test)
+        return np.stack([_half_mean_square(f - y), _half_mean_square(f_test - y_test)])
+
+    trained = {}
+    for width in settings.trained_widths:
+        net = start = _network(settings, width, outputs=10).init(x.shape[1], rng=[seed, width], dtype=np.float32)
+        losses, taken = np.empty((2, len(steps))), 0
+        for i, step in enumerate(steps.tolist()):
+            net, _ = net.train(x, y + start(x), rate, step - taken, progress=False)
             taken = step
-            losses[0, i, j] = _half_mean_square(net(x) - start - y)
-            losses[1, i, j] = _half_mean_square(net(x_test) - start_test - y_test)
-    return FiniteTraining(
-        widths=settings.trained_widths,
-        steps=steps,
-        train_loss=losses[0],
-        test_loss=losses[1],
-        infinite_train_loss=_half_mean_square(limit - y),
-        infinite_test_loss=_half_mean_square(limit_test - y_test),
-        samples=len(x),
-    )
+            losses[0, i] = _half_mean_square(net(x) - start(x) - y)
+            losses[1, i] = _half_mean_square(net(x_test) - start(x_test) - y_test)
+        trained[width] = losses
+    linear = closed_form(start.ntk(x), start.ntk(x_test, x))
+    return FiniteTraining(steps, trained, linear, closed_form(k, kernel(x_test, x)), len(x))
 
 
 def lazy_training(data: Digits, settings: Settings, seed: int) -> Lazy:

@@ -208,18 +208,19 @@ def spectra(results: Mapping[str, diagnostics.Spectrum]) -> Figure:
 
 @_styled
 def finite_training(result: FiniteTraining) -> Figure:
-    """Losses of trained finite networks, and those of the infinite one in closed form."""
+    """Losses of trained finite networks, and those of the closed forms beside them."""
     figure, axes = _panels(3.8, 3.8)
     looks = [("0.6", "-."), (GREEN, "--"), (VERMILION, "-")]
-    curves = (result.train_loss, result.test_loss)
-    limits = (result.infinite_train_loss, result.infinite_test_loss)
-    for ax, finite, infinite, title in zip(axes, curves, limits, ("training loss", "test loss"), strict=True):
-        for width, loss, (color, style) in zip(result.widths, finite, looks[-len(finite) :], strict=True):
-            ax.plot(result.steps, loss, style, color=color, label=f"trained, width {width}")
-        ax.plot(result.steps, infinite, "o", color=BLUE, markersize=4, label="infinite width, closed form")
+    widest = max(result.trained)
+    for row, (ax, title) in enumerate(zip(axes, ("(a) training loss", "(b) test loss"), strict=True)):
+        for (width, loss), (color, style) in zip(result.trained.items(), looks[-len(result.trained) :], strict=True):
+            ax.plot(result.steps, loss[row], style, color=color, label=f"trained, width {width}")
+        look = {"color": "black", "markersize": 4, "markerfacecolor": "none"}
+        ax.plot(result.steps, result.linear[row], "s", label=f"closed form, kernel of width {widest}", **look)
+        ax.plot(result.steps, result.infinite[row], "o", color=BLUE, markersize=4, label="closed form, infinite width")
         ax.set(xscale="log", yscale="log", xlabel="steps of gradient descent", ylabel="half mean square error")
-        ax.set_title(f"({'ab'[title == 'test loss']}) {title}")
-    axes[0].legend(loc="lower left")
+        ax.set_title(title)
+    axes[0].legend(loc="lower left", fontsize=8.5)
     return figure
 
 

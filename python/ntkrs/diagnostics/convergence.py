@@ -10,6 +10,7 @@ import numpy as np
 from ntkrs import _arrays, _numbers
 from ntkrs._progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
+from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,7 @@ def width_convergence(
     >>> bool(found.values[1].mean() < found.values[0].mean())
     True
     """
+    check_architecture(arch)
     counts, number = sizes(widths, seeds)
     x = _arrays.finite(_arrays.batch(X, "X"), "X").astype(np.float64)
     limit = arch.kernel()(x)

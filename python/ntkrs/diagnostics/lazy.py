@@ -10,6 +10,7 @@ import numpy as np
 from ntkrs import _arrays, _numbers, predict
 from ntkrs._progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
+from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -270,6 +271,7 @@ def _training(
     arch: Sequential, X: ArrayLike, y: ArrayLike, learning_rate: float | None, steps: int, momentum: float
 ) -> Training:
     """What the claims are measured on, checked."""
+    check_architecture(arch)
     x = _arrays.finite(_arrays.batch(X, "X"), "X").astype(np.float64)
     targets = _arrays.finite(_arrays.floating(y, "y"), "y").astype(np.float64)
     expected = (len(x), arch.outputs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ntkrs import _arrays, _numbers
-from ntkrs.layers import Sequential, check_architecture
+from ntkrs.layers import Sequential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +136,6 @@ def networks(
 
     Progress is counted in units of width², the size of the networks.
     """
-    check_architecture(arch)
     if len(arch.dense) < 2:
         raise ValueError(f"{arch!r} has no hidden layer, so no width to vary")
     cost = np.square(widths, dtype=np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -148,9 +148,7 @@ def label_energy(k: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
     TypeError, ValueError, numpy.linalg.LinAlgError
         As :func:`spectrum`.
     """
-    energy = spectrum(k, y).label_energy
-    assert energy is not None  # noqa: S101 - labels were given
-    return energy
+    return cast("NDArray[np.float64]", spectrum(k, y).label_energy)  # not None: labels are given
 
 
 def _decay(share: NDArray[np.float64]) -> float | None:
