@@ -17,6 +17,13 @@ TINY = demo.Settings(
     width_seeds=2,
     width_samples=4,
     times=6,
+    trained_widths=(8, 16),
+    trained_samples=20,
+    trained_steps=8,
+    lazy_widths=(8, 16),
+    lazy_seeds=2,
+    lazy_samples=8,
+    lazy_steps=5,
 )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse.linalg import aslinearoperator
 
 import ntkrs
 from ntkrs import predict
@@ -231,6 +232,14 @@ def test_a_trailing_axis_of_length_one_is_none():
         predict.gradient_descent_mse(k, y[:, None])(2.0, f0, f0_test, k_test), expected, strict=True
     ):
         assert np.array_equal(result, value[:, None])
+
+
+def test_test_kernels_may_be_operators():
+    k, k_test, y, f0, f0_test = problem(outputs=3, blocks=True)
+    flow = predict.gradient_descent_mse(k, y)
+    expected = flow(3.0, f0, f0_test, k_test)[1]
+    given = flow(3.0, f0, f0_test, aslinearoperator(dynamics.as_matrix(k_test)))[1]
+    np.testing.assert_allclose(given, expected, rtol=0, atol=1e-13)
 
 
 def test_dtypes():

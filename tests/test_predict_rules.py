@@ -154,6 +154,29 @@ def test_steps_end_where_the_flow_ends(momentum):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
 
 
+def test_steps_compose():
+    """k steps and then l are k + l; with momentum they are not, as the second start is at rest."""
+    k, k_test, y, f0, f0_test = problem()
+    run = predict.gradient_descent_mse(k, y, 3.0, optimizer="gd")
+    for twice, once in zip(run(4, *run(3, f0, f0_test, k_test), k_test), run(7, f0, f0_test, k_test), strict=True):
+        np.testing.assert_allclose(twice, once, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("optimizer", ["flow", "gd"])
+def test_singular_kernels_end_at_the_projection(optimizer, momentum):
+    """Rank one, rank two, and zero: what the kernel cannot see stays as it was."""
+    y, f0 = np.array([1.0, 2.0, 6.0]), np.array([0.5, 0.0, -1.0])
+    for k in (np.ones((3, 3)), np.diag([1.0, 0.0, 2.0]), np.zeros((3, 3))):
+        run = predict.gradient_descent_mse(k, y, 0.3, optimizer=optimizer, momentum=momentum, loss_scale="sum")
+        projection = f0 + k @ np.linalg.pinv(k) @ (y - f0)
+        for t in (None, 10000):
+            trained, tested = run(t, f0, f0, k)
+            np.testing.assert_allclose(trained, projection, rtol=0, atol=1e-13)
+            np.testing.assert_allclose(tested, projection, rtol=0, atol=1e-13)
+        np.testing.assert_allclose(k @ run.coefficients(None, f0), projection - f0, rtol=0, atol=1e-13)
+
+
 def test_the_training_loss_of_steps_never_rises():
     k, _, y, f0, _ = problem()
     eta = 0.999999 * predict.max_learning_rate(k, y.size)

@@ -117,7 +117,11 @@ class MseDynamics:
         kernel, eps, exponent = test_rows(k_test_train, len(self._y), self._block, self._spectral.size)
         shape = (kernel.shape[0] // (self._block or 1), *self._y.shape[1:])
         initial_test = _arguments.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
-        change = modes.project(kernel, eps) @ _stacked(response, components)
+        weights = _stacked(response, components)
+        if modes.null or weights.shape[1] >= kernel.shape[0]:
+            change = modes.project(kernel, eps) @ weights
+        else:  # fewer right-hand sides than rows: the same, with a smaller product first
+            change = np.asarray(kernel @ modes.combine(weights))
         return trained, self._evolve(initial_test, change, response, scale + exponent - modes.exponent)
 
     def coefficients(self, t: ArrayLike | None = None, fx_train_0: ArrayLike = 0.0) -> Array:
