@@ -181,6 +181,14 @@ def test_duplicates_with_conflicting_labels():
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-10)
 
 
+def test_without_data_it_is_the_prior():
+    _, x_test, _ = problem()
+    for run in (predict.gp_inference, predict.gradient_descent_mse_ensemble):
+        mean, covariance = run(KERNEL, np.empty((0, 3)), [])(x_test=x_test, get="nngp")
+        assert np.array_equal(mean, np.zeros(4))
+        assert np.array_equal(covariance, KERNEL(x_test, get="nngp"))
+
+
 def test_float32():
     x, x_test, y = (a.astype(np.float32) for a in problem(60))
     exact = predict.gp_inference(KERNEL, *(a.astype(float) for a in (x, y)), 1e-3)

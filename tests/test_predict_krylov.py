@@ -111,6 +111,16 @@ def test_kernels_of_all_sizes(size):
             np.testing.assert_allclose(other, one, rtol=0, atol=1e-8)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_labels_of_all_sizes(size):
+    k, k_test, y, *_ = problem()
+    plain = predict.gradient_descent_mse(k, y)(3.0, k_test_train=k_test)
+    for method in ("eigh", "krylov"):
+        found = predict.gradient_descent_mse(k, y * size, method=method)(3.0, k_test_train=k_test)
+        for one, other in zip(plain, found, strict=True):
+            np.testing.assert_allclose(other / size, one, rtol=0, atol=1e-8)
+
+
 def test_float32_kernels():
     k, k_test, y = (a.astype(np.float32) for a in real_problem())
     exact, krylov = (predict.gradient_descent_mse(k, y, method=m, tolerance=1e-6) for m in ("eigh", "krylov"))
@@ -128,6 +138,18 @@ def test_regularization():
         aslinearoperator(k), y, method="krylov", diag_reg=0.1, diag_reg_absolute_scale=True
     )
     np.testing.assert_allclose(absolute.coefficients(None), exact.coefficients(None), rtol=1e-7)
+
+
+def test_what_rounding_hides_is_part_of_the_estimate():
+    """Eigenvalues fall below ε·trace: at the end of training what is left out of the space matters, and is told."""
+    x = np.linspace(-1, 1, 60)[:, None]
+    k = ntkrs.mlp(2, 1, 1, "erf", 1.4, 0.3).kernel()(x)
+    y = np.random.default_rng(0).standard_normal(60)
+    run = predict.gradient_descent_mse(k, y, method="krylov")
+    assert run(1e3).shape == (60,)
+    with pytest.warns(RuntimeWarning, match="estimated error"):
+        run(None)
+    assert run.report.error > 1e-8
 
 
 def test_it_says_when_it_does_not_reach_the_tolerance():

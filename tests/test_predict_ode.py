@@ -123,6 +123,16 @@ def test_kernels_of_all_sizes(size, momentum):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
+def test_no_times_and_tiny_rates():
+    k, k_test, y, f0, f0_test = cross_entropy_problem()
+    run = predict.gradient_descent("softmax_cross_entropy", k, y)
+    assert [part.shape for part in run([], f0, f0_test, k_test)] == [(0, 12, 3), (0, 5, 3)]
+    assert run([5.0, 1.0, 5.0], f0)[2] == pytest.approx(run(5.0, f0))
+    slow = predict.gradient_descent("softmax_cross_entropy", k, y, 1e-300)
+    np.testing.assert_allclose(slow(1.0, f0), f0, rtol=1e-15)
+    np.testing.assert_allclose(slow(9e300, f0), run(9.0, f0), rtol=0, atol=1e-6)
+
+
 def test_operators_and_float32():
     k, k_test, y, f0, f0_test = cross_entropy_problem()
     plain = predict.gradient_descent("softmax_cross_entropy", k, y)(9.0, f0, f0_test, k_test)
@@ -162,6 +172,8 @@ REFUSED = {
         ValueError,
         r"training diverged at step \d+ with learning_rate 1e\+06",
     ),
+    "overflow": (lambda: of(learning_rate=1e300)(1e300), ValueError, "exceeds float64"),
+    "no output": (lambda: of(y=Y[:, :0]), ValueError, r"y_train has shape \(12, 0\), but at least 1 output"),
     "asymmetric": (lambda: predict.gradient_descent("mse", np.triu(K), Y), ValueError, "differs from its transpose"),
 }
 

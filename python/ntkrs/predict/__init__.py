@@ -10,6 +10,7 @@ from ntkrs.predict.gaussian import Gaussian
 from ntkrs.predict.gp import GpInference, gp_inference
 from ntkrs.predict.integration import State
 from ntkrs.predict.learning_rates import max_learning_rate
+from ntkrs.predict.modes import KrylovReport, Modes, Report
 from ntkrs.predict.mse import MseDynamics, gradient_descent_mse
 from ntkrs.predict.ode import LossDynamics, gradient_descent
 
@@ -17,8 +18,11 @@ __all__ = [
     "Ensemble",
     "Gaussian",
     "GpInference",
+    "KrylovReport",
     "LossDynamics",
+    "Modes",
     "MseDynamics",
+    "Report",
     "State",
     "gp_inference",
     "gradient_descent",

@@ -33,6 +33,8 @@ def targets(y_train: ArrayLike) -> Array:
     y = _arrays.finite(_arrays.floating(y_train, "y_train"), "y_train")
     if y.ndim not in (1, 2):
         raise ValueError(f"y_train has shape {y.shape}, but (N,) or (N, O) is needed")
+    if y.shape[1:] == (0,):
+        raise ValueError(f"y_train has shape {y.shape}, but at least 1 output is needed")
     return y
 
 

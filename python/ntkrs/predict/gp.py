@@ -75,7 +75,7 @@ class GpInference:
         inverse = np.divide(1.0, modes.scaled, out=np.zeros_like(modes.scaled), where=modes.scaled > 0)
         weights = ldexp(left * inverse, exponent)
         y = self._y.astype(np.float64)
-        mean = (weights @ modes.components(y.reshape(len(y), -1))).reshape(len(x), *y.shape[1:])
+        mean = (weights @ modes.components(y if y.ndim == 2 else y[:, None])).reshape(len(x), *y.shape[1:])
         dtype = np.result_type(kernels.x, self._y, x)
         if not with_covariance:
             return Gaussian(as_dtype(mean, dtype), None)

@@ -116,24 +116,28 @@ class Integrator:
     def _solve(
         self, start: State, rate: float, state: NDArray[np.float64], times: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The state of the ODE in τ at each time, (times, size)."""
+        """The state of the ODE at each time, (times, size). The solver's own time runs from 0 to 1."""
         from scipy.integrate import solve_ivp
 
         right, jacobian = self._system(start.fx_train_0, rate)
-        options = {} if jacobian is None else {"jac": jacobian}
-        moments = rate * (times - start.time)
+        duration = times[-1] - start.time
+        with np.errstate(over="ignore"):  # told below
+            span = rate * duration
+        if not np.isfinite(span):
+            raise ValueError(f"t holds {times[-1]}, which with this kernel and learning_rate exceeds float64")
+        options = {} if jacobian is None else {"jac": lambda _, values: span * jacobian(values)}
         solution = solve_ivp(
-            lambda _, values: right(values),
-            (0.0, float(moments[-1])),
+            lambda _, values: span * right(values),
+            (0.0, 1.0),
             state,
             method=self.solver,
-            t_eval=moments,
+            t_eval=(times - start.time) / duration,
             rtol=self.tolerances[0],
             atol=self.tolerances[1],
             **options,
         )
         if not solution.success or not np.isfinite(solution.y).all():
-            reached = start.time + (solution.t[-1] / rate if len(solution.t) else 0.0)
+            reached = start.time + (solution.t[-1] * duration if len(solution.t) else 0.0)
             raise RuntimeError(
                 f"{self.solver} gave up after t = {reached:g}: {solution.message} Choose another solver, larger "
                 "tolerances, or optimizer='gd'."
@@ -157,9 +161,9 @@ class Integrator:
         if inner is None:
             return right, None
 
-        def jacobian(t: float, state: NDArray[np.float64]) -> NDArray[np.float64]:
+        def jacobian(state: NDArray[np.float64]) -> NDArray[np.float64]:
             one, zero = np.eye(size), np.zeros((size, size))
-            return np.block([[zero, one], [inner(t, state[:size]) / mass, -friction / mass * one]])
+            return np.block([[zero, one], [inner(state[:size]) / mass, -friction / mass * one]])
 
         return right, jacobian
 
@@ -174,7 +178,7 @@ class Integrator:
         full = np.asarray(np.kron(kernel, np.eye(outputs)) if self.columns > 1 else kernel)
         blocks = full.reshape(n, outputs, size)
 
-        def jacobian(_: float, alpha: NDArray[np.float64]) -> NDArray[np.float64]:
+        def jacobian(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
             f = initial.ravel() + full @ alpha
             return np.asarray(-np.matmul(hessian(f.reshape(n, outputs)), blocks).reshape(size, size))
 

@@ -40,6 +40,8 @@ class BlockLanczos:
         T.
     start : (c, c) ndarray
         R in the first block of Q.
+    dropped : float
+        The length of all that left the blocks as rounding.
     coupling : (w, v) ndarray
         The part of K times the last v columns of Q that lies in the next w: ``KQ = QT + Q_next coupling E_lastᵀ``.
     """
@@ -52,7 +54,8 @@ class BlockLanczos:
         self.projected = np.zeros((0, 0))
         self._sizes = [0]
         self._largest = 0.0
-        block, self.start = _orthonormal(columns, 0.0)
+        block, self.start, _ = _orthonormal(columns, 0.0)
+        self.dropped = 0.0
         self._width = self._store(block)
         self.coupling = np.zeros((0, 0))
 
@@ -88,7 +91,8 @@ class BlockLanczos:
         self.projected = np.block([[self.projected, weights[:old]], [weights[:old].T, weights[old:]]])
         self.projected[old:, old:] = (weights[old:] + weights[old:].T) / 2
         self._largest = max(self._largest, float(np.linalg.norm(weights, 2)))
-        block, coupling = _orthonormal(image, _DEFLATION * self._products.product_eps * self._largest)
+        block, coupling, dropped = _orthonormal(image, _DEFLATION * self._products.product_eps * self._largest)
+        self.dropped = float(np.hypot(self.dropped, dropped))
         self._width = self._store(block)
         self.coupling = coupling[: self._width]
         self._sizes.append(new)
@@ -132,7 +136,7 @@ class RitzModes:
         while True:
             modes = self._ritz(lanczos, len(lanczos.projected))
             error = self._error(lanczos, modes, rule, t)
-            if error <= self._tolerance or lanczos.count >= self._max_iterations:
+            if error <= self._tolerance or lanczos.exhausted or lanczos.count >= self._max_iterations:
                 break
             for _ in range(min(1 + int(_PATIENCE * lanczos.count), self._max_iterations - lanczos.count)):
                 if not lanczos.exhausted:
@@ -153,13 +157,14 @@ class RitzModes:
         change sign with t. What the last products changed in φ_t(T)R, in the norm of K over its own length, is the
         error on any inputs in units of the prior deviation.
         """
-        if lanczos.exhausted:
-            return 0.0
         if not modes.scaled.size:
-            return float("inf")
+            return 0.0 if lanczos.exhausted else float("inf")
         coefficients = _coefficients(lanczos, modes, rule, t)
         leaving = np.tensordot(lanczos.coupling, coefficients[-lanczos.coupling.shape[1] :], axes=1)
-        residual = np.sqrt((leaving**2).sum(axis=(0, 2))) / np.linalg.norm(lanczos.start)
+        squares = (leaving**2).sum(axis=(0, 2)) + lanczos.dropped**2 * (coefficients**2).sum(axis=(0, 2))
+        residual = np.sqrt(squares) / np.linalg.norm(lanczos.start)
+        if lanczos.exhausted:
+            return float(residual.max(initial=0.0))
         change = coefficients.copy()
         if lanczos.earlier:
             before = _coefficients(lanczos, self._ritz(lanczos, lanczos.earlier), rule, t)
@@ -200,18 +205,18 @@ def _energy(kernel: NDArray[np.float64], coefficients: NDArray[np.float64]) -> N
     return np.asarray(np.maximum((coefficients * np.tensordot(kernel, coefficients, axes=1)).sum(axis=(0, 2)), 0.0))
 
 
-def _orthonormal(block: NDArray[np.float64], tiny: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``block = Q R`` without the directions shorter than ``tiny``, or than rounding of the longest."""
+def _orthonormal(block: NDArray[np.float64], tiny: float) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """``block = Q R`` without the directions shorter than ``tiny``, or than rounding of the longest; what they were."""
     from scipy.linalg import qr
 
     if not block.size:
-        return block[:, :0], np.zeros((0, block.shape[1]))
+        return block[:, :0], np.zeros((0, block.shape[1])), 0.0
     q, r, order = qr(block, mode="economic", pivoting=True, check_finite=False)
     lengths = np.abs(np.diag(r))
     rank = int(np.count_nonzero(lengths > max(tiny, 8 * np.finfo(np.float64).eps * lengths[0])))
     coupling = np.empty((rank, block.shape[1]))
     coupling[:, order] = r[:rank]
-    return q[:, :rank], coupling
+    return q[:, :rank], coupling, float(np.linalg.norm(r[rank:]))
 
 
 def spectral(

@@ -177,7 +177,7 @@ class MseDynamics:
     def _residual(self, fx_train_0: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         """f_0, and ``(f_0 − Y)/2^scale`` in columns, with the scale."""
         initial = _arguments.broadcast(fx_train_0, self._y.shape, "fx_train_0")
-        scale = max(exponent_of(initial), exponent_of(self._y))
+        scale = exponent_of(initial, np.abs(self._y).max(initial=0.0))
         residual = np.ldexp(initial, -scale) - np.ldexp(self._y, -scale)
         return initial, residual.reshape(self._spectral.size, self._columns), scale
 

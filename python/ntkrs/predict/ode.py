@@ -79,13 +79,13 @@ class LossDynamics:
         RuntimeError
             If the solver gives up.
         """
-        times, states = self._states(t, fx_train_0, start)
-        initial = states[0].fx_train_0
+        start = self._start(fx_train_0) if start is None else start
+        times, states = self._states(t, start)
         size, columns = self._columns
         stacked = np.array([state.coefficients for state in states]).reshape(len(states), size, columns)
         alpha = np.moveaxis(stacked, 0, 1).reshape(size, len(states) * columns)
         products = self._integrator.products
-        trained = self._result(initial, products(alpha), products.exponent, times)
+        trained = self._result(start.fx_train_0, products(alpha), products.exponent, times)
         if k_test_train is None:
             if fx_test_0 is not None:
                 raise ValueError("fx_test_0 is given without k_test_train, which f_t on the test inputs needs")
@@ -100,7 +100,7 @@ class LossDynamics:
 
         ``state.coefficients`` also gives the parameters of a linearized network: ``θ_t − θ_0 = J(X)ᵀ α``.
         """
-        times, states = self._states(t, fx_train_0, start)
+        times, states = self._states(t, self._start(fx_train_0) if start is None else start)
         if times.ndim:
             raise ValueError(f"t has shape {times.shape}, but a state belongs to one time")
         return states[0]
@@ -111,19 +111,21 @@ class LossDynamics:
         size = self._integrator.products.size
         return size, self._integrator.columns
 
-    def _states(
-        self, t: ArrayLike, fx_train_0: ArrayLike, start: State | None
-    ) -> tuple[NDArray[np.float64], list[State]]:
+    def _start(self, fx_train_0: ArrayLike) -> State:
+        """The state before training."""
+        initial = np.array(_arguments.broadcast(fx_train_0, self._shape, "fx_train_0"))
+        return State(0.0, initial, np.zeros(self._shape), np.zeros(self._shape))
+
+    def _states(self, t: ArrayLike, start: State) -> tuple[NDArray[np.float64], list[State]]:
         if t is None:
             raise ValueError("t is None, but the end of training on any loss has no formula: pass a finite time")
         times = _arguments.steps(t) if self._steps else _arguments.times(t)
         if np.isinf(times).any():
             raise ValueError("t holds inf, but the end of training on any loss has no formula: pass a finite time")
-        if start is None:
-            initial = np.array(_arguments.broadcast(fx_train_0, self._shape, "fx_train_0"))
-            start = State(0.0, initial, np.zeros(self._shape), np.zeros(self._shape))
         if times.size and times.min() < start.time:
             raise ValueError(f"t holds {times.min()}, but start is at {start.time}: time does not run backwards")
+        if not times.size:
+            return times, []
         distinct, position = np.unique(times.ravel(), return_inverse=True)
         reached = self._integrator.run(start, distinct)
         return times, [reached[i] for i in position]
