@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ntkrs import _core, _threadpoolctl
 from ntkrs._threads import get_num_threads, set_num_threads, threads
 from ntkrs._versions import show_versions
+from ntkrs.ensemble import ensemble_ntk
 from ntkrs.kernel import Kernel
 from ntkrs.layers import Abs, Dense, Erf, Identity, LeakyRelu, Relu, Sequential, Tanh, mlp
 from ntkrs.network import Network
@@ -41,6 +42,7 @@ __all__ = [
     "__version__",
     "convert",
     "diagnostics",
+    "ensemble_ntk",
     "get_num_threads",
     "mlp",
     "predict",

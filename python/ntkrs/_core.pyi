@@ -18,6 +18,7 @@ __all__ = [
     "Network",
     "Trainer",
     "after_fork",
+    "ensemble_ntk",
     "get_num_threads",
     "isa",
     "linear_gram",
@@ -34,6 +35,15 @@ def set_num_threads(count: int) -> None: ...
 def after_fork() -> None: ...
 def get_num_threads() -> int: ...
 def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
+def ensemble_ntk(
+    network: Network,
+    inputs: tuple[Array, Array | None],
+    moments_out: tuple[Array, Array],
+    shape: Sequence[int],
+    seeds: Sequence[int],
+    outputs: str | int,
+    progress: Report | None,
+) -> None: ...
 
 @final
 class InfiniteKernel:

@@ -2,9 +2,10 @@
 
 :func:`spectrum`, :func:`label_energy`, :func:`kernel_target_alignment` and :func:`centred_alignment` describe a kernel
 matrix. :func:`width_convergence`, :func:`kernel_drift` and :func:`linearization_gap` measure the three claims of the
-theory: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin as the width grows.
+theory: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin as the width grows; :func:`kappa` tells how lazily one network trains.
 """
 
+from ntkrs.diagnostics._kappa import kappa
 from ntkrs.diagnostics.alignment import centred_alignment, kernel_target_alignment
 from ntkrs.diagnostics.convergence import WidthConvergence, width_convergence
 from ntkrs.diagnostics.lazy import KernelDrift, LinearizationGap, kernel_drift, linearization_gap
@@ -19,6 +20,7 @@ __all__ = [
     "WidthConvergence",
     "WidthScaling",
     "centred_alignment",
+    "kappa",
     "kernel_drift",
     "kernel_target_alignment",
     "label_energy",

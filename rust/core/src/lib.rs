@@ -4,13 +4,14 @@
 //! by an epilogue on a tile that is still in cache. Modules use only those listed below them:
 //!
 //! ```text
+//! ensemble                        moments over initialisations
 //! gram  multiply                  the drivers: whole kernels, products with vectors
 //! linear  infinite  empirical     kernels on a tile          jacobian  vector_products  train
 //! recursion  gap                  one depth step             forward  backward  sweep
 //! catalogue                       the activations            network
 //! activation  dual                φ, φ'; T and Ṫ            tile  panel  pool
 //! special                         functions of vectors
-//! scalar  isa                     storage types, instruction sets and their micro-kernels
+//! scalar  isa  random             storage types, instruction sets and their micro-kernels, normal numbers
 //! error
 //! ```
 
@@ -22,6 +23,7 @@ pub mod catalogue;
 pub mod double_double;
 pub mod dual;
 pub mod empirical;
+pub mod ensemble;
 pub mod error;
 pub mod forward;
 pub mod gap;
@@ -34,6 +36,7 @@ pub mod multiply;
 pub mod network;
 pub mod panel;
 pub mod pool;
+pub mod random;
 pub mod recursion;
 pub mod scalar;
 pub mod special;

@@ -5,6 +5,7 @@
 //! process that built it: after `fork` the child leaves those of its parent untouched.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::env;
 use std::mem;
 use std::ops::ControlFlow;
@@ -193,6 +194,9 @@ pub fn for_each<I, S>(
     if total == 0 {
         return Ok(());
     }
+    if ALONE.get() {
+        return for_each_here(items, total, watch, state(), work);
+    }
     let crew = Crew::take()?;
     let items = Mutex::new(items);
     let shift = Shift::new(crew.threads.min(total));
@@ -214,6 +218,42 @@ pub fn for_each<I, S>(
     });
     crew.give_back();
     shift.outcome()
+}
+
+thread_local! {
+    /// Whether loops of this thread run on it alone.
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `part` with all its parallel loops on this thread alone: for workers of an outer loop.
+pub fn alone<R>(part: impl FnOnce() -> R) -> R {
+    /// Restores the state from before, after a panic too.
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ALONE.set(self.0);
+        }
+    }
+    let _restore = Restore(ALONE.replace(true));
+    part()
+}
+
+/// [`for_each`] on this thread; `watch` is called after every item.
+fn for_each_here<I, S>(
+    items: impl Iterator<Item = I>,
+    total: usize,
+    watch: &mut Watch<'_>,
+    mut state: S,
+    work: impl Fn(&mut S, I, &Stop),
+) -> Result<()> {
+    let stop = Stop::default();
+    for (done, item) in items.enumerate() {
+        work(&mut state, item, &stop);
+        if watch(done + 1, total).is_break() {
+            return Err(Error::Cancelled);
+        }
+    }
+    Ok(())
 }
 
 /// [`for_each`] with states that outlive the call: at most one thread for each of them works.

@@ -22,7 +22,7 @@ pub struct Network(pub(crate) Typed<network::Network<f64>, network::Network<f32>
 
 /// "full", "trace", …, or the index of one output.
 #[derive(FromPyObject)]
-enum Selection {
+pub(crate) enum Selection {
     Single(usize),
     Named(String),
 }
@@ -111,7 +111,7 @@ impl Network {
 }
 
 impl Selection {
-    fn parse(self) -> Result<Outputs> {
+    pub(crate) fn parse(self) -> Result<Outputs> {
         Ok(match self {
             Self::Single(index) => Outputs::Single(index),
             Self::Named(name) => match name.as_str() {

@@ -1,6 +1,7 @@
 //! The Python module `ntkrs._core`: every function unwraps its arguments, detaches, and wraps the result.
 
 mod arrays;
+mod ensemble;
 mod errors;
 mod finite;
 mod gram;
@@ -18,6 +19,8 @@ use pyo3::prelude::*;
 /// The compiled core of ntkrs. Private: use the functions of `ntkrs`.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use super::ensemble::ensemble_ntk;
     #[pymodule_export]
     use super::finite::Network;
     #[pymodule_export]

@@ -1,0 +1,149 @@
+"""The empirical NTK over random initialisations."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ntkrs import _arrays, _core, _memory, _numbers
+from ntkrs._progress import reporter
+from ntkrs.layers import Dense, Sequential, check_architecture
+from ntkrs.network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import Array, ArrayLike, Outputs, Progress
+
+
+class EnsembleNtk(NamedTuple):
+    """Mean and sample variance (over S - 1) of each entry of a kernel, in the shape of :meth:`ntkrs.Network.ntk`."""
+
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def ensemble_ntk(
+    arch: Sequential,
+    X: ArrayLike,
+    Z: ArrayLike | None = None,
+    *,
+    width: int | None = None,
+    seeds: int | Sequence[int] = 100,
+    outputs: Outputs = "full",
+    progress: Progress = None,
+) -> EnsembleNtk:
+    """Return the mean and variance of the empirical NTK over initialisations, keeping none of the kernels.
+
+    ::
+
+        mean = 1/S Σ_s Θ_s,    variance = 1/(S − 1) Σ_s (Θ_s − mean)²
+
+    Parameters
+    ----------
+    arch : Sequential
+        The architecture.
+    X : (N, n_0) array_like
+        Inputs.
+    Z : (M, n_0) array_like, optional
+        Other inputs; by default X.
+    width : int, optional
+        Units of every hidden layer, instead of those of ``arch``.
+    seeds : int or sequence of int
+        How many networks, S >= 2, with the seeds 0 to S - 1; or their seeds. That of seed s is
+        ``arch.init(n_0, rng=s)``, bit for bit.
+    outputs : str or int
+        As for :meth:`ntkrs.Network.ntk`.
+    progress : callable or bool, optional
+        As there; counts networks.
+
+    Returns
+    -------
+    EnsembleNtk
+        A named tuple ``(mean, variance)`` of float64 arrays.
+
+    Raises
+    ------
+    ValueError, TypeError, MemoryError
+        If an argument is out of its domain, or the result does not fit.
+
+    Notes
+    -----
+    Each network runs on one thread, all threads side by side; a few kernels for each thread are held.
+    As the width n grows the variance falls like 1/n, and the mean approaches ``arch.kernel()``.
+
+    References
+    ----------
+    Jacot, Gabriel, Hongler (2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import ntkrs
+    >>> arch, X = ntkrs.mlp(depth=1, width=4, outputs=1), np.eye(2)
+    >>> moments = ntkrs.ensemble_ntk(arch, X, seeds=[0, 1])
+    >>> kernels = [arch.init(2, rng=seed).ntk(X) for seed in (0, 1)]
+    >>> bool(np.allclose(moments.mean, np.mean(kernels, axis=0)))
+    True
+    """
+    check_architecture(arch)
+    arch = arch if width is None else _widened(arch, _numbers.integer(width, "width"))
+    x = _float64(X, "X")
+    z = None if Z is None else _float64(Z, "Z")
+    net = _template(arch, x.shape[1])
+    selection, numbers = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
+    report = reporter(progress)
+    pairs, count = (len(x), len(x if z is None else z)), arch.outputs
+    planes, block = count if selection == "diagonal" else 1, count if selection == "full" else 1
+    shape = (planes, pairs[0], block, pairs[1], block)
+    _memory.require(8 * (2 + 3 * _core.get_num_threads()) * int(np.prod(shape)), f"an ensemble of kernels {shape}")
+    mean, variance = np.empty(int(np.prod(shape))), np.empty(int(np.prod(shape)))
+    core = net._core  # noqa: SLF001 of this package
+    _core.ensemble_ntk(core, (x, z), (mean, variance), shape, numbers, selection, report)
+    return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
+
+
+def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.float64]:
+    """From planes (planes, N, S, M, S) to the shape of ``Network.ntk``."""
+    if selection == "full":
+        return np.ascontiguousarray(values[0].transpose(0, 2, 1, 3))
+    if selection == "diagonal":
+        return np.ascontiguousarray(values[:, :, 0, :, 0].transpose(1, 2, 0))
+    return values[0, :, 0, :, 0]
+
+
+def _float64(values: ArrayLike, name: str) -> Array:
+    return _arrays.batch(values, name).astype(np.float64, copy=False)
+
+
+def _template(arch: Sequential, in_features: int) -> Network:
+    """Return a network of the architecture, whose parameters do not matter."""
+    if in_features < 1:
+        raise ValueError("X has 0 features, but a network has at least 1 input")
+    sizes = [in_features, *(dense.width for dense in arch.dense)]
+    weights = [np.zeros(shape) for shape in pairwise(sizes)]
+    biases = [np.zeros(dense.width) if dense.sigma_b > 0 else None for dense in arch.dense]
+    return Network(arch, weights, biases)
+
+
+def _widened(arch: Sequential, width: int) -> Sequential:
+    layers: list[Any] = [
+        Dense(width, layer.sigma_w, layer.sigma_b) if isinstance(layer, Dense) else layer for layer in arch.layers[:-1]
+    ]
+    return Sequential(*layers, arch.layers[-1])
+
+
+def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    numbers = [seeds] if np.ndim(seeds) == 0 else _arrays.sequence(seeds, "seeds")
+    checked = [_numbers.integer(seed, "seeds") for seed in numbers]
+    values = list(range(checked[0])) if np.ndim(seeds) == 0 else checked
+    if len(values) < 2:
+        raise ValueError(f"seeds is {seeds!r}, but a variance needs at least 2 networks")
+    if min(values) < 0:
+        raise ValueError(f"seeds holds {min(values)}, but seeds are >= 0")
+    return values
