@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from ntkrs import _core, _threadpoolctl
 from ntkrs._threads import get_num_threads, set_num_threads, threads
 from ntkrs._versions import show_versions
+from ntkrs.activations import Abs, Erf, Identity, LeakyRelu, Relu, Tanh
 from ntkrs.ensemble import ensemble_ntk
 from ntkrs.kernel import Kernel
-from ntkrs.layers import Abs, Dense, Erf, Identity, LeakyRelu, Relu, Sequential, Tanh, mlp
+from ntkrs.layers import Dense, Sequential, mlp
 from ntkrs.network import Network
 
 if TYPE_CHECKING:

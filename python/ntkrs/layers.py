@@ -1,16 +1,17 @@
-"""Descriptions of networks: dense layers, activations, and their sequence.
+"""Descriptions of networks: dense layers, and their sequence with activations.
 
 They are values: frozen, hashable, compared by what they hold, picklable. They compute nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from ntkrs import _numbers
+from ntkrs.activations import Elementwise, by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,74 +96,6 @@ class Dense:
         return inputs**0.5, 1.0 if self.sigma_b else 0.0
 
 
-@dataclass(frozen=True)
-class Elementwise:
-    """An activation function, applied to each unit. Use one of its subclasses."""
-
-    #: The name that :func:`mlp` and the core know it by.
-    name: ClassVar[str]
-
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
-        """Refuse to make an activation that is none in particular."""
-        if cls is Elementwise:
-            raise TypeError("Elementwise is no activation itself. Use one of its subclasses, such as Relu().")
-        return super().__new__(cls)
-
-    def spec(self) -> tuple[str, tuple[float, ...]]:
-        """Return the name and the parameters."""
-        return self.name, astuple(self)
-
-
-@dataclass(frozen=True)
-class Identity(Elementwise):
-    """``φ(x) = x``: a linear network."""
-
-    name = "identity"
-
-
-@dataclass(frozen=True)
-class Relu(Elementwise):
-    """``φ(x) = max(x, 0)``, with ``φ'(0) = 0``. Its kernels: Cho & Saul (2009)."""
-
-    name = "relu"
-
-
-@dataclass(frozen=True)
-class LeakyRelu(Elementwise):
-    """``φ(x) = max(x, 0) + slope · min(x, 0)``, with ``φ'(0) = slope``."""
-
-    name = "leaky_relu"
-
-    slope: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Check the slope."""
-        object.__setattr__(self, "slope", _numbers.real(self.slope, "slope"))
-
-
-@dataclass(frozen=True)
-class Abs(Elementwise):
-    """``φ(x) = |x|``, with ``φ'(0) = 0``."""
-
-    name = "abs"
-
-
-@dataclass(frozen=True)
-class Erf(Elementwise):
-    """``φ(x) = erf(x)``. Its kernels: Williams (1997)."""
-
-    name = "erf"
-
-
-@dataclass(frozen=True)
-class Tanh(Elementwise):
-    """``φ(x) = tanh(x)``. For finite networks: its infinite-width kernel has no closed form."""
-
-    name = "tanh"
-
-
-_BY_NAME: dict[str, type[Elementwise]] = {cls.name: cls for cls in (Identity, Relu, LeakyRelu, Abs, Erf, Tanh)}
-
 #: One element of a :class:`Sequential`.
 Layer: TypeAlias = Dense | Elementwise
 
@@ -185,6 +118,7 @@ class Sequential:
 
     Examples
     --------
+    >>> from ntkrs import Relu
     >>> arch = Sequential(Dense(512, sigma_w=1.5), Relu(), Dense(10))
     >>> arch
     Sequential(Dense(width=512, sigma_w=1.5, sigma_b=0.0), Relu(), Dense(width=10, sigma_w=1.0, sigma_b=0.0))
@@ -304,8 +238,8 @@ def mlp(
     outputs : int
         O, the units of the last layer.
     activation : str or activation
-        ``"relu"``, ``"leaky_relu"``, ``"abs"``, ``"erf"``, ``"tanh"``, ``"identity"``, or an object such as
-        ``LeakyRelu(0.1)``.
+        An object such as ``LeakyRelu(0.1)``, or the name of a class of :mod:`ntkrs.activations` in snake case, such as
+        ``"relu"`` or ``"leaky_relu"``, for one with default parameters.
     sigma_w, sigma_b : float
         Scales of weights and biases, the same in all dense layers.
 
@@ -316,16 +250,13 @@ def mlp(
 
     Examples
     --------
+    >>> from ntkrs import Erf
     >>> mlp(depth=1, width=64, outputs=2, activation="erf") == Sequential(Dense(64), Erf(), Dense(2))
     True
     """
     hidden = _numbers.integer(depth, "depth")
     if hidden < 0:
         raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")
-    if isinstance(activation, str):
-        if activation not in _BY_NAME:
-            known = ", ".join(map(repr, _BY_NAME))
-            raise ValueError(f"activation is {activation!r}, but must be one of {known}, or an activation object")
-        activation = _BY_NAME[activation]()
-    blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), activation] * hidden
+    layer = by_name(activation) if isinstance(activation, str) else activation
+    blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), layer] * hidden
     return Sequential(*blocks, Dense(outputs, sigma_w, sigma_b))
