@@ -35,9 +35,22 @@ def _lift(t: Any) -> Any:
     return (mp.sin(2 * half) - 2 * half * mp.cos(2 * half)) / t ** mp.mpf(1.5)
 
 
+def _erfcx(t: Any) -> Any:
+    x = mp.mpf(3.75) * (1 + t) / (1 - t)
+    return (1 + 2 * x) * mp.exp(x * x) * mp.erfc(x)
+
+
 TABLES = [
     Table("ASIN", "asin(√t)/√t", lambda t: mp.asin(mp.sqrt(t)) / mp.sqrt(t), 0, 0.5, 18),
     Table("LIFT", "(sin ψ − ψ cos ψ)/t^{3/2}, ψ = 2 asin √t", _lift, 0, 0.5, 17),
+    Table("ATAN", "atan(√t)/√t", lambda t: mp.atan(mp.sqrt(t)) / mp.sqrt(t), 0, 0.1716, 11),
+    Table("ATAN_WIDE", "atan(√t)/√t", lambda t: mp.atan(mp.sqrt(t)) / mp.sqrt(t), 0, 1, 21),
+    Table("ATANH", "atanh(√t)/√t", lambda t: mp.atanh(mp.sqrt(t)) / mp.sqrt(t), 0, 0.1112, 10),
+    Table("EXP", "(e^t − 1 − t)/t²", lambda t: mp.hyp1f1(1, 3, t) / 2, -0.3467, 0.3467, 10),
+    Table("SIN", "(sin(√t)/√t − 1)/t", lambda t: (mp.sin(mp.sqrt(t)) / mp.sqrt(t) - 1) / t, 0, 0.6169, 6),
+    Table("COS", "(cos(√t) − 1 + t/2)/t²", lambda t: (mp.cos(mp.sqrt(t)) - 1 + t / 2) / t**2, 0, 0.6169, 5),
+    Table("ERF", "erf(√t)/√t", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t), 0, 1, 12),
+    Table("ERFCX", "(1 + 2x) e^{x²} erfc(x), x = 3.75 (1 + t)/(1 − t)", _erfcx, -1, 0.92, 24),
 ]
 
 

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use crate::dual::Dual;
 use crate::error::{Error, Result};
+use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
 
 /// An activation function φ.
 pub trait Activation: Debug + Send + Sync {
@@ -30,10 +31,45 @@ pub(crate) fn check_alternation(dense: usize, between: usize) -> Result<()> {
     Err(Error::Invalid(message))
 }
 
-/// Applies `f: h -> (φ(h), φ'(h))` to each value.
-pub(crate) fn evaluate_each(h: &mut [f64], slopes: &mut [f64], f: impl Fn(f64) -> (f64, f64)) {
+/// φ and φ' of one value: all that there is to write for finite networks.
+pub trait Formula {
+    /// `(φ(x), φ'(x))`. To be marked `#[inline(always)]`, with all that it calls.
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R);
+}
+
+/// [`Activation::evaluate`] by a formula.
+///
+/// # Panics
+/// If the slices differ in length.
+pub(crate) fn evaluate(formula: &impl Formula, h: &mut [f64], slopes: &mut [f64]) {
     assert_eq!(h.len(), slopes.len());
-    for (h, slope) in h.iter_mut().zip(slopes) {
-        (*h, *slope) = f(*h);
+    // Packing the inputs has reported a pin that the machine cannot honour.
+    let isa = Isa::current().unwrap_or(Isa::PORTABLE);
+    isa.run(Evaluate { formula, h, slopes });
+}
+
+struct Evaluate<'a, F> {
+    formula: &'a F,
+    h: &'a mut [f64],
+    slopes: &'a mut [f64],
+}
+
+impl<F: Formula> Vectorized for Evaluate<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (blocks, rest) = self.h.as_chunks_mut::<WIDTH>();
+        let (slope_blocks, rest_slopes) = self.slopes.as_chunks_mut::<WIDTH>();
+        let mut last = ([0.0; WIDTH], [0.0; WIDTH]);
+        last.0[..rest.len()].copy_from_slice(rest);
+        let whole = blocks.iter_mut().zip(slope_blocks);
+        for (h, slopes) in whole.chain([(&mut last.0, &mut last.1)]) {
+            let (value, slope) = self.formula.value_and_slope(V::load(h));
+            value.store(h);
+            slope.store(slopes);
+        }
+        rest.copy_from_slice(&last.0[..rest.len()]);
+        rest_slopes.copy_from_slice(&last.1[..rest.len()]);
     }
 }

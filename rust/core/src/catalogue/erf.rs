@@ -2,21 +2,27 @@
 
 use std::f64::consts::{FRAC_2_PI, FRAC_2_SQRT_PI, PI, SQRT_2};
 
-use crate::activation::{Activation, evaluate_each};
+use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::Result;
-use crate::isa::{Block, Isa};
+use crate::isa::{Block, Isa, Real};
+use crate::special::{erf, exp_minus_square};
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Erf;
 
+impl Formula for Erf {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        (erf(x), R::splat(FRAC_2_SQRT_PI) * exp_minus_square(x))
+    }
+}
+
 impl Activation for Erf {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate_each(h, slopes, |x| {
-            (libm::erf(x), FRAC_2_SQRT_PI * libm::exp(-x * x))
-        });
+        evaluate(self, h, slopes);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::activation::{Activation, evaluate_each};
+use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES};
 use crate::error::{Error, Result};
@@ -31,13 +31,20 @@ impl PiecewiseLinear {
     }
 }
 
+impl Formula for PiecewiseLinear {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let zero = R::splat(0.0);
+        let (positive, negative) = (zero.less(x), x.less(zero));
+        let slope = R::select(negative, R::splat(self.slope), R::splat(self.at_zero));
+        let slope = R::select(positive, R::splat(1.0), slope);
+        (slope * x + zero, slope) // + 0: no −0 comes out
+    }
+}
+
 impl Activation for PiecewiseLinear {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        // Selections, not branches: the signs of pre-activations cannot be predicted.
-        evaluate_each(h, slopes, |x| {
-            let side = if x > 0.0 { 1.0 } else { self.slope };
-            (side * x + 0.0, if x == 0.0 { self.at_zero } else { side }) // + 0: no −0 comes out
-        });
+        evaluate(self, h, slopes);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

@@ -39,6 +39,9 @@ enum Set {
 }
 
 impl Isa {
+    /// What every machine can run.
+    pub const PORTABLE: Self = Self(Set::Portable);
+
     /// Those that this machine can run, the best one last.
     pub fn available() -> Vec<Self> {
         let mut available = vec![Self(Set::Portable)];

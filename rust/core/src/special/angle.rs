@@ -12,6 +12,20 @@ pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
     (angle, root * t * polynomial(&LIFT, t))
 }
 
+/// The angle in [0, π/2] of this sine and cosine, to some 2 ε, however small.
+#[inline(always)]
+pub fn angle_of<R: Real>(sine: R, cosine: R) -> R {
+    let tangent = sine / (cosine + R::splat(1.0)); // of half the angle
+    (tangent + tangent) * polynomial(&ATAN_WIDE, tangent * tangent)
+}
+
+/// The angle in [−π/4, π/4] of this sine and cosine, to some 2 ε, however small.
+#[inline(always)]
+pub fn small_angle_of<R: Real>(sine: R, cosine: R) -> R {
+    let tangent = sine / (cosine + R::splat(1.0));
+    (tangent + tangent) * polynomial(&ATAN, tangent * tangent)
+}
+
 /// asin(√t)/√t on [0, 0.5], to 3.3e-17.
 const ASIN: [f64; 19] = [
     1.0,
@@ -57,9 +71,54 @@ const LIFT: [f64; 18] = [
     0.11366132592446036,
 ];
 
+/// atan(√t)/√t on [0, 0.1716], to 3.3e-18.
+const ATAN: [f64; 12] = [
+    1.0,
+    -0.3333333333333312,
+    0.19999999999940807,
+    -0.142857142792419,
+    0.11111110744504495,
+    -0.09090896797060963,
+    0.07692045115329452,
+    -0.0666294933513016,
+    0.058468600441315986,
+    -0.05035019199400293,
+    0.037963116386953384,
+    -0.017803024570372427,
+];
+
+/// atan(√t)/√t on [0, 1], to 1.8e-17.
+const ATAN_WIDE: [f64; 22] = [
+    1.0,
+    -0.3333333333333325,
+    0.19999999999986157,
+    -0.14285714284820428,
+    0.11111111080383854,
+    -0.09090908440338843,
+    0.07692298432985685,
+    -0.06666572806289763,
+    0.05881647236717415,
+    -0.05259103789485882,
+    0.0474370596643217,
+    -0.042828645702794474,
+    0.038129809754225044,
+    -0.03264116292977077,
+    0.0259471057039563,
+    -0.018386836817918875,
+    0.011122014669752633,
+    -0.005484778971809356,
+    0.002090633535263676,
+    -0.0005727925781292097,
+    9.978410811953032e-05,
+    -8.26799581733715e-06,
+];
+
 #[cfg(test)]
 mod tests {
+    use std::f64::consts::FRAC_PI_2;
+
     use super::*;
+    use crate::special::check::{assert_close, functions};
 
     #[test]
     fn angles_are_those_of_libm() {
@@ -83,5 +142,24 @@ mod tests {
             }
         }
         assert_eq!(angle_and_lift(0.0), (0.0, 0.0));
+    }
+
+    functions! {
+        OfTangent: |x| angle_of(x, (R::splat(1.0) - x * x).sqrt());
+        OfSmall: |x| small_angle_of(x, (R::splat(1.0) - x * x).sqrt());
+    }
+
+    #[test]
+    fn angles_of_sines_are_those_of_libm() {
+        assert_close(&OfTangent, libm::asin, 0.0..0.7, 4.0);
+        assert_close(&OfSmall, libm::asin, -0.7..0.7, 4.0);
+        assert_close(&OfSmall, libm::asin, -1e-9..1e-9, 3.0);
+        for k in 0..=1000 {
+            let (sine, cosine) = libm::sincos(f64::from(k) * FRAC_PI_2 / 1000.0);
+            assert!(
+                (angle_of(sine, cosine) - f64::from(k) * FRAC_PI_2 / 1000.0).abs()
+                    <= 2.0 * f64::EPSILON
+            );
+        }
     }
 }

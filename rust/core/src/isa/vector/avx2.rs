@@ -147,6 +147,13 @@ impl Real for Avx2 {
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
         halves!(|mask, yes, no| x86::_mm256_blendv_pd(no, yes, mask))
     }
+
+    #[inline(always)]
+    fn each(self, f: impl Fn(f64) -> f64) -> Self {
+        let mut values = [0.0; WIDTH];
+        self.store(&mut values);
+        Self::load(&values.map(f))
+    }
 }
 
 impl Vector for Avx2 {

@@ -130,6 +130,13 @@ impl Real for Avx512 {
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
         Self(avx512!(x86::_mm512_mask_blend_pd(mask, no.0, yes.0)))
     }
+
+    #[inline(always)]
+    fn each(self, f: impl Fn(f64) -> f64) -> Self {
+        let mut values = [0.0; WIDTH];
+        self.store(&mut values);
+        Self::load(&values.map(f))
+    }
 }
 
 impl Vector for Avx512 {

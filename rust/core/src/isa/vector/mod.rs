@@ -72,6 +72,9 @@ pub trait Real:
 
     /// `yes` where the mask holds, else `no`. Both are computed.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
+
+    /// `f` of each lane, one by one: for what is rare.
+    fn each(self, f: impl Fn(f64) -> f64) -> Self;
 }
 
 /// [`WIDTH`] values side by side.
@@ -205,6 +208,11 @@ impl Real for f64 {
     fn select(mask: bool, yes: Self, no: Self) -> Self {
         if mask { yes } else { no }
     }
+
+    #[inline(always)]
+    fn each(self, f: impl Fn(f64) -> f64) -> Self {
+        f(self)
+    }
 }
 
 #[cfg(test)]
@@ -239,6 +247,7 @@ mod tests {
                 V::load(&[0.0, 1.0, -1.0, 1023.0, -1022.0, 52.0, -52.0, 3.0]).power_of_two(),
                 V::select(x.less(y), one, zero),
                 V::select(x.is_negative(), one, zero),
+                x.each(|x| 1.0 / x),
             ];
             let store = |vector: V| {
                 let mut values = [f64::NAN; WIDTH];
@@ -286,6 +295,7 @@ mod tests {
                     ][lane],
                     f64::from(u8::from(x < y)),
                     f64::from(u8::from(x.is_sign_negative())),
+                    1.0 / x,
                 ];
                 for (operation, (result, expected)) in results.iter().zip(expected).enumerate() {
                     assert_eq!(

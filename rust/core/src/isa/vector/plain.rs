@@ -115,6 +115,11 @@ impl Real for Plain {
         }
         result
     }
+
+    #[inline(always)]
+    fn each(self, f: impl Fn(f64) -> f64) -> Self {
+        self.map(f)
+    }
 }
 
 /// Adding and subtracting this rounds a value below 2⁵¹ to an integer.
