@@ -20,7 +20,25 @@ from typing import TYPE_CHECKING, Any
 from ntkrs import _core, _threadpoolctl
 from ntkrs._threads import get_num_threads, set_num_threads, threads
 from ntkrs._versions import show_versions
-from ntkrs.activations import Abs, Erf, Identity, LeakyRelu, Relu, Tanh
+from ntkrs.activations import (
+    Abs,
+    Cos,
+    Erf,
+    Exp,
+    Gaussian,
+    Gelu,
+    Hermite,
+    Identity,
+    LeakyRelu,
+    Monomial,
+    Polynomial,
+    Rbf,
+    RectifiedPower,
+    Relu,
+    Sign,
+    Sin,
+    Tanh,
+)
 from ntkrs.ensemble import ensemble_ntk
 from ntkrs.kernel import Kernel
 from ntkrs.layers import Dense, Sequential, mlp
@@ -50,6 +68,17 @@ __all__ = [
     "set_num_threads",
     "show_versions",
     "threads",
+    "Cos",
+    "Exp",
+    "Gaussian",
+    "Gelu",
+    "Hermite",
+    "Monomial",
+    "Polynomial",
+    "Rbf",
+    "RectifiedPower",
+    "Sign",
+    "Sin",
 ]
 
 __version__ = _core.VERSION

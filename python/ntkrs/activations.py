@@ -27,7 +27,20 @@ class Elementwise:
 
     def spec(self) -> tuple[str, tuple[float, ...]]:
         """Return the name and the parameters."""
-        return self.name, astuple(self)
+        return self.name, tuple(float(value) for value in astuple(self))
+
+    def _check_numbers(self) -> None:
+        """Take every parameter for a finite float."""
+        for parameter in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            number = _numbers.real(getattr(self, parameter.name), parameter.name)
+            object.__setattr__(self, parameter.name, number + 0.0)  # -0.0 and 0.0 are one value
+
+    def _check_degree(self, most: int) -> None:
+        """Take the degree for an integer from 0 to ``most``."""
+        degree = _numbers.integer(getattr(self, "degree"), "degree")  # noqa: B009 only some subclasses have one
+        if not 0 <= degree <= most:
+            raise ValueError(f"degree is {degree}, but {type(self).__name__} takes 0 to {most}")
+        object.__setattr__(self, "degree", degree)
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class LeakyRelu(Elementwise):
 
     def __post_init__(self) -> None:
         """Check the slope."""
-        object.__setattr__(self, "slope", _numbers.real(self.slope, "slope"))
+        self._check_numbers()
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,278 @@ class Tanh(Elementwise):
     """``φ(x) = tanh(x)``. For finite networks: its infinite-width kernel has no closed form."""
 
     name = "tanh"
+
+
+@dataclass(frozen=True)
+class Gelu(Elementwise):
+    """``φ(x) = x Φ(x)``, with Φ the normal distribution function, not its tanh imitation. Tsuchida et al. (2021)."""
+
+    name = "gelu"
+
+
+@dataclass(frozen=True)
+class Sin(Elementwise):
+    """``φ(x) = a sin(bx + p)``.
+
+    ``T = a²/2 [e^{-b²(q1+q2-2c)/2} - cos 2p e^{-b²(q1+q2+2c)/2}]``; Ṫ is b² times the sum. Sitzmann et al. (2020) for
+    networks, Louart, Liao, Couillet (2018) for the kernel.
+
+    Parameters
+    ----------
+    a : float
+        Amplitude.
+    b : float
+        Frequency, in radians.
+    p : float
+        Phase, in radians.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is no finite number.
+    """
+
+    name = "sin"
+
+    a: float = 1.0
+    b: float = 1.0
+    p: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._check_numbers()
+
+
+@dataclass(frozen=True)
+class Cos(Elementwise):
+    """``φ(x) = a cos(bx + p)``: :class:`Sin` with π/2 added to p, without its rounding.
+
+    Parameters
+    ----------
+    a, b, p : float
+        Amplitude, frequency and phase, as of :class:`Sin`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is no finite number.
+    """
+
+    name = "cos"
+
+    a: float = 1.0
+    b: float = 1.0
+    p: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._check_numbers()
+
+
+@dataclass(frozen=True)
+class Rbf(Elementwise):
+    """``φ(x) = √2 sin(√(2γ) x + π/4)``, whose kernel is ``T = e^{-γ(q1+q2-2c)}``: the squared exponential.
+
+    Rahimi & Recht (2007).
+
+    Parameters
+    ----------
+    gamma : float
+        γ, positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If gamma is no positive finite number.
+    """
+
+    name = "rbf"
+
+    gamma: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        object.__setattr__(self, "gamma", _numbers.positive(self.gamma, "gamma"))
+
+
+@dataclass(frozen=True)
+class Exp(Elementwise):
+    """``φ(x) = a e^{bx}``, whose kernel is ``T = a² e^{b²((q1+q2)/2 + c)}``. Mairal et al. (2014).
+
+    Kernels grow like ``e^{2b²q}``, and those of two such layers like an exponential of an exponential: rows whose kernel
+    leaves the range of float64 are refused.
+
+    Parameters
+    ----------
+    a, b : float
+        Factor and rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is no finite number.
+    """
+
+    name = "exp"
+
+    a: float = 1.0
+    b: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        self._check_numbers()
+
+
+@dataclass(frozen=True)
+class Gaussian(Elementwise):
+    """``φ(x) = e^{-bx²}``, whose kernel is ``T = M^{-1/2}``, ``M = (1+2b q1)(1+2b q2) - 4b²c²``. Williams (1997).
+
+    Parameters
+    ----------
+    b : float
+        Positive.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If b is no positive finite number.
+    """
+
+    name = "gaussian"
+
+    b: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the parameter."""
+        object.__setattr__(self, "b", _numbers.positive(self.b, "b"))
+
+
+@dataclass(frozen=True)
+class Sign(Elementwise):
+    """``φ(x) = sign(x)``, 0 at 0, with ``φ' = 0``: the NTK is that of the last layer. ``T = 1 - 2θ/π``.
+
+    Cho & Saul (2009).
+    """
+
+    name = "sign"
+
+
+@dataclass(frozen=True)
+class RectifiedPower(Elementwise):
+    """``φ(x) = max(x, 0)^degree``; the step function, 0 at 0, for degree 0. Cho & Saul (2009): arc-cosine kernels.
+
+    Parameters
+    ----------
+    degree : int
+        From 0 to 16; 1 is :class:`Relu`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the degree is no integer, or out of its range.
+    """
+
+    name = "rectified_power"
+
+    degree: int
+
+    def __post_init__(self) -> None:
+        """Check the degree."""
+        self._check_degree(16)
+
+
+@dataclass(frozen=True)
+class Monomial(Elementwise):
+    """``φ(x) = x^degree``: a :class:`Polynomial` of one term.
+
+    Parameters
+    ----------
+    degree : int
+        From 0 to 32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the degree is no integer, or out of its range.
+    """
+
+    name = "monomial"
+
+    degree: int
+
+    def __post_init__(self) -> None:
+        """Check the degree."""
+        self._check_degree(32)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Polynomial(Elementwise):
+    """``φ(x) = Σ_k coefficients[k] x^k``.
+
+    ``T = Σ_l a_l(q1) a_l(q2) ρ^l`` with ``a_l(q) = E φ(√q z) he_l(z)``, he_l being the normalised Hermite polynomials.
+    Daniely, Frostig, Singer (2016).
+
+    Parameters
+    ----------
+    *coefficients : float
+        From the constant on; at most 33.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a coefficient is no finite number, or there is none, or too many.
+
+    Examples
+    --------
+    >>> Polynomial(0.0, 1.0, 0.5)
+    Polynomial(0.0, 1.0, 0.5)
+    """
+
+    name = "polynomial"
+
+    coefficients: tuple[float, ...]
+
+    def __init__(self, *coefficients: float) -> None:
+        if not 1 <= len(coefficients) <= 33:
+            raise ValueError(f"there are {len(coefficients)} coefficients, but a polynomial here has 1 to 33")
+        numbers = tuple(_numbers.real(c, f"coefficient {k}") + 0.0 for k, c in enumerate(coefficients))
+        object.__setattr__(self, "coefficients", numbers)
+
+    def __repr__(self) -> str:
+        return f"Polynomial({', '.join(map(repr, self.coefficients))})"
+
+    def __reduce__(self) -> tuple[type[Polynomial], tuple[float, ...]]:
+        return Polynomial, self.coefficients
+
+    def spec(self) -> tuple[str, tuple[float, ...]]:
+        """Return the name and the coefficients."""
+        return self.name, self.coefficients
+
+
+@dataclass(frozen=True)
+class Hermite(Elementwise):
+    """``φ(x) = He_n(x)/√n!``, the normalised Hermite polynomial of that degree: ``T = ρ^n`` where ``q1 = q2 = 1``.
+
+    Daniely, Frostig, Singer (2016).
+
+    Parameters
+    ----------
+    degree : int
+        n, from 0 to 32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the degree is no integer, or out of its range.
+    """
+
+    name = "hermite"
+
+    degree: int
+
+    def __post_init__(self) -> None:
+        """Check the degree."""
+        self._check_degree(32)
 
 
 def by_name(name: str) -> Elementwise:

@@ -58,9 +58,7 @@ class Dense:
         width = _numbers.integer(self.width, "width")
         if width < 1:
             raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
-        sigma_w, sigma_b = _numbers.real(self.sigma_w, "sigma_w"), _numbers.real(self.sigma_b, "sigma_b")
-        if sigma_w <= 0:
-            raise ValueError(f"sigma_w is {sigma_w}, but must be positive")
+        sigma_w, sigma_b = _numbers.positive(self.sigma_w, "sigma_w"), _numbers.real(self.sigma_b, "sigma_b")
         if sigma_b < 0:
             raise ValueError(f"sigma_b is {sigma_b}, but must be >= 0 (0: no biases)")
         object.__setattr__(self, "width", width)

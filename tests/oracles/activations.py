@@ -73,6 +73,15 @@ def _polynomial_derivative(x: Array, *a: float) -> Array:
     return np.asarray(np.polynomial.polynomial.polyval(x, slopes))
 
 
+def _hermite(x: Array, n: int) -> Array:
+    """He_n(x) / sqrt(n!)."""
+    return np.asarray(special.eval_hermitenorm(n, x) / np.sqrt(special.factorial(n)))
+
+
+def _hermite_derivative(x: Array, n: int) -> Array:
+    return np.sqrt(n) * _hermite(x, n - 1) if n > 0 else np.zeros_like(x)
+
+
 # name: (phi(x, *parameters), phi'(x, *parameters))
 TABLE: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "identity": (lambda x: x + 0.0, np.ones_like),
@@ -92,6 +101,8 @@ TABLE: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "exp": (lambda x, a, b: a * np.exp(b * x), lambda x, a, b: a * b * np.exp(b * x)),
     "gaussian": (lambda x, b: np.exp(-b * x * x), lambda x, b: -2 * b * x * np.exp(-b * x * x)),
     "polynomial": (_polynomial, _polynomial_derivative),
+    "monomial": (lambda x, n: x**n, lambda x, n: n * x ** max(n - 1, 0)),
+    "hermite": (_hermite, _hermite_derivative),
     "tanh": (np.tanh, lambda x: 1 / np.cosh(x) ** 2),
     "sigmoid": (special.expit, _sigmoid_derivative),
     "silu": (lambda x: x * special.expit(x), _silu_derivative),

@@ -148,6 +148,20 @@ def _polynomial(q1: Any, q2: Any, c: Any, _m: Any, *a: Any) -> Pair:
     return value, dot + 0 * c
 
 
+def _monomial(q1: Any, q2: Any, c: Any, m: Any, n: Any) -> Pair:
+    return _polynomial(q1, q2, c, m, *[0] * int(n), 1)
+
+
+def _hermite(q1: Any, q2: Any, c: Any, m: Any, n: Any) -> Pair:
+    """He_n(x) / sqrt(n!), with He_{n+1} = x He_n - n He_{n-1}."""
+    before, last = [0], [1]
+    for k in range(int(n)):
+        lower = [*before, 0, 0][: k + 2]
+        before, last = last, [a - k * b for a, b in zip([0, *last], lower, strict=True)]
+    value, dot = _polynomial(q1, q2, c, m, *last)
+    return value / factorial(int(n)), dot / factorial(int(n))
+
+
 # name: (q1, q2, c, m, *parameters) -> (T, Tdot)
 CLOSED: dict[str, Callable[..., Pair]] = {
     "identity": lambda _q1, _q2, c, _m: (c, 1 + 0 * c),
@@ -164,4 +178,6 @@ CLOSED: dict[str, Callable[..., Pair]] = {
     "exp": _exp,
     "gaussian": _gaussian,
     "polynomial": _polynomial,
+    "monomial": _monomial,
+    "hermite": _hermite,
 }

@@ -18,6 +18,8 @@ CLOSED_FORMS = [
     ("exp", 0.8, 0.5),
     ("gaussian", 0.7),
     ("polynomial", 0.5, -1.0, 0.25, 0.1, 0.05),
+    ("monomial", 3),
+    ("hermite", 4),
 ]
 OTHERS = ["tanh", "sigmoid", "silu", "softplus", ("elu", 0.7)]
 PERFECT = [(1.0, 1.0, 1.0), (0.5, 2.0, -1.0)]  # |rho| = 1

@@ -35,6 +35,16 @@ impl DoubleDouble {
         Self::fast_sum(root, missing / (2.0 * root))
     }
 
+    /// `e^self`, to 1 ulp of `f64`, however large self.
+    #[must_use]
+    pub fn exp(self) -> Self {
+        let value = libm::exp(self.value);
+        if value == 0.0 || !value.is_finite() {
+            return value.into();
+        }
+        Self::fast_sum(value, value * self.rest)
+    }
+
     /// `2^exponent · self`.
     #[must_use]
     pub fn scaled(self, exponent: i32) -> Self {
@@ -103,6 +113,20 @@ impl Div<f64> for DoubleDouble {
     }
 }
 
+impl Div for DoubleDouble {
+    type Output = Self;
+
+    fn div(self, divisor: Self) -> Self {
+        let value = self.value / divisor.value;
+        if value == 0.0 || !value.is_finite() {
+            return value.into();
+        }
+        // self − value · divisor is what is missing.
+        let product = divisor * Self::from(-value);
+        Self::fast_sum(value, (self + product).value / divisor.value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +147,8 @@ mod tests {
             let (three, four) = (x * 3.0.into(), x * 4.0.into());
             assert!(close(three.hypot(four), x * 5.0.into()));
             assert!(close(x.scaled(40) / 2.0_f64.powi(40), x));
+            assert!(close(x / root, root) && close(third / third, 1.0.into()));
+            assert!(close((x * third) / x, third));
         }
     }
 

@@ -69,7 +69,14 @@ impl<'a> Variables<'a> {
 }
 
 /// The most features that a [`ClosedForm`] can have.
-pub const MOST_FEATURES: usize = 8;
+pub const MOST_FEATURES: usize = 12;
+
+/// Numbers of [`ClosedForm::describe`], filled up.
+pub fn features<const N: usize>(numbers: [f64; N]) -> [f64; MOST_FEATURES] {
+    let mut all = [0.0; MOST_FEATURES];
+    all[..N].copy_from_slice(&numbers);
+    all
+}
 
 /// Expectations by a formula for one pair: all that there is to write for an activation with a closed form.
 pub trait ClosedForm: Debug + Send + Sync {
@@ -80,7 +87,7 @@ pub trait ClosedForm: Debug + Send + Sync {
     fn root(&self, r: DoubleDouble) -> DoubleDouble;
 
     /// What [`ClosedForm::pair`] wants to know of one variable of root r. Must be finite for every finite r ≥ 0.
-    fn describe(&self, r: f64) -> [f64; MOST_FEATURES];
+    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES];
 
     /// The gap of (φ(u), φ(v)), and Ṫ. Symmetric in u and v, bitwise; a gap of +0 between equal variables stays +0.
     ///
@@ -90,10 +97,7 @@ pub trait ClosedForm: Debug + Send + Sync {
 
 impl<C: ClosedForm> Dual for C {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let numbers: Vec<_> = r
-            .iter()
-            .map(|r| ClosedForm::describe(self, r.value))
-            .collect();
+        let numbers: Vec<_> = r.iter().map(|r| ClosedForm::describe(self, *r)).collect();
         let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
         Ok(Description {
             roots: r.iter().map(|r| self.root(*r)).collect(),

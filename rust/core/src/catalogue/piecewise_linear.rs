@@ -63,7 +63,7 @@ impl ClosedForm for PiecewiseLinear {
         r * ((slope * slope + 1.0.into()) / 2.0).sqrt()
     }
 
-    fn describe(&self, _r: f64) -> [f64; MOST_FEATURES] {
+    fn describe(&self, _r: DoubleDouble) -> [f64; MOST_FEATURES] {
         [0.0; MOST_FEATURES]
     }
 

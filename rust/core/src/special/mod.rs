@@ -26,6 +26,16 @@ pub fn polynomial<R: Real, const N: usize>(coefficients: &[f64; N], x: R) -> R {
     sum
 }
 
+/// As [`polynomial`], of a number of coefficients that is not known beforehand, 0 of none.
+#[inline(always)]
+pub fn sum_of_powers<R: Real>(coefficients: &[f64], x: R) -> R {
+    let mut sum = R::splat(0.0);
+    for coefficient in coefficients.iter().rev() {
+        sum = sum.mul_add(x, R::splat(*coefficient));
+    }
+    sum
+}
+
 /// Functions against their libm twins.
 #[cfg(test)]
 mod check {

@@ -1,0 +1,175 @@
+//! Arcsine kernels, with every digit of their differences: what erf and gelu share.
+
+use std::f64::consts::SQRT_2;
+
+use crate::isa::Real;
+use crate::special::{angle_of, small_angle_of};
+
+/// How many numbers describe an [`Arcsine`].
+pub(super) const NUMBERS: usize = 7;
+
+/// A variable of root z = √w, by the angle α whose sine is w/(1+w). With `p = √(w/(1+w))` and `m = √(1/(1+w))`,
+/// `sin α = p²`; the angle of two variables of correlation ρ has the sine `p_u p_v ρ`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arcsine<R> {
+    pub z: R,
+    pub p: R,
+    pub m: R,
+    /// Sines and cosines of halves of α and of π/2 − α.
+    sine: R,
+    cosine: R,
+    co_sine: R,
+    co_cosine: R,
+}
+
+/// z is taken to be at least this: below, sin α and α are w to all digits.
+const SMALLEST: f64 = 1e-100;
+
+impl Arcsine<f64> {
+    pub fn new(z: f64) -> Self {
+        let z = z.max(SMALLEST);
+        let m = 1.0 / libm::hypot(1.0, z);
+        let p = z * m;
+        let (sine, cosine) = (p * p, m * (m * libm::hypot(1.0, SQRT_2 * z)));
+        let half_cosine = (0.5 * (1.0 + cosine)).sqrt();
+        let half_co_cosine = (0.5 * (1.0 + sine)).sqrt();
+        Self {
+            z,
+            p,
+            m,
+            sine: 0.5 * sine / half_cosine,
+            cosine: half_cosine,
+            co_sine: 0.5 * cosine / half_co_cosine,
+            co_cosine: half_co_cosine,
+        }
+    }
+
+    /// α.
+    pub fn angle(&self) -> f64 {
+        2.0 * libm::atan2(self.sine, self.cosine)
+    }
+
+    pub fn numbers(&self) -> [f64; NUMBERS] {
+        [
+            self.z,
+            self.p,
+            self.m,
+            self.sine,
+            self.cosine,
+            self.co_sine,
+            self.co_cosine,
+        ]
+    }
+}
+
+impl<R: Real> Arcsine<R> {
+    /// From [`Arcsine::numbers`], which are the first of these.
+    #[inline(always)]
+    pub fn of(numbers: &[R]) -> Self {
+        Self {
+            z: numbers[0],
+            p: numbers[1],
+            m: numbers[2],
+            sine: numbers[3],
+            cosine: numbers[4],
+            co_sine: numbers[5],
+            co_cosine: numbers[6],
+        }
+    }
+}
+
+/// Two variables, with `1 − |ρ|` given.
+///
+/// Between the mean angle `A = (α_u + α_v)/2`, the angle α0 of aligned variables, and that of these, α, there are differences.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pair<R> {
+    /// α0, however small, and its cosine.
+    pub aligned: R,
+    pub cosine: R,
+    /// cos α.
+    pub turned_cosine: R,
+    /// `α0 − |α|`.
+    pub closing: R,
+    /// `A − α0`, and `(α_u − α_v)/2`.
+    pub excess: R,
+    pub half_difference: R,
+}
+
+impl<R: Real> Pair<R> {
+    #[inline(always)]
+    pub fn new(u: Arcsine<R>, v: Arcsine<R>, size: R) -> Self {
+        let (one, half) = (R::splat(1.0), R::splat(0.5));
+        let (sine, both) = (u.p * v.p, u.m * v.m);
+        // cos² of α0 and of α: sums of positive terms, symmetric in u and v.
+        let (first, second) = (u.p * v.m, v.p * u.m);
+        let square = both * both + (first * first + second * second);
+        let opening = sine * sine * (size * (R::splat(2.0) - size));
+        let tiny = R::splat(f64::MIN_POSITIVE);
+        let cosine = square.max(tiny).sqrt();
+        let turned_cosine = (square + opening).max(tiny).sqrt();
+
+        let rho = one - size;
+        let turned_sine = sine * rho;
+        // sin(α0 − α), as the difference of the squares of the sines over the sum of the products, without a factor
+        // sin α0 above and below: it may be tiny.
+        let closing = angle_of(
+            opening / (sine * (turned_cosine + rho * cosine)),
+            cosine * turned_cosine + sine * turned_sine,
+        );
+
+        // sin α_u − sin α_v = 2 cos A sin Δ, and sin²A − sin²α0 = sin²Δ.
+        let mean_sine = u.sine * v.cosine + u.cosine * v.sine;
+        let mean_cosine = u.co_sine * v.co_cosine + u.co_cosine * v.co_sine;
+        let difference = ((u.z - v.z) * both) * ((u.z + v.z) * both);
+        let half_sine = half * difference / mean_cosine;
+        let half_cosine = u.cosine * v.cosine + u.sine * v.sine;
+        let excess = small_angle_of(
+            half_sine * half_sine / (mean_sine * cosine + sine * mean_cosine),
+            mean_cosine * cosine + mean_sine * sine,
+        );
+        Self {
+            aligned: angle_of(sine, cosine),
+            cosine,
+            turned_cosine,
+            closing,
+            excess,
+            half_difference: small_angle_of(half_sine, half_cosine),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_those_of_the_angles() {
+        for (a, b) in [
+            (0.3, 0.3),
+            (0.3, 0.4),
+            (2.0, 1e-3),
+            (50.0, 1.0),
+            (1e3, 1e3),
+            (1e-8, 1e-9),
+        ] {
+            for size in [0.0, 1e-9, 0.1, 0.9, 1.0] {
+                let (u, v) = (Arcsine::new(a), Arcsine::new(b));
+                let pair = Pair::new(u, v, size);
+                let aligned = libm::asin(u.p * v.p);
+                let angle = libm::asin(u.p * v.p * (1.0 - size));
+                let tolerance = 1e-9; // of an arcsine near 1
+                assert!(
+                    (pair.closing - (aligned - angle)).abs() <= tolerance,
+                    "{a} {b} {size}"
+                );
+                let mean = 0.5 * (u.angle() + v.angle());
+                assert!(
+                    (pair.excess - (mean - aligned)).abs() <= tolerance,
+                    "{a} {b}"
+                );
+                assert!((pair.half_difference - 0.5 * (u.angle() - v.angle())).abs() <= 1e-15);
+                assert!((pair.turned_cosine - libm::cos(angle)).abs() <= tolerance);
+            }
+        }
+    }
+}

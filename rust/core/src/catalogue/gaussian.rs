@@ -1,0 +1,87 @@
+//! The Gaussian bell.
+
+use crate::activation::{Activation, Formula, evaluate};
+use crate::double_double::DoubleDouble;
+use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
+use crate::error::Result;
+use crate::isa::Real;
+use crate::special::exp_minus_square;
+
+use super::positive;
+
+/// `φ(x) = e^{−bx²}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Gaussian {
+    /// √b.
+    root: f64,
+}
+
+impl Gaussian {
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) if b is not positive and finite.
+    pub fn new(b: f64) -> Result<Self> {
+        let root = positive("b", b)?.sqrt();
+        Ok(Self { root })
+    }
+}
+
+impl Formula for Gaussian {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let root = R::splat(self.root);
+        let y = root * x;
+        let value = exp_minus_square(y);
+        // Far out the value is 0, and |y| may be infinite.
+        let bounded = y.max(R::splat(-1e100)).min(R::splat(1e100));
+        (value, R::splat(-2.0) * root * bounded * value)
+    }
+}
+
+impl Activation for Gaussian {
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        evaluate(self, h, slopes);
+    }
+
+    fn dual(&self) -> Option<&dyn Dual> {
+        Some(self)
+    }
+}
+
+/// Beyond this √b r, powers overflow, and rows that are not parallel to 100 digits have left each other.
+const LARGEST: f64 = 1e60;
+
+/// `T = M^{−1/2}` and `Ṫ = 4b²c M^{−3/2}`, with `M = 1 + 2b(q1+q2) + 4b²q1q2(1−ρ²)`.
+///
+/// With `t = √(1+4bq)`, whose square is M for two equal variables, the new correlation is `W^{−1/2}`, with
+/// `W = M/(t1t2) = 1 + (t1−t2)²/(2t1t2) + 4b²q1q2(1−ρ²)/(t1t2)`.
+impl ClosedForm for Gaussian {
+    const FEATURES: usize = 4;
+
+    fn root(&self, r: DoubleDouble) -> DoubleDouble {
+        let y = r * self.root.into();
+        let t = (y * 2.0.into()).hypot(1.0.into());
+        (1.0 / t.value).sqrt().into()
+    }
+
+    /// `y = √b r`, t, `2bq/t` and `2br/t^{3/2}`.
+    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
+        let r = r.value;
+        let y = (self.root * r).min(LARGEST);
+        let t = libm::hypot(1.0, 2.0 * y);
+        let slope = 2.0 * self.root * (y / t) / t.sqrt();
+        features([y, t, 2.0 * y * (y / t), slope])
+    }
+
+    #[inline(always)]
+    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+        let (one, size) = (R::splat(1.0), gap.abs());
+        let difference = R::splat(4.0) * ((u[0] - v[0]) * (u[0] + v[0])) / (u[1] + v[1]);
+        let spread = R::splat(0.5) * (difference / u[1]) * (difference / v[1]);
+        let opening = (u[2] * v[2]).mul_add(size * (R::splat(2.0) - size), spread);
+        let w = one + opening;
+        let root = w.sqrt();
+        let correlation = (one - size).copysign(gap);
+        let dot = u[3] * v[3] * correlation / (w * root);
+        (opening / (root * (root + one)), dot)
+    }
+}

@@ -1,0 +1,52 @@
+//! The sign: its kernel is the angle.
+
+use std::f64::consts::FRAC_2_PI;
+
+use crate::activation::{Activation, Formula, evaluate};
+use crate::double_double::DoubleDouble;
+use crate::dual::{ClosedForm, Dual, MOST_FEATURES};
+use crate::isa::Real;
+use crate::special::angle_and_lift;
+
+/// `φ(x) = sign(x)`, 0 at 0, with `φ'(x) = 0`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sign;
+
+impl Formula for Sign {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let (zero, one) = (R::splat(0.0), R::splat(1.0));
+        let positive = R::select(zero.less(x), one, zero);
+        (R::select(x.less(zero), -one, positive), zero)
+    }
+}
+
+impl Activation for Sign {
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        evaluate(self, h, slopes);
+    }
+
+    fn dual(&self) -> Option<&dyn Dual> {
+        Some(self)
+    }
+}
+
+/// `T = 1 − 2θ/π`. Ṫ is that of φ', 0: not dT/dc, which sees the jump.
+impl ClosedForm for Sign {
+    const FEATURES: usize = 0;
+
+    fn root(&self, r: DoubleDouble) -> DoubleDouble {
+        f64::from(u8::from(r.value > 0.0)).into()
+    }
+
+    fn describe(&self, _r: DoubleDouble) -> [f64; MOST_FEATURES] {
+        [0.0; MOST_FEATURES]
+    }
+
+    #[inline(always)]
+    fn pair<R: Real>(&self, _u: [R; MOST_FEATURES], _v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+        let (angle, _) = angle_and_lift(gap.abs());
+        let new = (angle * R::splat(FRAC_2_PI)).min(R::splat(1.0));
+        (new.copysign(gap), R::splat(0.0))
+    }
+}
