@@ -10,8 +10,8 @@ import pytest
 
 import ntkrs
 from ntkrs import LeakyRelu, Relu, convert
+from ntkrs.activations import Elementwise
 from ntkrs.convert import _torch
-from ntkrs.layers import Elementwise
 from oracles import finite
 
 RNG = np.random.default_rng(0)

@@ -31,7 +31,7 @@ class Elementwise:
 
     def _check_numbers(self) -> None:
         """Take every parameter for a finite float."""
-        for parameter in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+        for parameter in fields(self):
             number = _numbers.real(getattr(self, parameter.name), parameter.name)
             object.__setattr__(self, parameter.name, number + 0.0)  # -0.0 and 0.0 are one value
 
@@ -187,8 +187,8 @@ class Rbf(Elementwise):
 class Exp(Elementwise):
     """``φ(x) = a e^{bx}``, whose kernel is ``T = a² e^{b²((q1+q2)/2 + c)}``. Mairal et al. (2014).
 
-    Kernels grow like ``e^{2b²q}``, and those of two such layers like an exponential of an exponential: rows whose kernel
-    leaves the range of float64 are refused.
+    Kernels grow like ``e^{2b²q}``, and those of two such layers like an exponential of an exponential: rows whose
+    kernel leaves the range of float64 are refused.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ntkrs._typing import ArrayLike
-    from ntkrs.layers import Elementwise
+    from ntkrs.activations import Elementwise
     from ntkrs.network import Network
 
 __all__ = ["from_flax", "from_keras", "from_safetensors", "from_sklearn", "from_state_dict", "from_torch"]

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 import ntkrs
-from ntkrs.layers import Elementwise
+from ntkrs.activations import Elementwise
 
 #: Names elsewhere, in lower case without underscores, and the class of :mod:`ntkrs` that computes the same.
 _CLASSES = {

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ntkrs import Identity, _arrays
-from ntkrs.layers import Dense, Elementwise, Layer, Sequential
+from ntkrs.layers import Dense, Layer, Sequential
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ntkrs._typing import Array, ArrayLike
+    from ntkrs.activations import Elementwise
 
 
 class Standard(NamedTuple):
