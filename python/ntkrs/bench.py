@@ -192,7 +192,7 @@ def train(n: int, d: int, width: int, outputs: int, steps: int) -> Case:
     def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
         net, *_ = _finite(n, d, width, outputs, dtype)
         *_, x, y, _, _ = arguments(dtype)
-        return lambda: cast("Any", net).train(x, y, rate, steps)[0].parameters
+        return lambda: net.train(x, y, rate, steps)[0].parameters
 
     def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
         return partial(rival.train_relu, *arguments(dtype))
@@ -208,18 +208,17 @@ def _parameters(d: int, width: int, outputs: int) -> int:
 
 def cases(*, quick: bool) -> list[Case]:
     """All benchmarks; with ``quick`` small enough for a few seconds in all."""
-    trains = hasattr(ntkrs.Network, "train")
     if quick:
-        small = [
+        return [
             linear(500, 100),
             infinite(500, 100, 3),
             infinite(500, 100, 3, "erf"),
             empirical(200, 50, 64, 1, "trace"),
             empirical(50, 50, 64, 3, "full"),
             jacobian(20, 50, 64, 2),
+            train(30, 50, 64, 2, 10),
         ]
-        return small + [train(30, 50, 64, 2, 10)] * trains
-    full = [
+    return [
         linear(8000, 784),
         infinite(8000, 784, 3),
         infinite(2000, 784, 20),
@@ -229,8 +228,8 @@ def cases(*, quick: bool) -> list[Case]:
         empirical(500, 784, 512, 10, "full"),
         empirical(500, 784, 512, 10, "trace"),
         jacobian(64, 784, 512, 10),
+        train(256, 784, 512, 1, 1000),
     ]
-    return full + [train(256, 784, 512, 1, 1000)] * trains
 
 
 def run(

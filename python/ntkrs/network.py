@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _numbers, _parameters, _training, _vector_products
+from ntkrs import _arrays, _core, _memory, _numbers, _parameters, _training, _vector_products
 from ntkrs._progress import reporter
 from ntkrs.layers import check_architecture
 
@@ -322,7 +322,8 @@ class Network:
         Notes
         -----
         Two Gram matrices per layer: Σ_l N·M (n_l + S² n_{l+1}) multiply-adds with S² = O² for ``"full"``, O for
-        ``"trace"``, ``"mean"`` and ``"diagonal"``, else 1; half of them without Z.
+        ``"trace"``, ``"mean"`` and ``"diagonal"``, else 1; half of them without Z. At the last hidden layer S² = 1 for
+        ``"trace"`` and ``"mean"``, too.
 
         References
         ----------
@@ -338,11 +339,20 @@ class Network:
         shape = (len(self.weights), *shape) if per_layer else shape
         inputs = [array for array in (x, z) if array is not None]
         result = _arrays.output(out, shape, self.dtype, inputs, "the kernel")
+        self._require_features(sum(map(len, inputs)), selection, result.nbytes if out is None else 0)
         layers = result if per_layer else result[None]
         planes = [plane for layer in layers for plane in _planes(layer, selection) if plane.size]
         with _arrays.apart(x, z, planes) as arrays:
             self._core.ntk(arrays, selection, per_layer, report)
         return result
+
+    def _require_features(self, samples: int, selection: str | int, beside: int) -> None:
+        """Refuse a kernel whose activations and deltas do not fit beside its result."""
+        hidden = sum(dense.width for dense in self.arch.dense[:-1])
+        directions = 1 if selection == "sum" or isinstance(selection, int) else self.arch.outputs
+        count = samples * (self.in_features + self.arch.outputs + (2 + directions) * hidden)
+        what = f"a kernel, with the activations and deltas of {samples} samples,"
+        _memory.require(beside + count * self.dtype.itemsize, what)
 
     def _batch(self, values: ArrayLike, name: str) -> Array:
         return _arrays.converted(_arrays.batch(values, name), self.dtype, name)

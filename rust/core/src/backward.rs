@@ -160,6 +160,41 @@ impl<T: Scalar> Band<'_, T> {
     }
 }
 
+/// One row per sample whose inner products are `Σ_m ⟨δ^{L−1}_m, δ'^{L−1}_m⟩` over all outputs: since `δ^{L−1}_m` is a
+/// column of weights times φ'(h), the sum is over units, `(Σ_m w_km²) φ'(h_k) φ'(h'_k)`. Nothing without hidden layers.
+///
+/// # Errors
+/// [`crate::Error::Memory`].
+pub(crate) fn collapse<T: Scalar>(
+    network: &Network<T>,
+    pass: &Pass<T>,
+) -> Result<Option<Panels<T>>> {
+    let (layer, Some(slopes)) = (&network.layers[network.depth() - 1], pass.slopes.last()) else {
+        return Ok(None);
+    };
+    let mut weights = vec![0.0; layer.outputs()];
+    let mut norm = |unit: usize| {
+        layer.rows.copy_row(unit, &mut weights);
+        layer.weight_scale
+            * weights
+                .iter()
+                .map(|weight| weight * weight)
+                .sum::<f64>()
+                .sqrt()
+    };
+    let norms: Vec<f64> = (0..layer.inputs()).map(&mut norm).collect();
+    let mut collapsed = slopes.duplicate()?;
+    for (line, norm) in collapsed
+        .chunks_mut(1)
+        .flat_map(|panel| panel.iter_mut().zip(&norms))
+    {
+        for value in line.lanes_mut() {
+            *value = T::narrow(norm * value.widen());
+        }
+    }
+    Ok(Some(collapsed))
+}
+
 /// The last hidden layer's δ: an outer scaling, no product.
 fn write_heads<T: Scalar>(
     heads: &Array2<f64>,

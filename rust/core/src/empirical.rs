@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
 
-use crate::backward::{Deltas, Directions, backward};
+use crate::backward::{Deltas, Directions, backward, collapse};
 use crate::error::{Error, Result};
 use crate::forward::{Pass, forward};
 use crate::network::Network;
@@ -60,6 +60,8 @@ impl Outputs {
 pub struct Features<T: Scalar> {
     pass: Pass<T>,
     groups: Vec<(Directions, Deltas<T>)>,
+    /// For sums over outputs: what stands for the last hidden layer's deltas of all of them.
+    collapsed: Option<Panels<T>>,
 }
 
 impl<T: Scalar> Features<T> {
@@ -81,7 +83,15 @@ impl<T: Scalar> Features<T> {
                 backward(network, &pass, &directions, watch).map(|deltas| (directions, deltas))
             })
             .collect::<Result<_>>()?;
-        Ok(Self { pass, groups })
+        let collapsed = match outputs {
+            Outputs::Trace | Outputs::Mean if network.outputs() > 1 => collapse(network, &pass)?,
+            _ => None,
+        };
+        Ok(Self {
+            pass,
+            groups,
+            collapsed,
+        })
     }
 }
 
@@ -155,6 +165,12 @@ impl<'a, T: Scalar> Empirical<'a, T> {
 
     /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩`, summed over groups.
     fn delta_gram(&self, layer: usize, groups: Range<usize>, area: &Area, tile: &mut Tile) {
+        if let (Some(rows), Some(cols)) = (&self.rows.collapsed, &self.cols.collapsed)
+            && layer + 2 == self.network.depth()
+        {
+            product(rows.of_rows(&area.rows), cols.of_rows(&area.cols), tile);
+            return;
+        }
         let groups = self.rows.groups[groups.clone()]
             .iter()
             .zip(&self.cols.groups[groups]);
