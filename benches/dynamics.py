@@ -78,7 +78,7 @@ def krylov(n: int, outputs: int = 10, test: int = 200) -> None:
     operator = LinearOperator((n, n), matvec=lambda v: product(v[:, None]), matmat=product, dtype=np.float64)
     before, start = peak_megabytes() or 0.0, perf_counter()
     predict = ntkrs.predict.gradient_descent_mse(operator, y, method="krylov", tolerance=1e-3)
-    _, tested = predict(np.geomspace(1, 20 * n, 20), k_test_train=KERNEL(x[n:], x[:n]))
+    _, tested = predict(np.geomspace(1, n / 2, 20), k_test_train=KERNEL(x[n:], x[:n]))
     total, after = perf_counter() - start, peak_megabytes() or 0.0
     print(f"N={n}: {total:.1f} s, of it {spent:.1f} s in products; {after - before:.0f} MB more than before, ", end="")
     print(f"where the kernel would take {8e-6 * n * n:.0f} MB")
