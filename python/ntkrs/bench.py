@@ -22,7 +22,7 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -147,7 +147,8 @@ def empirical(n: int, d: int, width: int, outputs: int, form: str) -> Case:
     forward = 2.0 * n * sum(a * b for a, b in pairwise(sizes))
     backward = 2.0 * n * outputs * sum(a * b for a, b in pairwise(sizes[1:4]))
     rows = n * outputs if form == "full" else n
-    deltas = sum(sizes[1:4]) * (1 if form == "full" else outputs)
+    # The trace collapses at the last hidden layer.
+    deltas = sum(sizes[1:4]) if form == "full" else outputs * sum(sizes[1:3]) + sizes[3]
     gram = n * (n + 1.0) * sum(sizes[:4]) + rows * (rows + 1.0) * deltas
 
     def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
