@@ -11,7 +11,7 @@
 //! catalogue                       the activations            network
 //! activation  dual                φ, φ'; T and Ṫ            tile  panel  pool
 //! special                         functions of vectors
-//! scalar  isa  random             storage types, instruction sets and their micro-kernels, normal numbers
+//! loss  scalar  isa  random       storage types, instruction sets and their micro-kernels, normal numbers
 //! error
 //! ```
 
@@ -32,6 +32,7 @@ pub mod infinite;
 pub mod isa;
 pub mod jacobian;
 pub mod linear;
+pub mod loss;
 pub mod multiply;
 pub mod network;
 pub mod panel;

@@ -4,6 +4,7 @@
 //! its samples lie side by side. Lanes past the last row are zero. A micro-kernel reads a panel front to back,
 //! and a layer's output is stored straight as the next layer's panels.
 
+mod bands;
 mod storage;
 mod transpose;
 
@@ -18,6 +19,8 @@ use crate::isa::{Isa, Plain};
 use crate::pool;
 use crate::scalar::{Line, Scalar};
 
+pub use bands::bands_mut;
+pub(crate) use bands::columns_mut;
 use storage::Storage;
 
 /// A packed (rows, depth) matrix.
@@ -277,45 +280,6 @@ impl<T: Scalar> Panels<T> {
             *value = line.lanes()[lane].widen();
         }
     }
-}
-
-/// Cuts several matrices of the same rows into bands of `panels` panels: one element per band, holding the lines of
-/// that band of each matrix, so that bands can be filled in parallel.
-pub fn bands_mut<'a, T: Scalar>(
-    matrices: impl Iterator<Item = &'a mut Panels<T>>,
-    panels: usize,
-) -> Vec<Vec<&'a mut [T::Line]>> {
-    let mut bands = Vec::new();
-    for (index, matrix) in matrices.enumerate() {
-        for (band, lines) in matrix.lines.chunks_mut(panels * matrix.depth).enumerate() {
-            if index == 0 {
-                bands.push(Vec::new());
-            }
-            bands[band].push(lines);
-        }
-    }
-    bands
-}
-
-/// Cuts several matrices of the same columns into bands of `columns` columns: one element per band, holding for each
-/// matrix the lines of that band of each of its panels.
-pub(crate) fn columns_mut<T: Scalar>(
-    matrices: &mut [Panels<T>],
-    columns: usize,
-) -> Vec<Vec<Vec<&mut [T::Line]>>> {
-    let count = matrices.len();
-    let mut bands = Vec::new();
-    for (index, matrix) in matrices.iter_mut().enumerate() {
-        for panel in matrix.lines.chunks_mut(matrix.depth) {
-            for (band, lines) in panel.chunks_mut(columns).enumerate() {
-                if band == bands.len() {
-                    bands.push((0..count).map(|_| Vec::new()).collect::<Vec<_>>());
-                }
-                bands[band][index].push(lines);
-            }
-        }
-    }
-    bands
 }
 
 impl<'a, T: Scalar> PanelSlice<'a, T> {

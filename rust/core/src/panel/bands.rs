@@ -1,0 +1,43 @@
+//! Matrices cut into bands that are filled in parallel.
+
+use super::Panels;
+use crate::scalar::Scalar;
+
+/// Cuts several matrices of the same rows into bands of `panels` panels: one element per band, holding the lines of
+/// that band of each matrix, so that bands can be filled in parallel.
+pub fn bands_mut<'a, T: Scalar>(
+    matrices: impl Iterator<Item = &'a mut Panels<T>>,
+    panels: usize,
+) -> Vec<Vec<&'a mut [T::Line]>> {
+    let mut bands = Vec::new();
+    for (index, matrix) in matrices.enumerate() {
+        for (band, lines) in matrix.lines.chunks_mut(panels * matrix.depth).enumerate() {
+            if index == 0 {
+                bands.push(Vec::new());
+            }
+            bands[band].push(lines);
+        }
+    }
+    bands
+}
+
+/// Cuts several matrices of the same columns into bands of `columns` columns: one element per band, holding for each
+/// matrix the lines of that band of each of its panels.
+pub(crate) fn columns_mut<T: Scalar>(
+    matrices: &mut [Panels<T>],
+    columns: usize,
+) -> Vec<Vec<Vec<&mut [T::Line]>>> {
+    let count = matrices.len();
+    let mut bands = Vec::new();
+    for (index, matrix) in matrices.iter_mut().enumerate() {
+        for panel in matrix.lines.chunks_mut(matrix.depth) {
+            for (band, lines) in panel.chunks_mut(columns).enumerate() {
+                if band == bands.len() {
+                    bands.push((0..count).map(|_| Vec::new()).collect::<Vec<_>>());
+                }
+                bands[band][index].push(lines);
+            }
+        }
+    }
+    bands
+}
