@@ -102,7 +102,9 @@ def _caption_lazy(r: Results) -> str:
         f"Wide networks are lazy. Networks with {s.depth} hidden ReLU layers learn even from odd digits on "
         f"{drift.samples} images for {s.lazy_steps} steps; {s.lazy_seeds} networks per width. (a) How much their "
         "empirical NTK changes. (b) How far their outputs are, at most, from those of their linearization at the "
-        "start, trained alike in closed form. Theory bounds both by n<sup>−1/2</sup>; (a) may fall as fast as 1/n."
+        "start, trained alike in closed form. Theory bounds both by n<sup>−1/2</sup>; (a) may fall as fast as 1/n. "
+        f"(c) κ, which predicts this from the second derivative before training, for {s.kappa_seeds} networks per width "
+        "with the smooth activation erf: ReLU has none."
     )
 
 
@@ -139,7 +141,13 @@ PANELS = (
         ),
     ),
     Panel("finite_training", lambda r: plot.finite_training(r.trained), _caption_trained),
-    Panel("lazy_training", lambda r: plot.lazy_training(r.lazy.drift, r.lazy.gap), _caption_lazy),
+    Panel(
+        "lazy_training",
+        lambda r: plot.lazy_training(
+            {"(a) kernel": r.lazy.drift, "(b) outputs": r.lazy.gap, "(c) before training": r.lazy.kappa}
+        ),
+        _caption_lazy,
+    ),
 )
 
 
@@ -204,6 +212,7 @@ def summary(r: Results) -> dict[str, Any]:
             "widths": r.lazy.drift.widths.tolist(),
             "kernel_drift": r.lazy.drift.values.mean(axis=1).tolist(),
             "linearization_gap": r.lazy.gap.values.mean(axis=1).tolist(),
+            "kappa": r.lazy.kappa.values.mean(axis=1).tolist(),
         },
         "seconds": {**r.seconds, "total": sum(r.seconds.values())},
     }

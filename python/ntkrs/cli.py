@@ -128,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ntkrs", description="Neural tangent kernels on CPUs, from NumPy.")
     parser.add_argument("--version", action="version", version=f"ntkrs {ntkrs.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    run = commands.add_parser("demo", help="experiments on real data, and a report, in about 20 seconds")
+    run = commands.add_parser("demo", help="experiments on real data, and a report, in about 30 seconds")
     run.add_argument("--output", type=Path, default=Path("ntkrs-demo"), help="where to write (%(default)s)")
     run.add_argument("--seed", type=_seed, default=0, help="of splits and networks (%(default)s)")
     commands.add_parser("versions", help="print versions, build profile, instruction set, threads and platform")

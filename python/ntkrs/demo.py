@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 import ntkrs
 from ntkrs import diagnostics
 from ntkrs._optional import require
+from ntkrs.diagnostics import scaling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,7 @@ class Settings:
     lazy_seeds: int = 5
     lazy_samples: int = 40
     lazy_steps: int = 60
+    kappa_seeds: int = 2
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,20 @@ class FiniteTraining:
     samples: int
 
 
+@dataclass(frozen=True, eq=False)
+class Kappa(diagnostics.WidthScaling):
+    """κ of erf networks before training, against width."""
+
+    LABEL: ClassVar[str] = r"$\kappa$"
+
+
 @dataclass(frozen=True)
 class Lazy:
-    """How far training takes networks from their kernel and from their linearization, against width."""
+    """How far training takes networks from their kernel and from their linearization, and κ, against width."""
 
     drift: diagnostics.KernelDrift
     gap: diagnostics.LinearizationGap
+    kappa: Kappa
 
 
 def _network(settings: Settings, width: int = 1, outputs: int = 1) -> ntkrs.Sequential:
@@ -256,11 +266,18 @@ def finite_training(data: Digits, settings: Settings, seed: int) -> FiniteTraini
 
 
 def lazy_training(data: Digits, settings: Settings, seed: int) -> Lazy:
-    """Drift of the kernel and distance from the linearization of networks taught even from odd digits."""
+    """Drift of the kernel, distance from the linearization, and κ, for networks that learn even from odd digits."""
     rows = data.train[: settings.lazy_samples]
     x, y = data.x[rows], 1.0 - 2.0 * (data.labels[rows] % 2)
     arch = _network(settings)
     widths, seeds, steps = settings.lazy_widths, settings.lazy_seeds, settings.lazy_steps
     drift = diagnostics.kernel_drift(arch, x, y, widths, seeds, steps=steps, rng=seed, progress=False)
     gap = diagnostics.linearization_gap(arch, x, y, None, widths, seeds, steps=steps, rng=seed, progress=False)
-    return Lazy(drift, gap)
+    counts = np.asarray(widths, dtype=np.intp)
+    smooth = ntkrs.mlp(settings.depth, 1, 1, "erf", settings.sigma_w, settings.sigma_b)
+
+    def kappa(net: ntkrs.Network) -> float:
+        return diagnostics.kappa(net, x, y)
+
+    values = np.array(scaling.networks(smooth, x.shape[1], counts, settings.kappa_seeds, seed, kappa, None))
+    return Lazy(drift, gap, Kappa(counts, values, scaling.fit(counts, values), len(x)))

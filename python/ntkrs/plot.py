@@ -225,10 +225,10 @@ def finite_training(result: FiniteTraining) -> Figure:
 
 
 @_styled
-def lazy_training(drift: diagnostics.KernelDrift, gap: diagnostics.LinearizationGap) -> Figure:
-    """How far training takes networks of growing width from their kernel, and from their linearization."""
-    figure, axes = _panels(3.8, 3.8)
-    for ax, result, title in zip(axes, (drift, gap), ("(a) kernel", "(b) outputs"), strict=True):
+def lazy_training(results: Mapping[str, diagnostics.WidthScaling]) -> Figure:
+    """Quantities of networks of growing width that tell how lazy their training is, one panel each, by title."""
+    figure, axes = _panels(*[3.3] * len(results))
+    for ax, (title, result) in zip(axes, results.items(), strict=True):
         widths, values = result.widths.astype(float), result.values
         ax.plot(np.broadcast_to(widths[:, None], values.shape).ravel(), values.ravel(), ".", color="0.7", markersize=4)
         if result.line is not None:

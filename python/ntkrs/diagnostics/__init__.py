@@ -2,7 +2,7 @@
 
 :func:`spectrum`, :func:`label_energy`, :func:`kernel_target_alignment` and :func:`centred_alignment` describe a kernel
 matrix. :func:`width_convergence`, :func:`kernel_drift` and :func:`linearization_gap` measure the three claims of the
-theory: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin as the width grows; :func:`kappa` tells how lazily one network trains.
+theory: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin as the width grows; :func:`kappa` tells how lazy a network is before training.
 """
 
 from ntkrs.diagnostics._kappa import kappa
