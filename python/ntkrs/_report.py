@@ -103,7 +103,7 @@ def _caption_lazy(r: Results) -> str:
         f"{drift.samples} images for {s.lazy_steps} steps; {s.lazy_seeds} networks per width. (a) How much their "
         "empirical NTK changes. (b) How far their outputs are, at most, from those of their linearization at the "
         "start, trained alike in closed form. Theory bounds both by n<sup>−1/2</sup>; (a) may fall as fast as 1/n. "
-        f"(c) κ, which predicts this from the second derivative before training, for {s.kappa_seeds} networks per width "
+        f"(c) κ, which predicts this from the second derivative before training, for {s.kappa_seeds} networks a width "
         "with the smooth activation erf: ReLU has none."
     )
 

@@ -237,6 +237,6 @@ def lazy_training(results: Mapping[str, diagnostics.WidthScaling]) -> Figure:
         ax.plot(widths, reference, "--", color=VERMILION, label=r"reference $\propto n^{-1/2}$")
         ax.set(xscale="log", yscale="log", xlabel="hidden width $n$", ylabel=result.LABEL, title=title)
         _plain_log_ticks(ax, result.widths.tolist())
-        ax.set_ylim(top=1.6 * reference[0])
+        ax.set_ylim(0.4 * values.min(), 1.6 * reference[0])
         ax.legend(loc="lower left", fontsize=8.5)
     return figure
