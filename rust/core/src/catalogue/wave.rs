@@ -241,18 +241,18 @@ fn sine_excess<R: Real>(large: R, small: R, difference: R) -> R {
 }
 
 /// `c_n c_{n+j}`, `c_n = 1/(2n+1)!`, for j from 1 and n from 0.
-const EXCESS: [[f64; 3]; 7] = {
-    let mut inverse = [1.0; 10];
+const EXCESS: [[f64; 4]; 7] = {
+    let mut inverse = [1.0; 11];
     let mut n = 1;
-    while n < 10 {
+    while n < 11 {
         inverse[n] = inverse[n - 1] / ((2 * n) * (2 * n + 1)) as f64;
         n += 1;
     }
-    let mut table = [[0.0; 3]; 7];
+    let mut table = [[0.0; 4]; 7];
     let mut j = 0;
     while j < 7 {
         let mut n = 0;
-        while n < 3 {
+        while n < 4 {
             table[j][n] = inverse[n] * inverse[n + j + 1];
             n += 1;
         }
