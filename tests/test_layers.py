@@ -34,6 +34,27 @@ REFUSED = {
     "sigma_w None": (lambda: Dense(1, sigma_w=None), TypeError, "sigma_w is None.*a number"),
     "sigma_b < 0": (lambda: Dense(1, sigma_b=-0.1), ValueError, "sigma_b is -0.1.*>= 0"),
     "slope inf": (lambda: LeakyRelu(float("inf")), ValueError, "slope is inf.*finite"),
+    "sin of text": (lambda: ntkrs.Sin("1"), TypeError, "a is '1'.*a number"),
+    "cos of NaN": (lambda: ntkrs.Cos(1, float("nan")), ValueError, "b is nan.*finite"),
+    "exp of inf": (lambda: ntkrs.Exp(float("inf")), ValueError, "a is inf.*finite"),
+    "gamma 0": (lambda: ntkrs.Rbf(0), ValueError, "gamma is 0.*positive"),
+    "gaussian b < 0": (lambda: ntkrs.Gaussian(-1), ValueError, "b is -1.*positive"),
+    "half a power": (lambda: ntkrs.Monomial(0.5), TypeError, "degree is 0.5.*an integer"),
+    "degree -1": (lambda: ntkrs.Hermite(-1), ValueError, "degree is -1, but Hermite takes 0 to 32"),
+    "degree 33": (lambda: ntkrs.Monomial(33), ValueError, "degree is 33, but Monomial takes 0 to 32"),
+    "degree 17": (lambda: ntkrs.RectifiedPower(17), ValueError, "degree is 17, but RectifiedPower takes 0 to 16"),
+    "no coefficient": (ntkrs.Polynomial, ValueError, "there are 0 coefficients.*1 to 33"),
+    "a coefficient of text": (lambda: ntkrs.Polynomial(1, "2"), TypeError, "coefficient 1 is '2'.*a number"),
+    "a name without its degree": (
+        lambda: mlp(1, 8, 1, "monomial"),
+        ValueError,
+        r"Monomial has no default degree.*Monomial\(\.\.\.\)",
+    ),
+    "a huge frequency": (
+        lambda: mlp(1, 8, 1, ntkrs.Sin(1.0, 1e80)).kernel(),
+        ValueError,
+        "b is 10{80}, but must be at most 1e70",
+    ),
     "unknown activation": (lambda: mlp(1, 8, 1, "rellu"), ValueError, "'rellu'.*must be one of.*'relu'"),
     "depth -1": (lambda: mlp(-1, 8, 1), ValueError, "depth is -1"),
     "depth text": (lambda: mlp("3", 8, 1), TypeError, "depth is '3'.*an integer"),
@@ -70,11 +91,28 @@ def test_mlp_repeats_the_hidden_layer():
     assert mlp(1, 8, 1, LeakyRelu(0.3)).activations == (LeakyRelu(0.3),)
 
 
-@pytest.mark.parametrize("name", ["identity", "relu", "leaky_relu", "abs", "erf", "tanh"])
+NAMES = [
+    "identity", "relu", "leaky_relu", "abs", "erf", "tanh", "gelu", "sin", "cos", "rbf", "exp", "gaussian", "sign",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_names_are_those_of_the_classes(name):
     (activation,) = mlp(1, 8, 1, name).activations
     assert activation.spec()[0] == name
     assert type(activation).__name__.lower() == name.replace("_", "")
+
+
+def test_activations_are_values():
+    parabola = ntkrs.Polynomial(0, 1, 0.5)
+    assert parabola == ntkrs.Polynomial(-0.0, 1.0, 0.5)
+    assert parabola != ntkrs.Polynomial(0, 1)
+    assert repr(parabola) == "Polynomial(0.0, 1.0, 0.5)"
+    for activation in (parabola, ntkrs.Monomial(np.int64(3)), ntkrs.Sin(2, p=1), ntkrs.Gaussian(), ntkrs.Hermite(4)):
+        assert pickle.loads(pickle.dumps(activation)) == activation
+        assert eval(repr(activation), vars(ntkrs)) == activation  # noqa: S307 the point of a repr
+        assert hash(activation) == hash(pickle.loads(pickle.dumps(activation)))
+    assert ntkrs.Sin(1, 1, -0.0) == ntkrs.Sin()
 
 
 def test_kernels_and_networks_are_values_too():

@@ -3,7 +3,7 @@
 use std::f64::consts::SQRT_2;
 
 use crate::isa::Real;
-use crate::special::{angle_of, small_angle_of};
+use crate::special::{OddSeries, angle_of, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
 pub(super) const NUMBERS: usize = 7;
@@ -93,7 +93,22 @@ pub(super) struct Pair<R> {
     /// `A − α0`, and `(α_u − α_v)/2`.
     pub excess: R,
     pub half_difference: R,
+    /// `α_u α_v − α0²`, where both angles are small; elsewhere less than nothing.
+    pub small_excess: R,
 }
+
+/// That of the arcsine, in [0, 1/8].
+const ARCSINE: OddSeries = {
+    let mut coefficients = [1.0; OddSeries::TERMS];
+    let mut even = 1.0; // (2n)!/(4ⁿ n!²)
+    let mut n = 1;
+    while n < coefficients.len() {
+        even *= (2 * n - 1) as f64 / (2 * n) as f64;
+        coefficients[n] = even / (2 * n + 1) as f64;
+        n += 1;
+    }
+    OddSeries::new(coefficients)
+};
 
 impl<R: Real> Pair<R> {
     #[inline(always)]
@@ -103,7 +118,8 @@ impl<R: Real> Pair<R> {
         // cos² of α0 and of α: sums of positive terms, symmetric in u and v.
         let (first, second) = (u.p * v.m, v.p * u.m);
         let square = both * both + (first * first + second * second);
-        let opening = sine * sine * (size * (R::splat(2.0) - size));
+        let turn = size * (R::splat(2.0) - size); // 1 − ρ²
+        let opening = sine * sine * turn;
         let tiny = R::splat(f64::MIN_POSITIVE);
         let cosine = square.max(tiny).sqrt();
         let turned_cosine = (square + opening).max(tiny).sqrt();
@@ -113,10 +129,11 @@ impl<R: Real> Pair<R> {
         // sin(α0 − α), as the difference of the squares of the sines over the sum of the products, without a factor
         // sin α0 above and below: it may be tiny.
         let closing = angle_of(
-            opening / (sine * (turned_cosine + rho * cosine)),
+            sine * turn / (turned_cosine + rho * cosine),
             cosine * turned_cosine + sine * turned_sine,
         );
 
+        let (sine_u, sine_v) = (u.p * u.p, v.p * v.p);
         // sin α_u − sin α_v = 2 cos A sin Δ, and sin²A − sin²α0 = sin²Δ.
         let mean_sine = u.sine * v.cosine + u.cosine * v.sine;
         let mean_cosine = u.co_sine * v.co_cosine + u.co_cosine * v.co_sine;
@@ -134,6 +151,11 @@ impl<R: Real> Pair<R> {
             closing,
             excess,
             half_difference: small_angle_of(half_sine, half_cosine),
+            small_excess: R::select(
+                sine_u.max(sine_v).less(R::splat(0.125)),
+                ARCSINE.excess(sine_u, sine_v, difference),
+                R::splat(-1.0),
+            ),
         }
     }
 }

@@ -82,6 +82,9 @@ impl ClosedForm for Erf {
         // The difference of two angles of unlike size is no smaller than their root: nothing cancels in it.
         let unlike = (R::splat(0.25) * scale).less(pair.half_difference.abs());
         let spread = R::select(unlike, scale - pair.aligned, pair.excess - short);
+        // Small angles are nearly proportional to the variances, and all of these differences cancel.
+        let small = pair.small_excess / (scale + pair.aligned);
+        let spread = R::select(small.is_negative(), spread, small);
         let new = (pair.closing + spread.max(R::splat(0.0))) / scale;
         let dot = R::splat(4.0 / PI) * (first.m * second.m) / pair.turned_cosine;
         // erf is odd: opposite variables stay as opposite as equal ones stay equal.

@@ -150,7 +150,7 @@ impl ClosedForm for Gelu {
         let from_opposite = R::select(to_opposite.less(one), -to_opposite, to_equal);
         let new = R::select(opposite, from_opposite, aligned);
 
-        let sum = both * both * (one + one + r_u * r_u + r_v * r_v);
+        let sum = both * both * (R::splat(2.0) + (r_u * r_u + r_v * r_v));
         let slope = (scale * rho / far).mul_add(one / (far * far) + sum, angle);
         let dot = turn.mul_add(R::select(opposite, -slope, slope), quarter);
         (new, dot)
@@ -194,7 +194,7 @@ fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole
     let angles = q_apart * (alpha + pair.excess) + q_sum * pair.half_difference;
     let rest = e_apart / e_product + half * y_apart * e_sum + mean * e_apart;
     let difference = quarter.mul_add(q_apart, turn * (angles - rest));
-    let roots = r_u.mul_add(u.root, r_v * v.root);
+    let roots = r_u * u.root + r_v * v.root;
     let ratio = difference / roots;
     let large = half * (distance - ratio * ratio) / scale;
 

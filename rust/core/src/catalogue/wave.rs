@@ -7,7 +7,7 @@ use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
-use crate::special::{exp, expm1, sin_cos, sum_of_powers};
+use crate::special::{OddSeries, exp, expm1, sin_cos};
 
 use super::{finite, positive};
 
@@ -107,6 +107,17 @@ fn bounded(name: &str, value: f64) -> Result<f64> {
         "{name} is {value}, but must be at most 1e70 in size"
     )))
 }
+
+/// That of sinh, in [0, 1/2].
+const SINH: OddSeries = {
+    let mut inverse = [1.0; OddSeries::TERMS];
+    let mut n = 1;
+    while n < inverse.len() {
+        inverse[n] = inverse[n - 1] / ((2 * n) * (2 * n + 1)) as f64;
+        n += 1;
+    }
+    OddSeries::new(inverse)
+};
 
 /// The range of |b| r: below, φ is linear or constant to all digits; above, it has forgotten all but equal variables.
 const SMALLEST: f64 = 1e-100;
@@ -208,7 +219,7 @@ impl Wave {
             own - aligned_sine * aligned_sine,
         );
         let close_to_zero =
-            R::splat(4.0) * (u[1] * v[1]) * sine_excess(large, small, two * (u[0] * v[0]));
+            R::splat(4.0) * (u[1] * v[1]) * SINH.excess(large, small, two * (u[0] * v[0]));
         let of_odd = R::select(
             large.less(half),
             close_to_zero,
@@ -221,42 +232,3 @@ impl Wave {
         R::splat(0.25) * squares / (whole + aligned)
     }
 }
-
-/// `sinh M sinh m − sinh² √(Mm)` for 0 ≤ m ≤ M ≤ 1/2, however close, given M − m.
-///
-/// With `sinh x = x Σ_n c_n x^{2n}` that is `Mm Σ_{n<k} c_n c_k (Mm)^{2n} (M^{k−n} − m^{k−n})²`.
-#[inline(always)]
-fn sine_excess<R: Real>(large: R, small: R, difference: R) -> R {
-    let (sum, product) = (large + small, large * small);
-    // D_j = (M^j − m^j)/(M − m): D_1 = 1, D_{j+1} = (M + m) D_j − Mm D_{j−1}.
-    let (mut before, mut power) = (R::splat(0.0), R::splat(1.0));
-    let mut excess = R::splat(0.0);
-    let square = product * product;
-    for weights in EXCESS {
-        let weight = sum_of_powers(&weights, square);
-        excess = (power * power).mul_add(weight, excess);
-        (before, power) = (power, sum * power - product * before);
-    }
-    product * (difference * difference) * excess
-}
-
-/// `c_n c_{n+j}`, `c_n = 1/(2n+1)!`, for j from 1 and n from 0.
-const EXCESS: [[f64; 4]; 7] = {
-    let mut inverse = [1.0; 11];
-    let mut n = 1;
-    while n < 11 {
-        inverse[n] = inverse[n - 1] / ((2 * n) * (2 * n + 1)) as f64;
-        n += 1;
-    }
-    let mut table = [[0.0; 4]; 7];
-    let mut j = 0;
-    while j < 7 {
-        let mut n = 0;
-        while n < 4 {
-            table[j][n] = inverse[n] * inverse[n + j + 1];
-            n += 1;
-        }
-        j += 1;
-    }
-    table
-};

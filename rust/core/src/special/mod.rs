@@ -5,6 +5,7 @@
 mod angle;
 mod error_function;
 mod exponential;
+mod odd_series;
 mod trigonometric;
 
 use crate::isa::Real;
@@ -14,6 +15,7 @@ pub use error_function::{erf, erfcx, normal};
 pub use exponential::{
     exp, exp_minus_half_square, exp_minus_square, exp_of_sum, expm1, log1p_unit, tanh,
 };
+pub use odd_series::OddSeries;
 pub use trigonometric::sin_cos;
 
 /// `Σ_k coefficients[k] x^k`, by Horner's rule.
