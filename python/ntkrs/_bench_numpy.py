@@ -58,6 +58,46 @@ def infinite_erf(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[An
     return nngp, ntk
 
 
+def infinite_gelu(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[Any, Any]:
+    """NNGP and NTK of a GELU network, (N, N) each (Tsuchida et al. 2021)."""
+    kind = x.dtype.type
+    variance, bias, turn = kind(sigma_w**2), kind(sigma_b**2), kind(0.5 / np.pi)
+    nngp = x @ x.T
+    nngp *= variance / x.shape[1]
+    nngp += bias
+    ntk = nngp.copy()
+    for _ in range(depth):
+        q = np.diagonal(nngp).copy()
+        inverse = 1 / np.outer(1 + q, 1 + q)
+        square = nngp * nngp
+        apart = 1 / inverse
+        apart -= square
+        root = np.sqrt(apart)
+        angle = np.arcsin(nngp * np.sqrt(inverse))
+        slope = 1 / apart
+        slope += inverse * (2 + q + q[:, None])
+        slope *= nngp
+        slope /= root
+        slope += angle
+        slope *= turn
+        slope += kind(0.25)
+        apart *= np.outer(q, q)
+        apart += square
+        apart *= inverse
+        apart /= root
+        angle *= nngp
+        apart += angle
+        apart *= turn
+        nngp *= kind(0.25)
+        nngp += apart
+        nngp *= variance
+        nngp += bias
+        slope *= variance
+        ntk *= slope
+        ntk += nngp
+    return nngp, ntk
+
+
 def _passes(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) -> tuple[list[Any], list[Any]]:
     """Inputs of every layer, (N, n_l), and deltas of every layer but the last, (N, O, n_l)."""
     kind = x.dtype.type
