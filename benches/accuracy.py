@@ -24,13 +24,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import ntkrs
 from oracles import infinite
 
-#: Activations that have a closed form: the name for mlp(), and for the oracles.
+#: Activations in closed form that grow no faster than their argument: the name for mlp(), and for the oracles.
 ACTIVATIONS: dict[str, Any] = {
     "identity": "identity",
     "relu": "relu",
     "leaky_relu": ("leaky_relu", 0.01),
     "abs": "abs",
     "erf": "erf",
+    "gelu": "gelu",
+    "sin": "sin",
+    "cos": "cos",
+    "rbf": "rbf",
+    "gaussian": "gaussian",
 }
 DEPTHS = (1, 3, 10, 30)
 SIGMA_W, FEATURES = 1.3, 5
