@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import Dense, Erf, Identity, LeakyRelu, Relu, Sequential, Tanh, mlp
+from ntkrs import Dense, Erf, Identity, LeakyRelu, Relu, Sequential, mlp
 
 ARCH = Sequential(Dense(512, sigma_w=1.5, sigma_b=0.1), Relu(), Dense(64), LeakyRelu(0.2), Dense(10))
 
@@ -93,6 +93,7 @@ def test_mlp_repeats_the_hidden_layer():
 
 NAMES = [
     "identity", "relu", "leaky_relu", "abs", "erf", "tanh", "gelu", "sin", "cos", "rbf", "exp", "gaussian", "sign",
+    "gelu_tanh", "elu", "silu",
 ]  # fmt: skip
 
 
@@ -126,27 +127,6 @@ def test_kernels_and_networks_are_values_too():
     assert np.array_equal(copy.parameters, net.parameters)
     assert copy.arch == net.arch
     assert repr(net) == f"Network({ARCH!r}, in_features=3, dtype=float64)"
-
-
-def test_a_kernel_without_closed_form_says_so():
-    with pytest.raises(ValueError, match="Tanh has no closed form at infinite width"):
-        Sequential(Dense(3), Tanh(), Dense(1)).kernel()
-
-
-def test_learning_scales_are_part_of_a_layer():
-    assert Dense(3, sigma_b=0.5, tau_b=0.5) == Dense(3, sigma_b=0.5)
-    assert Dense(3, sigma_b=0.5, tau_b=0.7) != Dense(3, sigma_b=0.5)
-    frozen = Dense(3, sigma_b=0.5, trainable=False, tau_b=0.7)
-    assert repr(frozen) == "Dense(width=3, sigma_w=1.0, sigma_b=0.5, trainable=False, tau_b=0.7)"
-    assert eval(repr(frozen)) == frozen  # noqa: S307
-    with pytest.raises(TypeError, match=r"trainable is 1, but must be True or False"):
-        Dense(3, trainable=1)
-    with pytest.raises(ValueError, match=r"tau_b is -1.0, but must be >= 0"):
-        Dense(3, tau_b=-1)
-    with pytest.raises(ValueError, match=r"parameterization is 'ntkk', but must be 'ntk' or 'standard'"):
-        ARCH.kernel("ntkk")
-    with pytest.raises(ValueError, match=r"has tau_b, but in standard parameters biases learn at the scale 1"):
-        Sequential(Dense(3, tau_b=0.7)).kernel("standard")
 
 
 def test_identity_needs_no_units_of_its_own():

@@ -9,6 +9,7 @@
 //! linear  infinite  empirical     kernels on a tile          jacobian  vector_products  train
 //! recursion  gap                  one depth step             forward  backward  sweep
 //! catalogue                       the activations            network
+//! series                          T and Ṫ of any of them
 //! activation  dual                φ, φ'; T and Ṫ            tile  panel  pool
 //! special                         functions of vectors
 //! loss  scalar  isa  random       storage types, instruction sets and their micro-kernels, normal numbers
@@ -40,6 +41,7 @@ pub mod pool;
 pub mod random;
 pub mod recursion;
 pub mod scalar;
+pub mod series;
 pub mod special;
 pub(crate) mod sweep;
 pub mod tile;

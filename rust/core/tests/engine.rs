@@ -304,7 +304,6 @@ fn descriptions_that_mean_nothing_are_errors() {
             }],
             vec![],
         ),
-        (vec![plain, plain], vec![activation("tanh", &[]).unwrap()]),
     ] {
         assert!(Recursion::new(layers, activations).is_err());
     }

@@ -1,6 +1,7 @@
 //! The activations, one file for each family: φ, φ' and, where there is a closed form, T and Ṫ.
 
 mod arcsine;
+mod elu;
 mod erf;
 mod exponential;
 mod gaussian;
@@ -8,6 +9,7 @@ mod gelu;
 mod piecewise_linear;
 mod polynomial;
 mod rectified_power;
+mod sigmoid;
 mod sign;
 mod tanh;
 mod wave;
@@ -17,7 +19,9 @@ use std::sync::Arc;
 use crate::activation::Activation;
 use crate::double_double::DoubleDouble;
 use crate::error::{Error, Result};
+use crate::series::Series;
 
+pub use elu::Elu;
 pub use erf::Erf;
 pub use exponential::Exponential;
 pub use gaussian::Gaussian;
@@ -25,8 +29,9 @@ pub use gelu::Gelu;
 pub use piecewise_linear::PiecewiseLinear;
 pub use polynomial::{Hermite, Polynomial};
 pub use rectified_power::RectifiedPower;
+pub use sigmoid::{Mish, Sigmoid, Silu, Softplus};
 pub use sign::Sign;
-pub use tanh::Tanh;
+pub use tanh::{GeluTanh, Tanh};
 pub use wave::Wave;
 
 /// The activation of that name with these parameters.
@@ -53,7 +58,14 @@ pub fn activation(name: &str, parameters: &[f64]) -> Result<Arc<dyn Activation>>
         ("gaussian", &[b]) => Arc::new(Gaussian::new(b)?),
         ("rectified_power", &[n]) => Arc::new(RectifiedPower::new(degree(n)?)?),
         ("sign", []) => Arc::new(Sign),
-        ("tanh", []) => Arc::new(Tanh),
+        ("tanh", []) => Arc::new(Series(Tanh)),
+        ("sigmoid", []) => Arc::new(Series(Sigmoid)),
+        ("silu", []) => Arc::new(Series(Silu)),
+        ("softplus", []) => Arc::new(Series(Softplus)),
+        ("mish", []) => Arc::new(Series(Mish)),
+        ("gelu_tanh", []) => Arc::new(Series(GeluTanh)),
+        ("elu", &[alpha]) => Arc::new(Series(Elu::new(alpha)?)),
+        ("selu", []) => Arc::new(Series(Elu::selu())),
         _ => {
             let message = format!(
                 "there is no activation {name:?} with {} parameters",

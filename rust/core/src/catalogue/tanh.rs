@@ -1,7 +1,8 @@
-//! The hyperbolic tangent. Its dual has no closed form.
+//! The hyperbolic tangent, and GELU in the approximation by it.
 
-use crate::activation::{Activation, Formula, evaluate};
-use crate::dual::Dual;
+use std::f64::consts::FRAC_2_PI;
+
+use crate::activation::Formula;
 use crate::isa::Real;
 use crate::special::{exp, tanh};
 
@@ -19,12 +20,23 @@ impl Formula for Tanh {
     }
 }
 
-impl Activation for Tanh {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
+/// `φ(x) = x/2 (1 + tanh s)` with `s = √(2/π) (x + 0.044715 x³)`, `φ'(x) = (1 + tanh s)/2 + x/2 tanh'(s) s'`.
+#[derive(Clone, Copy, Debug)]
+pub struct GeluTanh;
 
-    fn dual(&self) -> Option<&dyn Dual> {
-        None
+impl Formula for GeluTanh {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        const CUBIC: f64 = 0.044_715;
+        let (one, half, scale) = (R::splat(1.0), R::splat(0.5), R::splat(FRAC_2_PI.sqrt()));
+        // Beyond, tanh is ±1 to all digits, and x³ could overflow.
+        let near = x.max(R::splat(-64.0)).min(R::splat(64.0));
+        let square = near * near;
+        let argument = scale * near * R::splat(CUBIC).mul_add(square, one);
+        let (_, slope) = Tanh.value_and_slope(argument);
+        // (1 + tanh s)/2 = 1/(1 + e^{−2s}), without cancellation.
+        let share = one / (one + exp(R::splat(-2.0) * argument));
+        let inner = scale * R::splat(3.0 * CUBIC).mul_add(square, one);
+        (x * share, (half * near * slope).mul_add(inner, share))
     }
 }

@@ -1,0 +1,105 @@
+//! The logistic function and what is made of it: sigmoid, SiLU, softplus, Mish.
+
+use crate::activation::Formula;
+use crate::isa::Real;
+use crate::special::{exp, log1p_unit};
+
+/// σ(x), σ(−x) and `e^{−|x|}`.
+#[inline(always)]
+fn logistic<R: Real>(x: R) -> (R, R, R) {
+    let one = R::splat(1.0);
+    let small = exp(-x.abs());
+    let near = one / (one + small);
+    let far = small * near;
+    let negative = x.is_negative();
+    (
+        R::select(negative, far, near),
+        R::select(negative, near, far),
+        small,
+    )
+}
+
+/// `φ(x) = σ(x) = 1/(1 + e^{−x})`, `φ'(x) = σ(x) σ(−x)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Sigmoid;
+
+impl Formula for Sigmoid {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let (value, rest, _) = logistic(x);
+        (value, value * rest)
+    }
+}
+
+/// `φ(x) = x σ(x)`, `φ'(x) = σ(x) (1 + x σ(−x))`.
+#[derive(Clone, Copy, Debug)]
+pub struct Silu;
+
+impl Formula for Silu {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let (sigmoid, rest, _) = logistic(x);
+        (x * sigmoid, sigmoid * x.mul_add(rest, R::splat(1.0)))
+    }
+}
+
+/// `φ(x) = log(1 + e^x)`, `φ'(x) = σ(x)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Softplus;
+
+impl Formula for Softplus {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let (sigmoid, _, small) = logistic(x);
+        (x.max(R::splat(0.0)) + log1p_unit(small), sigmoid)
+    }
+}
+
+/// `φ(x) = x t(x)` with `t = tanh(log(1 + e^x))`, `φ'(x) = t + x σ(x) (1 − t²)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Mish;
+
+impl Formula for Mish {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let (one, two) = (R::splat(1.0), R::splat(2.0));
+        let (sigmoid, _, small) = logistic(x);
+        // t = w/(w + 2) with w = e^x (e^x + 2); both times e^{−2x} where that is small.
+        let negative = x.is_negative();
+        let w = R::select(negative, small * (small + two), two.mul_add(small, one));
+        let rest = R::select(negative, two, two * small * small);
+        let (t, missing) = (w / (w + rest), rest / (w + rest));
+        (x * t, (x * sigmoid * missing).mul_add(one + t, t))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{GeluTanh, Tanh};
+
+    fn check(formula: &impl Formula, name: &str) {
+        for x in [-800.0, -30.0, -2.5, -1e-9, 0.0, 0.3, 4.0, 40.0, 800.0] {
+            let h = 1e-5;
+            let at = |x: f64| formula.value_and_slope(x);
+            let difference = (at(x + h).0 - at(x - h).0) / (2.0 * h);
+            let (value, slope) = at(x);
+            // h² φ'''/6, and the round-off of values up to 800 over 2h.
+            assert!(
+                (slope - difference).abs() < 1e-10 + 1e-11 * x.abs(),
+                "{name} {x}"
+            );
+            assert!(value.abs() <= x.abs() + 1.0, "{name} {x}");
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_values() {
+        check(&Sigmoid, "sigmoid");
+        check(&Silu, "silu");
+        check(&Softplus, "softplus");
+        check(&Mish, "mish");
+        check(&Tanh, "tanh");
+        check(&GeluTanh, "gelu_tanh");
+    }
+}

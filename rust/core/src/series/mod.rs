@@ -1,0 +1,99 @@
+//! Expectations of any smooth activation, by the series of Hermite polynomials in ρ, with the error they have.
+//!
+//! With `b_m(r) = E φ'(r z) he_m(z)`, he_m the normalised Hermite polynomials, and `a_0(r) = E φ(r z)`,
+//!
+//! ```text
+//! Ṫ = Σ b_m(r1) b_m(r2) ρ^m          T = a_0(r1) a_0(r2) + r1 r2 Σ b_m(r1) b_m(r2) ρ^{m+1}/(m+1)
+//! ```
+//!
+//! (Mehler; Han et al. 2022). Coefficients of φ itself are not needed: `E φ(r z) he_n(z) = r/√n b_{n−1}(r)`, which is as
+//! exact for small r as for large, and makes dT/dc = Ṫ hold term by term.
+//!
+//! A variable has its own number of terms, a function of its r alone, past which its coefficients are 0: an entry of a
+//! kernel depends on its two rows alone.
+
+mod coefficients;
+mod rule;
+mod samples;
+mod step;
+mod tails;
+
+use std::fmt::Debug;
+
+use crate::activation::{Activation, Formula, evaluate};
+use crate::double_double::DoubleDouble;
+use crate::dual::{Description, Dual, Features, Variables};
+use crate::error::Result;
+use crate::isa::{Block, Isa};
+
+use coefficients::curves;
+use samples::Piece;
+
+/// A function whose expectations under a Gaussian are wanted. Smooth, or with a kink at 0: others converge slowly.
+pub trait Smooth: Debug + Send + Sync {
+    /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its x alone.
+    ///
+    /// # Errors
+    /// If it cannot be evaluated there.
+    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
+}
+
+impl<F: Formula + Debug + Send + Sync> Smooth for F {
+    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
+        evaluate(self, x, slopes);
+        Ok(())
+    }
+}
+
+/// A function with its series for a dual.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<S>(pub S);
+
+impl<F: Formula + Debug + Send + Sync> Activation for Series<F> {
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        evaluate(&self.0, h, slopes);
+    }
+
+    fn dual(&self) -> Option<&dyn Dual> {
+        Some(self)
+    }
+}
+
+impl<S: Smooth> Dual for Series<S> {
+    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
+        let (isa, r): (_, Vec<f64>) = (Isa::current()?, r.iter().map(|r| r.value).collect());
+        let curves = curves(&self.0, &r, isa)?;
+        let variables = r.iter().map(|r| curves[&Piece::of(*r)].at(*r, isa));
+        let (roots, features) = step::pack(variables);
+        Ok(Description {
+            roots,
+            features: Features(features),
+        })
+    }
+
+    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
+        step::run(isa, &pairs, gaps, dots);
+    }
+}
+
+/// Bounds on what the terms left out can add to an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Truncation {
+    /// Of T, in units of `√(T(u,u) T(v,v))`.
+    pub value: f64,
+    /// Of Ṫ, in units of `√(Ṫ(u,u) Ṫ(v,v))`.
+    pub slope: f64,
+}
+
+impl<S: Smooth> Series<S> {
+    /// The larger bounds hold for pairs of variables of these roots.
+    ///
+    /// # Errors
+    /// As [`Dual::describe`].
+    pub fn truncations(&self, r: &[f64]) -> Result<Vec<Truncation>> {
+        let curves = curves(&self.0, r, Isa::current()?)?;
+        Ok(r.iter()
+            .map(|r| curves[&Piece::of(*r)].truncation)
+            .collect())
+    }
+}
