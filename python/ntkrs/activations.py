@@ -18,6 +18,8 @@ class Elementwise:
 
     #: The name that :func:`mlp` and the core know it by.
     name: ClassVar[str]
+    #: Whether its kernels are series, with errors that :meth:`ntkrs.Kernel.error_bound` tells.
+    series: ClassVar[bool] = False
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Refuse to make an activation that is none in particular."""
@@ -89,6 +91,7 @@ class Tanh(Elementwise):
     """``φ(x) = tanh(x)``. Kernels by a series (see :meth:`ntkrs.Kernel.error_bound`)."""
 
     name = "tanh"
+    series = True
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ class Sigmoid(Elementwise):
     """``φ(x) = 1/(1 + e^{-x})``. Kernels by a series."""
 
     name = "sigmoid"
+    series = True
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ class Silu(Elementwise):
     """``φ(x) = x/(1 + e^{-x})``, also called swish. Kernels by a series."""
 
     name = "silu"
+    series = True
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class Softplus(Elementwise):
     """``φ(x) = log(1 + e^x)``. Kernels by a series."""
 
     name = "softplus"
+    series = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ class Mish(Elementwise):
     """``φ(x) = x tanh(log(1 + e^x))``. Kernels by a series."""
 
     name = "mish"
+    series = True
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,7 @@ class GeluTanh(Elementwise):
     """``φ(x) = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))``, the approximation of GELU. Kernels by a series."""
 
     name = "gelu_tanh"
+    series = True
 
 
 @dataclass(frozen=True)
@@ -134,6 +142,7 @@ class Elu(Elementwise):
     """
 
     name = "elu"
+    series = True
 
     alpha: float = 1.0
 
@@ -147,6 +156,7 @@ class Selu(Elementwise):
     """``φ(x) = 1.0507 Elu(1.6733)(x)``, which keeps mean 0 and variance 1. Kernels as for :class:`Elu`."""
 
     name = "selu"
+    series = True
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
@@ -36,6 +37,13 @@ class NtkNngp(NamedTuple):
     nngp: Array
 
 
+class ErrorBound(NamedTuple):
+    """What :meth:`Kernel.error_bound` returns, in units of √(K_ii K_jj)."""
+
+    nngp: float
+    ntk: float
+
+
 class Nngp(NamedTuple):
     """What ``get=("nngp",)`` returns."""
 
@@ -47,6 +55,9 @@ class Ntk(NamedTuple):
 
     ntk: Array
 
+
+#: Errors above this, in units of √(K_ii K_jj), are warned of.
+_TOLERANCE = 1e-10
 
 _RESULTS: dict[tuple[str, ...], type[NngpNtk | NtkNngp | Nngp | Ntk]] = {
     cls._fields: cls for cls in (NngpNtk, NtkNngp, Nngp, Ntk)
@@ -204,6 +215,7 @@ class Kernel:
         if len(results) > 1 and np.shares_memory(results[0], results[1]):
             raise ValueError("the arrays of out share memory, but each result needs its own")
         self._fill(x, z, results, [(name, last) for name in names], progress)
+        self._warn_of_truncation(x, z)
         return results[0] if isinstance(get, str) else _RESULTS[names](*results)
 
     def depths(
@@ -284,6 +296,70 @@ class Kernel:
         wanted = (_name(get, "diag"), len(self.arch.dense) - 1)
         x = _arrays.batch(X, "X")
         return _narrowed(self._for(x).diag(x, wanted), x.dtype)
+
+    def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
+        """Return bounds on the errors of the kernel's entries that come from truncated series.
+
+        ``|K̂_ij - K_ij| <= bound · √(K_ii K_jj)``, besides round-off, for all pairs of rows of X and Z. Activations
+        with a closed form make none; those by a series leave out terms, and each layer passes errors on.
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+        Z : (M, n_0) array_like, optional
+            Other inputs.
+
+        Returns
+        -------
+        ErrorBound
+            ``.nngp`` and ``.ntk``, relative to the scale of the entry.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`__call__`.
+
+        Notes
+        -----
+        O(N n_0). The bound is that of the worst pair, as if it were one of parallel inputs: that of ρ is smaller by
+        ρ to the number of terms, at most 2048.
+
+        References
+        ----------
+        Mehler's formula and Parseval's: the terms left out of T are at most √(tail(q1) tail(q2)).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> mlp(3, 1, 1, "relu").kernel().error_bound(np.eye(2))
+        ErrorBound(nngp=0.0, ntk=0.0)
+        >>> mlp(3, 1, 1, "tanh").kernel().error_bound(np.eye(2)).ntk < 1e-10
+        True
+        """
+        x, z = _batches(X, Z)
+        batches = [np.asarray(batch, np.float64) for batch in (x, z) if batch is not None]
+        scales = [np.abs(batch).max(axis=1, initial=0.0) for batch in batches]
+        # Scaled, so that no square of an entry over- or underflows.
+        roots = [
+            scale * np.sqrt(np.mean((batch / np.where(scale > 0, scale, 1.0)[:, None]) ** 2, axis=1))
+            for batch, scale in zip(batches, scales, strict=True)
+        ]
+        return ErrorBound(*self._for(x).error_bound(np.concatenate(roots)))
+
+    def _warn_of_truncation(self, x: Array, z: Array | None) -> None:
+        if not any(activation.series for activation in self.arch.activations) or not x.size:
+            return
+        bound = self.error_bound(x, z)
+        if max(bound) > _TOLERANCE:
+            warnings.warn(
+                f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) "
+                f"and {bound.ntk:.1e} (ntk) of √(K_ii K_jj). Pairs that are not nearly parallel are far better. "
+                "Kinks, and inputs or sigma_w that are large, make long series.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
         """Return the kernel as a function of the cosine of two inputs on the sphere ``|x|² = q n_0``.

@@ -28,6 +28,23 @@ pub trait Dual: Debug + Send + Sync {
     /// # Panics
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
+
+    /// What pairs of variables of these roots miss of T and Ṫ besides round-off: nothing, by default.
+    ///
+    /// # Errors
+    /// As [`Dual::describe`].
+    fn truncations(&self, r: &[f64]) -> Result<Vec<Truncation>> {
+        Ok(vec![Truncation::default(); r.len()])
+    }
+}
+
+/// Bounds on what is missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Truncation {
+    /// Of T, in units of `√(T(u,u) T(v,v))`.
+    pub value: f64,
+    /// Of Ṫ, in units of `√(Ṫ(u,u) Ṫ(v,v))`.
+    pub slope: f64,
 }
 
 /// What an activation makes of Gaussian variables, one by one.

@@ -20,6 +20,7 @@
 
 pub mod activation;
 pub mod backward;
+pub mod bound;
 pub mod catalogue;
 pub mod double_double;
 pub mod dual;

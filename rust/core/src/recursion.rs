@@ -149,6 +149,11 @@ impl Recursion {
         self.layers.len()
     }
 
+    /// The dense layers.
+    pub(crate) fn affine(&self) -> &[Affine] {
+        &self.layers
+    }
+
     /// The profile of inputs whose root mean squares `√(|x|²/n_0)` are given.
     ///
     /// # Errors
@@ -221,7 +226,7 @@ impl Recursion {
         }
     }
 
-    fn dual(&self, index: usize) -> &dyn Dual {
+    pub(crate) fn dual(&self, index: usize) -> &dyn Dual {
         // `new` has seen to it.
         #[allow(clippy::expect_used)]
         self.activations[index]

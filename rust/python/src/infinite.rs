@@ -1,6 +1,7 @@
 //! Kernels of infinitely wide networks.
 
 use ndarray::{Array2, ArrayView2};
+use ntkrs_core::bound::bound;
 use ntkrs_core::infinite::{self, Infinite};
 use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::multiply::multiply;
@@ -43,6 +44,16 @@ impl InfiniteKernel {
         catalogue::activations(&activations)
             .and_then(|activations| Recursion::new(layers, activations))
             .map(|recursion| Self { recursion })
+            .map_err(errors::to_python)
+    }
+
+    /// Bounds on the errors of Σ and Θ, besides round-off, given `√(|x|²/n_0)` of the inputs.
+    fn error_bound(&self, py: Python<'_>, rms: PyReadonlyArray1<'_, f64>) -> PyResult<(f64, f64)> {
+        let _floats = DefaultFloats::enter();
+        let rms = rms.as_array().to_vec();
+        let bound = py.detach(|| bound(&self.recursion, &rms));
+        bound
+            .map(|bound| (bound.nngp, bound.ntk))
             .map_err(errors::to_python)
     }
 

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use super::Smooth;
 use super::rule::Rule;
 use super::samples::{POINTS, Piece, Samples};
 use super::tails::{Tails, without_tail};
-use super::{Smooth, Truncation};
+use crate::dual::Truncation;
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 
@@ -36,7 +37,11 @@ pub(super) struct Curve {
     pub counts: [usize; 2],
     /// The number of terms after which two such variables can stop; against others they may need more.
     pub terms: usize,
+    /// The number of terms that there are, and what pairs of these variables miss; pairs with others that want more
+    /// terms than these have miss `cut`.
+    pub kept: usize,
     pub truncation: Truncation,
+    pub cut: Truncation,
 }
 
 /// One variable on its curve.
@@ -142,13 +147,17 @@ impl Curve {
             };
             blocks(0).chain(blocks(1)).collect()
         };
-        // Against another variable, the series stops at the larger `terms` of the two, or where the first one ends.
-        let bound = |of: fn(&Tails) -> &[f64]| {
-            let bounds = tails
+        let most_tail = |of: fn(&Tails) -> &[f64], terms: usize| {
+            tails
                 .iter()
-                .map(|tails| of(tails)[terms].max(of(tails)[kept].sqrt()));
-            bounds.fold(0.0, f64::max)
+                .map(|tails| of(tails)[terms])
+                .fold(0.0, f64::max)
         };
+        let tail = |terms: usize| Truncation {
+            value: most_tail(|tails| &tails.value, terms),
+            slope: most_tail(|tails| &tails.slope, terms),
+        };
+        let whole = tail(kept);
         let mut curve = Self {
             points: samples.iter().map(|sample| sample.r).collect(),
             roots: tails.iter().map(|tails| tails.root).collect(),
@@ -157,14 +166,16 @@ impl Curve {
             slopes: samples.iter().map(layout).collect(),
             counts,
             terms,
-            truncation: Truncation {
-                value: bound(|tails| &tails.value),
-                slope: bound(|tails| &tails.slope),
+            kept,
+            truncation: tail(terms),
+            cut: Truncation {
+                value: whole.value.sqrt(),
+                slope: whole.slope.sqrt(),
             },
         };
         curve.check(isa);
         if endless {
-            curve.terms = MOST_TERMS + 1;
+            (curve.terms, curve.kept) = (MOST_TERMS + 1, MOST_TERMS + 1);
             for (slopes, tails) in curve.slopes.iter_mut().zip(tails) {
                 slopes[MOST_TERMS / 2 / WIDTH][0] = tails.beyond;
             }
@@ -190,8 +201,10 @@ impl Curve {
             .collect();
         if square(&exact) > 0.0 {
             let error = (square(&differences) / square(&exact)).sqrt();
-            self.truncation.value += 2.0 * error;
-            self.truncation.slope += 2.0 * error;
+            for truncation in [&mut self.truncation, &mut self.cut] {
+                truncation.value += 2.0 * error;
+                truncation.slope += 2.0 * error;
+            }
         }
     }
 

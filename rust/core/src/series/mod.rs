@@ -22,11 +22,11 @@ use std::fmt::Debug;
 
 use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
-use crate::dual::{Description, Dual, Features, Variables};
+use crate::dual::{Description, Dual, Features, Truncation, Variables};
 use crate::error::Result;
 use crate::isa::{Block, Isa};
 
-use coefficients::curves;
+use coefficients::{Curve, curves};
 use samples::Piece;
 
 /// A function whose expectations under a Gaussian are wanted. Smooth, or with a kink at 0: others converge slowly.
@@ -74,26 +74,16 @@ impl<S: Smooth> Dual for Series<S> {
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
         step::run(isa, &pairs, gaps, dots);
     }
-}
 
-/// Bounds on what the terms left out can add to an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Truncation {
-    /// Of T, in units of `√(T(u,u) T(v,v))`.
-    pub value: f64,
-    /// Of Ṫ, in units of `√(Ṫ(u,u) Ṫ(v,v))`.
-    pub slope: f64,
-}
-
-impl<S: Smooth> Series<S> {
-    /// The larger bounds hold for pairs of variables of these roots.
-    ///
-    /// # Errors
-    /// As [`Dual::describe`].
-    pub fn truncations(&self, r: &[f64]) -> Result<Vec<Truncation>> {
+    fn truncations(&self, r: &[f64]) -> Result<Vec<Truncation>> {
         let curves = curves(&self.0, r, Isa::current()?)?;
+        let wanted = curves.values().map(|curve| curve.terms).max();
+        let truncation = |curve: &Curve| match wanted {
+            Some(wanted) if curve.kept < wanted => curve.cut,
+            _ => curve.truncation,
+        };
         Ok(r.iter()
-            .map(|r| curves[&Piece::of(*r)].truncation)
+            .map(|r| truncation(&curves[&Piece::of(*r)]))
             .collect())
     }
 }

@@ -33,11 +33,13 @@ impl Tails {
         }
         let mut beyond = 0.0;
         if last {
-            let missing = [1.0 - mean * mean - value[0], 1.0 - slope[0]];
+            let wholes = [1.0 - mean * mean, 1.0];
+            let missing = [(wholes[0], &value), (wholes[1], &slope)]
+                .map(|(whole, tails)| missing(whole, tails));
             for (tails, missing) in [&mut value, &mut slope].into_iter().zip(missing) {
-                tails.iter_mut().for_each(|tail| *tail += missing.max(0.0));
+                tails.iter_mut().for_each(|tail| *tail += missing);
             }
-            beyond = (missing[1].max(0.0) * samples.slope_square).sqrt();
+            beyond = (missing[1] * samples.slope_square).sqrt();
         }
         Self {
             value,
@@ -70,6 +72,18 @@ impl Tails {
             .next_power_of_two()
             .max(2 * seen)
     }
+}
+
+/// What is beyond all terms of a whole.
+fn missing(whole: f64, tails: &[f64]) -> f64 {
+    const ROUND_OFF: f64 = 256.0 * f64::EPSILON;
+    let difference = whole - tails[0];
+    if difference > ROUND_OFF {
+        return difference;
+    }
+    // Where the difference says no more, tails that fall like e^{−2c√m} do.
+    let half = tails[tails.len() / 2];
+    libm::pow(half, std::f64::consts::SQRT_2).min(ROUND_OFF)
 }
 
 /// Without the last values whose squares sum up to no more than `square`.
