@@ -1,0 +1,216 @@
+//! The infinite-width recursion on pairs of inputs, in the gap `1 − |ρ|` (see [`crate::dual`]).
+//!
+//! ```text
+//! Σ^1 = σ_w² ⟨x,x'⟩/n_0 + σ_b²           Θ^1 = own^1
+//! Σ^{l+1} = σ_w² T(Σ^l) + σ_b²            Θ^{l+1} = own^{l+1} + σ_w² Ṫ(Σ^l) ⊙ Θ^l
+//! ```
+//!
+//! with `own = Σ`, or `τ_w² T + τ_b²` for a layer that learns at other scales. Along a row's own diagonal nothing depends
+//! on the other input: [`Profile`] holds it, O(N) per layer. A pair then carries its gap alone, and `Σ = r_i r_j ρ`.
+
+mod pass;
+mod profile;
+
+use std::sync::Arc;
+
+use crate::activation::{Activation, check_alternation};
+use crate::dual::{Description, Dual};
+use crate::error::{Error, Result};
+use crate::isa::Isa;
+
+pub use pass::{Pairs, Pass};
+pub use profile::Profile;
+
+use profile::Level;
+
+/// Above this, products of two scaled roots would overflow.
+const LARGEST: f64 = 1e154;
+
+/// Powers of two whose products of two are normal numbers.
+const MODERATE: i32 = 500;
+
+/// A dense layer as the recursion sees it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Affine {
+    /// Standard deviation of the weights, before division by √n.
+    pub sigma_w: f64,
+    /// Standard deviation of the biases; 0 means that there are none.
+    pub sigma_b: f64,
+    /// Learning scale of the weights: σ_w if they are trained like the others, 0 if they are not.
+    pub tau_w: f64,
+    /// Learning scale of the biases, likewise.
+    pub tau_b: f64,
+}
+
+/// Which kernel, after which dense layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Σ^{l+1}, the covariance at initialisation after dense layer l.
+    Nngp(usize),
+    /// Θ^{l+1}, the tangent kernel after dense layer l.
+    Ntk(usize),
+    /// What dense layer l contributes to Θ of the whole network.
+    Part(usize),
+}
+
+/// An infinitely wide network: dense layers with activations between them.
+#[derive(Clone, Debug)]
+pub struct Recursion {
+    layers: Vec<Affine>,
+    activations: Vec<Arc<dyn Activation>>,
+}
+
+impl Recursion {
+    /// A network of these layers and the activations between them.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the numbers of layers and activations do not match, or a sigma is out of its domain.
+    pub fn new(layers: Vec<Affine>, activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
+        check_alternation(layers.len(), activations.len())?;
+        for (index, affine) in layers.iter().enumerate() {
+            affine.check(index)?;
+        }
+        if let Some(activation) = activations
+            .iter()
+            .find(|activation| activation.dual().is_none())
+        {
+            let message = format!("{activation:?} has no closed form at infinite width");
+            return Err(Error::Invalid(message));
+        }
+        Ok(Self {
+            layers,
+            activations,
+        })
+    }
+
+    /// The number of dense layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
+    /// The dense layers.
+    pub(crate) fn affine(&self) -> &[Affine] {
+        &self.layers
+    }
+
+    /// The profile of inputs whose root mean squares `√(|x|²/n_0)` are given.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's; those of
+    /// [`Dual::describe`].
+    pub fn profile(&self, root_mean_squares: &[f64], argument: &'static str) -> Result<Profile> {
+        let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
+        let mut roots: Vec<_> = root_mean_squares.iter().map(|r| (*r).into()).collect();
+        for (index, affine) in self.layers.iter().enumerate() {
+            let mut level = Level::new(affine, &roots);
+            if let Some(row) = level.r.iter().position(|r| !r.value.is_finite()) {
+                return Err(Error::Overflow { argument, row });
+            }
+            if index < self.activations.len() {
+                let Description {
+                    features,
+                    roots: next,
+                } = self.dual(index).describe(&level.r)?;
+                (level.features, roots) = (features, next);
+            }
+            levels.push(level);
+        }
+        let last = levels.last().map_or(&[][..], |level| &level.r);
+        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.value).1 - 1).collect();
+        for level in &mut levels {
+            level.scale(&exponents);
+            let too_large = |r: &f64| r.is_nan() || *r >= LARGEST;
+            if let Some(row) = level
+                .scaled
+                .blocks()
+                .as_flattened()
+                .iter()
+                .position(too_large)
+            {
+                return Err(Error::Overflow { argument, row });
+            }
+        }
+        let moderate = exponents.iter().all(|exponent| exponent.abs() <= MODERATE);
+        let factors = moderate.then(|| exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect());
+        Ok(Profile {
+            levels,
+            exponents,
+            factors,
+        })
+    }
+
+    /// The `outputs` between two batches of inputs.
+    ///
+    /// # Panics
+    /// If the profiles are those of another recursion, or an output is that of a layer which does not exist.
+    pub fn between<'a>(
+        &'a self,
+        isa: Isa,
+        rows: &'a Profile,
+        cols: &'a Profile,
+        outputs: &'a [Output],
+    ) -> Pass<'a> {
+        assert!(rows.levels.len() == self.layers.len() && cols.levels.len() == self.layers.len());
+        assert!(
+            outputs
+                .iter()
+                .all(|output| output.layer() < self.layers.len())
+        );
+        Pass {
+            recursion: self,
+            isa,
+            rows,
+            cols,
+            outputs,
+        }
+    }
+
+    pub(crate) fn dual(&self, index: usize) -> &dyn Dual {
+        // `new` has seen to it.
+        #[allow(clippy::expect_used)]
+        self.activations[index]
+            .dual()
+            .expect("every activation of a recursion has a dual")
+    }
+}
+
+impl Affine {
+    fn check(&self, index: usize) -> Result<()> {
+        let scales = [
+            ("sigma_w", self.sigma_w),
+            ("sigma_b", self.sigma_b),
+            ("tau_w", self.tau_w),
+            ("tau_b", self.tau_b),
+        ];
+        let bad = |(name, scale): &(&str, f64)| {
+            !scale.is_finite() || *scale < 0.0 || (*name == "sigma_w" && *scale == 0.0)
+        };
+        match scales.into_iter().find(bad) {
+            None => Ok(()),
+            Some((name, scale)) => {
+                let bound = if name == "sigma_w" {
+                    "positive"
+                } else {
+                    ">= 0"
+                };
+                let message = format!(
+                    "{name} of dense layer {index} is {scale}, but must be {bound} and finite"
+                );
+                Err(Error::Invalid(message))
+            }
+        }
+    }
+
+    /// Whether the layer's part of Θ is Σ.
+    fn learns_as_it_starts(&self) -> bool {
+        self.tau_w == self.sigma_w && self.tau_b == self.sigma_b
+    }
+}
+
+impl Output {
+    fn layer(self) -> usize {
+        match self {
+            Self::Nngp(layer) | Self::Ntk(layer) | Self::Part(layer) => layer,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! All layers on one row against blocks of columns.
+
+use std::ops::Range;
+
+use super::profile::Profile;
+use super::{Affine, Output, Recursion};
+use crate::dual::Variables;
+use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
+use crate::tile::Tile;
+
+/// Kernels between two batches of inputs, by their profiles.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass<'a> {
+    pub(super) recursion: &'a Recursion,
+    pub(super) isa: Isa,
+    pub(super) rows: &'a Profile,
+    pub(super) cols: &'a Profile,
+    pub(super) outputs: &'a [Output],
+}
+
+/// What the layers leave of one row against blocks of columns.
+#[derive(Debug, Default)]
+pub struct Pairs {
+    nngp: Vec<Block>,
+    ntk: Vec<Block>,
+    /// The layer's own part of Θ, if it is not Σ.
+    own: Option<Vec<Block>>,
+    /// What the layer multiplies the parts of those before it with.
+    factors: Vec<Block>,
+    /// The parts that are wanted, with their layers.
+    parts: Vec<(usize, Vec<Block>)>,
+}
+
+impl Pass<'_> {
+    /// Runs all layers on row `i` against `blocks` of columns, whose gaps are given and lost, and writes each output to
+    /// row `r` of its plane.
+    ///
+    /// Bitwise symmetric in the two inputs, and independent of the range of columns.
+    ///
+    /// # Panics
+    /// If `gaps` or a plane does not hold as many blocks, or there is not one plane per output.
+    pub fn run(
+        &self,
+        i: usize,
+        blocks: &Range<usize>,
+        gaps: &mut [Block],
+        pairs: &mut Pairs,
+        (planes, r): (&mut [Tile], usize),
+    ) {
+        assert!(gaps.len() == blocks.len() && planes.len() == self.outputs.len());
+        pairs.reset(blocks.len());
+        for (index, affine) in self.recursion.layers.iter().enumerate() {
+            if index > 0 {
+                let variables = Variables {
+                    rows: &self.rows.levels[index - 1].features,
+                    row: i,
+                    cols: &self.cols.levels[index - 1].features,
+                    blocks: blocks.clone(),
+                };
+                let dual = self.recursion.dual(index - 1);
+                dual.step(self.isa, variables, gaps, &mut pairs.factors);
+            }
+            self.pass_layer(index, affine, i, blocks, gaps, pairs);
+            for (plane, output) in planes.iter_mut().zip(self.outputs) {
+                let values = match *output {
+                    Output::Nngp(layer) if layer == index => &pairs.nngp,
+                    Output::Ntk(layer) if layer == index => &pairs.ntk,
+                    Output::Part(layer) if layer == index => {
+                        let own = pairs.own.as_ref().unwrap_or(&pairs.nngp);
+                        pairs.parts.push((layer, own.clone()));
+                        continue;
+                    }
+                    _ => continue,
+                };
+                self.store(i, blocks, values, plane.row_blocks_mut(r));
+            }
+        }
+        for (plane, output) in planes.iter_mut().zip(self.outputs) {
+            let part = pairs
+                .parts
+                .iter()
+                .find(|(layer, _)| *output == Output::Part(*layer));
+            if let Some((_, values)) = part {
+                self.store(i, blocks, values, plane.row_blocks_mut(r));
+            }
+        }
+    }
+
+    /// A dense layer: widens the gaps by the biases, and adds the layer to Θ.
+    fn pass_layer(
+        &self,
+        index: usize,
+        affine: &Affine,
+        i: usize,
+        blocks: &Range<usize>,
+        gaps: &mut [Block],
+        pairs: &mut Pairs,
+    ) {
+        let (row, cols) = (&self.rows.levels[index], &self.cols.levels[index]);
+        pairs.own = match (&row.own, &cols.own) {
+            (Some(row), Some(cols)) => Some(row.part(i, cols, blocks, gaps)),
+            _ => None,
+        };
+        if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
+            self.isa.run(Widen {
+                row: [&row.u, &row.inverse, &row.weight, &row.bias].map(|values| values.get(i)),
+                cols: [&cols.u, &cols.inverse, &cols.weight, &cols.bias]
+                    .map(|values| &values.blocks()[blocks.clone()]),
+                gaps,
+            });
+        }
+        self.isa.run(Accumulate {
+            variance: affine.sigma_w * affine.sigma_w,
+            r: row.scaled.get(i),
+            cols: &cols.scaled.blocks()[blocks.clone()],
+            gaps,
+            first: index == 0,
+            pairs,
+        });
+    }
+
+    /// Writes values without the scaling of the rows.
+    fn store(&self, i: usize, blocks: &Range<usize>, values: &[Block], target: &mut [Block]) {
+        if let (Some(rows), Some(cols)) = (&self.rows.factors, &self.cols.factors) {
+            self.isa.run(Scale {
+                factor: rows.get(i),
+                factors: &cols.blocks()[blocks.clone()],
+                values,
+                target,
+            });
+        } else {
+            let exponents = &self.cols.exponents[blocks.start * WIDTH..];
+            let values = values.as_flattened().iter().zip(exponents);
+            for (target, (value, exponent)) in target.as_flattened_mut().iter_mut().zip(values) {
+                *target = libm::scalbn(*value, self.rows.exponents[i] + exponent);
+            }
+        }
+    }
+}
+
+impl Pairs {
+    fn reset(&mut self, blocks: usize) {
+        // All of it is written by the first layer, or by the first activation.
+        for values in [&mut self.nngp, &mut self.ntk, &mut self.factors] {
+            values.resize(blocks, [0.0; WIDTH]);
+        }
+        self.parts.clear();
+    }
+}
+
+/// The gaps of `u_i·φ + σ_b·b`. With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and
+/// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
+/// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
+struct Widen<'a> {
+    /// `u`, `1/r`, `u/r` and `σ_b/r` of the row and of the columns.
+    row: [f64; 4],
+    cols: [&'a [Block]; 4],
+    gaps: &'a mut [Block],
+}
+
+impl Vectorized for Widen<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (one, two) = (V::splat(1.0), V::splat(2.0));
+        let [u, inverse, weight, bias] = self.row;
+        let (u, inverse) = (V::splat(u), V::splat(inverse));
+        let (weight, bias) = (V::splat(weight), V::splat(bias));
+        let [us, inverses, weights, biases] = self.cols;
+        let cols = us.iter().zip(inverses).zip(weights.iter().zip(biases));
+        for (gap, ((u_j, inverse_j), (weight_j, bias_j))) in self.gaps.iter_mut().zip(cols) {
+            let bias_j = V::load(bias_j);
+            let (w, b) = (weight * V::load(weight_j), bias * bias_j);
+            let difference = u - V::load(u_j);
+            // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
+            let spread = (difference * bias * V::load(inverse_j)) * (difference * bias_j * inverse);
+            let spread = spread / (one + w + b);
+            let signed = V::load(gap);
+            let size = signed.abs();
+            let aligned = w.mul_add(size, spread);
+            let still_opposite = -(aligned + two * b);
+            let turned = w.mul_add(two - size, spread);
+            let from_opposite = V::select(b.less(w * (one - size)), still_opposite, turned);
+            V::select(signed.is_negative(), from_opposite, aligned).store(gap);
+        }
+    }
+}
+
+/// `Σ = r_i r_j ρ` and `Θ ← own + σ_w² Ṫ Θ`.
+struct Accumulate<'a> {
+    variance: f64,
+    r: f64,
+    cols: &'a [Block],
+    gaps: &'a [Block],
+    /// Whether there is no Θ yet.
+    first: bool,
+    pairs: &'a mut Pairs,
+}
+
+impl Vectorized for Accumulate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (one, r, variance) = (V::splat(1.0), V::splat(self.r), V::splat(self.variance));
+        let Pairs {
+            nngp,
+            ntk,
+            own,
+            factors,
+            parts,
+        } = self.pairs;
+        for (gap, (nngp, col)) in self.gaps.iter().zip(nngp.iter_mut().zip(self.cols)) {
+            let gap = V::load(gap);
+            let correlation = (one - gap.abs()).copysign(gap);
+            (r * V::load(col) * correlation).store(nngp);
+        }
+        let own = own.as_ref().unwrap_or(nngp);
+        if self.first {
+            ntk.copy_from_slice(own);
+            return;
+        }
+        for ((own, factor), ntk) in own.iter().zip(factors.iter_mut()).zip(ntk) {
+            let product = variance * V::load(factor);
+            product.store(factor);
+            product.mul_add(V::load(ntk), V::load(own)).store(ntk);
+        }
+        for (_, part) in parts {
+            for (part, factor) in part.iter_mut().zip(factors.iter()) {
+                (V::load(part) * V::load(factor)).store(part);
+            }
+        }
+    }
+}
+
+/// `target = factor · factors · values`.
+struct Scale<'a> {
+    factor: f64,
+    factors: &'a [Block],
+    values: &'a [Block],
+    target: &'a mut [Block],
+}
+
+impl Vectorized for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let factor = V::splat(self.factor);
+        let values = self.values.iter().zip(self.factors);
+        for (target, (values, factors)) in self.target.iter_mut().zip(values) {
+            (factor * V::load(factors) * V::load(values)).store(target);
+        }
+    }
+}

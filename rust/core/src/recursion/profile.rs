@@ -1,0 +1,121 @@
+//! What a batch of inputs is to every layer, one by one.
+
+use std::ops::Range;
+
+use super::Affine;
+use crate::double_double::DoubleDouble;
+use crate::dual::Features;
+use crate::isa::{Block, Blocks};
+
+/// The diagonal of every layer's kernel on a batch of inputs.
+///
+/// Each input has a power of two that brings its `√Σ(x, x)` of the last layer into [1, 2). Kernels, which are linear in
+/// it, are computed with it and scaled back at the end: nothing on the way over- or underflows unless the result does.
+#[derive(Debug)]
+pub struct Profile {
+    pub(super) levels: Vec<Level>,
+    pub(super) exponents: Vec<i32>,
+    /// Two to the exponents, if all are moderate.
+    pub(super) factors: Option<Blocks>,
+}
+
+/// What one dense layer makes of the inputs one by one, `u = σ_w·√E φ²` being the root before the bias.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    /// `√Σ(x, x)`.
+    pub(super) r: Vec<DoubleDouble>,
+    /// r times the power of two of its input (see [`Profile`]).
+    pub(super) scaled: Blocks,
+    /// What the next activation knows of the inputs.
+    pub(super) features: Features,
+    /// Only where there is a bias, so that r > 0.
+    pub(super) bias: Option<Bias>,
+    /// Only where the layer's part of Θ is not Σ.
+    pub(super) own: Option<Own>,
+}
+
+/// `u`, `1/r`, `u/r` and `σ_b/r`.
+#[derive(Debug)]
+pub(super) struct Bias {
+    pub(super) u: Blocks,
+    pub(super) inverse: Blocks,
+    pub(super) weight: Blocks,
+    pub(super) bias: Blocks,
+}
+
+/// `τ_w·√E φ²` and `τ_b`, scaled as r.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) weights: Blocks,
+    pub(super) biases: Blocks,
+}
+
+impl Level {
+    pub(super) fn new(affine: &Affine, roots: &[DoubleDouble]) -> Self {
+        let sigma_w = DoubleDouble::from(affine.sigma_w);
+        let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
+        let own = (!affine.learns_as_it_starts()).then(|| Own {
+            weights: roots.iter().map(|root| affine.tau_w * root.value).collect(),
+            biases: roots.iter().map(|_| affine.tau_b).collect(),
+        });
+        let (r, bias) = if affine.sigma_b == 0.0 {
+            (u, None)
+        } else {
+            let (r, bias) = Bias::new(&u, affine.sigma_b);
+            (r, Some(bias))
+        };
+        Self {
+            r,
+            bias,
+            own,
+            ..Self::default()
+        }
+    }
+
+    /// Fills what is in units of the rows' powers of two.
+    pub(super) fn scale(&mut self, exponents: &[i32]) {
+        let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);
+        let roots = self.r.iter().map(|r| r.value);
+        self.scaled = roots.zip(exponents).map(scale).collect();
+        if let Some(own) = &mut self.own {
+            for values in [&mut own.weights, &mut own.biases] {
+                *values = values.iter().zip(exponents).map(scale).collect();
+            }
+        }
+    }
+}
+
+impl Bias {
+    /// `r = √(u² + σ_b²)`, and what widening the gaps needs of it.
+    fn new(u: &[DoubleDouble], sigma_b: f64) -> (Vec<DoubleDouble>, Self) {
+        let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
+        let bias = Self {
+            u: u.iter().map(|u| u.value).collect(),
+            inverse: r.iter().map(|r| 1.0 / r.value).collect(),
+            weight: u.iter().zip(&r).map(|(u, r)| u.value / r.value).collect(),
+            bias: r.iter().map(|r| sigma_b / r.value).collect(),
+        };
+        (r, bias)
+    }
+}
+
+impl Own {
+    /// `τ_w² T + τ_b²`, from the gap before the bias.
+    pub(super) fn part(
+        &self,
+        i: usize,
+        cols: &Self,
+        blocks: &Range<usize>,
+        gaps: &[Block],
+    ) -> Vec<Block> {
+        let (weights, biases) = (self.weights.get(i), self.biases.get(i));
+        let cols = [&cols.weights, &cols.biases].map(|values| &values.blocks()[blocks.clone()]);
+        let part = |((weights_j, biases_j), gap): ((&Block, &Block), &Block)| {
+            std::array::from_fn(|lane| {
+                let rho = (1.0 - gap[lane].abs()).copysign(gap[lane]);
+                weights * weights_j[lane] * rho + biases * biases_j[lane]
+            })
+        };
+        cols[0].iter().zip(cols[1]).zip(gaps).map(part).collect()
+    }
+}
