@@ -123,7 +123,6 @@ LINEAR = ntkrs.mlp(depth=0, width=1, outputs=1)
 REFUSED = {
     "no hidden layer": (lambda: CLAIMS["convergence"](LINEAR), ValueError, "has no hidden layer"),
     "not an architecture": (lambda: CLAIMS["drift"](3), TypeError, "arch is 3, but a Sequential"),
-    "no closed form": (lambda: CLAIMS["convergence"](TANH2), ValueError, "(?i)tanh"),
     "no widths": (lambda: CLAIMS["gap"](RELU, widths=()), ValueError, r"widths is \[\], but distinct"),
     "width 0": (lambda: CLAIMS["gap"](RELU, widths=(0, 3)), ValueError, r"widths is \[0, 3\]"),
     "widths 4": (lambda: CLAIMS["gap"](RELU, widths=4), TypeError, "widths is 4, but a sequence"),

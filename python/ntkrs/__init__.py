@@ -22,6 +22,7 @@ from ntkrs._threads import get_num_threads, set_num_threads, threads
 from ntkrs._versions import show_versions
 from ntkrs.activations import (
     Abs,
+    Activation,
     Cos,
     Elu,
     Erf,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Abs",
+    "Activation",
     "Cos",
     "Dense",
     "Elu",

@@ -7,9 +7,19 @@ the entry of the core's catalogue with the same name.
 from __future__ import annotations
 
 from dataclasses import MISSING, astuple, dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+
+import numpy as np
 
 from ntkrs import _numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    #: What the core takes an activation for: a name with parameters, or a function to φ and its derivative.
+    Spec: TypeAlias = tuple[str, tuple[float, ...]] | Callable[[NDArray[np.float64]], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Elementwise:
             raise TypeError("Elementwise is no activation itself. Use one of its subclasses, such as Relu().")
         return super().__new__(cls)
 
-    def spec(self) -> tuple[str, tuple[float, ...]]:
+    def spec(self) -> Spec:
         """Return the name and the parameters."""
         return self.name, tuple(float(value) for value in astuple(self))
 
@@ -400,7 +410,7 @@ class Polynomial(Elementwise):
     def __reduce__(self) -> tuple[type[Polynomial], tuple[float, ...]]:
         return Polynomial, self.coefficients
 
-    def spec(self) -> tuple[str, tuple[float, ...]]:
+    def spec(self) -> Spec:
         """Return the name and the coefficients."""
         return self.name, self.coefficients
 
@@ -429,6 +439,86 @@ class Hermite(Elementwise):
     def __post_init__(self) -> None:
         """Check the degree."""
         self._check_degree(32)
+
+
+@dataclass(frozen=True)
+class Activation(Elementwise):
+    """Any function, given with its derivative: kernels at infinite width by series.
+
+    Two of them are equal if their functions are. It is pickled as they are: by name.
+
+    Parameters
+    ----------
+    fn : callable
+        φ: takes an array of float64, (n,), and returns one of the same shape, each value of its own argument alone.
+    derivative : callable
+        φ', likewise. Smooth, or with a jump at 0: jumps elsewhere make errors that
+        :meth:`ntkrs.Kernel.error_bound` does not know of.
+
+    Raises
+    ------
+    TypeError
+        If one cannot be called.
+    ValueError
+        If one returns another shape, or anything but finite real numbers, or the derivative is not that of the
+        function.
+
+    Notes
+    -----
+    They are called by the calling thread, at some thousand points for each layer and octave of √Σ(x, x), before the
+    kernel is computed. Finite networks refuse them: their threads call no Python.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import Activation, mlp
+    >>> arch = mlp(1, 1, 1, Activation(np.tanh, lambda x: 1 / np.cosh(x) ** 2))
+    >>> bool(np.isclose(arch.kernel()([[1.0]]), mlp(1, 1, 1, "tanh").kernel()([[1.0]]), rtol=1e-12))
+    True
+    """
+
+    name = "activation"
+    series = True
+
+    fn: Callable[[Any], Any]
+    derivative: Callable[[Any], Any]
+
+    def __post_init__(self) -> None:
+        """Call both, and compare the derivative with differences."""
+        for what in ("fn", "derivative"):
+            if not callable(getattr(self, what)):
+                raise TypeError(f"{what} is {getattr(self, what)!r}, but a function of an array is needed")
+        x = np.linspace(-3.0, 3.0, 38)  # without 0, where there may be a kink
+        step = 1e-5
+        slopes = self._values("derivative", x)
+        differences = (self._values("fn", x + step) - self._values("fn", x - step)) / (2 * step)
+        # A central difference errs by a sixth of step² times the third derivative, and by ε/step of the function.
+        errors = np.abs(differences - slopes) - 1e-5 * (1 + np.abs(slopes) + np.abs(self._values("fn", x)))
+        worst = int(np.argmax(errors))
+        if errors[worst] > 0:
+            raise ValueError(
+                f"derivative gives {slopes[worst]:.6g} at {x[worst]:.6g}, but fn has the slope "
+                f"{differences[worst]:.6g} there: pass the derivative of fn"
+            )
+
+    def _values(self, what: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        values = np.asarray(getattr(self, what)(x.copy()))
+        if values.shape != x.shape or values.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{what} returned shape {values.shape} and dtype {values.dtype} for an array of shape {x.shape}, but "
+                "must return as many real numbers"
+            )
+        if not np.isfinite(values).all():
+            first = int(np.argmin(np.isfinite(values)))
+            raise ValueError(f"{what} returned {values[first]} at {x[first]}, but must be finite there")
+        return np.ascontiguousarray(values, dtype=np.float64)
+
+    def _value_and_slope(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self._values("fn", x), self._values("derivative", x)
+
+    def spec(self) -> Spec:
+        """Return the function that the core calls."""
+        return self._value_and_slope
 
 
 def by_name(name: str) -> Elementwise:

@@ -89,7 +89,7 @@ class Kernel:
     Raises
     ------
     ValueError
-        If an activation has no kernel in closed form.
+        If an activation cannot be had at infinite width, or the parameterization is another one.
 
     References
     ----------

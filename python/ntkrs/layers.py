@@ -176,7 +176,7 @@ class Sequential:
         Raises
         ------
         ValueError
-            If an activation has no kernel in closed form, or the parameterization is another one.
+            If the parameterization is another one.
         """
         from ntkrs.kernel import Kernel
 

@@ -63,7 +63,7 @@ def width_convergence(
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of its domain, the architecture has no hidden layer, or its kernel no closed form.
+        If an argument is out of its domain, or the architecture has no hidden layer.
 
     Notes
     -----

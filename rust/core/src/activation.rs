@@ -14,7 +14,7 @@ pub trait Activation: Debug + Send + Sync {
     /// If the slices differ in length.
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]);
 
-    /// Its expectations under a Gaussian, if they have a closed form.
+    /// Its expectations under a Gaussian, if it has them: in closed form or by a series.
     fn dual(&self) -> Option<&dyn Dual>;
 }
 

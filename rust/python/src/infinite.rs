@@ -1,5 +1,7 @@
 //! Kernels of infinitely wide networks.
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayView2};
 use ntkrs_core::bound::bound;
 use ntkrs_core::infinite::{self, Infinite};
@@ -7,11 +9,12 @@ use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::multiply::multiply;
 use ntkrs_core::recursion::{Affine, Output, Recursion};
 use ntkrs_core::scalar::Scalar;
-use ntkrs_core::{Error, Result, catalogue};
+use ntkrs_core::{Error, Result};
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::arrays::{Batches, Gram, Inputs, Typed, views};
+use crate::callable::{Callable, Spec};
 use crate::errors;
 use crate::gram::fill;
 use crate::ticker::Ticker;
@@ -19,19 +22,17 @@ use crate::ticker::Ticker;
 /// Which kernel: "nngp" or "ntk" after a dense layer, or the "part" of that layer in the NTK of the whole network.
 type Wanted = (String, usize);
 
-/// The NNGP and NTK of a network: `layers` are (σ_w, σ_b, τ_w, τ_b), `activations` (name, parameters).
+/// The NNGP and NTK of a network: `layers` are (σ_w, σ_b, τ_w, τ_b), `activations` (name, parameters) or functions.
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct InfiniteKernel {
     recursion: Recursion,
+    functions: Vec<Arc<Callable>>,
 }
 
 #[pymethods]
 impl InfiniteKernel {
     #[new]
-    fn new(
-        layers: Vec<(f64, f64, f64, f64)>,
-        activations: Vec<(String, Vec<f64>)>,
-    ) -> PyResult<Self> {
+    fn new(layers: Vec<(f64, f64, f64, f64)>, activations: Vec<Spec>) -> PyResult<Self> {
         let layers = layers
             .into_iter()
             .map(|(sigma_w, sigma_b, tau_w, tau_b)| Affine {
@@ -41,10 +42,13 @@ impl InfiniteKernel {
                 tau_b,
             })
             .collect();
-        catalogue::activations(&activations)
-            .and_then(|activations| Recursion::new(layers, activations))
-            .map(|recursion| Self { recursion })
-            .map_err(errors::to_python)
+        let specs: Result<Vec<_>> = activations.into_iter().map(Spec::activation).collect();
+        let (activations, functions): (Vec<_>, Vec<_>) =
+            specs.map_err(errors::to_python)?.into_iter().unzip();
+        Ok(Self {
+            recursion: Recursion::new(layers, activations).map_err(errors::to_python)?,
+            functions: functions.into_iter().flatten().collect(),
+        })
     }
 
     /// Bounds on the errors of Σ and Θ, besides round-off, given `√(|x|²/n_0)` of the inputs.
@@ -54,7 +58,7 @@ impl InfiniteKernel {
         let bound = py.detach(|| bound(&self.recursion, &rms));
         bound
             .map(|bound| (bound.nngp, bound.ntk))
-            .map_err(errors::to_python)
+            .map_err(|error| self.exception(error))
     }
 
     /// For `arrays = (x, z, planes)`: writes the kernels wanted to planes of shape (N, 1, M, 1).
@@ -89,7 +93,7 @@ impl InfiniteKernel {
         });
         values
             .map(|values| PyArray1::from_vec(py, values))
-            .map_err(errors::to_python)
+            .map_err(|error| self.exception(error))
     }
 
     /// `K V` for vectors (M, r), without K: (N, r).
@@ -125,7 +129,7 @@ impl InfiniteKernel {
             .and_then(|output| infinite::scalar(&self.recursion, &rho, q, output));
         values
             .map(|values| PyArray1::from_vec(py, values))
-            .map_err(errors::to_python)
+            .map_err(|error| self.exception(error))
     }
 }
 
@@ -152,13 +156,22 @@ impl InfiniteKernel {
         result.map_err(|error| ticker.exception(error))
     }
 
+    /// The exception for an error: the one that an activation raised, if it did.
+    fn exception(&self, error: Error) -> PyErr {
+        let raised = self
+            .functions
+            .iter()
+            .find_map(|function| function.take_failure());
+        raised.unwrap_or_else(|| errors::to_python(error))
+    }
+
     fn pack<T: Scalar + Element>(
         &self,
         (x, z): Batches<'_, T>,
     ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
         let pack = |array: &Inputs<'_, T>, argument| {
             infinite::Inputs::new(&self.recursion, array.as_array(), argument)
-                .map_err(errors::to_python)
+                .map_err(|error| self.exception(error))
         };
         let other = z.as_ref().map(|z| pack(z, "Z")).transpose()?;
         Ok((pack(&x, "X")?, other))

@@ -1,6 +1,7 @@
 //! The Python module `ntkrs._core`: every function unwraps its arguments, detaches, and wraps the result.
 
 mod arrays;
+mod callable;
 mod ensemble;
 mod errors;
 mod finite;

@@ -74,7 +74,7 @@ impl Recursion {
             .iter()
             .find(|activation| activation.dual().is_none())
         {
-            let message = format!("{activation:?} has no closed form at infinite width");
+            let message = format!("{activation:?} has no kernel at infinite width");
             return Err(Error::Invalid(message));
         }
         Ok(Self {
