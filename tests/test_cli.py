@@ -1,6 +1,7 @@
 """The ``ntkrs`` command: what it prints, what it writes, and its one-line errors."""
 
 import io
+import subprocess
 import sys
 
 import pytest
@@ -135,3 +136,9 @@ def test_bar_is_silent_in_a_pipe():
     progress("digits", 0.5)
     progress.clear()
     assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("module", ["ntkrs", "ntkrs.cli"])
+def test_modules_are_the_command(module):
+    result = subprocess.run([sys.executable, "-m", module, "versions"], capture_output=True, text=True, check=True)
+    assert "ntkrs" in result.stdout

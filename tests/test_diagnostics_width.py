@@ -55,7 +55,7 @@ def test_training_is_lazier_the_wider(claim):
 
 def test_the_drift_is_that_of_the_kernels():
     found = diagnostics.kernel_drift(TANH2, X, np.stack([Y, -Y], 1), (16,), 1, 0.5, 30, 0.5, rng=3)
-    net = scaling.with_width(TANH2, 16).init(5, rng=np.random.default_rng([3, 16, 0]))
+    net = TANH2.with_width(16).init(5, rng=np.random.default_rng([3, 16, 0]))
     trained, _ = net.train(X, np.stack([Y, -Y], 1), 0.5, 30, momentum=0.5)
     before, after = net.ntk(X), trained.ntk(X)
     assert found.values[0, 0] == pytest.approx(np.linalg.norm(after - before) / np.linalg.norm(before))
@@ -67,7 +67,7 @@ def test_the_gap_is_that_of_the_parameters(momentum):
     """f_lin trained in parameter space, by literal steps with the Jacobian."""
     y = np.stack([Y, -Y], 1)
     found = diagnostics.linearization_gap(TANH2, X, y, X_TEST, (16,), 1, 0.5, 30, momentum, rng=3)
-    net = scaling.with_width(TANH2, 16).init(5, rng=np.random.default_rng([3, 16, 0]))
+    net = TANH2.with_width(16).init(5, rng=np.random.default_rng([3, 16, 0]))
     trained, _ = net.train(X, y, 0.5, 30, momentum=momentum)
     j, j_test = net.jacobian(X), net.jacobian(X_TEST)
     start, start_test = net(X), net(X_TEST)

@@ -325,3 +325,10 @@ class TestLongTraining:
         seen = []
         net.train(x, y, 0.3, 4, record_every=2, progress=lambda *counts: seen.append(counts))
         assert seen[-1] == (4, 4)
+
+
+@pytest.mark.parametrize(("dtype", "alpha"), [(np.float32, 1e6), (np.float64, 1e15), (np.float64, 1e-200)])
+def test_scales_that_leave_no_digits_are_refused(dtype, alpha):
+    net = ntkrs.mlp(1, 3, 1).init(2, dtype=dtype)
+    with pytest.raises(ValueError, match=r"alpha is .*, but must be between 1e-06 and"):
+        net.train(np.eye(2), np.ones(2), 0.1, 1, alpha=alpha)

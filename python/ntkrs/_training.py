@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -90,7 +90,7 @@ def train(
         Record after every so many steps, besides the first state and the last.
     alpha : float
         Scale of the model: α f is trained, on ``L/α²``, so that its speed in function space does not depend on α. Large
-        α is lazy training, if the model starts at zero.
+        α is lazy training, if the model starts at zero. It multiplies the rounding of f, ε: from 1e-6 to 0.01/ε.
     centred : bool
         Train ``α (f − f_0)``, with f_0 the outputs of this very network: the model starts at exactly 0 and has the
         kernel of f. It predicts ``alpha * (trained(Z) - net(Z))``.
@@ -138,7 +138,7 @@ def train(
     _require(self, len(x), len(stops), wanted)
     targets = _targets(y, loss, len(x), self.arch.outputs)
     rate = _numbers.positive(learning_rate, "learning_rate")
-    scale = _numbers.positive(alpha, "alpha")
+    scale = _alpha(alpha, self.dtype)
     arrays = (x, _arrays.converted(targets, self.dtype, "y"))
     rule = (rate / scale**2, _momentum(momentum))
     centre = _numbers.boolean(centred, "centred")
@@ -236,6 +236,18 @@ def _momentum(momentum: float) -> float:
     if not 0 <= value < 1:
         raise ValueError(f"momentum is {value}, but must be in [0, 1)")
     return value
+
+
+def _alpha(alpha: float, dtype: np.dtype[Any]) -> float:
+    """α, if the outputs of α f keep at least two digits."""
+    scale = _numbers.positive(alpha, "alpha")
+    low, high = 1e-6, 0.01 / float(np.finfo(dtype).eps)
+    if not low <= scale <= high:
+        raise ValueError(
+            f"alpha is {scale}, but must be between {low} and {high:.1g} for a network of {dtype}: beyond, the "
+            "rounding of f times alpha drowns its changes"
+        )
+    return scale
 
 
 def _stops(steps: int, record_every: int | None) -> list[int]:

@@ -152,3 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(_report.table(results))
     print(f"\nReport: {arguments.output / 'report.html'}\n\n{_report.conclusion(results)}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,12 +9,11 @@ import numpy as np
 
 from ntkrs import _arrays, _core, _memory, _numbers
 from ntkrs._progress import reporter
-from ntkrs.layers import Dense, Sequential, check_architecture
+from ntkrs.layers import Sequential, check_architecture
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from numpy.typing import NDArray
 
@@ -92,7 +91,7 @@ def ensemble_ntk(
     True
     """
     check_architecture(arch)
-    arch = arch if width is None else _widened(arch, _numbers.integer(width, "width"))
+    arch = arch if width is None else arch.with_width(width)
     x = _float64(X, "X")
     z = None if Z is None else _float64(Z, "Z")
     net = _template(arch, x.shape[1])
@@ -129,13 +128,6 @@ def _template(arch: Sequential, in_features: int) -> Network:
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
     biases = [np.zeros(dense.width) if dense.sigma_b > 0 else None for dense in arch.dense]
     return Network(arch, weights, biases)
-
-
-def _widened(arch: Sequential, width: int) -> Sequential:
-    layers: list[Any] = [
-        Dense(width, layer.sigma_w, layer.sigma_b) if isinstance(layer, Dense) else layer for layer in arch.layers[:-1]
-    ]
-    return Sequential(*layers, arch.layers[-1])
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:

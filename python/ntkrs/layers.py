@@ -5,7 +5,7 @@ They are values: frozen, hashable, compared by what they hold, picklable. They c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -163,6 +163,17 @@ class Sequential:
     def outputs(self) -> int:
         """O, the width of the last layer."""
         return self.dense[-1].width
+
+    def with_width(self, width: int) -> Sequential:
+        """Return the architecture with all hidden layers of that width, and all else as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the width is no positive integer.
+        """
+        hidden = [replace(layer, width=width) if isinstance(layer, Dense) else layer for layer in self.layers[:-1]]
+        return Sequential(*hidden, self.layers[-1])
 
     def kernel(self, parameterization: Parameterization = "ntk") -> Kernel:
         """Return the kernels of this network at infinite width.

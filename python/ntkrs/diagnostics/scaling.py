@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ntkrs import _arrays, _numbers
-from ntkrs.layers import Sequential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Report
+    from ntkrs.layers import Sequential
     from ntkrs.network import Network
 
 
@@ -99,13 +99,6 @@ def fit(widths: NDArray[np.intp], values: NDArray[np.float64]) -> Line | None:
     return Line(float(slopes.mean()), stderr, float(intercepts.mean()))
 
 
-def with_width(arch: Sequential, width: int) -> Sequential:
-    """The architecture with all hidden layers of this width."""
-    layers = list(arch.layers)
-    hidden = [replace(layer, width=width) if layer in arch.dense else layer for layer in layers[:-1]]
-    return Sequential(*hidden, layers[-1])
-
-
 def sizes(widths: Sequence[int], seeds: int) -> tuple[NDArray[np.intp], int]:
     """Widths and the number of seeds, checked.
 
@@ -144,7 +137,7 @@ def networks(
     for width, units in zip(widths.tolist(), cost.tolist(), strict=True):
         row = []
         for seed in range(seeds):
-            net = with_width(arch, width).init(in_features, rng=np.random.default_rng([rng, width, seed]))
+            net = arch.with_width(width).init(in_features, rng=np.random.default_rng([rng, width, seed]))
             row.append(measure(net))
             done += units
             if report is not None:

@@ -220,7 +220,7 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
             true,
         );
         assert_eq!(
-            diagonal(&recursion, &inputs, output).unwrap(),
+            diagonal(&recursion, &inputs, output, &mut unwatched).unwrap(),
             kernel.diag().to_vec()
         );
     }

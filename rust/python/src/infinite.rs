@@ -58,7 +58,7 @@ impl InfiniteKernel {
         let bound = py.detach(|| bound(&self.recursion, &rms));
         bound
             .map(|bound| (bound.nngp, bound.ntk))
-            .map_err(|error| self.exception(error))
+            .map_err(|error| self.exception(error, &mut Ticker::new(None)))
     }
 
     /// For `arrays = (x, z, planes)`: writes the kernels wanted to planes of shape (N, 1, M, 1).
@@ -87,13 +87,11 @@ impl InfiniteKernel {
         x: Typed<Inputs<'py, f64>, Inputs<'py, f32>>,
         wanted: Wanted,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let values = self.output(&wanted).and_then(|output| match x {
-            Typed::F64(x) => self.diagonal(py, x.as_array(), output),
-            Typed::F32(x) => self.diagonal(py, x.as_array(), output),
-        });
-        values
-            .map(|values| PyArray1::from_vec(py, values))
-            .map_err(|error| self.exception(error))
+        let values = match x {
+            Typed::F64(x) => self.diagonal(py, x.as_array(), &wanted),
+            Typed::F32(x) => self.diagonal(py, x.as_array(), &wanted),
+        };
+        values.map(|values| PyArray1::from_vec(py, values))
     }
 
     /// `K V` for vectors (M, r), without K: (N, r).
@@ -124,12 +122,14 @@ impl InfiniteKernel {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let _floats = DefaultFloats::enter();
         let rho = rho.as_array().to_vec();
-        let values = self
-            .output(&wanted)
-            .and_then(|output| infinite::scalar(&self.recursion, &rho, q, output));
+        let mut ticker = Ticker::new(None);
+        let values = self.output(&wanted).and_then(|output| {
+            let mut watch = |done, total| ticker.report(done, total);
+            py.detach(|| infinite::scalar(&self.recursion, &rho, q, output, &mut watch))
+        });
         values
             .map(|values| PyArray1::from_vec(py, values))
-            .map_err(|error| self.exception(error))
+            .map_err(|error| self.exception(error, &mut ticker))
     }
 }
 
@@ -157,12 +157,12 @@ impl InfiniteKernel {
     }
 
     /// The exception for an error: the one that an activation raised, if it did.
-    fn exception(&self, error: Error) -> PyErr {
+    fn exception(&self, error: Error, ticker: &mut Ticker) -> PyErr {
         let raised = self
             .functions
             .iter()
             .find_map(|function| function.take_failure());
-        raised.unwrap_or_else(|| errors::to_python(error))
+        raised.unwrap_or_else(|| ticker.exception(error))
     }
 
     fn pack<T: Scalar + Element>(
@@ -171,7 +171,7 @@ impl InfiniteKernel {
     ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
         let pack = |array: &Inputs<'_, T>, argument| {
             infinite::Inputs::new(&self.recursion, array.as_array(), argument)
-                .map_err(|error| self.exception(error))
+                .map_err(|error| self.exception(error, &mut Ticker::new(None)))
         };
         let other = z.as_ref().map(|z| pack(z, "Z")).transpose()?;
         Ok((pack(&x, "X")?, other))
@@ -205,11 +205,16 @@ impl InfiniteKernel {
         &self,
         py: Python<'_>,
         x: ArrayView2<'_, T>,
-        output: Output,
-    ) -> Result<Vec<f64>> {
+        wanted: &Wanted,
+    ) -> PyResult<Vec<f64>> {
         let _floats = DefaultFloats::enter();
-        let inputs = infinite::Inputs::new(&self.recursion, x, "X")?;
-        py.detach(|| infinite::diagonal(&self.recursion, &inputs, output))
+        let mut ticker = Ticker::new(None);
+        let values = self.output(wanted).and_then(|output| {
+            let inputs = infinite::Inputs::new(&self.recursion, x, "X")?;
+            let mut watch = |done, total| ticker.report(done, total);
+            py.detach(|| infinite::diagonal(&self.recursion, &inputs, output, &mut watch))
+        });
+        values.map_err(|error| self.exception(error, &mut ticker))
     }
 
     fn output(&self, (name, layer): &Wanted) -> Result<Output> {

@@ -50,6 +50,18 @@ pub(super) struct Own {
     pub(super) biases: Blocks,
 }
 
+impl Profile {
+    /// The number of inputs.
+    pub fn len(&self) -> usize {
+        self.exponents.len()
+    }
+
+    /// Whether there is no input.
+    pub fn is_empty(&self) -> bool {
+        self.exponents.is_empty()
+    }
+}
+
 impl Level {
     pub(super) fn new(affine: &Affine, roots: &[DoubleDouble]) -> Self {
         let sigma_w = DoubleDouble::from(affine.sigma_w);
