@@ -20,7 +20,7 @@ def test_numpy_computes_the_same(dtype):
     tolerance = 2e3 * np.finfo(dtype).eps
     # The rival's own error at ρ = 1 is √ε: it is left out by comparing off the diagonal.
     off = ~np.eye(30, dtype=bool)
-    for name, by_hand in (("relu", rival.infinite_relu), ("erf", rival.infinite_erf)):
+    for name, by_hand in (("relu", rival.infinite_relu), ("erf", rival.infinite_erf), ("gelu", rival.infinite_gelu)):
         kernel = mlp(3, 1, 1, name, 2**0.5, 0.1).kernel()(x, get=("nngp", "ntk"))
         for ours, theirs in zip(kernel, by_hand(x, 3, 2**0.5, 0.1), strict=True):
             assert theirs.dtype == dtype

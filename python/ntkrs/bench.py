@@ -115,7 +115,7 @@ def linear(n: int, d: int) -> Case:
 def infinite(n: int, d: int, depth: int, activation: str = "relu") -> Case:
     """NNGP and NTK of an infinitely wide network."""
     kernel = ntkrs.mlp(depth, 1, 1, activation, 2**0.5, 0.1).kernel()
-    by_hand = {"relu": rival.infinite_relu, "erf": rival.infinite_erf}[activation]
+    by_hand = {"relu": rival.infinite_relu, "erf": rival.infinite_erf, "gelu": rival.infinite_gelu}[activation]
 
     def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
         return inputs(n, d, dtype), depth, 2**0.5, 0.1
@@ -127,10 +127,11 @@ def infinite(n: int, d: int, depth: int, activation: str = "relu") -> Case:
     def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
         return partial(by_hand, *arguments(dtype))
 
-    label = {"relu": "ReLU"}.get(activation, activation)
+    label = {"relu": "ReLU", "gelu": "GELU"}.get(activation, activation)
     name = f"infinite NNGP+NTK, {label}, {depth} hidden, N={n} d={d}"
     flops, items = n * (n + 1.0) * d, 2.0 * n * n
-    return Case(name, flops, items, ours, numpy, "infinite", lambda dtype: (*arguments(dtype), activation))
+    work = "" if activation == "gelu" else "infinite"
+    return Case(name, flops, items, ours, numpy, work, lambda dtype: (*arguments(dtype), activation))
 
 
 def _finite(
@@ -224,6 +225,7 @@ def cases(*, quick: bool) -> list[Case]:
         infinite(8000, 784, 3),
         infinite(2000, 784, 20),
         infinite(8000, 784, 3, "erf"),
+        infinite(8000, 784, 3, "gelu"),
         empirical(2000, 784, 1024, 1, "trace"),
         empirical(1000, 784, 512, 1, "trace"),
         empirical(500, 784, 512, 10, "full"),
