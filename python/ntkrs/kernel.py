@@ -10,6 +10,7 @@ import numpy as np
 
 from ntkrs import _arrays, _numbers
 from ntkrs._core import InfiniteKernel
+from ntkrs._get import RESULTS, name_of, names_of, outs_of
 from ntkrs._progress import reporter
 from ntkrs.layers import check_architecture
 
@@ -23,20 +24,6 @@ if TYPE_CHECKING:
     from ntkrs.layers import Sequential
 
 
-class NngpNtk(NamedTuple):
-    """What ``get=("nngp", "ntk")`` returns."""
-
-    nngp: Array
-    ntk: Array
-
-
-class NtkNngp(NamedTuple):
-    """What ``get=("ntk", "nngp")`` returns."""
-
-    ntk: Array
-    nngp: Array
-
-
 class ErrorBound(NamedTuple):
     """What :meth:`Kernel.error_bound` returns, in units of √(K_ii K_jj)."""
 
@@ -44,24 +31,8 @@ class ErrorBound(NamedTuple):
     ntk: float
 
 
-class Nngp(NamedTuple):
-    """What ``get=("nngp",)`` returns."""
-
-    nngp: Array
-
-
-class Ntk(NamedTuple):
-    """What ``get=("ntk",)`` returns."""
-
-    ntk: Array
-
-
 #: Errors above this, in units of √(K_ii K_jj), are warned of.
 _TOLERANCE = 1e-10
-
-_RESULTS: dict[tuple[str, ...], type[NngpNtk | NtkNngp | Nngp | Ntk]] = {
-    cls._fields: cls for cls in (NngpNtk, NtkNngp, Nngp, Ntk)
-}
 
 
 @dataclass(frozen=True)
@@ -204,19 +175,19 @@ class Kernel:
         N·M·n_0 multiplications and N·M·L steps of the recursion; half of both without Z. No temporary array of
         the result's size.
         """
-        names, last = _names(get), len(self.arch.dense) - 1
+        names, last = names_of(get), len(self.arch.dense) - 1
         if per_layer:
             if names != ("ntk",):
                 raise ValueError(f"get is {get!r}, but per_layer=True is for 'ntk' alone: only Θ is a sum over layers")
             return self._layers(X, Z, "part", cast("NDArray[Any] | None", out), progress)
-        given = _given(out, get, len(names))
+        given = outs_of(out, get, len(names))
         x, z = _batches(X, Z)
         results = [self._result(array, (), x, z) for array in given]
         if len(results) > 1 and np.shares_memory(results[0], results[1]):
             raise ValueError("the arrays of out share memory, but each result needs its own")
         self._fill(x, z, results, [(name, last) for name in names], progress)
         self._warn_of_truncation(x, z)
-        return results[0] if isinstance(get, str) else _RESULTS[names](*results)
+        return results[0] if isinstance(get, str) else RESULTS[names](*results)
 
     def depths(
         self,
@@ -248,7 +219,7 @@ class Kernel:
         ValueError, TypeError, MemoryError
             As :meth:`__call__`.
         """
-        return self._layers(X, Z, _name(get, "depths"), out, progress)
+        return self._layers(X, Z, name_of(get, "depths"), out, progress)
 
     def _layers(
         self, X: ArrayLike, Z: ArrayLike | None, what: str, out: NDArray[Any] | None, progress: Progress
@@ -293,7 +264,7 @@ class Kernel:
         ValueError, TypeError
             As :meth:`__call__`.
         """
-        wanted = (_name(get, "diag"), len(self.arch.dense) - 1)
+        wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
         x = _arrays.batch(X, "X")
         return _narrowed(self._for(x).diag(x, wanted), x.dtype)
 
@@ -393,7 +364,7 @@ class Kernel:
         if self.parameterization != "ntk":
             raise ValueError("a kernel in standard parameters is no function of rho alone: call it on inputs")
         values = _arrays.finite(_arrays.floating(rho, "rho"), "rho").astype(np.float64, copy=False)
-        wanted = (_name(get, "scalar"), len(self.arch.dense) - 1)
+        wanted = (name_of(get, "scalar"), len(self.arch.dense) - 1)
         result = self._core.scalar(values.ravel(), _numbers.real(q, "q"), wanted)
         return result.reshape(values.shape)
 
@@ -442,7 +413,7 @@ class Kernel:
         """
         from scipy.sparse.linalg import LinearOperator
 
-        wanted = (_name(get, "operator"), len(self.arch.dense) - 1)
+        wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
         x, z = (None if array is None else array.copy() for array in _batches(X, Z))
         core, report = self._for(cast("Array", x)), reporter(progress)
 
@@ -480,29 +451,3 @@ def _batches(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
 def _narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
     with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in the kernel
         return cast("Array", values.astype(dtype, copy=False))
-
-
-def _name(get: KernelName, method: str) -> str:
-    """``get``, if it is one name."""
-    if not isinstance(get, str):
-        raise TypeError(f"get is {get!r}, but {method} takes one name, 'ntk' or 'nngp'")
-    return _names(get)[0]
-
-
-def _names(get: Get) -> tuple[str, ...]:
-    names = (get,) if isinstance(get, str) else get
-    if not (isinstance(names, tuple) and all(isinstance(name, str) for name in names)):
-        raise TypeError(f"get is {get!r}, but must be 'ntk', 'nngp', or a tuple of them")
-    if names not in _RESULTS:
-        raise ValueError(f"get is {get!r}, but must be 'ntk', 'nngp', or a tuple of them, each at most once")
-    return names
-
-
-def _given(out: NDArray[Any] | Sequence[NDArray[Any]] | None, get: Get, count: int) -> Sequence[NDArray[Any] | None]:
-    if out is None:
-        return [None] * count
-    if isinstance(get, str):
-        return [cast("NDArray[Any]", out)]
-    if not isinstance(out, list | tuple) or len(out) != count:
-        raise TypeError(f"get is {get!r}, so out must be a tuple of {count} arrays")
-    return out
