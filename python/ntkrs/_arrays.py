@@ -84,6 +84,22 @@ def finite(array: Array, name: str) -> Array:
     return array
 
 
+def targets(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
+    """``values`` as finite targets of this shape, (N, O); (N,) stands for one output.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not real numbers, of another shape, or not finite.
+    """
+    array = finite(floating(values, name), name)
+    if array.shape != shape and not (shape[1] == 1 and array.shape == shape[:1]):
+        raise ValueError(
+            f"{name} has shape {array.shape}, but {shape} is needed: a row for each of X, a column for each output"
+        )
+    return array.reshape(shape)
+
+
 def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     """``array`` in another dtype.
 
