@@ -139,6 +139,17 @@ REFUSED = {
         ValueError,
         "X gives a kernel that is all 0",
     ),
+    "drift of a zero kernel": (
+        lambda: diagnostics.kernel_drift(ntkrs.mlp(1, 1, 1), 0 * X, Y, (4,), 1),
+        ValueError,
+        "X gives a kernel that is all 0: there is nothing to train",
+    ),
+    "zero kernel at a given rate": (
+        lambda: diagnostics.kernel_drift(ntkrs.mlp(1, 1, 1), 0 * X, Y, (4,), 1, learning_rate=0.1),
+        ValueError,
+        "X gives a kernel that is all 0: there is nothing to train",
+    ),
+    "complex y": (lambda: diagnostics.kernel_drift(RELU, X, Y + 0j), TypeError, "y has dtype complex128"),
     "divergence": (
         lambda: CLAIMS["drift"](RELU, learning_rate=1e9, widths=(8,), seeds=1),
         ValueError,

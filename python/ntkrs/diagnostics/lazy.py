@@ -42,7 +42,12 @@ class Training(NamedTuple):
         if self.learning_rate is not None:
             return self.learning_rate
         kernel = net.ntk(self.x, outputs=0) if net.arch.outputs == 1 else net.ntk(self.x)
-        return _SHARE * predict.max_learning_rate(kernel, self.y.size, self.momentum)
+        largest = predict.max_learning_rate(kernel, self.y.size, self.momentum)
+        if largest == np.inf:
+            raise ValueError(
+                "X gives a kernel that is all 0: there is nothing to train, and no learning rate to choose"
+            )
+        return _SHARE * largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +259,8 @@ def _gap(net: Network, training: Training, x_test: Array | None) -> _Gap:
 
 
 def _trained(net: Network, training: Training, record: Any) -> tuple[Network, Any]:
+    if not net.vjp(training.x, np.random.default_rng(0).standard_normal(training.y.shape)).any():
+        raise ValueError("X gives a kernel that is all 0: there is nothing to train")
     every = max(training.steps // _RECORDS, 1)
     return net.train(
         training.x,
@@ -273,12 +280,9 @@ def _training(
     """What the claims are measured on, checked."""
     check_architecture(arch)
     x = _arrays.finite(_arrays.batch(X, "X"), "X").astype(np.float64)
-    targets = _arrays.finite(_arrays.floating(y, "y"), "y").astype(np.float64)
-    expected = (len(x), arch.outputs)
-    if targets.shape != expected and not (arch.outputs == 1 and targets.shape == expected[:1]):
-        raise ValueError(f"y has shape {targets.shape}, but X and the architecture make it {expected}")
+    targets = _arrays.targets(y, (len(x), arch.outputs), "y").astype(np.float64)
     count = _numbers.integer(steps, "steps")
     if count < 1:
         raise ValueError(f"steps is {count}, but at least 1 is needed")
     rate = None if learning_rate is None else _numbers.positive(learning_rate, "learning_rate")
-    return Training(x, targets.reshape(expected), rate, count, _numbers.real(momentum, "momentum"))
+    return Training(x, targets, rate, count, _numbers.real(momentum, "momentum"))
