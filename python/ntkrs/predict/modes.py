@@ -206,8 +206,9 @@ def assemble(
     cutoff = ROUND_OFF * eps * float(np.abs(values).sum())
     lowest, highest = (float(ldexp(value, exponent)) for value in (values.min(initial=np.inf), values.max(initial=0.0)))
     if values.size and values[0] < -cutoff:
+        bound = "eigenvalue" if rotation is None else "an eigenvalue of at most"  # Ritz values lie within the spectrum
         raise np.linalg.LinAlgError(
-            f"{name} has eigenvalue {lowest:.6g}, negative beyond round-off ({ldexp(cutoff, exponent):.3g}): it is no "
+            f"{name} has {bound} {lowest:.6g}, negative beyond round-off ({ldexp(cutoff, exponent):.3g}): it is no "
             "kernel. Compute it in float64, or add diag_reg."
         )
     null = np.abs(values) <= cutoff

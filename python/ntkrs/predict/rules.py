@@ -38,8 +38,8 @@ class Rule(Protocol):
     def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
         """Times, checked."""
 
-    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None) -> None:
-        """Refuse a learning rate that diverges on eigenvalues up to ``largest · 2^exponent``."""
+    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None, *, exact: bool = True) -> None:
+        """Refuse a rate that diverges on ``largest · 2^exponent``: λ_max, or no more than it if not ``exact``."""
 
     def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
         """``d_t`` for the positive eigenvalues ``scaled · 2^exponent``, (..., n)."""
@@ -70,7 +70,7 @@ class Flow:
         """Times, checked."""
         return times(t)
 
-    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None) -> None:
+    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None, *, exact: bool = True) -> None:
         """Continuous time is always stable."""
 
     def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,13 +139,14 @@ class Descent:
         """Numbers of steps, checked."""
         return steps(t)
 
-    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None) -> None:
+    def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None, *, exact: bool = True) -> None:
         """Refuse ``x > 2(1 + μ)``, and ``x = 2(1 + μ)`` for infinitely many steps."""
         share = float(product((self.rate / (2 * (1 + self.momentum)), np.asarray(largest)), exponent))
         if share > 1 + _AT_BOUND:
+            least, relation = ("", "=") if exact else ("at least ", ">=")
             raise ValueError(
-                f"learning_rate is {share:.6g} times the largest that is stable, 2(1 + momentum)Z/lambda_max with "
-                f"lambda_max = {ldexp(largest, exponent):.6g}: gradient descent diverges. "
+                f"learning_rate is {least}{share:.6g} times the largest that is stable, 2(1 + momentum)Z/lambda_max "
+                f"with lambda_max {relation} {ldexp(largest, exponent):.6g}: gradient descent diverges. "
                 "Pass at most ntkrs.predict.max_learning_rate(k_train_train, y_train.size), or use optimizer='flow'."
             )
         if share >= 1 - _AT_BOUND and t is not None and np.isinf(t).any():
@@ -227,7 +228,7 @@ def responses(modes: Modes, rule: Rule, t: NDArray[np.float64]) -> tuple[NDArray
     nonzero; and 0 at t = ∞: the pseudo-inverse.
     """
     positive, null = modes.positive, modes.null
-    rule.check(float(positive.max(initial=0.0)), modes.exponent, t)
+    rule.check(float(positive.max(initial=0.0)), modes.exponent, t, exact=modes.rotation is None)
     decay = np.zeros((*t.shape, modes.scaled.size))
     decay[..., null:] = rule.decay(positive, modes.exponent, t)
     drift = np.minimum(rule.drift(modes.exponent, t), 1 / (modes.scaled_cutoff or _TINIEST))
