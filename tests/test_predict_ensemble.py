@@ -162,6 +162,17 @@ def test_gp_inference_is_the_plain_solve(diag_reg):
     np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-11)
 
 
+def test_with_a_ridge_the_training_points_are_those_of_the_regularised_kernel():
+    """f_t(X) = Y without x_test; K (K + rI)⁻¹ Y at the same points as test inputs."""
+    x, _, y = problem()
+    run = predict.gradient_descent_mse_ensemble(KERNEL, x, y, diag_reg=0.2, diag_reg_absolute_scale=True)
+    theta = KERNEL(x)
+    smoothed = theta @ np.linalg.solve(theta + 0.2 * np.eye(10), y)
+    assert np.abs(smoothed - y).max() > 1e-2
+    np.testing.assert_allclose(run(None).mean, y, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(run(None, x).mean, smoothed, rtol=0, atol=1e-12)
+
+
 def test_gp_inference_is_the_end_of_training():
     x, x_test, y = problem()
     ensemble, posterior = predict.gradient_descent_mse_ensemble(KERNEL, x, y), predict.gp_inference(KERNEL, x, y)
@@ -229,6 +240,26 @@ REFUSED = {
     ),
     "cov": (lambda: predict.gp_inference(KERNEL, X, Y)(X, "ntk", 1), TypeError, "compute_cov is 1, but True or False"),
     "x_test": (lambda: predict.gp_inference(KERNEL, X, Y)(X[0]), ValueError, r"x_test has shape \(3,\)"),
+    "x_test width": (
+        lambda: predict.gp_inference(KERNEL, X, Y)(X[:, :2]),
+        ValueError,
+        r"x_test has shape \(10, 2\), but x_train has shape \(10, 3\)",
+    ),
+    "x_test NaN": (
+        lambda: predict.gp_inference(KERNEL, X, Y)(X * np.nan),
+        ValueError,
+        r"x_test holds nan at \(0, 0\)",
+    ),
+    "ensemble x_test": (
+        lambda: predict.gradient_descent_mse_ensemble(KERNEL, X, Y)(1.0, X[:, :2]),
+        ValueError,
+        r"x_test has shape \(10, 2\), but x_train has",
+    ),
+    "network": (
+        lambda: predict.gp_inference(ntkrs.mlp(1, 4, 1).init(3), X, Y),
+        TypeError,
+        r"kernel is a Network, but .* arch\.kernel\(\)",
+    ),
     "reg": (lambda: predict.gp_inference(KERNEL, X, Y, -1.0), ValueError, "diag_reg is -1.0"),
     "ensemble get": (
         lambda: predict.gradient_descent_mse_ensemble(KERNEL, X, Y)(1.0, get="ntkgp"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
+from ntkrs import _numbers
 from ntkrs.predict import _arguments
 from ntkrs.predict._scaling import ldexp
 from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, merged, projected
@@ -47,7 +47,7 @@ class Ensemble:
         t : float or array_like, optional
             Time, or number of steps; None or infinity: the end of training. An array's axes lead those of the results.
         x_test : (M, n_0) array_like, optional
-            Test inputs; by default the training inputs.
+            Test inputs; by default the training inputs, with K + rI in place of K if there is a ``diag_reg``.
         get : "ntk" or "nngp"
             Whether all parameters are trained, or those of the last layer only.
         compute_cov : bool
@@ -80,7 +80,7 @@ class Ensemble:
             x, kernels = self._kernels.x, None
             mean = dynamics(times)
         else:
-            x = _arrays.batch(x_test, "x_test")
+            x = self._kernels.test_inputs(x_test)
             kernels = self._kernels.test(x, basis, "nngp")
             mean = dynamics(times, k_test_train=kernels[0])[1]
         dtype = np.result_type(self._kernels.x, self._y, x)
@@ -142,7 +142,9 @@ def gradient_descent_mse_ensemble(
     y_train : (N,) or (N, O) array_like
         Targets Y. Means have its trailing shape.
     learning_rate, optimizer, momentum, loss_scale, diag_reg, diag_reg_absolute_scale
-        As in :func:`gradient_descent_mse`: with ``diag_reg`` K + rI is trained with, and Σ is left alone.
+        As in :func:`gradient_descent_mse`: with ``diag_reg`` K + rI is trained with, and Σ is left alone. For
+        ``x_test=None`` the rows k are those of K + rI, the outputs that are trained, and the mean reaches Y; for
+        ``x_test=x_train`` they are those of K, as at any other inputs.
 
     Returns
     -------

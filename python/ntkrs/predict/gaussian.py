@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from ntkrs import _arrays, _numbers
+from ntkrs.network import Network
 from ntkrs.predict import _arguments
 from ntkrs.predict._scaling import scaled
 from ntkrs.predict.modes import ROUND_OFF, kernel_modes
@@ -61,6 +62,11 @@ class TrainingKernels:
     """Kernels on the training inputs and their modes, each computed once."""
 
     def __init__(self, kernel: Any, x_train: ArrayLike, count: int, diag_reg: float, absolute: bool) -> None:
+        if isinstance(kernel, Network):
+            raise TypeError(
+                "kernel is a Network, but that of infinitely wide ones is needed: arch.kernel(). For kernel matrices, "
+                "as of net.ntk, use gradient_descent_mse."
+            )
         if not callable(kernel):
             raise TypeError(
                 f"kernel is a {type(kernel).__name__}, but a callable kernel(X, Z, get=...) is needed, such as "
@@ -78,6 +84,19 @@ class TrainingKernels:
         self._values: dict[str, Array] = {}
         self._modes: dict[str, Modes] = {}
         self._priors: dict[tuple[str, str], NDArray[np.float64]] = {}
+
+    def test_inputs(self, x_test: ArrayLike) -> Array:
+        """Test inputs, checked against those of the training.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not finite real numbers in as many columns.
+        """
+        x = _arrays.finite(_arrays.batch(x_test, "x_test"), "x_test")
+        if x.shape[1] != self.x.shape[1]:
+            raise ValueError(f"x_test has shape {x.shape}, but x_train has shape {self.x.shape}: n_0 must be the same")
+        return x
 
     def train(self, *names: str) -> Array:
         """The kernel of the last name between the training inputs; all names are computed in one pass."""

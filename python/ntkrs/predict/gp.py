@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
+from ntkrs import _numbers
 from ntkrs.predict import _arguments
 from ntkrs.predict._scaling import ldexp
 from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, projected
@@ -69,7 +69,7 @@ class GpInference:
             x = kernels.x
             k_solved, k_prior = (kernels.train(name).astype(np.float64) for name in (solved, prior))
         else:
-            x = _arrays.batch(x_test, "x_test")
+            x = kernels.test_inputs(x_test)
             k_solved, k_prior = kernels.test(x, solved, prior)
         left, exponent = projected(modes, k_solved, kernels.eps)
         inverse = np.divide(1.0, modes.scaled, out=np.zeros_like(modes.scaled), where=modes.scaled > 0)
