@@ -289,6 +289,7 @@ REFUSED = {
         "eigenvalue -0.5",
     ),
     "rate": (lambda: predict.gradient_descent_mse(K, Y, 0), ValueError, "learning_rate is 0.0, but must be positive"),
+    "rate < 0": (lambda: predict.gradient_descent_mse(K, Y, -1), ValueError, r"rate is -1.0, but must be positive"),
     "rate NaN": (lambda: predict.gradient_descent_mse(K, Y, np.nan), ValueError, "learning_rate is nan"),
     "diag_reg": (lambda: predict.gradient_descent_mse(K, Y, diag_reg=-1), ValueError, "diag_reg is -1.0"),
     "scale": (lambda: predict.gradient_descent_mse(K, Y, loss_scale="n"), ValueError, "loss_scale is 'n'"),

@@ -150,14 +150,6 @@ def nonnegative(value: float, name: str) -> float:
     return number
 
 
-def positive(value: float, name: str) -> float:
-    """A number > 0."""
-    number = nonnegative(value, name)
-    if number == 0:
-        raise ValueError(f"{name} is 0.0, but must be positive")
-    return number
-
-
 def momentum_coefficient(value: float) -> float:
     """A number in [0, 1)."""
     number = nonnegative(value, "momentum")

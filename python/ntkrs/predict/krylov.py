@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ntkrs import _numbers
-from ntkrs.predict import _arguments
 from ntkrs.predict.modes import KrylovReport, assemble
 from ntkrs.predict.operators import Products
 from ntkrs.predict.rules import responses
@@ -228,4 +227,4 @@ def spectral(
     limit = _numbers.integer(max_iterations, "max_iterations")
     if limit < 1:
         raise ValueError(f"max_iterations is {limit}, but at least 1 product is needed")
-    return RitzModes(products, _arguments.positive(tolerance, "tolerance"), limit), products.dtype
+    return RitzModes(products, _numbers.positive(tolerance, "tolerance"), limit), products.dtype

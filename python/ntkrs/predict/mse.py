@@ -336,7 +336,7 @@ def gradient_descent_mse(
 def training_rule(learning_rate: float, size: int, optimizer: str, momentum: float, loss_scale: str) -> Rule:
     """The way of training that these arguments of :func:`gradient_descent_mse` describe."""
     z = _arguments.loss_divisor(loss_scale, size)
-    rate = _arguments.positive(learning_rate, "learning_rate") / z
+    rate = _numbers.positive(learning_rate, "learning_rate") / z
     mu = _arguments.momentum_coefficient(momentum)
     steps = _arguments.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
     return Descent(rate, mu) if steps else Flow(rate, mu)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
+from ntkrs import _numbers
 from ntkrs.predict import _arguments
 from ntkrs.predict._scaling import ldexp
 from ntkrs.predict.integration import Integrator, State
@@ -215,13 +216,13 @@ def gradient_descent(
         small = y.size <= _STIFF and not _arguments.is_operator(k_train_train)
         method = "LSODA" if small else "DOP853"
     tolerances = (
-        _arguments.positive(relative_tolerance, "relative_tolerance"),
-        _arguments.positive(absolute_tolerance, "absolute_tolerance"),
+        _numbers.positive(relative_tolerance, "relative_tolerance"),
+        _numbers.positive(absolute_tolerance, "absolute_tolerance"),
     )
     integrator = Integrator(
         products=products,
         loss=loss_function(loss, y),
-        rate=_arguments.positive(learning_rate, "learning_rate"),
+        rate=_numbers.positive(learning_rate, "learning_rate"),
         momentum=0.0 if momentum is None else _arguments.momentum_coefficient(momentum),
         solver="steps" if steps else method,
         tolerances=tolerances,
