@@ -332,3 +332,8 @@ def test_scales_that_leave_no_digits_are_refused(dtype, alpha):
     net = ntkrs.mlp(1, 3, 1).init(2, dtype=dtype)
     with pytest.raises(ValueError, match=r"alpha is .*, but must be between 1e-06 and"):
         net.train(np.eye(2), np.ones(2), 0.1, 1, alpha=alpha)
+
+
+def test_the_drift_of_no_kernel_is_refused():
+    with pytest.raises(ValueError, match="X gives a kernel that is all 0"):
+        ntkrs.mlp(1, 3, 1).init(2).train(np.zeros((2, 2)), np.ones(2), 0.1, 1, record=["kernel_drift"])

@@ -170,6 +170,11 @@ class _Recorder:
         self._outputs: Array | None = np.empty(shape, net.dtype) if "outputs" in wanted else None
         self._drift = np.empty(rows) if "kernel_drift" in wanted else None
         self._kernel = None if self._drift is None else net.ntk(x)
+        if self._kernel is not None and not self._kernel.any():
+            raise ValueError(
+                "X gives a kernel that is all 0: nothing drifts, and nothing is trained. Leave kernel_drift out of "
+                "record"
+            )
 
     def add(self, row: int, trainer: _core.Trainer) -> None:
         self._loss[row], self._distance[row] = trainer.state()
