@@ -28,6 +28,20 @@ def integer(value: object, name: str) -> int:
     return number
 
 
+def count(value: object, name: str) -> int:
+    """``value`` as an int of at least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is less, or as :func:`integer`.
+    """
+    number = integer(value, name)
+    if number < 1:
+        raise ValueError(f"{name} is {number}, but at least 1 is needed")
+    return number
+
+
 def real(value: object, name: str) -> float:
     """``value`` as a finite float.
 

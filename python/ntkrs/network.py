@@ -161,9 +161,7 @@ class Network:
         dtype: DTypeLike = np.float64,
     ) -> Network:
         """Return a network with every parameter drawn from N(0, 1): see :meth:`Sequential.init`."""
-        inputs = _numbers.integer(in_features, "in_features")
-        if inputs < 1:
-            raise ValueError(f"in_features is {inputs}, but at least 1 is needed")
+        inputs = _numbers.count(in_features, "in_features")
         count = sum(size for size, _ in _parameters.sizes(arch, inputs))
         return cls._of(arch, inputs, _parameters.standard_normal(count, np.random.default_rng(rng), np.dtype(dtype)))
 

@@ -87,8 +87,8 @@ def kappa(
     kinked = [activation for activation in net.arch.activations if _kinked(activation)]
     if kinked:
         raise ValueError(f"{kinked[0]!r} has no second derivative at 0, but kappa is made of second derivatives")
-    tolerance, limit = _numbers.positive(rtol, "rtol"), _at_least_one(max_iterations, "max_iterations")
-    count = _at_least_one(starts, "starts")
+    tolerance, limit = _numbers.positive(rtol, "rtol"), _numbers.count(max_iterations, "max_iterations")
+    count = _numbers.count(starts, "starts")
     net = net.with_parameters(net.parameters.astype(np.float64))
     outputs = net(X)
     residual = outputs - _arrays.targets(y, outputs.shape, "y")
@@ -120,13 +120,6 @@ def _kinked(activation: Elementwise) -> bool:
         case RectifiedPower(degree=degree):
             return degree < 2
     return False
-
-
-def _at_least_one(value: int, name: str) -> int:
-    number = _numbers.integer(value, name)
-    if number < 1:
-        raise ValueError(f"{name} is {number}, but at least 1 is needed")
-    return number
 
 
 def _ascent(

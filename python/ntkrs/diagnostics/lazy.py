@@ -38,16 +38,19 @@ class Training(NamedTuple):
     momentum: float
 
     def rate(self, net: Network) -> float:
-        """The learning rate that was given, or half the largest that is stable for this network's kernel."""
+        """The learning rate that was given, or half the largest that is stable for this network's kernel.
+
+        Raises
+        ------
+        ValueError
+            If that kernel is 0: no rate trains anything.
+        """
+        if not net.vjp(self.x, np.random.default_rng(0).standard_normal(self.y.shape)).any():
+            raise ValueError("X gives a kernel that is all 0: there is nothing to train")
         if self.learning_rate is not None:
             return self.learning_rate
         kernel = net.ntk(self.x, outputs=0) if net.arch.outputs == 1 else net.ntk(self.x)
-        largest = predict.max_learning_rate(kernel, self.y.size, self.momentum)
-        if largest == np.inf:
-            raise ValueError(
-                "X gives a kernel that is all 0: there is nothing to train, and no learning rate to choose"
-            )
-        return _SHARE * largest
+        return _SHARE * predict.max_learning_rate(kernel, self.y.size, self.momentum)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +156,7 @@ def kernel_drift(
     training = _training(arch, X, y, learning_rate, steps, momentum)
 
     def drift(net: Network) -> Any:
-        return _trained(net, training, "kernel_drift")[1]
+        return _trained(net, training, training.rate(net), "kernel_drift")[1]
 
     runs = networks(arch, training.x.shape[1], counts, number, _numbers.integer(rng, "rng"), drift, reporter(progress))
     paths = np.array([[run.kernel_drift for run in row] for row in runs])
@@ -238,12 +241,13 @@ class _Gap(NamedTuple):
 
 def _gap(net: Network, training: Training, x_test: Array | None) -> _Gap:
     """The distance of a network from its linearization along its training."""
-    trained, history = _trained(net, training, "outputs")
+    rate = training.rate(net)
+    trained, history = _trained(net, training, rate, "outputs")
     x, y = training.x, training.y
     start = net(x)
     outputs: Outputs = 0 if net.arch.outputs == 1 else "full"
     linear = predict.gradient_descent_mse(
-        net.ntk(x, outputs=outputs), y, training.rate(net), optimizer="gd", momentum=training.momentum
+        net.ntk(x, outputs=outputs), y, rate, optimizer="gd", momentum=training.momentum
     )
     unit = float(np.linalg.norm(start - y))
     if unit == 0:
@@ -258,14 +262,12 @@ def _gap(net: Network, training: Training, x_test: Array | None) -> _Gap:
     return _Gap(history.step, path, test / unit)
 
 
-def _trained(net: Network, training: Training, record: Any) -> tuple[Network, Any]:
-    if not net.vjp(training.x, np.random.default_rng(0).standard_normal(training.y.shape)).any():
-        raise ValueError("X gives a kernel that is all 0: there is nothing to train")
+def _trained(net: Network, training: Training, rate: float, record: Any) -> tuple[Network, Any]:
     every = max(training.steps // _RECORDS, 1)
     return net.train(
         training.x,
         training.y,
-        training.rate(net),
+        rate,
         training.steps,
         momentum=training.momentum,
         record_every=every,
@@ -281,8 +283,6 @@ def _training(
     check_architecture(arch)
     x = _arrays.finite(_arrays.batch(X, "X"), "X").astype(np.float64)
     targets = _arrays.targets(y, (len(x), arch.outputs), "y").astype(np.float64)
-    count = _numbers.integer(steps, "steps")
-    if count < 1:
-        raise ValueError(f"steps is {count}, but at least 1 is needed")
+    count = _numbers.count(steps, "steps")
     rate = None if learning_rate is None else _numbers.positive(learning_rate, "learning_rate")
     return Training(x, targets, rate, count, _numbers.real(momentum, "momentum"))

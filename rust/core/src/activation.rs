@@ -64,7 +64,8 @@ impl<F: Formula> Vectorized for Evaluate<'_, F> {
         let mut last = ([0.0; WIDTH], [0.0; WIDTH]);
         last.0[..rest.len()].copy_from_slice(rest);
         let whole = blocks.iter_mut().zip(slope_blocks);
-        for (h, slopes) in whole.chain([(&mut last.0, &mut last.1)]) {
+        let padded = (!rest.is_empty()).then_some((&mut last.0, &mut last.1));
+        for (h, slopes) in whole.chain(padded) {
             let (value, slope) = self.formula.value_and_slope(V::load(h));
             value.store(h);
             slope.store(slopes);

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
+use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH, blocks_of};
 use crate::panel::Panels;
 use crate::scalar::{Line, Scalar};
 use crate::tile::{Area, EDGE, Tile};
@@ -77,11 +77,6 @@ impl<T: Scalar> Directions<T> {
     }
 }
 
-/// The blocks that hold a range of rows or columns, which starts with a block.
-pub fn blocks(range: &Range<usize>) -> Range<usize> {
-    range.start / WIDTH..range.end.div_ceil(WIDTH)
-}
-
 /// Turns the inner products of the rows of an area into their gaps.
 pub fn gaps<T: Scalar>(
     isa: Isa,
@@ -91,7 +86,7 @@ pub fn gaps<T: Scalar>(
     tile: &mut Tile,
     scratch: &mut Scratch,
 ) {
-    let (row_blocks, col_blocks) = (blocks(&area.rows), blocks(&area.cols));
+    let (row_blocks, col_blocks) = (blocks_of(&area.rows), blocks_of(&area.cols));
     for (band, row_block) in row_blocks.enumerate() {
         let band = band * WIDTH..area.rows.len().min((band + 1) * WIDTH);
         let close = isa.run(FromProducts {

@@ -4,7 +4,7 @@ use std::slice;
 
 use crate::error::{Error, Result};
 use crate::gap::{self, Directions, gaps};
-use crate::isa::{Isa, WIDTH};
+use crate::isa::{Isa, WIDTH, blocks_of};
 use crate::panel::Panels;
 use crate::pool::{self, Stop, Watch};
 use crate::recursion::{Output, Pairs, Pass, Profile, Recursion};
@@ -61,8 +61,6 @@ pub struct Infinite<'a, T: Scalar> {
     rows: &'a Inputs<T>,
     cols: &'a Inputs<T>,
     pass: Pass<'a>,
-    planes: usize,
-    isa: Isa,
 }
 
 impl<'a, T: Scalar> Infinite<'a, T> {
@@ -88,13 +86,10 @@ impl<'a, T: Scalar> Infinite<'a, T> {
                 expected,
             });
         }
-        let isa = Isa::current()?;
         Ok(Self {
             rows,
             cols,
-            pass: recursion.between(isa, &rows.profile, &cols.profile, outputs),
-            planes: outputs.len(),
-            isa,
+            pass: recursion.between(Isa::current()?, &rows.profile, &cols.profile, outputs),
         })
     }
 }
@@ -119,7 +114,7 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
     }
 
     fn planes(&self) -> usize {
-        self.planes
+        self.pass.outputs().len()
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
@@ -130,14 +125,14 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
         );
         product(row_panels, col_panels, &mut scratch.gaps);
         gaps(
-            self.isa,
+            self.pass.isa(),
             rows,
             cols,
             area,
             &mut scratch.gaps,
             &mut scratch.close,
         );
-        let blocks = gap::blocks(&area.cols);
+        let blocks = blocks_of(&area.cols);
         for plane in &mut *planes {
             plane.reshape(area.rows.len(), blocks.len() * WIDTH);
         }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
-use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
+use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 use crate::pool::{self, Stop, Watch};
 use crate::tile::{Area, EDGE, Tile, TileKernel};
 
@@ -168,10 +168,10 @@ impl<K: TileKernel> Task<'_, K> {
         } else {
             (&area.cols, &area.rows)
         };
-        let blocks = |range: &Range<usize>, first: usize| {
-            (range.start - first) / WIDTH..(range.end - first).div_ceil(WIDTH)
-        };
-        let (source, target) = (blocks(from, 0), blocks(to, start));
+        let (source, target) = (
+            blocks_of(from),
+            blocks_of(&(to.start - start..to.end - start)),
+        );
         for (vectors, sums) in self.vectors.chunks(GROUP).zip(sums.chunks_mut(GROUP)) {
             // The last group is filled up with its first vector, whose sums go nowhere.
             let vectors =

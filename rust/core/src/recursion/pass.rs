@@ -31,7 +31,17 @@ pub struct Pairs {
     parts: Vec<(usize, Vec<Block>)>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// The instruction set that it runs on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// What it computes.
+    pub fn outputs(&self) -> &'a [Output] {
+        self.outputs
+    }
+
     /// Runs all layers on row `i` against `blocks` of columns, whose gaps are given and lost, and writes each output to
     /// row `r` of its plane.
     ///

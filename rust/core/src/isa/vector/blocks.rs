@@ -1,9 +1,16 @@
 //! Values in whole vectors.
 
+use std::ops::Range;
+
 use super::WIDTH;
 
 /// The values of one vector.
 pub type Block = [f64; WIDTH];
+
+/// The blocks that hold a range of values, which starts with a block.
+pub fn blocks_of(range: &Range<usize>) -> Range<usize> {
+    range.start / WIDTH..range.end.div_ceil(WIDTH)
+}
 
 /// Values in whole blocks. The last one is filled up with values that any computation stands: copies of the last.
 #[derive(Clone, Debug, Default)]

@@ -16,7 +16,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::{Isa, Set};
 
-pub use blocks::{Block, Blocks};
+pub use blocks::{Block, Blocks, blocks_of};
 
 /// How many values a [`Vector`] holds, whatever the instruction set.
 pub const WIDTH: usize = 8;
