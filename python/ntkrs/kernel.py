@@ -185,8 +185,8 @@ class Kernel:
         results = [self._result(array, (), x, z) for array in given]
         if len(results) > 1 and np.shares_memory(results[0], results[1]):
             raise ValueError("the arrays of out share memory, but each result needs its own")
-        self._fill(x, z, results, [(name, last) for name in names], progress)
-        self._warn_of_truncation(x, z)
+        bound = self._fill(x, z, results, [(name, last) for name in names], progress)
+        _warn_of_truncation(bound, x.dtype, stacklevel=3)
         return results[0] if isinstance(get, str) else RESULTS[names](*results)
 
     def depths(
@@ -228,7 +228,8 @@ class Kernel:
         x, z = _batches(X, Z)
         count = len(self.arch.dense)
         result = self._result(out, (count,), x, z)
-        self._fill(x, z, list(result), [(what, layer) for layer in range(count)], progress)
+        bound = self._fill(x, z, list(result), [(what, layer) for layer in range(count)], progress)
+        _warn_of_truncation(bound, x.dtype, stacklevel=4)
         return result
 
     @staticmethod
@@ -239,11 +240,11 @@ class Kernel:
 
     def _fill(
         self, x: Array, z: Array | None, results: Sequence[NDArray[Any]], wanted: Sequence[Wanted], progress: Progress
-    ) -> None:
-        """Write the kernels wanted to the results, (N, M) each."""
+    ) -> ErrorBound:
+        """Write the kernels wanted to the results, (N, M) each; return the bounds of :meth:`error_bound`."""
         planes = [array[:, None, :, None] for array in results if array.size]
         with _arrays.apart(x, z, planes) as arrays:
-            self._for(x).gram(arrays, wanted if planes else [], reporter(progress))
+            return ErrorBound(*self._for(x).gram(arrays, wanted if planes else [], reporter(progress)))
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
         """Return the diagonal of ``kernel(X)``, the same bits, in O(N n_0).
@@ -293,12 +294,13 @@ class Kernel:
 
         Notes
         -----
-        O(N n_0). The bound is that of the worst pair, as if it were one of parallel inputs: that of ρ is smaller by
-        ρ to the number of terms, at most 2048.
+        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it, and of one more root √Σ
+        than those it is interpolated from. Gaps 1 - |ρ| are off by no larger a share, in this layer and in all that
+        follow. The bound is that of the worst layer inputs, for all pairs.
 
         References
         ----------
-        Mehler's formula and Parseval's: the terms left out of T are at most √(tail(q1) tail(q2)).
+        Mehler's formula and Parseval's.
 
         Examples
         --------
@@ -310,27 +312,7 @@ class Kernel:
         True
         """
         x, z = _batches(X, Z)
-        batches = [np.asarray(batch, np.float64) for batch in (x, z) if batch is not None]
-        scales = [np.abs(batch).max(axis=1, initial=0.0) for batch in batches]
-        # Scaled, so that no square of an entry over- or underflows.
-        roots = [
-            scale * np.sqrt(np.mean((batch / np.where(scale > 0, scale, 1.0)[:, None]) ** 2, axis=1))
-            for batch, scale in zip(batches, scales, strict=True)
-        ]
-        return ErrorBound(*self._for(x).error_bound(np.concatenate(roots)))
-
-    def _warn_of_truncation(self, x: Array, z: Array | None) -> None:
-        if not any(activation.series for activation in self.arch.activations) or not x.size:
-            return
-        bound = self.error_bound(x, z)
-        if max(bound) > _TOLERANCE:
-            warnings.warn(
-                f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) "
-                f"and {bound.ntk:.1e} (ntk) of √(K_ii K_jj). Pairs that are not nearly parallel are far better. "
-                "Kinks, and inputs or sigma_w that are large, make long series.",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        return ErrorBound(*self._for(x).error_bound((x, z)))
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
         """Return the kernel as a function of the cosine of two inputs on the sphere ``|x|² = q n_0``.
@@ -446,6 +428,17 @@ def _batches(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
         return x, None
     x, z = _arrays.same_dtype(x, _arrays.batch(Z, "Z"))
     return x, z
+
+
+def _warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any], stacklevel: int) -> None:
+    if max(bound) > max(_TOLERANCE, np.finfo(dtype).eps):
+        warnings.warn(
+            f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) and "
+            f"{bound.ntk:.1e} (ntk) of √(K_ii K_jj). Kinks away from 0, and inputs or sigma_w that are very large, "
+            "make series too long.",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:

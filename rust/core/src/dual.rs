@@ -28,23 +28,6 @@ pub trait Dual: Debug + Send + Sync {
     /// # Panics
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
-
-    /// What pairs of variables of these roots miss of T and Ṫ besides round-off: nothing, by default.
-    ///
-    /// # Errors
-    /// As [`Dual::describe`].
-    fn truncations(&self, r: &[f64]) -> Result<Vec<Truncation>> {
-        Ok(vec![Truncation::default(); r.len()])
-    }
-}
-
-/// Bounds on what is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Truncation {
-    /// Of T, in units of `√(T(u,u) T(v,v))`.
-    pub value: f64,
-    /// Of Ṫ, in units of `√(Ṫ(u,u) Ṫ(v,v))`.
-    pub slope: f64,
 }
 
 /// What an activation makes of Gaussian variables, one by one.
@@ -54,6 +37,9 @@ pub struct Description {
     pub roots: Vec<DoubleDouble>,
     /// What the pairs need.
     pub features: Features,
+    /// Which share is missing besides round-off: of `1 ∓ ρ'` and of Ṫ between any of the variables, in units of
+    /// `√(Ṫ(u,u) Ṫ(v,v))`. 0 for closed forms.
+    pub missing: f64,
 }
 
 /// Some numbers for each variable, stored number by number.
@@ -119,6 +105,7 @@ impl<C: ClosedForm> Dual for C {
         Ok(Description {
             roots: r.iter().map(|r| self.root(*r)).collect(),
             features: Features((0..C::FEATURES).map(feature).collect()),
+            missing: 0.0,
         })
     }
 

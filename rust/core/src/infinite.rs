@@ -2,6 +2,7 @@
 
 use std::slice;
 
+use crate::bound::Bound;
 use crate::error::{Error, Result};
 use crate::gap::{self, Directions, gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
@@ -52,6 +53,11 @@ impl<T: Scalar> Inputs<T> {
     /// Whether there is no input.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How far off the kernels between any of the inputs can be.
+    pub fn bound(&self) -> Bound {
+        self.profile.bound()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2};
-use ntkrs_core::bound::bound;
+use ntkrs_core::bound::Bound as ErrorBound;
 use ntkrs_core::infinite::{self, Infinite};
 use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::multiply::multiply;
@@ -51,24 +51,27 @@ impl InfiniteKernel {
         })
     }
 
-    /// Bounds on the errors of Σ and Θ, besides round-off, given `√(|x|²/n_0)` of the inputs.
-    fn error_bound(&self, py: Python<'_>, rms: PyReadonlyArray1<'_, f64>) -> PyResult<(f64, f64)> {
+    /// Bounds on the errors of Σ and Θ between rows of these inputs, besides round-off.
+    fn error_bound(
+        &self,
+        inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
+    ) -> PyResult<(f64, f64)> {
         let _floats = DefaultFloats::enter();
-        let rms = rms.as_array().to_vec();
-        let bound = py.detach(|| bound(&self.recursion, &rms));
-        bound
-            .map(|bound| (bound.nngp, bound.ntk))
-            .map_err(|error| self.exception(error, &mut Ticker::new(None)))
+        match inputs {
+            Typed::F64(inputs) => self.pack(inputs).map(|(rows, other)| bound(&rows, &other)),
+            Typed::F32(inputs) => self.pack(inputs).map(|(rows, other)| bound(&rows, &other)),
+        }
     }
 
-    /// For `arrays = (x, z, planes)`: writes the kernels wanted to planes of shape (N, 1, M, 1).
+    /// For `arrays = (x, z, planes)`: writes the kernels wanted to planes of shape (N, 1, M, 1), and returns the bounds of
+    /// `error_bound`.
     fn gram(
         &self,
         py: Python<'_>,
         arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
         wanted: Vec<Wanted>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<(f64, f64)> {
         let outputs = wanted
             .iter()
             .map(|wanted| self.output(wanted))
@@ -140,7 +143,7 @@ impl InfiniteKernel {
         (x, z, mut planes): Gram<'_, T>,
         outputs: &[Output],
         mut ticker: Ticker,
-    ) -> PyResult<()> {
+    ) -> PyResult<(f64, f64)> {
         let _floats = DefaultFloats::enter();
         let (rows, other) = self.pack((x, z))?;
         let planes = views(&mut planes);
@@ -153,7 +156,8 @@ impl InfiniteKernel {
             )?;
             fill(&kernel, planes, other.is_none(), &mut ticker)
         });
-        result.map_err(|error| ticker.exception(error))
+        result.map_err(|error| ticker.exception(error))?;
+        Ok(bound(&rows, &other))
     }
 
     /// The exception for an error: the one that an activation raised, if it did.
@@ -230,4 +234,11 @@ impl InfiniteKernel {
             Err(Error::Invalid(format!("there is no dense layer {layer}")))
         }
     }
+}
+
+/// Bounds on the errors of Σ and Θ between rows and others, or themselves.
+fn bound<T: Scalar>(rows: &infinite::Inputs<T>, other: &Option<infinite::Inputs<T>>) -> (f64, f64) {
+    let other = other.as_ref().map_or(rows.bound(), infinite::Inputs::bound);
+    let ErrorBound { nngp, ntk } = rows.bound().max(other);
+    (nngp, ntk)
 }

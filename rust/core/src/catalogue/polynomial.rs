@@ -233,6 +233,7 @@ impl Dual for Expansion {
         Ok(Description {
             roots,
             features: Features((0..=2 * self.degree()).map(feature).collect()),
+            missing: 0.0,
         })
     }
 

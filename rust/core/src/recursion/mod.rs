@@ -14,6 +14,7 @@ mod profile;
 use std::sync::Arc;
 
 use crate::activation::{Activation, check_alternation};
+use crate::bound::Bound;
 use crate::dual::{Description, Dual};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -88,11 +89,6 @@ impl Recursion {
         self.layers.len()
     }
 
-    /// The dense layers.
-    pub(crate) fn affine(&self) -> &[Affine] {
-        &self.layers
-    }
-
     /// The profile of inputs whose root mean squares `√(|x|²/n_0)` are given.
     ///
     /// # Errors
@@ -101,6 +97,7 @@ impl Recursion {
     pub fn profile(&self, root_mean_squares: &[f64], argument: &'static str) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
         let mut roots: Vec<_> = root_mean_squares.iter().map(|r| (*r).into()).collect();
+        let mut bound = Bound::default();
         for (index, affine) in self.layers.iter().enumerate() {
             let mut level = Level::new(affine, &roots);
             if let Some(row) = level.r.iter().position(|r| !r.value.is_finite()) {
@@ -110,8 +107,10 @@ impl Recursion {
                 let Description {
                     features,
                     roots: next,
+                    missing,
                 } = self.dual(index).describe(&level.r)?;
                 (level.features, roots) = (features, next);
+                bound = bound.after(missing);
             }
             levels.push(level);
         }
@@ -136,6 +135,7 @@ impl Recursion {
             levels,
             exponents,
             factors,
+            bound,
         })
     }
 

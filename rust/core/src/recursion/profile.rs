@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Affine;
+use crate::bound::Bound;
 use crate::double_double::DoubleDouble;
 use crate::dual::Features;
 use crate::isa::{Block, Blocks};
@@ -17,6 +18,8 @@ pub struct Profile {
     pub(super) exponents: Vec<i32>,
     /// Two to the exponents, if all are moderate.
     pub(super) factors: Option<Blocks>,
+    /// What the last layer's kernels miss between any of the inputs.
+    pub(super) bound: Bound,
 }
 
 /// What one dense layer makes of the inputs one by one, `u = σ_w·√E φ²` being the root before the bias.
@@ -59,6 +62,11 @@ impl Profile {
     /// Whether there is no input.
     pub fn is_empty(&self) -> bool {
         self.exponents.is_empty()
+    }
+
+    /// How far off the kernels between any of the inputs can be.
+    pub fn bound(&self) -> Bound {
+        self.bound
     }
 }
 

@@ -1,27 +1,39 @@
-//! The coefficients of variables: as many as the tolerance takes, interpolated between the points of their pieces.
+//! The coefficients of variables, interpolated between the points of their pieces.
 //!
 //! They are analytic in r for any φ of interest: fifteen points in a half octave leave errors of some 1e-15, and one more
 //! point checks that.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::Smooth;
-use super::rule::Rule;
+use super::measures::Measures;
+use super::orders::{DIRECT, MOST_OCTAVES, NODES, octaves};
 use super::samples::{POINTS, Piece, Samples};
-use super::tails::{Tails, without_tail};
-use crate::dual::Truncation;
+use super::tail::{Fit, Law, POWERS};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 
-/// What the terms left out of an entry may add to it, in units of its scale, if [`MOST_TERMS`] are enough.
-const TOLERANCE: f64 = 1e-11;
+/// An octave that holds less than this share of `E φ'²` ends a series: products with any other are round-off.
+const NOTHING: f64 = 1e-28;
 
-/// The most terms of a series, and the number tried first: powers of two.
-pub(super) const MOST_TERMS: usize = 2048;
-const FEWEST_TERMS: usize = 64;
+/// What a law may miss of `E φ'²`. Extrapolation makes some ten times as much of it.
+const MISSED: f64 = 1e-16;
+
+/// A series goes on while more than this is missing, however little the last octave holds.
+const TOLERANCE: f64 = 1e-10;
 
 /// The largest r: beyond it, φ(r z) varies within less than any rule here resolves.
 const LARGEST_ROOT: f64 = 1_048_576.0;
+
+/// Where a list of coefficients has those below [`DIRECT`] and those of the octaves; before are the laws.
+pub(super) const DIRECT_AT: usize = 2 * POWERS;
+pub(super) const OCTAVES_AT: usize = DIRECT_AT + DIRECT;
+
+/// How long a list of coefficients with so many octaves is.
+pub(super) fn length(octaves: usize) -> usize {
+    OCTAVES_AT + 2 * NODES * octaves
+}
 
 /// All that pairs want to know of the variables of one piece.
 #[derive(Debug)]
@@ -31,17 +43,14 @@ pub(super) struct Curve {
     roots: Vec<f64>,
     means: Vec<f64>,
     scales: Vec<f64>,
-    /// At each point `b_0, b_2, …`, filled up to whole blocks with zeros, then `b_1, b_3, …`.
-    slopes: Vec<Vec<Block>>,
-    /// How many even and odd coefficients there are.
-    pub counts: [usize; 2],
-    /// The number of terms after which two such variables can stop; against others they may need more.
-    pub terms: usize,
-    /// The number of terms that there are, and what pairs of these variables miss; pairs with others that want more
-    /// terms than these have miss `cut`.
-    pub kept: usize,
-    pub truncation: Truncation,
-    pub cut: Truncation,
+    /// At each point the laws, the coefficients below [`DIRECT`] and those of each octave; those of even order first.
+    lists: Vec<Vec<Block>>,
+    /// The number of octaves.
+    pub octaves: usize,
+    /// The number of terms after which two such variables can stop; infinite where a law goes on.
+    pub terms: f64,
+    /// What is missing of T or Ṫ, as a share.
+    pub missing: f64,
 }
 
 /// One variable on its curve.
@@ -51,142 +60,123 @@ pub(super) struct Variable<'a> {
     pub root: f64,
     pub mean: f64,
     pub scale: f64,
-    slopes: Vec<Block>,
+    list: Vec<Block>,
 }
 
 /// The curves of all pieces that have one of the roots r.
 ///
 /// # Errors
 /// [`Error::Invalid`] if a root is too large; those of φ.
-pub(super) fn curves(phi: &dyn Smooth, r: &[f64], isa: Isa) -> Result<BTreeMap<Piece, Curve>> {
+pub(super) fn curves(
+    phi: &dyn Smooth,
+    r: impl Iterator<Item = f64>,
+    isa: Isa,
+) -> Result<BTreeMap<Piece, Curve>> {
     let mut curves = BTreeMap::new();
     for r in r {
-        if *r > LARGEST_ROOT {
+        if r > LARGEST_ROOT {
             let message = format!(
                 "the kernel of {phi:?} is a series for √Σ(x, x) up to {LARGEST_ROOT}, but {r} came. Scale the inputs \
                  or sigma_w."
             );
             return Err(Error::Invalid(message));
         }
-        let piece = Piece::of(*r);
-        if let std::collections::btree_map::Entry::Vacant(entry) = curves.entry(piece) {
-            entry.insert(Curve::new(phi, piece, isa)?);
+        if let Entry::Vacant(entry) = curves.entry(Piece::of(r)) {
+            entry.insert(Curve::new(phi, Piece::of(r), isa)?);
         }
     }
     Ok(curves)
 }
 
+/// Laws of all samples, and what they miss of `E φ'²` at most.
+fn laws(samples: &[Samples]) -> (Vec<Law<f64>>, f64) {
+    let count = samples[0].octaves.len();
+    let window = count - Fit::OCTAVES..count;
+    let fit = Fit::new(&octaves()[window.clone()]);
+    let mut most = 0.0_f64;
+    let mut law = |sample: &Samples| {
+        let both = [0, 1].map(|parity| fit.law(&sample.octaves[window.clone()], parity));
+        let held = sample.held(count - 1);
+        // An error d of coefficients b is one of 2bd of a sum of squares.
+        let missed = (both[0].1 + both[1].1) / sample.slope_square;
+        most = most.max((missed * held).sqrt()).max(missed);
+        both.map(|(law, _)| law)
+    };
+    let laws = samples.iter().map(&mut law).collect();
+    (laws, if most.is_nan() { f64::INFINITY } else { most })
+}
+
 impl Curve {
     fn new(phi: &dyn Smooth, piece: Piece, isa: Isa) -> Result<Self> {
-        let mut terms = FEWEST_TERMS;
-        loop {
-            let rule = Rule::new(terms, piece.splits());
-            let mut samples = Vec::new();
-            for roots in piece.points().chunks(WIDTH) {
-                samples.extend(Samples::quadrature(phi, &rule, roots, isa)?);
+        let mut samples = Samples::direct(phi, piece, isa)?;
+        let none = [[0.0; POWERS]; 2];
+        let missing = |samples: &[Samples], laws: &[Law<f64>]| {
+            let all = samples.iter().zip(laws);
+            all.map(|(sample, law)| Measures::new(sample, law).missing)
+                .fold(0.0, f64::max)
+        };
+        let without = vec![none; samples.len()];
+        for (index, octave) in octaves().iter().enumerate() {
+            Samples::extend(&mut samples, octave, phi, piece, isa)?;
+            let negligible = samples.iter().all(|sample| sample.held(index) < NOTHING);
+            if negligible && missing(&samples, &without) < TOLERANCE {
+                samples
+                    .iter_mut()
+                    .for_each(|sample| sample.octaves.truncate(index));
+                break;
             }
-            let tails: Vec<Tails> = samples
-                .iter()
-                .map(|one| Tails::new(one, terms == MOST_TERMS))
-                .collect();
-            let wanted = tails.iter().map(|tails| tails.wanted(TOLERANCE)).max();
-            match wanted {
-                Some(wanted) if wanted > terms && terms < MOST_TERMS => {
-                    terms = wanted.min(MOST_TERMS)
-                }
-                _ => return Ok(Self::between(&samples, &tails, isa)),
+            if index + 1 < Fit::OCTAVES {
+                continue;
+            }
+            let (laws, missed) = laws(&samples);
+            let last = index + 1 == MOST_OCTAVES;
+            let better = || missing(&samples, &laws) < missing(&samples, &without);
+            if missed < MISSED || last && better() {
+                return Ok(Self::between(&samples, &laws, isa));
             }
         }
+        Ok(Self::between(&samples, &without, isa))
     }
 
     /// Between these points, the last of which is a check.
-    fn between(samples: &[Samples], tails: &[Tails], isa: Isa) -> Self {
-        let most = |tolerance| {
-            tails
+    fn between(samples: &[Samples], laws: &[Law<f64>], isa: Isa) -> Self {
+        let all = samples.iter().zip(laws);
+        let measures: Vec<Measures> = all
+            .clone()
+            .map(|(sample, law)| Measures::new(sample, law))
+            .collect();
+        let list = |(sample, law): (&Samples, &Law<f64>)| -> Vec<Block> {
+            let octaves = sample.octaves.as_flattened().as_flattened();
+            let values = law
+                .as_flattened()
                 .iter()
-                .map(|tails| tails.terms(tolerance))
-                .max()
-                .unwrap_or(0)
+                .chain(&sample.direct)
+                .chain(octaves);
+            let mut list = vec![[0.0; WIDTH]; length(sample.octaves.len()).div_ceil(WIDTH)];
+            list.as_flattened_mut()
+                .iter_mut()
+                .zip(values)
+                .for_each(|(a, b)| *a = *b);
+            list
         };
-        let (kept, terms) = (most(TOLERANCE * TOLERANCE), most(TOLERANCE));
-        let parity = |sample: &Samples, parity: usize| -> Vec<f64> {
-            let all = sample.slopes[..kept].iter().skip(parity).step_by(2);
-            without_tail(
-                all.copied().collect(),
-                TOLERANCE * TOLERANCE * sample.slope_square,
-            )
-        };
-        let count = |which| {
-            samples
-                .iter()
-                .map(|sample| parity(sample, which).len())
-                .max()
-                .unwrap_or(0)
-        };
-        // A series that has not ended by the last term gets one more, with all that is left: what it makes of a variable
-        // and itself is right then.
-        let endless = tails.iter().any(|tails| tails.slope[kept] > TOLERANCE);
-        let counts = if endless {
-            [MOST_TERMS / 2 + 1, MOST_TERMS / 2]
-        } else {
-            [count(0), count(1)]
-        };
-        let layout = |sample: &Samples| {
-            let slope = |m: usize| sample.slopes.get(m).copied().unwrap_or(0.0);
-            let blocks = |parity: usize| {
-                (0..counts[parity].div_ceil(WIDTH)).map(move |block| {
-                    std::array::from_fn(|lane| {
-                        let k = block * WIDTH + lane;
-                        if k < counts[parity] {
-                            slope(2 * k + parity)
-                        } else {
-                            0.0
-                        }
-                    })
-                })
-            };
-            blocks(0).chain(blocks(1)).collect()
-        };
-        let most_tail = |of: fn(&Tails) -> &[f64], terms: usize| {
-            tails
-                .iter()
-                .map(|tails| of(tails)[terms])
-                .fold(0.0, f64::max)
-        };
-        let tail = |terms: usize| Truncation {
-            value: most_tail(|tails| &tails.value, terms),
-            slope: most_tail(|tails| &tails.slope, terms),
-        };
-        let whole = tail(kept);
+        let most = |of: fn(&Measures) -> f64| measures.iter().map(of).fold(0.0, f64::max);
         let mut curve = Self {
             points: samples.iter().map(|sample| sample.r).collect(),
-            roots: tails.iter().map(|tails| tails.root).collect(),
-            means: tails.iter().map(|tails| tails.mean).collect(),
-            scales: tails.iter().map(|tails| tails.scale).collect(),
-            slopes: samples.iter().map(layout).collect(),
-            counts,
-            terms,
-            kept,
-            truncation: tail(terms),
-            cut: Truncation {
-                value: whole.value.sqrt(),
-                slope: whole.slope.sqrt(),
-            },
+            roots: measures.iter().map(|measures| measures.root).collect(),
+            means: measures.iter().map(|measures| measures.mean).collect(),
+            scales: measures.iter().map(|measures| measures.scale).collect(),
+            lists: all.map(list).collect(),
+            octaves: samples[0].octaves.len(),
+            terms: most(|measures| measures.terms),
+            missing: most(|measures| measures.missing),
         };
         curve.check(isa);
-        if endless {
-            (curve.terms, curve.kept) = (MOST_TERMS + 1, MOST_TERMS + 1);
-            for (slopes, tails) in curve.slopes.iter_mut().zip(tails) {
-                slopes[MOST_TERMS / 2 / WIDTH][0] = tails.beyond;
-            }
-        }
         curve
     }
 
     /// Compares the last point with what the others make of it, and forgets it.
     fn check(&mut self, isa: Isa) {
-        let r = self.points.pop();
-        let exact = self.slopes.pop();
+        let (r, exact) = (self.points.pop(), self.lists.pop());
         for values in [&mut self.roots, &mut self.means, &mut self.scales] {
             values.pop();
         }
@@ -194,17 +184,16 @@ impl Curve {
             return;
         };
         let found = self.at(r, isa);
-        let square = |blocks: &[Block]| blocks.as_flattened().iter().map(|b| b * b).sum::<f64>();
-        let differences = found.slopes.iter().zip(&exact);
-        let differences: Vec<Block> = differences
-            .map(|(a, b)| std::array::from_fn(|lane| a[lane] - b[lane]))
-            .collect();
-        if square(&exact) > 0.0 {
-            let error = (square(&differences) / square(&exact)).sqrt();
-            for truncation in [&mut self.truncation, &mut self.cut] {
-                truncation.value += 2.0 * error;
-                truncation.slope += 2.0 * error;
-            }
+        let pairs = found
+            .list()
+            .iter()
+            .zip(exact.as_flattened())
+            .skip(DIRECT_AT);
+        let (error, whole) = pairs.fold((0.0, 0.0), |(error, whole), (a, b)| {
+            (error + (a - b) * (a - b), whole + b * b)
+        });
+        if whole > 0.0 {
+            self.missing += 2.0 * f64::sqrt(error / whole);
         }
     }
 
@@ -212,24 +201,21 @@ impl Curve {
     pub fn at(&self, r: f64, isa: Isa) -> Variable<'_> {
         let weights = self.weights(r);
         let sum = |values: &[f64]| {
-            values
-                .iter()
-                .zip(&weights)
-                .map(|(value, weight)| value * weight)
-                .sum()
+            let products = values.iter().zip(&weights);
+            products.map(|(value, weight)| value * weight).sum()
         };
-        let mut slopes = vec![[0.0; WIDTH]; self.slopes[0].len()];
+        let mut list = vec![[0.0; WIDTH]; self.lists[0].len()];
         isa.run(Combine {
             weights: &weights,
-            points: &self.slopes,
-            sums: &mut slopes,
+            points: &self.lists,
+            sums: &mut list,
         });
         Variable {
             curve: self,
             root: sum(&self.roots),
             mean: sum(&self.means),
             scale: sum(&self.scales),
-            slopes,
+            list,
         }
     }
 
@@ -251,18 +237,13 @@ impl Curve {
 }
 
 impl Variable<'_> {
-    /// `b_0, b_2, …` or `b_1, b_3, …`
-    pub fn slopes(&self, parity: usize) -> &[f64] {
-        let start = if parity == 0 {
-            0
-        } else {
-            self.curve.counts[0].div_ceil(WIDTH)
-        };
-        &self.slopes[start..].as_flattened()[..self.curve.counts[parity]]
+    /// The laws, the coefficients below [`DIRECT`] and those of each octave.
+    pub fn list(&self) -> &[f64] {
+        &self.list.as_flattened()[..length(self.curve.octaves)]
     }
 }
 
-/// Sums of the slopes at points.
+/// Sums of the lists at points.
 struct Combine<'a> {
     weights: &'a [f64],
     points: &'a [Vec<Block>],
@@ -276,8 +257,8 @@ impl Vectorized for Combine<'_> {
     fn run<V: Vector>(self) {
         for (index, result) in self.sums.iter_mut().enumerate() {
             let mut sum = V::splat(0.0);
-            for (weight, slopes) in self.weights.iter().zip(self.points) {
-                sum = V::splat(*weight).mul_add(V::load(&slopes[index]), sum);
+            for (weight, list) in self.weights.iter().zip(self.points) {
+                sum = V::splat(*weight).mul_add(V::load(&list[index]), sum);
             }
             sum.store(result);
         }

@@ -9,27 +9,32 @@
 //! (Mehler; Han et al. 2022). Coefficients of φ itself are not needed: `E φ(r z) he_n(z) = r/√n b_{n−1}(r)`, which is as
 //! exact for small r as for large, and makes dT/dc = Ṫ hold term by term.
 //!
-//! A variable has its own number of terms, a function of its r alone, past which its coefficients are 0: an entry of a
-//! kernel depends on its two rows alone.
+//! Terms are summed one by one at first, then in octaves, each by a few nodes between the orders m, and in the end, where
+//! there is a kink, as integrals of a power law: nearly parallel pairs and large r take millions of them. How many
+//! octaves a variable has is a function of its r alone: an entry of a kernel depends on its two rows alone.
 
 mod coefficients;
+mod continuation;
+mod features;
+mod measures;
+mod orders;
 mod rule;
 mod samples;
 mod step;
-mod tails;
+mod tail;
 
 use std::fmt::Debug;
 
 use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
-use crate::dual::{Description, Dual, Features, Truncation, Variables};
+use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::Result;
 use crate::isa::{Block, Isa};
 
-use coefficients::{Curve, curves};
+use coefficients::curves;
 use samples::Piece;
 
-/// A function whose expectations under a Gaussian are wanted. Smooth, or with a kink at 0: others converge slowly.
+/// A function whose expectations under a Gaussian are wanted: smooth, but for what may happen at 0.
 pub trait Smooth: Debug + Send + Sync {
     /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its x alone.
     ///
@@ -61,29 +66,23 @@ impl<F: Formula + Debug + Send + Sync> Activation for Series<F> {
 
 impl<S: Smooth> Dual for Series<S> {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let (isa, r): (_, Vec<f64>) = (Isa::current()?, r.iter().map(|r| r.value).collect());
-        let curves = curves(&self.0, &r, isa)?;
-        let variables = r.iter().map(|r| curves[&Piece::of(*r)].at(*r, isa));
-        let (roots, features) = step::pack(variables);
+        let isa = Isa::current()?;
+        let curves = curves(&self.0, r.iter().map(|r| r.value), isa)?;
+        let variables = r
+            .iter()
+            .map(|r| curves[&Piece::of(r.value)].at(r.value, isa));
+        let (roots, features) = features::pack(variables);
         Ok(Description {
             roots,
             features: Features(features),
+            missing: curves
+                .values()
+                .map(|curve| curve.missing)
+                .fold(0.0, f64::max),
         })
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
         step::run(isa, &pairs, gaps, dots);
-    }
-
-    fn truncations(&self, r: &[f64]) -> Result<Vec<Truncation>> {
-        let curves = curves(&self.0, r, Isa::current()?)?;
-        let wanted = curves.values().map(|curve| curve.terms).max();
-        let truncation = |curve: &Curve| match wanted {
-            Some(wanted) if curve.kept < wanted => curve.cut,
-            _ => curve.truncation,
-        };
-        Ok(r.iter()
-            .map(|r| truncation(&curves[&Piece::of(*r)]))
-            .collect())
     }
 }

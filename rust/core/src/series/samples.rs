@@ -3,9 +3,11 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::Smooth;
+use super::continuation::{self, Continuation};
+use super::orders::{DIRECT, NODES, Octave};
 use super::rule::{Moments, Rule};
 use crate::error::Result;
-use crate::isa::{Block, Isa, WIDTH};
+use crate::isa::{Isa, WIDTH};
 
 /// The points of a piece between which all else is interpolated. One more checks them.
 pub(super) const POINTS: usize = 15;
@@ -18,49 +20,94 @@ pub(super) struct Samples {
     pub mean: f64,
     pub square: f64,
     pub slope_square: f64,
-    /// `b_m = E φ'(r z) he_m(z)`.
-    pub slopes: Vec<f64>,
+    /// `b_m = E φ'(r z) he_m(z)` for m below [`DIRECT`], the even ones, then the odd ones.
+    pub direct: Vec<f64>,
+    /// At the nodes of each octave, times the roots of their weights: those of even order, then those of odd order.
+    pub octaves: Vec<[[f64; NODES]; 2]>,
 }
 
+/// φ' at the nodes of a rule, folded.
+type Folded = [Vec<f64>; 2];
+
 impl Samples {
-    /// By quadrature, at up to [`WIDTH`] roots.
+    /// By quadrature, at several roots: what there is without octaves.
     ///
     /// # Errors
     /// Those of φ.
-    pub fn quadrature(phi: &dyn Smooth, rule: &Rule, roots: &[f64], isa: Isa) -> Result<Vec<Self>> {
-        let nodes = rule.nodes.len();
-        let mut folded = [vec![[0.0; WIDTH]; nodes], vec![[0.0; WIDTH]; nodes]];
-        let mut samples = Vec::new();
-        for (lane, r) in roots.iter().enumerate() {
-            let at = |sign: f64| rule.nodes.iter().map(move |z| sign * r * z);
-            let mut values: Vec<f64> = at(1.0).chain(at(-1.0)).collect();
-            let mut slopes = vec![0.0; 2 * nodes];
-            phi.evaluate(&mut values, &mut slopes)?;
-            let (right, left) = slopes.split_at(nodes);
-            for (k, (right, left)) in right.iter().zip(left).enumerate() {
-                folded[0][k][lane] = right + left;
-                folded[1][k][lane] = right - left;
-            }
-            let square = |(a, b): (&f64, &f64)| a * a + b * b;
-            let (ahead, behind) = values.split_at(nodes);
-            samples.push(Self {
-                r: *r,
-                mean: rule.mean(ahead.iter().zip(behind).map(|(a, b)| a + b)),
-                square: rule.mean(ahead.iter().zip(behind).map(square)),
-                slope_square: rule.mean(right.iter().zip(left).map(square)),
-                slopes: Vec::new(),
+    pub fn direct(phi: &dyn Smooth, piece: Piece, isa: Isa) -> Result<Vec<Self>> {
+        let rule = Rule::new(DIRECT, piece.splits());
+        let orders = rule.polynomials();
+        let sample = |r: f64| {
+            let mut sample = Self {
+                r,
+                mean: 0.0,
+                square: 0.0,
+                slope_square: 0.0,
+                direct: Vec::new(),
+                octaves: Vec::new(),
+            };
+            let [even, odd] = sample.fold(phi, &rule)?;
+            let moments = isa.run(Moments {
+                orders: &orders,
+                folded: [&even, &odd],
             });
-        }
-        let mut moments = vec![[0.0; WIDTH]; rule.terms()];
-        isa.run(Moments {
-            rule,
-            folded: [&folded[0], &folded[1]],
-            moments: &mut moments,
+            sample.direct = moments.as_flattened().to_vec();
+            Ok(sample)
+        };
+        piece.points().into_iter().map(sample).collect()
+    }
+
+    /// Adds one more octave to all samples.
+    ///
+    /// # Errors
+    /// Those of φ.
+    pub fn extend(
+        samples: &mut [Self],
+        octave: &Octave,
+        phi: &dyn Smooth,
+        piece: Piece,
+        isa: Isa,
+    ) -> Result<()> {
+        let rule = Rule::new(octave.nodes[NODES - 1] as usize, piece.splits());
+        let mut orders = vec![[[0.0; WIDTH]; continuation::BLOCKS]; rule.nodes.len()];
+        isa.run(Continuation {
+            octave,
+            nodes: &rule.nodes,
+            weights: &rule.weights,
+            values: &mut orders,
         });
-        for (lane, sample) in samples.iter_mut().enumerate() {
-            sample.slopes = moments.iter().map(|moment: &Block| moment[lane]).collect();
+        for sample in samples {
+            let [even, odd] = sample.fold(phi, &rule)?;
+            let moments = isa.run(Moments {
+                orders: &orders,
+                folded: [&even, &odd],
+            });
+            let (even, odd) = moments.split_at(continuation::BLOCKS / 2);
+            sample.octaves.push([even, odd].map(|moments| {
+                std::array::from_fn(|k| octave.roots[k] * moments.as_flattened()[k])
+            }));
         }
-        Ok(samples)
+        Ok(())
+    }
+
+    /// φ' at the nodes of a rule; the means of all become those of this rule.
+    fn fold(&mut self, phi: &dyn Smooth, rule: &Rule) -> Result<Folded> {
+        let nodes = rule.nodes.len();
+        let at = |r: f64| rule.nodes.iter().map(move |z| r * z);
+        let mut values: Vec<f64> = at(self.r).chain(at(-self.r)).collect();
+        let mut slopes = vec![0.0; 2 * nodes];
+        phi.evaluate(&mut values, &mut slopes)?;
+        let (right, left) = slopes.split_at(nodes);
+        let (ahead, behind) = values.split_at(nodes);
+        let square = |(a, b): (&f64, &f64)| a * a + b * b;
+        self.mean = rule.mean(ahead.iter().zip(behind).map(|(a, b)| a + b));
+        self.square = rule.mean(ahead.iter().zip(behind).map(square));
+        self.slope_square = rule.mean(right.iter().zip(left).map(square));
+        let both = || right.iter().zip(left);
+        Ok([
+            both().map(|(a, b)| a + b).collect(),
+            both().map(|(a, b)| a - b).collect(),
+        ])
     }
 }
 
@@ -89,13 +136,13 @@ impl Piece {
     }
 
     /// How often the first panel of a rule is to be halved: φ(r z) varies within 1/r.
-    pub fn splits(self) -> u32 {
+    fn splits(self) -> u32 {
         let exponent = self.exponent.unwrap_or(0);
-        (exponent - 2).max(0).unsigned_abs()
+        (exponent - 1).max(0).unsigned_abs()
     }
 
     /// Its Chebyshev points, ends included, and last the one to check at: midway between two near the middle.
-    pub fn points(self) -> Vec<f64> {
+    fn points(self) -> Vec<f64> {
         let Some(exponent) = self.exponent else {
             return vec![0.0; 2];
         };

@@ -1,21 +1,14 @@
 //! The series of many pairs, in the gap.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use super::coefficients::{MOST_TERMS, Variable};
-use crate::double_double::DoubleDouble;
+use super::coefficients::DIRECT_AT;
+use super::features::{Columns, MEAN, OCTAVES, Row, SCALE, TERMS, place};
+use super::orders::{DIRECT, NODES, Octave, octaves};
+use super::tail::{self, Law};
 use crate::dual::{Features, Variables};
-use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
-
-/// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
-/// coefficients of these: the even ones of all, then the odd ones.
-const SCALE: usize = 0;
-const MEAN: usize = 1;
-const TERMS: usize = 2;
-const EVENS: usize = 3;
-const ODDS: usize = 4;
-const NUMBERS: usize = 5;
+use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
+use crate::special::{expm1, log1p_unit};
 
 /// New gaps below this are summed from differences.
 const CLOSE: f64 = 1.0 / 64.0;
@@ -23,108 +16,19 @@ const CLOSE: f64 = 1.0 / 64.0;
 /// `ρ^m < e^{−2·REACH}`, which is 1e-16, from `m = REACH (1+ρ)/(1−ρ)` on.
 const REACH: f64 = 18.5;
 
+/// Orders of each parity that are summed or left out together.
+const CHUNK: usize = 8;
+
 /// `1/(m+1)`.
-static INVERSES: LazyLock<Vec<f64>> =
-    LazyLock::new(|| (0..=MOST_TERMS).map(|m| 1.0 / (m + 1) as f64).collect());
-
-/// The roots and the features of these variables.
-pub(super) fn pack<'a>(
-    variables: impl Iterator<Item = Variable<'a>>,
-) -> (Vec<DoubleDouble>, Vec<Blocks>) {
-    let (mut roots, mut numbers, mut lists) = (Vec::new(), vec![Vec::new(); NUMBERS], Vec::new());
-    let mut eight = Vec::new();
-    for variable in variables {
-        roots.push(variable.root.into());
-        let [evens, odds] = variable.curve.counts;
-        let all = [
-            variable.scale,
-            variable.mean,
-            variable.curve.terms as f64,
-            evens as f64,
-            odds as f64,
-        ];
-        for (list, number) in numbers.iter_mut().zip(all) {
-            list.push(number);
-        }
-        eight.push(variable);
-        if eight.len() == WIDTH {
-            lists.push(side_by_side(&eight));
-            eight.clear();
-        }
+const INVERSES: [f64; DIRECT] = {
+    let mut inverses = [0.0; DIRECT];
+    let mut m = 0;
+    while m < DIRECT {
+        inverses[m] = 1.0 / (m + 1) as f64;
+        m += 1;
     }
-    if !eight.is_empty() {
-        lists.push(side_by_side(&eight));
-    }
-    let numbers = numbers.into_iter().map(|list| list.into_iter().collect());
-    (roots, numbers.chain(lists).collect())
-}
-
-/// Coefficient by coefficient, zeros after the last of each, and the last variable again where there are not eight.
-fn side_by_side(variables: &[Variable<'_>]) -> Blocks {
-    let mut values = Vec::new();
-    for parity in [0, 1] {
-        let longest = variables
-            .iter()
-            .map(|one| one.slopes(parity).len())
-            .max()
-            .unwrap_or(0);
-        let start = values.len();
-        values.resize(start + longest * WIDTH, 0.0);
-        for lane in 0..WIDTH {
-            let slopes = variables[lane.min(variables.len() - 1)].slopes(parity);
-            let places = values[start..].iter_mut().skip(lane).step_by(WIDTH);
-            for (value, slope) in places.zip(slopes) {
-                *value = *slope;
-            }
-        }
-    }
-    values.into_iter().collect()
-}
-
-/// The coefficients of a block of variables.
-#[derive(Clone, Copy)]
-struct Columns<'a> {
-    evens: &'a [Block],
-    odds: &'a [Block],
-}
-
-impl<'a> Columns<'a> {
-    fn new(features: &'a Features, block: usize) -> Self {
-        let evens = features.0[EVENS].blocks()[block]
-            .iter()
-            .fold(0.0, |a: f64, b| a.max(*b));
-        let (evens, odds) = features.0[NUMBERS + block]
-            .blocks()
-            .split_at(evens as usize);
-        Self { evens, odds }
-    }
-}
-
-/// One variable.
-struct Row {
-    scale: f64,
-    mean: f64,
-    terms: f64,
-    evens: Vec<f64>,
-    odds: Vec<f64>,
-}
-
-impl Row {
-    fn new(pairs: &Variables<'_>) -> Self {
-        let (block, lane) = (pairs.row / WIDTH, pairs.row % WIDTH);
-        let columns = Columns::new(pairs.rows, block);
-        let list = |blocks: &[Block], count: f64| {
-            blocks[..count as usize].iter().map(|b| b[lane]).collect()
-        };
-        Self {
-            scale: pairs.u(SCALE),
-            mean: pairs.u(MEAN),
-            terms: pairs.u(TERMS),
-            evens: list(columns.evens, pairs.u(EVENS)),
-            odds: list(columns.odds, pairs.u(ODDS)),
-        }
-    }
-}
+    inverses
+};
 
 /// Steps a row of pairs.
 pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
@@ -132,7 +36,7 @@ pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mu
         row: &Row::new(pairs),
         cols: pairs.cols,
         blocks: pairs.blocks.clone(),
-        inverses: &INVERSES,
+        octaves: octaves(),
         gaps,
         dots,
     });
@@ -142,7 +46,7 @@ struct Step<'a> {
     row: &'a Row,
     cols: &'a Features,
     blocks: Range<usize>,
-    inverses: &'a [f64],
+    octaves: &'a [Octave],
     gaps: &'a mut [Block],
     dots: &'a mut [Block],
 }
@@ -152,24 +56,22 @@ impl Vectorized for Step<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let Self {
-            row,
-            cols,
-            inverses,
-            ..
-        } = self;
+        let (row, cols) = (self.row, self.cols);
         assert!(self.gaps.len() == self.blocks.len() && self.dots.len() == self.blocks.len());
         let pairs = self.gaps.iter_mut().zip(self.dots);
         for (block, (gap, dot)) in self.blocks.zip(pairs) {
             let number = |index: usize| V::load(&cols.0[index].blocks()[block]);
+            let columns = Columns::new(cols, block);
             let pair = Pair {
                 row,
-                columns: Columns::new(cols, block),
-                inverses,
+                columns,
+                law: columns.law(),
+                octaves: self.octaves,
                 gap: V::load(gap),
                 scale: number(SCALE),
                 mean: number(MEAN),
                 terms: V::splat(row.terms).max(number(TERMS)),
+                last: V::splat(row.octaves).max(number(OCTAVES)),
             };
             let (correlation, slope) = pair.sums();
             slope.store(dot);
@@ -187,11 +89,14 @@ impl Vectorized for Step<'_> {
 struct Pair<'a, V> {
     row: &'a Row,
     columns: Columns<'a>,
-    inverses: &'a [f64],
+    law: Law<V>,
+    octaves: &'a [Octave],
     gap: V,
     scale: V,
     mean: V,
+    /// After how many terms the rest is round-off whatever ρ is, and the number of octaves before the law.
     terms: V,
+    last: V,
 }
 
 impl<V: Vector> Pair<'_, V> {
@@ -199,54 +104,146 @@ impl<V: Vector> Pair<'_, V> {
     #[inline(always)]
     fn sums(&self) -> (V, V) {
         let size = self.gap.abs();
-        let rho = (V::splat(1.0) - size).copysign(self.gap);
-        let square = rho * rho;
+        let (sign, rho) = (V::splat(1.0).copysign(self.gap), V::splat(1.0) - size);
         // Terms after these are round-off, because ρ is small or because all coefficients are.
         let reach = V::splat(REACH) * (V::splat(2.0) - size) / size;
         let terms = self.terms.min(reach);
         let longest = largest(terms);
-        let (even_dot, even) = self.horner(
-            &self.row.evens,
-            self.columns.evens,
-            0,
-            (terms, longest),
-            square,
-        );
-        let (odd_dot, odd) = self.horner(
-            &self.row.odds,
-            self.columns.odds,
-            1,
-            (terms, longest),
-            square,
-        );
+        let ([mut even_dot, mut even], [mut odd_dot, mut odd]) = self.direct(terms, longest, rho);
+        if longest > DIRECT as f64 {
+            let all = self.beyond(terms, longest);
+            even_dot = even_dot + all.dots[0] / rho.max(V::splat(0.25));
+            odd_dot = odd_dot + all.dots[1];
+            even = even + all.values[0];
+            odd = odd + all.values[1];
+        }
         let weight = V::splat(self.row.scale) * self.scale;
         let means = V::splat(self.row.mean) * self.mean;
-        let correlation = (weight * rho).mul_add(rho.mul_add(odd, even), means);
-        (correlation, rho.mul_add(odd_dot, even_dot))
+        let correlation = weight.mul_add(sign.mul_add(even, odd), means);
+        (correlation, sign.mul_add(odd_dot, even_dot))
     }
 
-    /// `Σ b_m b_m' x^k` and `Σ b_m b_m' x^k/(m+1)` over `m = 2k + parity` below `terms`.
+    /// `Σ b_m b_m' |ρ|^m` and `Σ b_m b_m' |ρ|^{m+1}/(m+1)` over even m below [`DIRECT`], and over odd m.
     #[inline(always)]
-    fn horner(
-        &self,
-        row: &[f64],
-        cols: &[Block],
-        parity: usize,
-        (terms, longest): (V, f64),
-        x: V,
-    ) -> (V, V) {
+    fn direct(&self, terms: V, longest: f64, rho: V) -> ([V; 2], [V; 2]) {
         let zero = V::splat(0.0);
-        let wanted = ((longest - parity as f64).max(0.0) * 0.5).ceil() as usize;
-        let count = wanted.min(row.len()).min(cols.len());
-        let (mut slope, mut value) = (zero, zero);
-        for k in (0..count).rev() {
-            let m = 2 * k + parity;
-            let product = V::splat(row[k]) * V::load(&cols[k]);
-            let product = V::select(V::splat(m as f64).less(terms), product, zero);
-            slope = slope.mul_add(x, product);
-            value = value.mul_add(x, product * V::splat(self.inverses[m]));
+        let (mut dots, mut values) = ([zero; 2], [zero; 2]);
+        let square = rho * rho;
+        for chunk in (0..DIRECT / 2 / CHUNK).rev() {
+            let first = (2 * CHUNK * chunk) as f64;
+            if longest <= first {
+                continue;
+            }
+            for k in (CHUNK * chunk..CHUNK * (chunk + 1)).rev() {
+                for parity in [0, 1] {
+                    let index = DIRECT_AT + DIRECT / 2 * parity + k;
+                    let product = V::splat(self.row.list[index]) * self.columns.get(index);
+                    let inverse = V::splat(INVERSES[2 * k + parity]);
+                    dots[parity] = dots[parity].mul_add(square, product);
+                    values[parity] = values[parity].mul_add(square, product * inverse);
+                }
+            }
+            let wanted = V::splat(first).less(terms);
+            dots = dots.map(|sum| V::select(wanted, sum, zero));
+            values = values.map(|sum| V::select(wanted, sum, zero));
         }
-        (slope, value)
+        (
+            [dots[0], rho * values[0]],
+            [rho * dots[1], square * values[1]],
+        )
+    }
+
+    /// The sums over the octaves and the law. Lanes leave out the octaves they do not want.
+    #[inline(always)]
+    fn beyond(&self, terms: V, longest: f64) -> tail::Sums<V> {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        // Where ρ is small, nothing here is wanted.
+        let size = self.gap.abs().min(V::splat(0.5));
+        let decay = log1p_unit(size / (one - size));
+        let mut all = tail::Sums {
+            dots: [zero; 2],
+            values: [zero; 2],
+            openings: [zero; 2],
+        };
+        let mut falls = [zero; NODES];
+        for (index, octave) in self.octaves[..self.octaves_wanted(longest)]
+            .iter()
+            .enumerate()
+        {
+            for (fall, u) in falls.iter_mut().zip(octave.nodes) {
+                *fall = if index < 2 {
+                    -expm1(V::splat(-u) * decay)
+                } else {
+                    *fall * (V::splat(2.0) - *fall)
+                };
+            }
+            let part = self.octave(index, octave, &falls, size);
+            let start = V::splat(octave_start(index));
+            let wanted = V::select(start.less(terms), V::splat(index as f64), self.last);
+            let wanted = wanted.less(self.last);
+            let add = |sum: V, part: V| sum + V::select(wanted, part, zero);
+            for parity in [0, 1] {
+                all.dots[parity] = add(all.dots[parity], part.dots[parity]);
+                all.values[parity] = add(all.values[parity], part.values[parity]);
+                all.openings[parity] = add(all.openings[parity], part.openings[parity]);
+            }
+        }
+        let y = (-self.last).power_of_two();
+        let wanted = V::splat(DIRECT as f64).less(terms * y);
+        if self.row.terms.is_infinite() && V::any(wanted) {
+            let law = self.row.law.map(|law| law.map(V::splat));
+            let part = tail::sums(&law, &self.law, y, decay, size);
+            let add = |sum: V, part: V| sum + V::select(wanted, part, zero);
+            for parity in [0, 1] {
+                all.dots[parity] = add(all.dots[parity], part.dots[parity]);
+                all.values[parity] = add(all.values[parity], part.values[parity]);
+                all.openings[parity] = add(all.openings[parity], part.openings[parity]);
+            }
+        }
+        all
+    }
+
+    /// How many octaves any lane wants.
+    #[inline(always)]
+    fn octaves_wanted(&self, longest: f64) -> usize {
+        let there = (self.row.list.len() - place(0, 0, 0)) / (2 * NODES);
+        let mut count = 0;
+        while count < there && octave_start(count) < longest {
+            count += 1;
+        }
+        count
+    }
+
+    /// The sums over one octave, with `1 − |ρ|^u` at its nodes.
+    #[inline(always)]
+    fn octave(&self, index: usize, octave: &Octave, falls: &[V; NODES], size: V) -> tail::Sums<V> {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        let mut part = tail::Sums {
+            dots: [zero; 2],
+            values: [zero; 2],
+            openings: [zero; 2],
+        };
+        let rho = one - size;
+        for (k, fall) in falls.iter().enumerate() {
+            let power = one - *fall;
+            let product = |parity: usize| {
+                V::splat(self.row.list[place(index, parity, k)])
+                    * self.columns.at(&self.law, index, parity, k)
+            };
+            let (even, odd) = (product(0), product(1));
+            let (over, next) = (
+                V::splat(octave.inverse[k]),
+                V::splat(octave.inverse_next[k]),
+            );
+            part.dots[0] = even.mul_add(power, part.dots[0]);
+            part.dots[1] = odd.mul_add(power, part.dots[1]);
+            part.values[0] = (even * power).mul_add(over, part.values[0]);
+            part.values[1] = (odd * power).mul_add(next, part.values[1]);
+            part.openings[0] = (even * *fall).mul_add(over, part.openings[0]);
+            part.openings[1] = (odd * power.mul_add(size, *fall)).mul_add(next, part.openings[1]);
+        }
+        part.values[1] = part.values[1] * rho;
+        part
     }
 
     /// `1 − |T|/√(T(u,u) T(v,v))`, without cancellation where that is small.
@@ -257,37 +254,82 @@ impl<V: Vector> Pair<'_, V> {
     #[inline(always)]
     fn close_gap(&self, correlation: V) -> V {
         let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        let (evens, odds) = (&self.row.evens, &self.row.odds);
         let size = self.gap.abs();
         let rho = one - size;
         let sign = one.copysign(correlation);
+        // Of even orders, whose n is odd, and of odd ones.
         let signs = [sign.copysign(self.gap * correlation), sign];
         let scales = [V::splat(self.row.scale), self.scale];
         let mean = V::splat(self.row.mean) - sign * self.mean;
-        let (mut spread, mut sum, mut opening) = (mean * mean, zero, zero);
         let longest = largest(self.terms);
-        let count = (2 * evens.len())
-            .max(2 * odds.len())
-            .max(2 * self.columns.evens.len())
-            .max(2 * self.columns.odds.len());
-        for m in (0..count.min(longest as usize)).rev() {
-            let (parity, k) = (m % 2, m / 2);
-            let (row, col) = if parity == 0 {
-                (evens.get(k), self.columns.evens.get(k))
-            } else {
-                (odds.get(k), self.columns.odds.get(k))
-            };
-            let b_u = scales[0] * V::splat(row.copied().unwrap_or(0.0));
-            let b_v = signs[parity] * (scales[1] * col.map_or(zero, |block| V::load(block)));
+        let (mut spread, mut sum, mut opening) = (zero, zero, zero);
+        for m in (0..DIRECT.min(longest as usize)).rev() {
+            let index = DIRECT_AT + DIRECT / 2 * (m % 2) + m / 2;
+            let b_u = scales[0] * V::splat(self.row.list[index]);
+            let b_v = signs[m % 2] * (scales[1] * self.columns.get(index));
             let kept = V::splat(m as f64).less(self.terms);
-            let inverse = V::select(kept, V::splat(self.inverses[m]), zero);
+            let inverse = V::select(kept, V::splat(INVERSES[m]), zero);
             let difference = b_u - b_v;
             spread = (difference * difference).mul_add(inverse, spread);
             sum = (b_u * b_v).mul_add(inverse, sum);
             opening = opening.mul_add(rho, sum);
         }
-        size.mul_add(opening, V::splat(0.5) * spread)
+        opening = opening * size;
+        if longest > DIRECT as f64 {
+            let weight = scales[0] * scales[1];
+            let all = self.beyond(self.terms, longest);
+            opening = (weight * signs[0]).mul_add(all.openings[0], opening);
+            opening = (weight * signs[1]).mul_add(all.openings[1], opening);
+            spread = spread + self.spread_beyond(&signs, longest);
+        }
+        V::splat(0.5).mul_add(mean.mul_add(mean, spread), opening)
     }
+
+    /// `Σ (â_n(u) − σ_n â_n(v))²` over the octaves and the law.
+    #[inline(always)]
+    fn spread_beyond(&self, signs: &[V; 2], longest: f64) -> V {
+        let zero = V::splat(0.0);
+        let (scale_u, scale_v) = (V::splat(self.row.scale), self.scale);
+        let mut spread = zero;
+        for (index, octave) in self.octaves[..self.octaves_wanted(longest)]
+            .iter()
+            .enumerate()
+        {
+            let mut part = zero;
+            for parity in [0, 1] {
+                let inverses = [&octave.inverse, &octave.inverse_next][parity];
+                for (k, inverse) in inverses.iter().enumerate() {
+                    let b_u = scale_u * V::splat(self.row.list[place(index, parity, k)]);
+                    let b_v = scale_v * self.columns.at(&self.law, index, parity, k);
+                    let difference = b_u - signs[parity] * b_v;
+                    part = (difference * difference).mul_add(V::splat(*inverse), part);
+                }
+            }
+            let wanted = V::select(
+                V::splat(octave_start(index)).less(self.terms),
+                V::splat(index as f64),
+                self.last,
+            );
+            spread = spread + V::select(wanted.less(self.last), part, zero);
+        }
+        if self.row.terms.is_infinite() {
+            let difference = |parity: usize, j: usize| {
+                let (u, v) = (V::splat(self.row.law[parity][j]), self.law[parity][j]);
+                scale_u * u - signs[parity] * (scale_v * v)
+            };
+            let law: Law<V> = [0, 1].map(|parity| std::array::from_fn(|j| difference(parity, j)));
+            let y = (-self.last).power_of_two();
+            let beyond = tail::sums(&law, &law, y, zero, zero);
+            spread = spread + (beyond.values[0] + beyond.values[1]);
+        }
+        spread
+    }
+}
+
+/// Where an octave starts.
+#[inline(always)]
+fn octave_start(index: usize) -> f64 {
+    (DIRECT << index) as f64
 }
 
 /// The largest of eight values.
