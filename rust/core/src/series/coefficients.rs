@@ -1,5 +1,6 @@
 //! The coefficients of variables, interpolated between the points of their pieces.
 //!
+//! Pairs want those of φ in units of its root: `â_n = r/√n b_{n−1}/√E φ²`, so that `T = Σ â_n â_n' ρⁿ` in units of both.
 //! They are analytic in r for any φ of interest: fifteen points in a half octave leave errors of some 1e-15, and one more
 //! point checks that.
 
@@ -35,15 +36,26 @@ pub(super) fn length(octaves: usize) -> usize {
     OCTAVES_AT + 2 * NODES * octaves
 }
 
+/// `n = m + 1` of the entries of a list; 1 for the laws.
+fn indices() -> impl Iterator<Item = f64> {
+    let direct = |parity: usize| (0..DIRECT / 2).map(move |k| (2 * k + parity + 1) as f64);
+    let beyond = octaves().iter().flat_map(|octave| octave.indices).flatten();
+    std::iter::repeat_n(1.0, DIRECT_AT)
+        .chain(direct(0))
+        .chain(direct(1))
+        .chain(beyond)
+}
+
 /// All that pairs want to know of the variables of one piece.
 #[derive(Debug)]
 pub(super) struct Curve {
-    /// The points r, and at them `√E φ(r z)²`, `E φ` and r in units of it.
+    /// The points r, and at them `√E φ(r z)²`, `E φ` in units of it, and it in units of r.
     points: Vec<f64>,
     roots: Vec<f64>,
     means: Vec<f64>,
-    scales: Vec<f64>,
-    /// At each point the laws, the coefficients below [`DIRECT`] and those of each octave; those of even order first.
+    slopes: Vec<f64>,
+    /// At each point the laws, which are without the factor 1/√n, the coefficients below [`DIRECT`] and those of each
+    /// octave; those of even order first.
     lists: Vec<Vec<Block>>,
     /// The number of octaves.
     pub octaves: usize,
@@ -59,7 +71,7 @@ pub(super) struct Variable<'a> {
     pub curve: &'a Curve,
     pub root: f64,
     pub mean: f64,
-    pub scale: f64,
+    pub slope: f64,
     list: Vec<Block>,
 }
 
@@ -145,7 +157,7 @@ impl Curve {
             .clone()
             .map(|(sample, law)| Measures::new(sample, law))
             .collect();
-        let list = |(sample, law): (&Samples, &Law<f64>)| -> Vec<Block> {
+        let list = |((sample, law), measures): ((&Samples, &Law<f64>), &Measures)| {
             let octaves = sample.octaves.as_flattened().as_flattened();
             let values = law
                 .as_flattened()
@@ -153,10 +165,10 @@ impl Curve {
                 .chain(&sample.direct)
                 .chain(octaves);
             let mut list = vec![[0.0; WIDTH]; length(sample.octaves.len()).div_ceil(WIDTH)];
-            list.as_flattened_mut()
-                .iter_mut()
-                .zip(values)
-                .for_each(|(a, b)| *a = *b);
+            let places = list.as_flattened_mut().iter_mut().zip(indices());
+            for ((place, index), value) in places.zip(values) {
+                *place = measures.scale * value / index.sqrt();
+            }
             list
         };
         let most = |of: fn(&Measures) -> f64| measures.iter().map(of).fold(0.0, f64::max);
@@ -164,8 +176,8 @@ impl Curve {
             points: samples.iter().map(|sample| sample.r).collect(),
             roots: measures.iter().map(|measures| measures.root).collect(),
             means: measures.iter().map(|measures| measures.mean).collect(),
-            scales: measures.iter().map(|measures| measures.scale).collect(),
-            lists: all.map(list).collect(),
+            slopes: measures.iter().map(Measures::slope).collect(),
+            lists: all.zip(&measures).map(list).collect(),
             octaves: samples[0].octaves.len(),
             terms: most(|measures| measures.terms),
             missing: most(|measures| measures.missing),
@@ -177,21 +189,19 @@ impl Curve {
     /// Compares the last point with what the others make of it, and forgets it.
     fn check(&mut self, isa: Isa) {
         let (r, exact) = (self.points.pop(), self.lists.pop());
-        for values in [&mut self.roots, &mut self.means, &mut self.scales] {
+        for values in [&mut self.roots, &mut self.means, &mut self.slopes] {
             values.pop();
         }
         let (Some(r), Some(exact)) = (r, exact) else {
             return;
         };
         let found = self.at(r, isa);
-        let pairs = found
-            .list()
-            .iter()
-            .zip(exact.as_flattened())
-            .skip(DIRECT_AT);
-        let (error, whole) = pairs.fold((0.0, 0.0), |(error, whole), (a, b)| {
-            (error + (a - b) * (a - b), whole + b * b)
-        });
+        let pairs = found.list().iter().zip(exact.as_flattened()).zip(indices());
+        let (mut error, mut whole) = (0.0, 0.0);
+        for ((a, b), index) in pairs.skip(DIRECT_AT) {
+            error += (a - b) * (a - b) * index;
+            whole += b * b * index;
+        }
         if whole > 0.0 {
             self.missing += 2.0 * f64::sqrt(error / whole);
         }
@@ -214,7 +224,7 @@ impl Curve {
             curve: self,
             root: sum(&self.roots),
             mean: sum(&self.means),
-            scale: sum(&self.scales),
+            slope: sum(&self.slopes),
             list,
         }
     }

@@ -1,15 +1,15 @@
 //! What pairs know of variables: their numbers, and their coefficients side by side.
 
-use super::coefficients::{OCTAVES_AT, Variable, length};
-use super::orders::{MOST_OCTAVES, NODES, octaves};
-use super::tail::{Law, POWERS, coefficient};
+use super::coefficients::{DIRECT_AT, Variable, length};
+use super::orders::{DIRECT, NODES, Octave, octaves};
+use super::tail::{self, Law, POWERS};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Features, Variables};
-use crate::isa::{Block, Blocks, Vector, WIDTH};
+use crate::isa::{Block, Blocks, Real, Vector, WIDTH};
 
 /// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
 /// coefficients of these.
-pub(super) const SCALE: usize = 0;
+pub(super) const SLOPE: usize = 0;
 pub(super) const MEAN: usize = 1;
 pub(super) const TERMS: usize = 2;
 pub(super) const OCTAVES: usize = 3;
@@ -24,7 +24,7 @@ pub(super) fn pack<'a>(
     for variable in variables {
         roots.push(variable.root.into());
         let all = [
-            variable.scale,
+            variable.slope,
             variable.mean,
             variable.curve.terms,
             variable.curve.octaves as f64,
@@ -61,11 +61,18 @@ fn side_by_side(variables: &[Variable<'_>]) -> Blocks {
 fn prolonged(mut list: Vec<f64>, octaves_there: usize, octaves_wanted: usize) -> Vec<f64> {
     let law = law(|index| list[index]);
     for octave in &octaves()[octaves_there.min(octaves_wanted)..octaves_wanted] {
-        for (parity, law) in law.iter().enumerate() {
-            list.extend((0..NODES).map(|k| coefficient(law, octave, parity, k)));
+        for parity in [0, 1] {
+            list.extend((0..NODES).map(|k| coefficient(&law, octave, parity, k)));
         }
     }
     list
+}
+
+/// The coefficient of φ that a law gives to a node.
+#[inline(always)]
+fn coefficient<R: Real>(law: &Law<R>, octave: &Octave, parity: usize, k: usize) -> R {
+    let root = R::splat(octave.inverse_roots[parity][k]);
+    tail::coefficient(&law[parity], octave, parity, k) * root
 }
 
 /// The law at the head of a list.
@@ -77,73 +84,86 @@ fn law<R>(list: impl Fn(usize) -> R) -> Law<R> {
 /// The coefficients of a block of variables.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
-    list: &'a [Block],
+    law: &'a [Block],
+    /// Those below [`DIRECT`], and the rest.
+    pub direct: &'a [Block; DIRECT],
+    octaves: &'a [Block],
 }
 
 impl<'a> Columns<'a> {
     pub fn new(features: &'a Features, block: usize) -> Self {
+        let (law, rest) = features.0[NUMBERS + block].blocks().split_at(DIRECT_AT);
+        let (direct, octaves) = rest.split_first_chunk().unwrap_or((&NOTHING, &[]));
         Self {
-            list: features.0[NUMBERS + block].blocks(),
+            law,
+            direct,
+            octaves,
         }
-    }
-
-    /// Entry `index` of the lists.
-    #[inline(always)]
-    pub fn get<V: Vector>(&self, index: usize) -> V {
-        V::load(&self.list[index])
     }
 
     #[inline(always)]
     pub fn law<V: Vector>(&self) -> Law<V> {
-        law(|index| self.get(index))
+        law(|index| V::load(&self.law[index]))
     }
 
     /// A coefficient at a node of an octave: by the law, where the octaves end before.
     #[inline(always)]
-    pub fn at<V: Vector>(&self, law: &Law<V>, octave: usize, parity: usize, k: usize) -> V {
-        match self.list.get(place(octave, parity, k)) {
+    pub fn at<V: Vector>(&self, index: usize, parity: usize, k: usize) -> V {
+        match self.octaves.get(place(index, parity, k)) {
             Some(block) => V::load(block),
-            None => coefficient(&law[parity], &octaves()[octave], parity, k),
+            None => coefficient(&self.law(), &octaves()[index], parity, k),
         }
     }
 }
 
-/// Where a list has the coefficient at a node.
+/// Where the coefficient at a node is among those of the octaves.
 #[inline(always)]
-pub(super) fn place(octave: usize, parity: usize, k: usize) -> usize {
-    OCTAVES_AT + 2 * NODES * octave + NODES * parity + k
+fn place(index: usize, parity: usize, k: usize) -> usize {
+    2 * NODES * index + NODES * parity + k
 }
 
 /// One variable.
 pub(super) struct Row {
-    pub scale: f64,
+    pub slope: f64,
     pub mean: f64,
     pub terms: f64,
-    pub octaves: f64,
+    /// How many octaves it has.
+    pub last: f64,
     pub law: Law<f64>,
+    pub direct: [f64; DIRECT],
     /// With the octaves that any of the columns has, if there is a law.
-    pub list: Vec<f64>,
+    pub octaves: Vec<[[f64; NODES]; 2]>,
 }
 
 impl Row {
     pub fn new(pairs: &Variables<'_>) -> Self {
         let (block, lane) = (pairs.row / WIDTH, pairs.row % WIDTH);
-        let octaves = pairs.u(OCTAVES);
-        let lists = Columns::new(pairs.rows, block).list;
-        let own = lists[..length(octaves as usize)].iter();
-        let list: Vec<f64> = own.map(|values| values[lane]).collect();
-        let wanted = pairs.v(OCTAVES).as_flattened().iter();
-        let wanted = wanted.fold(octaves, |most, octaves| most.max(*octaves));
-        let terms = pairs.u(TERMS);
-        let wanted = if terms.is_finite() { octaves } else { wanted };
-        debug_assert!(wanted <= MOST_OCTAVES as f64);
+        let columns = Columns::new(pairs.rows, block);
+        let (terms, last) = (pairs.u(TERMS), pairs.u(OCTAVES));
+        let law = law(|index| columns.law[index][lane]);
+        let all = pairs.v(OCTAVES).as_flattened().iter();
+        let most = all.fold(last, |most, octaves| most.max(*octaves));
+        let wanted = if terms.is_finite() { last } else { most };
+        let own = |index: usize, parity: usize, k: usize| {
+            if (index as f64) < last {
+                columns.octaves[place(index, parity, k)][lane]
+            } else {
+                coefficient(&law, &octaves()[index], parity, k)
+            }
+        };
+        let octave =
+            |index: usize| [0, 1].map(|parity| std::array::from_fn(|k| own(index, parity, k)));
         Self {
-            scale: pairs.u(SCALE),
+            slope: pairs.u(SLOPE),
             mean: pairs.u(MEAN),
             terms,
-            octaves,
-            law: law(|index| list[index]),
-            list: prolonged(list, octaves as usize, wanted as usize),
+            last,
+            law,
+            direct: columns.direct.map(|values| values[lane]),
+            octaves: (0..wanted as usize).map(octave).collect(),
         }
     }
 }
+
+/// For what is no list of coefficients: there is none without those below [`DIRECT`].
+static NOTHING: [Block; DIRECT] = [[0.0; WIDTH]; DIRECT];

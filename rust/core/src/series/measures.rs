@@ -2,10 +2,10 @@
 
 use super::orders::{DIRECT, octaves};
 use super::samples::Samples;
-use super::tail::{self, Law};
+use super::tail::{Beyond, Law};
 
 /// Terms after which less than this share is left, of both variables, are round-off.
-const ROUND_OFF: f64 = 1e-16;
+const ROUND_OFF: f64 = 1e-15;
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measures {
@@ -42,24 +42,22 @@ impl Samples {
     /// What the terms hold, from the last to the first: the law, the octaves, and the direct ones one by one.
     fn parts(&self, law: &Law<f64>) -> Vec<Part> {
         let end = DIRECT as f64 * libm::exp2(self.octaves.len() as f64);
-        let beyond = tail::sums(law, law, DIRECT as f64 / end, 0.0, 0.0);
+        let beyond = Beyond::new(law, law, DIRECT as f64 / end, 0.0, 0.0);
+        let total = |sums: [f64; 2]| sums[0] + sums[1];
         let mut parts = vec![Part {
             from: end,
-            slope: beyond.dots[0] + beyond.dots[1],
-            value: beyond.values[0] + beyond.values[1],
+            slope: total(beyond.dots()),
+            value: total(beyond.values()),
         }];
         for (octave, [even, odd]) in octaves().iter().zip(&self.octaves).rev() {
-            let inverse = |b: &f64, over: &f64| b * b * over;
-            let weigh = |list: &[f64], over: &[f64]| -> f64 {
-                list.iter()
-                    .zip(over)
-                    .map(|(b, over)| inverse(b, over))
-                    .sum()
+            let weigh = |list: &[f64], indices: &[f64]| -> f64 {
+                let pairs = list.iter().zip(indices);
+                pairs.map(|(b, index)| b * b / index).sum()
             };
             parts.push(Part {
                 from: 0.5 * parts[parts.len() - 1].from,
                 slope: even.iter().chain(odd).map(|b| b * b).sum(),
-                value: weigh(even, &octave.inverse) + weigh(odd, &octave.inverse_next),
+                value: weigh(even, &octave.indices[0]) + weigh(odd, &octave.indices[1]),
             });
         }
         for m in (0..DIRECT).rev() {
@@ -75,6 +73,15 @@ impl Samples {
 }
 
 impl Measures {
+    /// The unit of φ' in those of φ: `√E φ²/r`.
+    pub fn slope(&self) -> f64 {
+        if self.scale > 0.0 {
+            1.0 / self.scale
+        } else {
+            0.0
+        }
+    }
+
     pub fn new(samples: &Samples, law: &Law<f64>) -> Self {
         let parts = samples.parts(law);
         let (mut slope, mut value) = (0.0, 0.0);

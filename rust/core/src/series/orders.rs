@@ -19,7 +19,6 @@ pub(super) const NODES: usize = 10;
 /// The most octaves.
 pub(super) const MOST_OCTAVES: usize = 16;
 
-/// The largest octave that coefficients are ever asked for: where those of another variable go on.
 static OCTAVES: LazyLock<Vec<Octave>> =
     LazyLock::new(|| (0..MOST_OCTAVES).map(Octave::new).collect());
 
@@ -29,10 +28,10 @@ pub(super) struct Octave {
     pub nodes: [f64; NODES],
     /// The roots of the weights: coefficients are multiplied by them.
     pub roots: [f64; NODES],
-    /// `1/u` and `1/(u+1)`: the indices of φ are one above the orders of φ'.
-    pub inverse: [f64; NODES],
-    pub inverse_next: [f64; NODES],
-    /// `64/u`, and the roots of the weights times its power 5/4 and 3/4 (see [`super::tail`]).
+    /// `n = m + 1`, the indices of φ: u for even orders, `u + 1` for odd ones.
+    pub indices: [[f64; NODES]; 2],
+    pub inverse_roots: [[f64; NODES]; 2],
+    /// `64/u`, and the roots of the weights times its powers 5/4 and 3/4 (see [`super::tail`]).
     pub ratios: [f64; NODES],
     pub powers: [[f64; NODES]; 2],
 }
@@ -56,13 +55,14 @@ impl Octave {
         };
         let roots = weights.map(f64::sqrt);
         let ratios = nodes.map(|u| DIRECT as f64 / u);
+        let indices = [nodes, nodes.map(|u| u + 1.0)];
         let power =
             |exponent: f64| std::array::from_fn(|k| roots[k] * libm::pow(ratios[k], exponent));
         Self {
             nodes,
             roots,
-            inverse: nodes.map(|u| 1.0 / u),
-            inverse_next: nodes.map(|u| 1.0 / (u + 1.0)),
+            indices,
+            inverse_roots: indices.map(|indices| indices.map(|n| 1.0 / n.sqrt())),
             ratios,
             powers: [power(1.25), power(0.75)],
         }

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use super::coefficients::DIRECT_AT;
-use super::features::{Columns, MEAN, OCTAVES, Row, SCALE, TERMS, place};
+use super::features::{Columns, MEAN, OCTAVES, Row, SLOPE, TERMS};
 use super::orders::{DIRECT, NODES, Octave, octaves};
-use super::tail::{self, Law};
+use super::tail::{Beyond, Law};
 use crate::dual::{Features, Variables};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 use crate::special::{expm1, log1p_unit};
@@ -18,17 +17,6 @@ const REACH: f64 = 18.5;
 
 /// Orders of each parity that are summed or left out together.
 const CHUNK: usize = 8;
-
-/// `1/(m+1)`.
-const INVERSES: [f64; DIRECT] = {
-    let mut inverses = [0.0; DIRECT];
-    let mut m = 0;
-    while m < DIRECT {
-        inverses[m] = 1.0 / (m + 1) as f64;
-        m += 1;
-    }
-    inverses
-};
 
 /// Steps a row of pairs.
 pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
@@ -61,38 +49,40 @@ impl Vectorized for Step<'_> {
         let pairs = self.gaps.iter_mut().zip(self.dots);
         for (block, (gap, dot)) in self.blocks.zip(pairs) {
             let number = |index: usize| V::load(&cols.0[index].blocks()[block]);
-            let columns = Columns::new(cols, block);
+            let signed = V::load(gap);
             let pair = Pair {
                 row,
-                columns,
-                law: columns.law(),
+                columns: Columns::new(cols, block),
                 octaves: self.octaves,
-                gap: V::load(gap),
-                scale: number(SCALE),
+                size: signed.abs(),
+                sign: V::splat(1.0).copysign(signed),
+                slope: number(SLOPE),
                 mean: number(MEAN),
                 terms: V::splat(row.terms).max(number(TERMS)),
-                last: V::splat(row.octaves).max(number(OCTAVES)),
+                last: V::splat(row.last).max(number(OCTAVES)),
             };
-            let (correlation, slope) = pair.sums();
+            let mut falls = None;
+            let (correlation, slope) = pair.sums(&mut falls);
             slope.store(dot);
             let mut new = V::splat(1.0) - correlation.abs();
             let close = new.less(V::splat(CLOSE));
             if V::any(close) {
-                new = V::select(close, pair.close_gap(correlation), new);
+                new = V::select(close, pair.close_gap(correlation, &mut falls), new);
             }
             new.max(V::splat(0.0)).copysign(correlation).store(gap);
         }
     }
 }
 
-/// One u and eight v.
+/// One u and eight v. Sums come in twos: over even orders, and over odd ones.
 struct Pair<'a, V> {
     row: &'a Row,
     columns: Columns<'a>,
-    law: Law<V>,
     octaves: &'a [Octave],
-    gap: V,
-    scale: V,
+    /// `1 − |ρ|`, and the sign of ρ.
+    size: V,
+    sign: V,
+    slope: V,
     mean: V,
     /// After how many terms the rest is round-off whatever ρ is, and the number of octaves before the law.
     terms: V,
@@ -102,32 +92,37 @@ struct Pair<'a, V> {
 impl<V: Vector> Pair<'_, V> {
     /// `T/√(T(u,u) T(v,v))` and Ṫ.
     #[inline(always)]
-    fn sums(&self) -> (V, V) {
-        let size = self.gap.abs();
-        let (sign, rho) = (V::splat(1.0).copysign(self.gap), V::splat(1.0) - size);
+    fn sums(&self, falls: &mut Option<Falls<V>>) -> (V, V) {
+        let rho = V::splat(1.0) - self.size;
         // Terms after these are round-off, because ρ is small or because all coefficients are.
-        let reach = V::splat(REACH) * (V::splat(2.0) - size) / size;
+        let reach = V::splat(REACH) * (V::splat(2.0) - self.size) / self.size;
         let terms = self.terms.min(reach);
         let longest = largest(terms);
-        let ([mut even_dot, mut even], [mut odd_dot, mut odd]) = self.direct(terms, longest, rho);
+        let (mut values, mut dots) = self.direct(terms, longest, rho);
         if longest > DIRECT as f64 {
-            let all = self.beyond(terms, longest);
-            even_dot = even_dot + all.dots[0] / rho.max(V::splat(0.25));
-            odd_dot = odd_dot + all.dots[1];
-            even = even + all.values[0];
-            odd = odd + all.values[1];
+            let falls = self.falls(falls);
+            let (more_values, more_dots) = self.beyond(&falls, terms, longest);
+            // Even orders are one below u.
+            let inverse = V::splat(1.0) / rho.max(V::splat(0.25));
+            values = [values[0] + more_values[0], values[1] + more_values[1]];
+            dots = [
+                more_dots[0].mul_add(inverse, dots[0]),
+                dots[1] + more_dots[1],
+            ];
         }
-        let weight = V::splat(self.row.scale) * self.scale;
         let means = V::splat(self.row.mean) * self.mean;
-        let correlation = weight.mul_add(sign.mul_add(even, odd), means);
-        (correlation, sign.mul_add(odd_dot, even_dot))
+        let weight = V::splat(self.row.slope) * self.slope;
+        (
+            self.sign.mul_add(values[0], values[1] + means),
+            weight * self.sign.mul_add(dots[1], dots[0]),
+        )
     }
 
-    /// `Σ b_m b_m' |ρ|^m` and `Σ b_m b_m' |ρ|^{m+1}/(m+1)` over even m below [`DIRECT`], and over odd m.
+    /// `Σ â â' |ρ|^n` and `Σ n â â' |ρ|^{n−1}` below [`DIRECT`].
     #[inline(always)]
     fn direct(&self, terms: V, longest: f64, rho: V) -> ([V; 2], [V; 2]) {
         let zero = V::splat(0.0);
-        let (mut dots, mut values) = ([zero; 2], [zero; 2]);
+        let (mut values, mut dots) = ([zero; 2], [zero; 2]);
         let square = rho * rho;
         for chunk in (0..DIRECT / 2 / CHUNK).rev() {
             let first = (2 * CHUNK * chunk) as f64;
@@ -136,200 +131,262 @@ impl<V: Vector> Pair<'_, V> {
             }
             for k in (CHUNK * chunk..CHUNK * (chunk + 1)).rev() {
                 for parity in [0, 1] {
-                    let index = DIRECT_AT + DIRECT / 2 * parity + k;
-                    let product = V::splat(self.row.list[index]) * self.columns.get(index);
-                    let inverse = V::splat(INVERSES[2 * k + parity]);
-                    dots[parity] = dots[parity].mul_add(square, product);
-                    values[parity] = values[parity].mul_add(square, product * inverse);
+                    let (u, v) = self.direct_at(k, parity);
+                    let (product, n) = (u * v, V::splat((2 * k + parity + 1) as f64));
+                    values[parity] = values[parity].mul_add(square, product);
+                    dots[parity] = dots[parity].mul_add(square, n * product);
                 }
             }
             let wanted = V::splat(first).less(terms);
-            dots = dots.map(|sum| V::select(wanted, sum, zero));
             values = values.map(|sum| V::select(wanted, sum, zero));
+            dots = dots.map(|sum| V::select(wanted, sum, zero));
         }
         (
-            [dots[0], rho * values[0]],
-            [rho * dots[1], square * values[1]],
+            [rho * values[0], square * values[1]],
+            [dots[0], rho * dots[1]],
         )
     }
 
-    /// The sums over the octaves and the law. Lanes leave out the octaves they do not want.
+    /// The same sums over the octaves and the law, those of even order with `|ρ|^n` instead of `|ρ|^{n−1}`.
     #[inline(always)]
-    fn beyond(&self, terms: V, longest: f64) -> tail::Sums<V> {
-        let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        // Where ρ is small, nothing here is wanted.
-        let size = self.gap.abs().min(V::splat(0.5));
-        let decay = log1p_unit(size / (one - size));
-        let mut all = tail::Sums {
-            dots: [zero; 2],
-            values: [zero; 2],
-            openings: [zero; 2],
-        };
-        let mut falls = [zero; NODES];
-        for (index, octave) in self.octaves[..self.octaves_wanted(longest)]
+    fn beyond(&self, falls: &Falls<V>, terms: V, longest: f64) -> ([V; 2], [V; 2]) {
+        let (one, mut values, mut dots) = (V::splat(1.0), [V::splat(0.0); 2], [V::splat(0.0); 2]);
+        let mut powers = falls.first[0];
+        for (index, octave) in self.octaves[..self.octaves_there(longest)]
             .iter()
             .enumerate()
         {
-            for (fall, u) in falls.iter_mut().zip(octave.nodes) {
-                *fall = if index < 2 {
-                    -expm1(V::splat(-u) * decay)
-                } else {
-                    *fall * (V::splat(2.0) - *fall)
-                };
+            falls.advance(index, &mut powers);
+            let (mut part, mut slopes) = ([V::splat(0.0); 2], [V::splat(0.0); 2]);
+            for (k, fall) in powers.iter().enumerate() {
+                for parity in [0, 1] {
+                    let (u, v) = self.at(index, parity, k);
+                    let term = u * v * (one - *fall);
+                    let n = V::splat(octave.indices[parity][k]);
+                    part[parity] = part[parity] + term;
+                    slopes[parity] = n.mul_add(term, slopes[parity]);
+                }
             }
-            let part = self.octave(index, octave, &falls, size);
-            let start = V::splat(octave_start(index));
-            let wanted = V::select(start.less(terms), V::splat(index as f64), self.last);
-            let wanted = wanted.less(self.last);
-            let add = |sum: V, part: V| sum + V::select(wanted, part, zero);
-            for parity in [0, 1] {
-                all.dots[parity] = add(all.dots[parity], part.dots[parity]);
-                all.values[parity] = add(all.values[parity], part.values[parity]);
-                all.openings[parity] = add(all.openings[parity], part.openings[parity]);
-            }
+            part[1] = part[1] * (one - self.size);
+            self.add(index, terms, part, &mut values);
+            self.add(index, terms, slopes, &mut dots);
         }
-        let y = (-self.last).power_of_two();
-        let wanted = V::splat(DIRECT as f64).less(terms * y);
-        if self.row.terms.is_infinite() && V::any(wanted) {
-            let law = self.row.law.map(|law| law.map(V::splat));
-            let part = tail::sums(&law, &self.law, y, decay, size);
-            let add = |sum: V, part: V| sum + V::select(wanted, part, zero);
-            for parity in [0, 1] {
-                all.dots[parity] = add(all.dots[parity], part.dots[parity]);
-                all.values[parity] = add(all.values[parity], part.values[parity]);
-                all.openings[parity] = add(all.openings[parity], part.openings[parity]);
-            }
+        if self.goes_on(terms) {
+            let [u, v] = self.laws();
+            let rest = Beyond::new(&u, &v, self.start(), falls.decay, falls.size);
+            self.add_rest(terms, rest.values(), &mut values);
+            self.add_rest(terms, rest.dots(), &mut dots);
         }
-        all
+        (values, dots)
     }
 
-    /// How many octaves any lane wants.
+    /// `1 − |T|/√(T(u,u) T(v,v))`, without cancellation where that is small.
+    ///
+    /// With τ the sign of T, and `σ_n = τ` for even n, `τ sign ρ` for odd ones, it is
+    /// `½ Σ (â_n(u) − σ_n â_n(v))² + Σ σ_n â_n(u) â_n(v) (1 − |ρ|ⁿ)`, whose last factor is the gap times
+    /// `1 + |ρ| + … + |ρ|ⁿ⁻¹`.
     #[inline(always)]
-    fn octaves_wanted(&self, longest: f64) -> usize {
-        let there = (self.row.list.len() - place(0, 0, 0)) / (2 * NODES);
+    fn close_gap(&self, correlation: V, falls: &mut Option<Falls<V>>) -> V {
+        let sign = V::splat(1.0).copysign(correlation);
+        // The n of even orders are odd.
+        let signs = [sign * self.sign, sign];
+        let longest = largest(self.terms);
+        let (mut spread, mut openings) = self.close_direct(&signs, longest);
+        if longest > DIRECT as f64 {
+            let falls = self.falls(falls);
+            let (more_spread, more) = self.close_beyond(&falls, &signs, longest);
+            spread = spread + more_spread;
+            openings = [openings[0] + more[0], openings[1] + more[1]];
+        }
+        let mean = V::splat(self.row.mean) - sign * self.mean;
+        let spread = V::splat(0.5) * mean.mul_add(mean, spread);
+        spread + signs[0].mul_add(openings[0], signs[1] * openings[1])
+    }
+
+    /// `Σ (â_n(u) − σ_n â_n(v))²`, and `Σ â_n(u) â_n(v) (1 − |ρ|ⁿ)`, below [`DIRECT`].
+    #[inline(always)]
+    fn close_direct(&self, signs: &[V; 2], longest: f64) -> (V, [V; 2]) {
+        let (zero, rho) = (V::splat(0.0), V::splat(1.0) - self.size);
+        let square = rho * rho;
+        // Of each parity: products so far, and Σ over k of those above k, times |ρ|^{2k}.
+        let (mut spread, mut sums, mut rises) = ([zero; 2], [zero; 2], [zero; 2]);
+        for chunk in (0..DIRECT / 2 / CHUNK).rev() {
+            let first = (2 * CHUNK * chunk) as f64;
+            if longest <= first {
+                continue;
+            }
+            for k in (CHUNK * chunk..CHUNK * (chunk + 1)).rev() {
+                for parity in [0, 1] {
+                    let (u, v) = self.direct_at(k, parity);
+                    let difference = u - signs[parity] * v;
+                    spread[parity] = difference.mul_add(difference, spread[parity]);
+                    rises[parity] = rises[parity].mul_add(square, sums[parity]);
+                    sums[parity] = sums[parity] + u * v;
+                }
+            }
+            let wanted = V::splat(first).less(self.terms);
+            for all in [&mut spread, &mut sums, &mut rises] {
+                *all = all.map(|sum| V::select(wanted, sum, zero));
+            }
+        }
+        // 1 − |ρ|^{2k+1} = (1 − |ρ|) + |ρ| (1 − |ρ|^{2k}), and that of 2k + 2 is (1 − |ρ|²) + |ρ|² (1 − |ρ|^{2k}).
+        let squares = self.size * (V::splat(2.0) - self.size);
+        let openings = [
+            (squares * rho).mul_add(rises[0], self.size * sums[0]),
+            squares * square.mul_add(rises[1], sums[1]),
+        ];
+        (spread[0] + spread[1], openings)
+    }
+
+    /// The same over the octaves and the law.
+    #[inline(always)]
+    fn close_beyond(&self, falls: &Falls<V>, signs: &[V; 2], longest: f64) -> (V, [V; 2]) {
+        let (one, mut spread, mut openings) =
+            (V::splat(1.0), [V::splat(0.0); 2], [V::splat(0.0); 2]);
+        let mut powers = falls.first[0];
+        for index in 0..self.octaves_there(longest) {
+            falls.advance(index, &mut powers);
+            let (mut part, mut rises) = ([V::splat(0.0); 2], [V::splat(0.0); 2]);
+            for (k, fall) in powers.iter().enumerate() {
+                let rise = [*fall, (one - *fall).mul_add(falls.size, *fall)];
+                for parity in [0, 1] {
+                    let (u, v) = self.at(index, parity, k);
+                    let difference = u - signs[parity] * v;
+                    part[parity] = difference.mul_add(difference, part[parity]);
+                    rises[parity] = (u * v).mul_add(rise[parity], rises[parity]);
+                }
+            }
+            self.add(index, self.terms, part, &mut spread);
+            self.add(index, self.terms, rises, &mut openings);
+        }
+        if self.goes_on(self.terms) {
+            let [u, v] = self.laws();
+            let rest = Beyond::new(&u, &v, self.start(), falls.decay, falls.size);
+            self.add_rest(self.terms, rest.openings(), &mut openings);
+            let difference = |parity: usize, j: usize| u[parity][j] - signs[parity] * v[parity][j];
+            let law = [0, 1].map(|parity| std::array::from_fn(|j| difference(parity, j)));
+            let none = V::splat(0.0);
+            let rest = Beyond::new(&law, &law, self.start(), none, none);
+            self.add_rest(self.terms, rest.values(), &mut spread);
+        }
+        (spread[0] + spread[1], openings)
+    }
+
+    /// The coefficients of u and of v below [`DIRECT`], number k of a parity.
+    #[inline(always)]
+    fn direct_at(&self, k: usize, parity: usize) -> (V, V) {
+        let index = DIRECT / 2 * parity + k;
+        (
+            V::splat(self.row.direct[index]),
+            V::load(&self.columns.direct[index]),
+        )
+    }
+
+    /// Those at a node of an octave.
+    #[inline(always)]
+    fn at(&self, index: usize, parity: usize, k: usize) -> (V, V) {
+        let u = V::splat(self.row.octaves[index][parity][k]);
+        (u, self.columns.at(index, parity, k))
+    }
+
+    /// Those known already, or now. No closure: it would be compiled without the instructions.
+    #[inline(always)]
+    fn falls(&self, known: &mut Option<Falls<V>>) -> Falls<V> {
+        if let Some(falls) = known {
+            return *falls;
+        }
+        let wanted = if largest(self.last) > 1.0 { 2 } else { 1 };
+        let falls = Falls::new(self.size, &self.octaves[..wanted]);
+        *known = Some(falls);
+        falls
+    }
+
+    /// The laws of u and of v.
+    #[inline(always)]
+    fn laws(&self) -> [Law<V>; 2] {
+        [
+            self.row.law.map(|law| law.map(V::splat)),
+            self.columns.law(),
+        ]
+    }
+
+    /// How many octaves any lane wants of those there are.
+    #[inline(always)]
+    fn octaves_there(&self, longest: f64) -> usize {
         let mut count = 0;
-        while count < there && octave_start(count) < longest {
+        while count < self.row.octaves.len() && ((DIRECT << count) as f64) < longest {
             count += 1;
         }
         count
     }
 
-    /// The sums over one octave, with `1 − |ρ|^u` at its nodes.
+    /// Adds the sums of an octave in those lanes that want it.
     #[inline(always)]
-    fn octave(&self, index: usize, octave: &Octave, falls: &[V; NODES], size: V) -> tail::Sums<V> {
-        let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        let mut part = tail::Sums {
-            dots: [zero; 2],
-            values: [zero; 2],
-            openings: [zero; 2],
-        };
-        let rho = one - size;
-        for (k, fall) in falls.iter().enumerate() {
-            let power = one - *fall;
-            let product = |parity: usize| {
-                V::splat(self.row.list[place(index, parity, k)])
-                    * self.columns.at(&self.law, index, parity, k)
-            };
-            let (even, odd) = (product(0), product(1));
-            let (over, next) = (
-                V::splat(octave.inverse[k]),
-                V::splat(octave.inverse_next[k]),
-            );
-            part.dots[0] = even.mul_add(power, part.dots[0]);
-            part.dots[1] = odd.mul_add(power, part.dots[1]);
-            part.values[0] = (even * power).mul_add(over, part.values[0]);
-            part.values[1] = (odd * power).mul_add(next, part.values[1]);
-            part.openings[0] = (even * *fall).mul_add(over, part.openings[0]);
-            part.openings[1] = (odd * power.mul_add(size, *fall)).mul_add(next, part.openings[1]);
+    fn add(&self, index: usize, terms: V, part: [V; 2], sums: &mut [V; 2]) {
+        let (zero, index) = (V::splat(0.0), index as u32);
+        let wanted = V::splat(f64::from(DIRECT as u32) * f64::from(1_u32 << index)).less(terms);
+        let there = V::splat(f64::from(index)).less(self.last);
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum = *sum + V::select(wanted, V::select(there, part, zero), zero);
         }
-        part.values[1] = part.values[1] * rho;
-        part
     }
 
-    /// `1 − |T|/√(T(u,u) T(v,v))`, without cancellation where that is small.
-    ///
-    /// With `â_n` the coefficients of φ in units of the roots, τ the sign of T, and `σ_n = τ` for even n, `τ sign ρ` for
-    /// odd ones, it is `½ Σ (â_n(u) − σ_n â_n(v))² + Σ σ_n â_n(u) â_n(v) (1 − |ρ|ⁿ)`, whose last factor is the gap times
-    /// `1 + |ρ| + … + |ρ|ⁿ⁻¹`.
+    /// 64/u where the law takes over.
     #[inline(always)]
-    fn close_gap(&self, correlation: V) -> V {
-        let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        let size = self.gap.abs();
-        let rho = one - size;
-        let sign = one.copysign(correlation);
-        // Of even orders, whose n is odd, and of odd ones.
-        let signs = [sign.copysign(self.gap * correlation), sign];
-        let scales = [V::splat(self.row.scale), self.scale];
-        let mean = V::splat(self.row.mean) - sign * self.mean;
-        let longest = largest(self.terms);
-        let (mut spread, mut sum, mut opening) = (zero, zero, zero);
-        for m in (0..DIRECT.min(longest as usize)).rev() {
-            let index = DIRECT_AT + DIRECT / 2 * (m % 2) + m / 2;
-            let b_u = scales[0] * V::splat(self.row.list[index]);
-            let b_v = signs[m % 2] * (scales[1] * self.columns.get(index));
-            let kept = V::splat(m as f64).less(self.terms);
-            let inverse = V::select(kept, V::splat(INVERSES[m]), zero);
-            let difference = b_u - b_v;
-            spread = (difference * difference).mul_add(inverse, spread);
-            sum = (b_u * b_v).mul_add(inverse, sum);
-            opening = opening.mul_add(rho, sum);
-        }
-        opening = opening * size;
-        if longest > DIRECT as f64 {
-            let weight = scales[0] * scales[1];
-            let all = self.beyond(self.terms, longest);
-            opening = (weight * signs[0]).mul_add(all.openings[0], opening);
-            opening = (weight * signs[1]).mul_add(all.openings[1], opening);
-            spread = spread + self.spread_beyond(&signs, longest);
-        }
-        V::splat(0.5).mul_add(mean.mul_add(mean, spread), opening)
+    fn start(&self) -> V {
+        (-self.last).power_of_two()
     }
 
-    /// `Σ (â_n(u) − σ_n â_n(v))²` over the octaves and the law.
+    /// Whether any lane wants what comes after the octaves.
     #[inline(always)]
-    fn spread_beyond(&self, signs: &[V; 2], longest: f64) -> V {
-        let zero = V::splat(0.0);
-        let (scale_u, scale_v) = (V::splat(self.row.scale), self.scale);
-        let mut spread = zero;
-        for (index, octave) in self.octaves[..self.octaves_wanted(longest)]
-            .iter()
-            .enumerate()
-        {
-            let mut part = zero;
-            for parity in [0, 1] {
-                let inverses = [&octave.inverse, &octave.inverse_next][parity];
-                for (k, inverse) in inverses.iter().enumerate() {
-                    let b_u = scale_u * V::splat(self.row.list[place(index, parity, k)]);
-                    let b_v = scale_v * self.columns.at(&self.law, index, parity, k);
-                    let difference = b_u - signs[parity] * b_v;
-                    part = (difference * difference).mul_add(V::splat(*inverse), part);
-                }
-            }
-            let wanted = V::select(
-                V::splat(octave_start(index)).less(self.terms),
-                V::splat(index as f64),
-                self.last,
-            );
-            spread = spread + V::select(wanted.less(self.last), part, zero);
+    fn goes_on(&self, terms: V) -> bool {
+        self.row.terms.is_infinite() && V::any(V::splat(DIRECT as f64).less(terms * self.start()))
+    }
+
+    #[inline(always)]
+    fn add_rest(&self, terms: V, part: [V; 2], sums: &mut [V; 2]) {
+        let wanted = V::splat(DIRECT as f64).less(terms * self.start());
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum = *sum + V::select(wanted, part, V::splat(0.0));
         }
-        if self.row.terms.is_infinite() {
-            let difference = |parity: usize, j: usize| {
-                let (u, v) = (V::splat(self.row.law[parity][j]), self.law[parity][j]);
-                scale_u * u - signs[parity] * (scale_v * v)
-            };
-            let law: Law<V> = [0, 1].map(|parity| std::array::from_fn(|j| difference(parity, j)));
-            let y = (-self.last).power_of_two();
-            let beyond = tail::sums(&law, &law, y, zero, zero);
-            spread = spread + (beyond.values[0] + beyond.values[1]);
-        }
-        spread
     }
 }
 
-/// Where an octave starts.
-#[inline(always)]
-fn octave_start(index: usize) -> f64 {
-    (DIRECT << index) as f64
+/// `1 − |ρ|^u` at the nodes of octaves.
+#[derive(Clone, Copy)]
+struct Falls<V> {
+    /// `−ln |ρ|` and `1 − |ρ|`, of a larger |ρ| where this is so small that nothing here is wanted.
+    decay: V,
+    size: V,
+    /// Those of the first two octaves.
+    first: [[V; NODES]; 2],
+}
+
+impl<V: Vector> Falls<V> {
+    #[inline(always)]
+    fn new(size: V, octaves: &[Octave]) -> Self {
+        let size = size.min(V::splat(0.5));
+        let decay = log1p_unit(size / (V::splat(1.0) - size));
+        let mut first = [[V::splat(1.0); NODES]; 2];
+        for (falls, octave) in first.iter_mut().zip(octaves) {
+            for (fall, u) in falls.iter_mut().zip(octave.nodes) {
+                *fall = -expm1(V::splat(-u) * decay);
+            }
+        }
+        Self { decay, size, first }
+    }
+
+    /// Those of this octave, given those of the one before: from the third on, nodes are twice those before.
+    #[inline(always)]
+    fn advance(&self, index: usize, falls: &mut [V; NODES]) {
+        if index < 2 {
+            *falls = self.first[index];
+            return;
+        }
+        for fall in falls {
+            *fall = *fall * (V::splat(2.0) - *fall);
+        }
+    }
 }
 
 /// The largest of eight values.

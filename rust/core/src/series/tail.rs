@@ -50,42 +50,75 @@ fn product<R: Real>(u: &[R; POWERS], v: &[R; POWERS]) -> [R; POWERS] {
     })
 }
 
-/// Sums beyond the last octave, those of even order and those of odd order: of `b b' |ρ|^u`, of `b b' |ρ|^n/n` and of
-/// `b b' (1 − |ρ|^n)/n`, n being u for the even ones and u + 1 for the odd ones.
+/// What is to be summed of each parity from `u = 64/y` on, where `|ρ| = 1 − size = e^{−t}`, n being u for even orders and
+/// u + 1 for odd ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sums<R> {
-    pub dots: [R; 2],
-    pub values: [R; 2],
-    pub openings: [R; 2],
+pub(super) struct Beyond<R> {
+    products: Law<R>,
+    /// Of the odd orders, with u/n.
+    over: [R; POWERS],
+    y: R,
+    size: R,
+    e: [R; INTEGRALS],
+    d: [R; INTEGRALS],
 }
 
-/// From `u = 64/y` on, where `|ρ| = 1 − size = e^{−t}`.
-#[inline(always)]
-pub(super) fn sums<R: Real>(u: &Law<R>, v: &Law<R>, y: R, t: R, size: R) -> Sums<R> {
-    let (e, d) = integrals(t * R::splat(DIRECT as f64) / y);
-    let (even, odd) = (product(&u[0], &v[0]), product(&u[1], &v[1]));
-    // 1/(u+1) = (1/u)/(1 + 1/u)
-    let mut over = odd;
-    for j in 1..POWERS {
-        over[j] = odd[j] - over[j - 1] * R::splat(1.0 / DIRECT as f64);
+impl<R: Real> Beyond<R> {
+    #[inline(always)]
+    pub fn new(u: &Law<R>, v: &Law<R>, y: R, t: R, size: R) -> Self {
+        let (e, d) = integrals(t * R::splat(DIRECT as f64) / y);
+        let products = [product(&u[0], &v[0]), product(&u[1], &v[1])];
+        // 1/(u+1) = (1/u)/(1 + 1/u)
+        let mut over = products[1];
+        for j in 1..POWERS {
+            over[j] = products[1][j] - over[j - 1] * R::splat(1.0 / DIRECT as f64);
+        }
+        Self {
+            products,
+            over,
+            y,
+            size,
+            e,
+            d,
+        }
     }
-    let root = y.sqrt();
-    let (low, middle) = (root * y, root * y * y);
-    let (half, whole) = (R::splat(0.5), R::splat(0.5 * DIRECT as f64));
-    let opening = |j: usize| size.mul_add(e[j], d[j]);
-    Sums {
-        dots: [
-            whole * low * sum(&even, y, |j| e[j + 1]),
-            whole * root * sum(&odd, y, |j| e[j]),
-        ],
-        values: [
-            half * middle * sum(&even, y, |j| e[j + 2]),
-            (R::splat(1.0) - size) * (half * low * sum(&over, y, |j| e[j + 1])),
-        ],
-        openings: [
-            half * middle * sum(&even, y, |j| d[j + 2]),
-            half * low * sum(&over, y, |j| opening(j + 1)),
-        ],
+
+    /// `y^{3/2}/2` and `y^{5/2}/2`.
+    #[inline(always)]
+    fn units(&self) -> (R, R) {
+        let low = R::splat(0.5) * self.y * self.y.sqrt();
+        (low, low * self.y)
+    }
+
+    /// `Σ b b' |ρ|^u`.
+    #[inline(always)]
+    pub fn dots(&self) -> [R; 2] {
+        let whole = R::splat(0.5 * DIRECT as f64) * self.y.sqrt();
+        [
+            whole * self.y * sum(&self.products[0], self.y, |j| self.e[j + 1]),
+            whole * sum(&self.products[1], self.y, |j| self.e[j]),
+        ]
+    }
+
+    /// `Σ b b' |ρ|^n/n`.
+    #[inline(always)]
+    pub fn values(&self) -> [R; 2] {
+        let ((low, high), rho) = (self.units(), R::splat(1.0) - self.size);
+        [
+            high * sum(&self.products[0], self.y, |j| self.e[j + 2]),
+            rho * (low * sum(&self.over, self.y, |j| self.e[j + 1])),
+        ]
+    }
+
+    /// `Σ b b' (1 − |ρ|^n)/n`.
+    #[inline(always)]
+    pub fn openings(&self) -> [R; 2] {
+        let (low, high) = self.units();
+        let odd = |j: usize| self.size.mul_add(self.e[j], self.d[j]);
+        [
+            high * sum(&self.products[0], self.y, |j| self.d[j + 2]),
+            low * sum(&self.over, self.y, |j| odd(j + 1)),
+        ]
     }
 }
 
@@ -218,12 +251,8 @@ mod tests {
         // From 64·2^8 on, by the octaves that there are; beyond, e^{−tu} is nothing.
         for size in [1e-4, 2e-4, 3e-3] {
             let t = -libm::log1p(-size);
-            let found = sums(&u, &v, 1.0 / 256.0, t, size);
-            let mut exact = Sums {
-                dots: [0.0; 2],
-                values: [0.0; 2],
-                openings: [0.0; 2],
-            };
+            let found = Beyond::new(&u, &v, 1.0 / 256.0, t, size);
+            let (mut dots, mut values, mut openings) = ([0.0; 2], [0.0; 2], [0.0; 2]);
             for octave in octaves()[8..].iter().rev() {
                 for parity in [0, 1] {
                     for k in 0..NODES {
@@ -231,32 +260,27 @@ mod tests {
                             * coefficient(&v[parity], octave, parity, k);
                         let n = octave.nodes[k] + parity as f64;
                         let power = libm::exp(-t * octave.nodes[k]);
-                        exact.dots[parity] += b * power;
-                        exact.values[parity] += b * libm::exp(-t * n) / n;
-                        exact.openings[parity] -= b * libm::expm1(-t * n) / n;
+                        dots[parity] += b * power;
+                        values[parity] += b * libm::exp(-t * n) / n;
+                        openings[parity] -= b * libm::expm1(-t * n) / n;
                     }
                 }
             }
+            let whole = Beyond::new(&u, &v, 1.0 / 256.0, 0.0, 0.0);
+            // The octaves end at 2^22.
+            let beyond = Beyond::new(&u, &v, libm::exp2(-16.0), 0.0, 0.0).values();
             for parity in [0, 1] {
-                let whole = sums(&u, &v, 1.0 / 256.0, 0.0, 0.0);
-                let close = |a: f64, b: f64, scale: f64| (a - b).abs() <= 1e-12 * scale.abs();
-                assert!(close(
-                    found.dots[parity],
-                    exact.dots[parity],
-                    whole.dots[parity]
-                ));
-                assert!(close(
-                    found.values[parity],
-                    exact.values[parity],
-                    whole.values[parity]
-                ));
-                // The octaves end at 2^22.
-                let beyond = sums(&u, &v, libm::exp2(-16.0), 0.0, 0.0).values[parity];
-                let opening = exact.openings[parity] + beyond;
-                assert!(
-                    close(found.openings[parity], opening, whole.values[parity]),
-                    "{found:?} {opening}"
+                let close = |a: f64, b: f64, scale: f64| {
+                    assert!((a - b).abs() <= 1e-12 * scale.abs(), "{size} {a} {b}");
+                };
+                close(found.dots()[parity], dots[parity], whole.dots()[parity]);
+                close(
+                    found.values()[parity],
+                    values[parity],
+                    whole.values()[parity],
                 );
+                let opening = openings[parity] + beyond[parity];
+                close(found.openings()[parity], opening, whole.values()[parity]);
             }
         }
     }
