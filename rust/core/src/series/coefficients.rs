@@ -61,8 +61,9 @@ pub(super) struct Curve {
     pub octaves: usize,
     /// The number of terms after which two such variables can stop; infinite where a law goes on.
     pub terms: f64,
-    /// What is missing of T or Ṫ, as a share.
-    pub missing: f64,
+    /// What is missing of T or Ṫ at each point, as a share, and the error of the coefficients between them.
+    missing: Vec<f64>,
+    error: f64,
 }
 
 /// One variable on its curve.
@@ -171,7 +172,7 @@ impl Curve {
             }
             list
         };
-        let most = |of: fn(&Measures) -> f64| measures.iter().map(of).fold(0.0, f64::max);
+        let terms = measures.iter().map(|measures| measures.terms);
         let mut curve = Self {
             points: samples.iter().map(|sample| sample.r).collect(),
             roots: measures.iter().map(|measures| measures.root).collect(),
@@ -179,8 +180,9 @@ impl Curve {
             slopes: measures.iter().map(Measures::slope).collect(),
             lists: all.zip(&measures).map(list).collect(),
             octaves: samples[0].octaves.len(),
-            terms: most(|measures| measures.terms),
-            missing: most(|measures| measures.missing),
+            terms: terms.fold(0.0, f64::max),
+            missing: measures.iter().map(|measures| measures.missing).collect(),
+            error: 0.0,
         };
         curve.check(isa);
         curve
@@ -189,7 +191,12 @@ impl Curve {
     /// Compares the last point with what the others make of it, and forgets it.
     fn check(&mut self, isa: Isa) {
         let (r, exact) = (self.points.pop(), self.lists.pop());
-        for values in [&mut self.roots, &mut self.means, &mut self.slopes] {
+        for values in [
+            &mut self.roots,
+            &mut self.means,
+            &mut self.slopes,
+            &mut self.missing,
+        ] {
             values.pop();
         }
         let (Some(r), Some(exact)) = (r, exact) else {
@@ -203,8 +210,15 @@ impl Curve {
             whole += b * b * index;
         }
         if whole > 0.0 {
-            self.missing += 2.0 * f64::sqrt(error / whole);
+            self.error = 2.0 * f64::sqrt(error / whole);
         }
+    }
+
+    /// What is missing of T or Ṫ at r, as a share: no more than at the points next to it. The first point is the largest.
+    pub fn missing(&self, r: f64) -> f64 {
+        let above = self.points.partition_point(|point| *point >= r);
+        let next = above.saturating_sub(1)..(above + 1).min(self.missing.len());
+        self.missing[next].iter().copied().fold(0.0, f64::max) + self.error
     }
 
     /// The variable of root r.

@@ -68,17 +68,13 @@ impl<S: Smooth> Dual for Series<S> {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
         let isa = Isa::current()?;
         let curves = curves(&self.0, r.iter().map(|r| r.value), isa)?;
-        let variables = r
-            .iter()
-            .map(|r| curves[&Piece::of(r.value)].at(r.value, isa));
-        let (roots, features) = features::pack(variables);
+        let curve = |r: &DoubleDouble| &curves[&Piece::of(r.value)];
+        let (roots, features) = features::pack(r.iter().map(|r| curve(r).at(r.value, isa)));
+        let missing = r.iter().map(|r| curve(r).missing(r.value));
         Ok(Description {
             roots,
             features: Features(features),
-            missing: curves
-                .values()
-                .map(|curve| curve.missing)
-                .fold(0.0, f64::max),
+            missing: missing.fold(0.0, f64::max),
         })
     }
 
