@@ -294,9 +294,9 @@ class Kernel:
 
         Notes
         -----
-        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it, and of one more √Σ than
-        those it is interpolated from. Gaps 1 - |ρ| are off by no larger a share, in this layer and in all that follow.
-        The bound is that of the worst row, for all pairs.
+        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it, and of one more √Σ
+        than those it is interpolated from. Gaps 1 - |ρ| are off by no larger a share, in this layer and in all that
+        follow. The bound is that of the worst row, for all pairs.
 
         References
         ----------

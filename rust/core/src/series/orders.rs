@@ -2,8 +2,8 @@
 //!
 //! But for the sign (−1)^{⌊m/2⌋}, which products lose, coefficients of even order and those of odd order are smooth
 //! functions of m, on the scale of m itself: powers of m for a kink, `e^{−c√m}` for poles. So sums over m from
-//! [`DIRECT`] on are integrals, by [`NODES`] nodes in each octave, to 1e-15 of themselves however many terms they stand
-//! for. With `u = m + 1` for even orders and `u = m` for odd ones, both are sums over one grid of u, and the nodes of an
+//! [`DIRECT`] on are integrals, by [`NODES`] nodes in each octave however many terms they stand for: to 4e-15 where terms
+//! fall like `m^{−3/2}`, after a jump of φ', and to 5e-12 of the little that there is where they fall like `m^{−5}`. With `u = m + 1` for even orders and `u = m` for odd ones, both are sums over one grid of u, and the nodes of an
 //! octave are twice those of the one before: so `1 − |ρ|^u` follows without a further power.
 
 use std::sync::LazyLock;
@@ -79,7 +79,7 @@ const FIRST_NODES: [f64; NODES] = [
     91.567_606_109_094_23,
     101.010_061_434_856_03,
     110.032_616_191_990_63,
-    117.833_914_604_099_11,
+    117.833_914_604_099_1,
     123.721_095_067_491_82,
     127.172_563_473_433_35,
 ];
@@ -104,12 +104,12 @@ mod tests {
     #[test]
     fn octaves_sum_smooth_functions() {
         // Σ over u = 65, 67, …, 2^24 + 63 of functions that are nothing beyond.
-        for (power, rate) in [
-            (1.5, 3e-6),
-            (1.5, 1e-3),
-            (2.5, 0.02),
-            (5.0, 0.1),
-            (3.5, 0.5),
+        for (power, rate, tolerance) in [
+            (1.5, 3e-6, 1e-14),
+            (1.5, 1e-3, 1e-14),
+            (2.5, 0.02, 1e-13),
+            (3.5, 0.5, 1e-12),
+            (5.0, 0.1, 1e-11),
         ] {
             let function = |u: f64| libm::exp(-rate * u) * libm::pow(DIRECT as f64 / u, power);
             let last = (50.0 / rate) as u32;
@@ -124,7 +124,7 @@ mod tests {
             // Of what a sum without decay would be.
             let scale = 32.0 / (power - 1.0);
             assert!(
-                (sum - exact).abs() <= 1e-14 * scale + beyond,
+                (sum - exact).abs() <= tolerance * scale + beyond,
                 "{power} {rate} {sum} {exact}"
             );
         }

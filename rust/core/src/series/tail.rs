@@ -149,7 +149,7 @@ fn integrals<R: Real>(x: R) -> ([R; INTEGRALS], [R; INTEGRALS]) {
 #[derive(Debug)]
 pub(super) struct Fit<'a> {
     octaves: &'a [Octave],
-    /// The factors of the matrix of powers: orthonormal columns, and what makes the powers of them.
+    /// The factors of the matrix of powers: orthonormal columns, and for each power what makes it of them.
     columns: [Vec<f64>; POWERS],
     upper: [[f64; POWERS]; POWERS],
     /// Powers are those of `unit · 64/u`.
@@ -167,19 +167,19 @@ impl<'a> Fit<'a> {
         let mut columns: [Vec<f64>; POWERS] =
             std::array::from_fn(|j| ratios().map(|x| libm::pow(unit * x, j as f64)).collect());
         let mut upper = [[0.0; POWERS]; POWERS];
-        for j in 0..POWERS {
+        for (j, shares) in upper.iter_mut().enumerate() {
             let (before, rest) = columns.split_at_mut(j);
             // Gram–Schmidt, twice, is orthogonal to round-off.
             for (i, column) in before.iter().enumerate().chain(before.iter().enumerate()) {
                 let share = dot(column, &rest[0]);
-                upper[i][j] += share;
+                shares[i] += share;
                 rest[0]
                     .iter_mut()
                     .zip(column)
                     .for_each(|(a, b)| *a -= share * b);
             }
-            upper[j][j] = dot(&rest[0], &rest[0]).sqrt();
-            rest[0].iter_mut().for_each(|a| *a /= upper[j][j]);
+            shares[j] = dot(&rest[0], &rest[0]).sqrt();
+            rest[0].iter_mut().for_each(|a| *a /= shares[j]);
         }
         Self {
             octaves,
@@ -197,7 +197,7 @@ impl<'a> Fit<'a> {
             .collect();
         let mut law: [f64; POWERS] = std::array::from_fn(|j| dot(&self.columns[j], &values));
         for j in (0..POWERS).rev() {
-            let known: f64 = (j + 1..POWERS).map(|i| self.upper[j][i] * law[i]).sum();
+            let known: f64 = (j + 1..POWERS).map(|i| self.upper[i][j] * law[i]).sum();
             law[j] = (law[j] - known) / self.upper[j][j];
         }
         let law = std::array::from_fn(|j| law[j] * libm::pow(self.unit, j as f64));
