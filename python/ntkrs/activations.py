@@ -28,8 +28,6 @@ class Elementwise:
 
     #: The name that :func:`mlp` and the core know it by.
     name: ClassVar[str]
-    #: Whether its kernels are series, with errors that :meth:`ntkrs.Kernel.error_bound` tells.
-    series: ClassVar[bool] = False
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Refuse to make an activation that is none in particular."""
@@ -101,7 +99,6 @@ class Tanh(Elementwise):
     """``φ(x) = tanh(x)``. Kernels by a series (see :meth:`ntkrs.Kernel.error_bound`)."""
 
     name = "tanh"
-    series = True
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,6 @@ class Sigmoid(Elementwise):
     """``φ(x) = 1/(1 + e^{-x})``. Kernels by a series."""
 
     name = "sigmoid"
-    series = True
 
 
 @dataclass(frozen=True)
@@ -117,7 +113,6 @@ class Silu(Elementwise):
     """``φ(x) = x/(1 + e^{-x})``, also called swish. Kernels by a series."""
 
     name = "silu"
-    series = True
 
 
 @dataclass(frozen=True)
@@ -125,7 +120,6 @@ class Softplus(Elementwise):
     """``φ(x) = log(1 + e^x)``. Kernels by a series."""
 
     name = "softplus"
-    series = True
 
 
 @dataclass(frozen=True)
@@ -133,7 +127,6 @@ class Mish(Elementwise):
     """``φ(x) = x tanh(log(1 + e^x))``. Kernels by a series."""
 
     name = "mish"
-    series = True
 
 
 @dataclass(frozen=True)
@@ -141,18 +134,16 @@ class GeluTanh(Elementwise):
     """``φ(x) = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))``, the approximation of GELU. Kernels by a series."""
 
     name = "gelu_tanh"
-    series = True
 
 
 @dataclass(frozen=True)
 class Elu(Elementwise):
     """``φ(x) = x`` for x > 0 and ``alpha (e^x - 1)`` else, with ``φ'(0) = alpha``.
 
-    Kernels by a series, which the kink makes slow: near-duplicate inputs have errors of 1e-6 and more.
+    Kernels by a series, with the kink as a power law: near-duplicate inputs keep their digits.
     """
 
     name = "elu"
-    series = True
 
     alpha: float = 1.0
 
@@ -166,7 +157,6 @@ class Selu(Elementwise):
     """``φ(x) = 1.0507 Elu(1.6733)(x)``, which keeps mean 0 and variance 1. Kernels as for :class:`Elu`."""
 
     name = "selu"
-    series = True
 
 
 @dataclass(frozen=True)
@@ -452,8 +442,8 @@ class Activation(Elementwise):
     fn : callable
         φ: takes an array of float64, (n,), and returns one of the same shape, each value of its own argument alone.
     derivative : callable
-        φ', likewise. Smooth, or with a jump at 0: jumps elsewhere make errors that
-        :meth:`ntkrs.Kernel.error_bound` does not know of.
+        φ', likewise. Smooth, or with a jump at 0: jumps elsewhere make errors, of which kernels warn and which
+        :meth:`ntkrs.Kernel.error_bound` tells.
 
     Raises
     ------
@@ -478,7 +468,6 @@ class Activation(Elementwise):
     """
 
     name = "activation"
-    series = True
 
     fn: Callable[[Any], Any]
     derivative: Callable[[Any], Any]
