@@ -1,6 +1,6 @@
 //! The error function: smooth, bounded, with an arcsine for a dual (Williams 1997).
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, FRAC_2_SQRT_PI, PI, SQRT_2};
+use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
 use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
@@ -8,7 +8,7 @@ use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
 use crate::special::{erf, exp_minus_square};
 
-use super::arcsine::{Arcsine, NUMBERS, Pair};
+use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, angle};
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +31,17 @@ impl Activation for Erf {
     }
 }
 
-/// Below this r, φ is linear to all digits.
-const LINEAR: f64 = 1e-8;
+/// Below this root, α is its square to twice the digits.
+const LINEAR: f64 = 1e-16;
 
-/// √α of the variable of root r, also where α underflows.
-fn root_of_angle(r: f64) -> f64 {
-    if r < LINEAR {
-        SQRT_2 * r
-    } else {
-        Arcsine::new(SQRT_2 * r).angle().sqrt()
-    }
+/// √α of the variable of root z, also where α underflows.
+fn root_of_angle(z: DoubleDouble) -> DoubleDouble {
+    if z.value < LINEAR { z } else { angle(z).sqrt() }
+}
+
+/// √w of a variable of root r.
+fn argument(r: DoubleDouble) -> DoubleDouble {
+    r * DoubleDouble::from(2.0).sqrt()
 }
 
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`, with w = 2q.
@@ -51,23 +52,15 @@ impl ClosedForm for Erf {
     const FEATURES: usize = NUMBERS + 1;
 
     fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        (FRAC_2_PI.sqrt() * root_of_angle(r.value)).into()
+        let turn = DoubleDouble::from(2.0) / DoubleDouble::PI;
+        root_of_angle(argument(r)) * turn.sqrt()
     }
 
     fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let variable = Arcsine::new(SQRT_2 * r);
-        let [z, p, m, a, b, c, d] = variable.numbers();
-        features([
-            z,
-            p,
-            m,
-            a,
-            b,
-            c,
-            d,
-            root_of_angle(variable.z * FRAC_1_SQRT_2),
-        ])
+        let root = argument(r).max(SMALLEST);
+        let variable = Arcsine::new(root);
+        let [z, rest, p, m, a, b, c, d] = variable.numbers();
+        features([z, rest, p, m, a, b, c, d, root_of_angle(root).value])
     }
 
     #[inline(always)]
