@@ -18,8 +18,26 @@ use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 use crate::scalar::Scalar;
 use crate::tile::{Area, EDGE, Tile};
 
-/// Gaps below this are computed from differences.
-const CLOSE: f64 = 1.0 / 64.0;
+/// Gaps below these are computed from differences.
+///
+/// An error ε of a gap e is one of `Σ ε` of a squared distance 2Σe, of which a kernel of distances sees at most `ε/e`. An
+/// angle has an error of `ε/√(2e)`.
+#[derive(Clone, Copy, Debug)]
+pub enum Close {
+    /// For kernels of angles.
+    Angles,
+    /// For those of distances.
+    Distances,
+}
+
+impl Close {
+    fn bound(self) -> f64 {
+        match self {
+            Self::Angles => 1.0 / 64.0,
+            Self::Distances => 3.0 / 16.0,
+        }
+    }
+}
 
 /// What a worker keeps from tile to tile.
 #[derive(Debug, Default)]
@@ -56,13 +74,13 @@ impl Entries {
 
 /// Turns the inner products of the rows of an area into their gaps.
 pub fn gaps<T: Scalar>(
-    isa: Isa,
-    rows: &Directions<T>,
-    cols: &Directions<T>,
+    (isa, close): (Isa, Close),
+    [rows, cols]: [&Directions<T>; 2],
     area: &Area,
     tile: &mut Tile,
     scratch: &mut Scratch,
 ) {
+    let bound = close.bound();
     let (row_blocks, col_blocks) = (blocks_of(&area.rows), blocks_of(&area.cols));
     for (band, row_block) in row_blocks.enumerate() {
         let band = band * WIDTH..area.rows.len().min((band + 1) * WIDTH);
@@ -71,6 +89,7 @@ pub fn gaps<T: Scalar>(
             cols: &cols.inverses()[col_blocks.clone()],
             tile,
             band: band.clone(),
+            bound,
         });
         if close.iter().any(|close| close.any()) {
             scratch.rows.load(rows, row_block);
@@ -86,7 +105,7 @@ pub fn gaps<T: Scalar>(
                 let mut replace = |values: [Block; WIDTH]| {
                     let pairs = band.clone().zip(values);
                     pairs.fold(false, |left, (row, values)| {
-                        replace(&mut tile.row_blocks_mut(row)[chunk], &values, sign) || left
+                        replace(&mut tile.row_blocks_mut(row)[chunk], &values, sign, bound) || left
                     })
                 };
                 if replace(scratch.by_differences(isa, lengths, sign)) {
@@ -120,10 +139,10 @@ impl Scratch {
 const UNKNOWN: f64 = -1.0;
 
 /// Replaces close gaps of that sign by those that are known. Returns whether there are others.
-fn replace(gaps: &mut Block, values: &Block, sign: f64) -> bool {
+fn replace(gaps: &mut Block, values: &Block, sign: f64, bound: f64) -> bool {
     let mut left = false;
     for (gap, value) in gaps.iter_mut().zip(values) {
-        if gap.abs() < CLOSE && gap.is_sign_positive() == sign.is_sign_positive() {
+        if gap.abs() < bound && gap.is_sign_positive() == sign.is_sign_positive() {
             if *value == UNKNOWN {
                 left = true;
             } else {
@@ -136,19 +155,19 @@ fn replace(gaps: &mut Block, values: &Block, sign: f64) -> bool {
 
 /// Whether some of eight rows and eight columns are close, and whether they point the same way or opposite ones.
 #[derive(Clone, Copy, Debug, Default)]
-struct Close {
+struct Sides {
     aligned: bool,
     opposite: bool,
 }
 
-impl Close {
+impl Sides {
     fn any(self) -> bool {
         self.aligned || self.opposite
     }
 
     /// Looks at these gaps too.
-    fn note(&mut self, gaps: &Block) {
-        for gap in gaps.iter().filter(|gap| gap.abs() < CLOSE) {
+    fn note(&mut self, gaps: &Block, bound: f64) {
+        for gap in gaps.iter().filter(|gap| gap.abs() < bound) {
             self.aligned |= gap.is_sign_positive();
             self.opposite |= gap.is_sign_negative();
         }
@@ -167,15 +186,16 @@ struct FromProducts<'a> {
     cols: &'a [Block],
     tile: &'a mut Tile,
     band: Range<usize>,
+    bound: f64,
 }
 
 impl Vectorized for FromProducts<'_> {
-    type Output = [Close; EDGE / WIDTH];
+    type Output = [Sides; EDGE / WIDTH];
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
-        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(CLOSE));
-        let mut close = [Close::default(); EDGE / WIDTH];
+        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(self.bound));
+        let mut close = [Sides::default(); EDGE / WIDTH];
         for (row, inverse) in self.band.zip(self.rows) {
             let inverse = V::splat(*inverse);
             let values = self.tile.row_blocks_mut(row).iter_mut().zip(self.cols);
@@ -184,7 +204,7 @@ impl Vectorized for FromProducts<'_> {
                 let size = (one - correlation.abs()).max(zero);
                 size.copysign(correlation).store(values);
                 if V::any(size.less(bound)) {
-                    close.note(values);
+                    close.note(values, self.bound);
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
-use crate::special::normal;
+use crate::special::{angle_and_lift, normal};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, angle};
 
@@ -168,11 +168,12 @@ fn linear_spread<R: Real>(u: Variable<R>, v: Variable<R>, whole: R) -> R {
 /// `√(T11T22) − T(c = r1r2)`, over r1r2.
 ///
 /// It is half of `E(φ(u)−φ(v))² − (√T11 − √T22)²`, where both squares are sums of squares of differences. Variables of
-/// unlike size take the difference itself, and small ones without the linear part of φ, in which it cancels.
+/// unlike size take the difference itself, small ones without the linear part of φ, in which it cancels, and large ones
+/// without that of ReLU.
 #[inline(always)]
 fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole: R) -> R {
-    let (two, half, quarter) = (R::splat(2.0), R::splat(0.5), R::splat(0.25));
-    let turn = R::splat(0.5 / PI);
+    let (one, two) = (R::splat(1.0), R::splat(2.0));
+    let (half, quarter, turn) = (R::splat(0.5), R::splat(0.25), R::splat(0.5 / PI));
     let (r_u, r_v) = (u.angle.z, v.angle.z);
     let (scale, apart) = (r_u * r_v, u.angle.apart(&v.angle));
     let (q_u, q_v) = (r_u * r_u, r_v * r_v);
@@ -203,5 +204,40 @@ fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole
     let aligned = turn * (alpha + above / near);
     let small = linear_spread(u, v, whole) - aligned;
     let unlike = (scale * scale).min(half * scale).less(apart * apart);
-    R::select(unlike, small, large).max(R::splat(0.0))
+    let spread = R::select(unlike, small, large);
+    // Where `large` has an error of some apart² ε, and the other one of scale^{−3/2} ε.
+    let steep = one.less(scale.min(scale * (apart * apart) * (apart * apart)));
+    let spread = if R::any(steep) {
+        R::select(steep, steep_spread(u, v, near), spread)
+    } else {
+        spread
+    };
+    spread.max(R::splat(0.0))
+}
+
+/// As [`spread`], from what ReLU has more than GELU: `T = r1r2 (1/2 − d)` with the small
+///
+/// ```text
+/// 2π d = β − sin β cos β (1 + 1/E²),    β = π/2 − α0
+/// ```
+#[inline(always)]
+fn steep_spread<R: Real>(u: Variable<R>, v: Variable<R>, near: R) -> R {
+    let (one, half, turn) = (R::splat(1.0), R::splat(0.5), R::splat(0.5 / PI));
+    // β − sin β cos β = β sin²β − cos β (sin β − β cos β)
+    let missing = |sine: R, cosine: R, both: R| {
+        let (angle, lift) = angle_and_lift(cosine * cosine / (one + sine));
+        turn * (angle * cosine * cosine - sine * lift - sine * both * both / cosine)
+    };
+    let own = |w: Variable<R>| {
+        let both = w.angle.m * w.angle.m;
+        missing(w.angle.p * w.angle.p, w.e * both, both)
+    };
+    let both = u.angle.m * v.angle.m;
+    let (d, d_u, d_v) = (
+        missing(u.angle.p * v.angle.p, near * both, both),
+        own(u),
+        own(v),
+    );
+    let roots = (d_u - d_v) / (u.root + v.root);
+    d - half * (d_u + d_v) - half * roots * roots
 }
