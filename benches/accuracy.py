@@ -119,11 +119,9 @@ def measure(activation: str, depth: int, sigma_b: float) -> Row:
 
 def table() -> str:
     """The table, as Markdown."""
-    lines = [
-        "| activation | hidden layers | σ_b | NNGP | NTK | uncentred NNGP | uncentred NTK | NNGP float32 | NTK float32 "
-        "| NTK by plain NumPy, float64 |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    names = ("activation", "hidden layers", "σ_b", "NNGP", "NTK", "uncentred NNGP", "uncentred NTK", "NNGP float32")
+    names = (*names, "NTK float32", "NTK by plain NumPy, float64")
+    lines = [f"| {' | '.join(names)} |", f"|---|{(len(names) - 1) * '--:|'}"]
     for activation in ACTIVATIONS:
         for depth in DEPTHS:
             for sigma_b in (0.0, 0.3):

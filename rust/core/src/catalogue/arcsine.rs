@@ -113,8 +113,8 @@ pub(super) struct Pair<R> {
     pub small_excess: R,
 }
 
-/// That of the arcsine, in [0, 1/8].
-const ARCSINE: OddSeries = {
+/// The arcsine's.
+const COEFFICIENTS: [f64; OddSeries::TERMS] = {
     let mut coefficients = [1.0; OddSeries::TERMS];
     let mut even = 1.0; // (2n)!/(4ⁿ n!²)
     let mut n = 1;
@@ -123,8 +123,21 @@ const ARCSINE: OddSeries = {
         coefficients[n] = even / (2 * n + 1) as f64;
         n += 1;
     }
-    OddSeries::new(coefficients)
+    coefficients
 };
+
+/// That of the arcsine, in [0, 1/8].
+const ARCSINE: OddSeries = OddSeries::new(COEFFICIENTS);
+
+/// `asin(x)/x − 1` for |x| ≤ 1/8, from x².
+#[inline(always)]
+pub(super) fn arcsine_lift<R: Real>(square: R) -> R {
+    let mut sum = R::splat(0.0);
+    for coefficient in COEFFICIENTS[1..].iter().rev() {
+        sum = sum.mul_add(square, R::splat(*coefficient));
+    }
+    sum * square
+}
 
 impl<R: Real> Pair<R> {
     #[inline(always)]
