@@ -1,8 +1,8 @@
 """Measure the errors of infinite-width kernels against 50-digit arithmetic: the table of docs/accuracy.md.
 
 Rows are random, equal, parallel, nearly equal (relative distances 1e-15 to 1e-2), opposite, nearly opposite,
-orthogonal, zero, large and small; uncentred ones are random and nearly equal, a thousand times as far from the origin as
-from each other, or more. An error is |K − K_exact| / √(K_ii K_jj), in units of ε: 2⁻⁵² for float64, 2⁻²³ for
+orthogonal, zero, large and small; uncentred ones are random and nearly equal, a thousand times as far from the origin
+as from each other, or more. An error is |K − K_exact| / √(K_ii K_jj), in units of ε: 2⁻⁵² for float64, 2⁻²³ for
 float32.
 
     python benches/accuracy.py [--write docs/accuracy.md]
