@@ -29,11 +29,6 @@ pub trait Dual: Debug + Send + Sync {
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
 
-    /// Whether `φ(tx) = tφ(x)` for t > 0, so that kernels see angles alone, and no distances.
-    fn is_homogeneous(&self) -> bool {
-        false
-    }
-
     /// What pairs of variables of these roots miss of T and Ṫ besides round-off: nothing, by default.
     ///
     /// # Errors
@@ -105,9 +100,6 @@ pub trait ClosedForm: Debug + Send + Sync {
     /// How many numbers of [`ClosedForm::describe`] are used.
     const FEATURES: usize;
 
-    /// As [`Dual::is_homogeneous`].
-    const HOMOGENEOUS: bool = false;
-
     /// `√E φ(u)²` for `u ~ N(0, r²)`.
     fn root(&self, r: DoubleDouble) -> DoubleDouble;
 
@@ -128,10 +120,6 @@ impl<C: ClosedForm> Dual for C {
             roots: r.iter().map(|r| self.root(*r)).collect(),
             features: Features((0..C::FEATURES).map(feature).collect()),
         })
-    }
-
-    fn is_homogeneous(&self) -> bool {
-        C::HOMOGENEOUS
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {

@@ -18,26 +18,10 @@ use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 use crate::scalar::Scalar;
 use crate::tile::{Area, EDGE, Tile};
 
-/// Gaps below these are computed from differences.
+/// Gaps below this are computed from differences.
 ///
-/// An error ε of a gap e is one of `Σ ε` of a squared distance 2Σe, of which a kernel of distances sees at most `ε/e`. An
-/// angle has an error of `ε/√(2e)`.
-#[derive(Clone, Copy, Debug)]
-pub enum Close {
-    /// For kernels of angles.
-    Angles,
-    /// For those of distances.
-    Distances,
-}
-
-impl Close {
-    fn bound(self) -> f64 {
-        match self {
-            Self::Angles => 1.0 / 64.0,
-            Self::Distances => 3.0 / 16.0,
-        }
-    }
-}
+/// An error ε of a gap e is one of `Σ ε` of a squared distance 2Σe, of which a kernel of distances sees some `ε/e`.
+const CLOSE: f64 = 3.0 / 16.0;
 
 /// What a worker keeps from tile to tile.
 #[derive(Debug, Default)]
@@ -74,13 +58,12 @@ impl Entries {
 
 /// Turns the inner products of the rows of an area into their gaps.
 pub fn gaps<T: Scalar>(
-    (isa, close): (Isa, Close),
+    isa: Isa,
     [rows, cols]: [&Directions<T>; 2],
     area: &Area,
     tile: &mut Tile,
     scratch: &mut Scratch,
 ) {
-    let bound = close.bound();
     let (row_blocks, col_blocks) = (blocks_of(&area.rows), blocks_of(&area.cols));
     for (band, row_block) in row_blocks.enumerate() {
         let band = band * WIDTH..area.rows.len().min((band + 1) * WIDTH);
@@ -89,7 +72,6 @@ pub fn gaps<T: Scalar>(
             cols: &cols.inverses()[col_blocks.clone()],
             tile,
             band: band.clone(),
-            bound,
         });
         if close.iter().any(|close| close.any()) {
             scratch.rows.load(rows, row_block);
@@ -102,14 +84,23 @@ pub fn gaps<T: Scalar>(
             scratch.cols.load(cols, col_block);
             let lengths = [rows.lengths(row_block), cols.lengths(col_block)];
             for sign in close.signs() {
-                let mut replace = |values: [Block; WIDTH]| {
+                let mut replace = |values: &[Block; WIDTH]| {
                     let pairs = band.clone().zip(values);
                     pairs.fold(false, |left, (row, values)| {
-                        replace(&mut tile.row_blocks_mut(row)[chunk], &values, sign, bound) || left
+                        replace(&mut tile.row_blocks_mut(row)[chunk], values, sign) || left
                     })
                 };
-                if replace(scratch.by_differences(isa, lengths, sign)) {
-                    replace(scratch.by_units(isa, lengths, sign));
+                let differences = scratch.by_differences(isa, lengths, sign);
+                if replace(&differences) {
+                    let mut units = scratch.by_units(isa, lengths, sign);
+                    // The others keep what they have, whatever their neighbours are.
+                    let known = differences.as_flattened().iter();
+                    for (unit, known) in units.as_flattened_mut().iter_mut().zip(known) {
+                        if *known != UNKNOWN {
+                            *unit = UNKNOWN;
+                        }
+                    }
+                    replace(&units);
                 }
             }
         }
@@ -139,10 +130,10 @@ impl Scratch {
 const UNKNOWN: f64 = -1.0;
 
 /// Replaces close gaps of that sign by those that are known. Returns whether there are others.
-fn replace(gaps: &mut Block, values: &Block, sign: f64, bound: f64) -> bool {
+fn replace(gaps: &mut Block, values: &Block, sign: f64) -> bool {
     let mut left = false;
     for (gap, value) in gaps.iter_mut().zip(values) {
-        if gap.abs() < bound && gap.is_sign_positive() == sign.is_sign_positive() {
+        if gap.abs() < CLOSE && gap.is_sign_positive() == sign.is_sign_positive() {
             if *value == UNKNOWN {
                 left = true;
             } else {
@@ -166,8 +157,8 @@ impl Sides {
     }
 
     /// Looks at these gaps too.
-    fn note(&mut self, gaps: &Block, bound: f64) {
-        for gap in gaps.iter().filter(|gap| gap.abs() < bound) {
+    fn note(&mut self, gaps: &Block) {
+        for gap in gaps.iter().filter(|gap| gap.abs() < CLOSE) {
             self.aligned |= gap.is_sign_positive();
             self.opposite |= gap.is_sign_negative();
         }
@@ -186,7 +177,6 @@ struct FromProducts<'a> {
     cols: &'a [Block],
     tile: &'a mut Tile,
     band: Range<usize>,
-    bound: f64,
 }
 
 impl Vectorized for FromProducts<'_> {
@@ -194,7 +184,7 @@ impl Vectorized for FromProducts<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
-        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(self.bound));
+        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(CLOSE));
         let mut close = [Sides::default(); EDGE / WIDTH];
         for (row, inverse) in self.band.zip(self.rows) {
             let inverse = V::splat(*inverse);
@@ -204,7 +194,7 @@ impl Vectorized for FromProducts<'_> {
                 let size = (one - correlation.abs()).max(zero);
                 size.copysign(correlation).store(values);
                 if V::any(size.less(bound)) {
-                    close.note(values, self.bound);
+                    close.note(values);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::slice;
 use crate::directions::Directions;
 use crate::double_double::DoubleDouble;
 use crate::error::{Error, Result};
-use crate::gap::{self, Close, gaps};
+use crate::gap::{self, gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
 use crate::panel::Panels;
 use crate::pool::{self, Stop, Watch};
@@ -59,7 +59,6 @@ impl<T: Scalar> Inputs<T> {
 pub struct Infinite<'a, T: Scalar> {
     rows: &'a Inputs<T>,
     cols: &'a Inputs<T>,
-    close: Close,
     pass: Pass<'a>,
 }
 
@@ -89,11 +88,6 @@ impl<'a, T: Scalar> Infinite<'a, T> {
         Ok(Self {
             rows,
             cols,
-            close: if recursion.sees_angles() {
-                Close::Angles
-            } else {
-                Close::Distances
-            },
             pass: recursion.between(Isa::current()?, &rows.profile, &cols.profile, outputs),
         })
     }
@@ -130,7 +124,7 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
         );
         product(row_panels, col_panels, &mut scratch.gaps);
         gaps(
-            (self.pass.isa(), self.close),
+            self.pass.isa(),
             [rows, cols],
             area,
             &mut scratch.gaps,

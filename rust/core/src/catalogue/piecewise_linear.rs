@@ -57,7 +57,6 @@ impl Activation for PiecewiseLinear {
 /// `lift = sin ψ − ψ cos ψ`, that is `1 − ρ' = e − κ lift` near ρ = 1, and `ρ' = −s cos ψ + κ lift` near ρ = −1.
 impl ClosedForm for PiecewiseLinear {
     const FEATURES: usize = 0;
-    const HOMOGENEOUS: bool = true;
 
     fn root(&self, r: DoubleDouble) -> DoubleDouble {
         let slope = DoubleDouble::from(self.slope);

@@ -89,11 +89,6 @@ impl Recursion {
         self.layers.len()
     }
 
-    /// Whether kernels see angles alone: all activations are homogeneous.
-    pub(crate) fn sees_angles(&self) -> bool {
-        (0..self.activations.len()).all(|index| self.dual(index).is_homogeneous())
-    }
-
     /// The dense layers.
     pub(crate) fn affine(&self) -> &[Affine] {
         &self.layers
