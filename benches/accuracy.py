@@ -1,7 +1,8 @@
 """Measure the errors of infinite-width kernels against 50-digit arithmetic: the table of docs/accuracy.md.
 
 Rows are random, equal, parallel, nearly equal (relative distances 1e-15 to 1e-2), opposite, nearly opposite,
-orthogonal, zero, large and small. An error is |K − K_exact| / √(K_ii K_jj), in units of ε: 2⁻⁵² for float64, 2⁻²³ for
+orthogonal, zero, large and small; uncentred ones are random and nearly equal, a thousand times as far from the origin
+as from each other, or more. An error is |K − K_exact| / √(K_ii K_jj), in units of ε: 2⁻⁵² for float64, 2⁻²³ for
 float32.
 
     python benches/accuracy.py [--write docs/accuracy.md]
@@ -52,13 +53,15 @@ class Row:
     sigma_b: float
     nngp: float
     ntk: float
+    nngp_uncentred: float
+    ntk_uncentred: float
     nngp_single: float
     ntk_single: float
     plain_ntk: float
 
     def markdown(self) -> str:
         """One line of the table."""
-        errors = (self.nngp, self.ntk, self.nngp_single, self.ntk_single)
+        errors = (self.nngp, self.ntk, self.nngp_uncentred, self.ntk_uncentred, self.nngp_single, self.ntk_single)
         cells = [self.activation, str(self.depth), f"{self.sigma_b:g}", *(f"{error:.1f}" for error in errors)]
         return f"| {' | '.join(cells)} | {self.plain_ntk:.1e} |"
 
@@ -79,6 +82,17 @@ def hard_rows() -> Any:
     return x
 
 
+def uncentred_rows() -> Any:
+    """Rows whose distances are small against their norms, each alike or unlike."""
+    x = np.random.default_rng(1).standard_normal((12, FEATURES)) + 1000
+    x[1] = x[0]
+    for row, distance in zip(range(2, 5), (1e-15, 1e-9, 1e-5), strict=True):
+        x[row] = x[0] * (1 + distance * (x[row] - 1000))
+    x[5] = 1.7 * x[0] * (1 + 1e-7 * (x[5] - 1000))
+    x[6] = -x[6]
+    return x
+
+
 def error(kernel: Any, exact: Any, epsilon: float) -> float:
     """The largest error in units of √(K_ii K_jj) and ε."""
     scale = np.sqrt(np.outer(np.diag(exact), np.diag(exact)))
@@ -91,12 +105,12 @@ def measure(activation: str, depth: int, sigma_b: float) -> Row:
     kernel = ntkrs.mlp(depth, 1, 1, activation, SIGMA_W, sigma_b).kernel()
     layers = [ACTIVATIONS[activation]] * depth
     errors = []
-    for dtype in (np.float64, np.float32):
-        x = hard_rows().astype(dtype)
+    for rows, dtype in ((hard_rows(), np.float64), (uncentred_rows(), np.float64), (hard_rows(), np.float32)):
+        x = rows.astype(dtype)
         exact = infinite.kernels(x.astype(float), None, SIGMA_W, sigma_b, layers, rounded=True)
         epsilon = float(np.finfo(dtype).eps)
         errors += [error(*pair, epsilon) for pair in zip(kernel(x, get=("nngp", "ntk")), exact, strict=True)]
-        if dtype == np.float64:
+        if not errors[2:]:
             with np.errstate(all="ignore"):  # 0/0 for the zero row, which the plain recursion has no answer to
                 plain = infinite.kernels_numpy(x, None, SIGMA_W, sigma_b, layers)[1]
             plain_error = error(np.where(np.isfinite(plain), plain, exact[1]), exact[1], epsilon)
@@ -105,10 +119,9 @@ def measure(activation: str, depth: int, sigma_b: float) -> Row:
 
 def table() -> str:
     """The table, as Markdown."""
-    lines = [
-        "| activation | hidden layers | σ_b | NNGP | NTK | NNGP float32 | NTK float32 | NTK by plain NumPy, float64 |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+    names = ("activation", "hidden layers", "σ_b", "NNGP", "NTK", "uncentred NNGP", "uncentred NTK", "NNGP float32")
+    names = (*names, "NTK float32", "NTK by plain NumPy, float64")
+    lines = [f"| {' | '.join(names)} |", f"|---|{(len(names) - 1) * '--:|'}"]
     for activation in ACTIVATIONS:
         for depth in DEPTHS:
             for sigma_b in (0.0, 0.3):

@@ -1,19 +1,86 @@
 //! Sums of two `f64`, some 32 digits: for the numbers that every layer multiplies anew.
 //!
-//! Thirty layers round the scale of a kernel thirty times, each time alike: 27 ε. It depends on one input alone, so
-//! that twice the digits cost next to nothing. Dekker (1971); Hida, Li, Bailey (2001).
+//! Thirty layers round the scale of a kernel thirty times, each time alike: 27 ε. And the difference of two scales, which
+//! kernels of distances see, keeps its digits only if both have more. They depend on one input alone, so that twice the
+//! digits cost next to nothing. Dekker (1971); Hida, Li, Bailey (2001).
 
-use std::ops::{Add, Div, Mul};
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use crate::isa::Real;
+
+/// `a + b`, and what rounding took from it.
+#[inline(always)]
+pub fn two_sum<R: Real>(a: R, b: R) -> (R, R) {
+    let sum = a + b;
+    let part = sum - a;
+    (sum, (a - (sum - part)) + (b - part))
+}
+
+/// `a · b`, and what rounding took from it, on any instruction set. For factors that are far from the ends of the range.
+#[inline(always)]
+pub fn two_product<R: Real>(a: R, b: R) -> (R, R) {
+    let product = a * b;
+    let ((a, a_rest), (b, b_rest)) = (halves(a), halves(b));
+    let rest = ((a * b - product) + (a * b_rest + a_rest * b)) + a_rest * b_rest;
+    (product, rest)
+}
+
+/// The leading 26 bits, and the others.
+#[inline(always)]
+fn halves<R: Real>(x: R) -> (R, R) {
+    let large = x * R::splat(134_217_729.0); // 2²⁷ + 1
+    let leading = large - (large - x);
+    (leading, x - leading)
+}
 
 /// `value + rest`, with `|rest| ≤ ulp(value)/2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DoubleDouble {
     /// The sum, rounded.
     pub value: f64,
-    rest: f64,
+    /// What rounding took.
+    pub rest: f64,
 }
 
+/// ln 2.
+const LN_2: DoubleDouble = DoubleDouble {
+    value: std::f64::consts::LN_2,
+    rest: 2.319_046_813_846_299_6e-17,
+};
+
 impl DoubleDouble {
+    /// π.
+    pub const PI: Self = Self {
+        value: std::f64::consts::PI,
+        rest: 1.224_646_799_147_353_2e-16,
+    };
+
+    /// |self|.
+    #[must_use]
+    pub fn abs(self) -> Self {
+        if self.value < 0.0 { -self } else { self }
+    }
+
+    /// The larger of the two.
+    #[must_use]
+    pub fn max(self, bound: f64) -> Self {
+        if self.value < bound {
+            bound.into()
+        } else {
+            self
+        }
+    }
+
+    /// The smaller of the two.
+    #[must_use]
+    pub fn min(self, bound: f64) -> Self {
+        if self.value > bound {
+            bound.into()
+        } else {
+            self
+        }
+    }
+
     /// `a + b`, exactly, for |a| ≥ |b|.
     fn fast_sum(a: f64, b: f64) -> Self {
         let value = a + b;
@@ -31,26 +98,83 @@ impl DoubleDouble {
             return root.into();
         }
         // One step of Newton's: (self − root²)/(2 root) is what is missing.
-        let missing = libm::fma(-root, root, self.value) + self.rest;
+        let missing = (-root).mul_add(root, self.value) + self.rest;
         Self::fast_sum(root, missing / (2.0 * root))
     }
 
-    /// `e^self`, to 1 ulp of `f64`, however large self.
+    /// `e^self`.
     #[must_use]
     pub fn exp(self) -> Self {
         let value = libm::exp(self.value);
         if value == 0.0 || !value.is_finite() {
             return value.into();
         }
-        Self::fast_sum(value, value * self.rest)
+        let (exponent, less) = self.reduced_exp_m1();
+        (less + 1.0.into()).scaled(exponent)
+    }
+
+    /// `e^self − 1` for values below 700, however small.
+    #[must_use]
+    pub fn exp_m1(self) -> Self {
+        let one = Self::from(1.0);
+        if self.value < -100.0 {
+            return -one;
+        }
+        match self.reduced_exp_m1() {
+            (0, less) => less,
+            (exponent, less) => (less + one).scaled(exponent) - one,
+        }
+    }
+
+    /// k and `e^r − 1` for `self = k ln 2 + r` with |r| ≤ ln 2/2.
+    fn reduced_exp_m1(self) -> (i32, Self) {
+        let exponent = (self.value * std::f64::consts::LOG2_E).round_ties_even();
+        let r = (self - LN_2 * exponent.into()).scaled(-3);
+        let mut less = r * r.series(&INVERSE_FACTORIALS, 9);
+        for _ in 0..3 {
+            less = less * (less + 2.0.into()); // of 2r
+        }
+        (exponent as i32, less)
+    }
+
+    /// `atan self`, for values ≥ 0.
+    #[must_use]
+    pub fn atan(self) -> Self {
+        let one = Self::from(1.0);
+        if self.value > 1.0 {
+            return Self::PI.scaled(-1) - (one / self).atan();
+        }
+        let eighths = (8.0 * self.value).round_ties_even();
+        let (near, [value, rest]) = (Self::from(eighths / 8.0), ARCTANGENTS[eighths as usize]);
+        let tangent = (self - near) / (one + self * near);
+        let square = -(tangent * tangent);
+        Self { value, rest } + tangent * square.series(&ODD_INVERSES, 6)
+    }
+
+    /// `Σ_n coefficients[n] self^n`, for values so small that the terms after the first `leading` are below 2⁻⁵³ of it:
+    /// for those the digits of `f64` do.
+    fn series(self, coefficients: &[[f64; 2]], leading: usize) -> Self {
+        let (leading, others) = coefficients.split_at(leading);
+        let small = |sum, [value, _]: &[f64; 2]| sum * self.value + value;
+        let small: f64 = others.iter().rev().fold(0.0, small);
+        let next = |sum: Self, [value, rest]: &[f64; 2]| {
+            let (value, rest) = (*value, *rest);
+            sum * self + Self { value, rest }
+        };
+        leading.iter().rev().fold(small.into(), next)
     }
 
     /// `2^exponent · self`.
     #[must_use]
     pub fn scaled(self, exponent: i32) -> Self {
-        Self {
-            value: libm::scalbn(self.value, exponent),
-            rest: libm::scalbn(self.rest, exponent),
+        let map = |scale: fn(f64, i32) -> f64| Self {
+            value: scale(self.value, exponent),
+            rest: scale(self.rest, exponent),
+        };
+        if exponent.abs() < 1000 {
+            map(|x, exponent| x * f64::from(exponent).power_of_two())
+        } else {
+            map(libm::scalbn)
         }
     }
 
@@ -77,10 +201,30 @@ impl Add for DoubleDouble {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        let value = self.value + other.value;
-        let part = value - self.value;
-        let rest = (self.value - (value - part)) + (other.value - part);
-        Self::fast_sum(value, rest + self.rest + other.rest)
+        // The rests are summed alike, or a difference of nearly equal numbers would keep few digits of theirs.
+        let (value, rest) = two_sum(self.value, other.value);
+        let (small, smaller) = two_sum(self.rest, other.rest);
+        let sum = Self::fast_sum(value, rest + small);
+        Self::fast_sum(sum.value, sum.rest + smaller)
+    }
+}
+
+impl Neg for DoubleDouble {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self {
+            value: -self.value,
+            rest: -self.rest,
+        }
+    }
+}
+
+impl Sub for DoubleDouble {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self + -other
     }
 }
 
@@ -92,7 +236,7 @@ impl Mul for DoubleDouble {
         if value == 0.0 || !value.is_finite() {
             return value.into();
         }
-        let rest = libm::fma(self.value, other.value, -value);
+        let rest = self.value.mul_add(other.value, -value);
         Self::fast_sum(
             value,
             rest + (self.value * other.rest + self.rest * other.value),
@@ -108,7 +252,7 @@ impl Div<f64> for DoubleDouble {
         if value == 0.0 || !value.is_finite() {
             return value.into();
         }
-        let rest = libm::fma(-value, divisor, self.value) + self.rest;
+        let rest = (-value).mul_add(divisor, self.value) + self.rest;
         Self::fast_sum(value, rest / divisor)
     }
 }
@@ -121,11 +265,61 @@ impl Div for DoubleDouble {
         if value == 0.0 || !value.is_finite() {
             return value.into();
         }
-        // self − value · divisor is what is missing.
-        let product = divisor * Self::from(-value);
-        Self::fast_sum(value, (self + product).value / divisor.value)
+        let missing = self - divisor * value.into();
+        Self::fast_sum(value, missing.value / divisor.value)
     }
 }
+
+/// 1/n! from n = 1.
+const INVERSE_FACTORIALS: [[f64; 2]; 16] = [
+    [1.0, 0.0],
+    [0.5, 0.0],
+    [0.16666666666666666, 9.25185853854297e-18],
+    [0.041666666666666664, 2.3129646346357427e-18],
+    [0.008333333333333333, 1.1564823173178714e-19],
+    [0.001388888888888889, -5.300543954373577e-20],
+    [0.0001984126984126984, 1.7209558293420705e-22],
+    [2.48015873015873e-05, 2.1511947866775882e-23],
+    [2.7557319223985893e-06, -1.858393274046472e-22],
+    [2.755731922398589e-07, 2.3767714622250297e-23],
+    [2.505210838544172e-08, -1.448814070935912e-24],
+    [2.08767569878681e-09, -1.20734505911326e-25],
+    [1.6059043836821613e-10, 1.2585294588752098e-26],
+    [1.1470745597729725e-11, 2.0655512752830745e-28],
+    [7.647163731819816e-13, 7.03872877733453e-30],
+    [4.779477332387385e-14, 4.399205485834081e-31],
+];
+
+/// 1/(2n+1) from n = 0.
+const ODD_INVERSES: [[f64; 2]; 14] = [
+    [1.0, 0.0],
+    [0.3333333333333333, 1.850371707708594e-17],
+    [0.2, -1.1102230246251566e-17],
+    [0.14285714285714285, 7.93016446160826e-18],
+    [0.1111111111111111, 6.1679056923619804e-18],
+    [0.09090909090909091, -2.523234146875356e-18],
+    [0.07692307692307693, -4.270088556250602e-18],
+    [0.06666666666666667, 9.251858538542971e-19],
+    [0.058823529411764705, 8.163404592832033e-19],
+    [0.05263157894736842, 2.921639538487254e-18],
+    [0.047619047619047616, 2.64338815386942e-18],
+    [0.043478260869565216, 1.206764157201257e-18],
+    [0.04, -8.326672684688674e-19],
+    [0.037037037037037035, 2.05596856412066e-18],
+];
+
+/// atan k/8.
+const ARCTANGENTS: [[f64; 2]; 9] = [
+    [0.0, 0.0],
+    [0.12435499454676144, -3.1253241424539383e-18],
+    [0.24497866312686414, 1.0698755618734451e-17],
+    [0.35877067027057225, -2.4623815582638635e-17],
+    [0.4636476090008061, 2.2698777452961687e-17],
+    [0.5585993153435624, -5.4556305485916264e-18],
+    [0.6435011087932844, 1.5834785051444286e-17],
+    [0.7188299996216245, -2.1478388444456983e-17],
+    [std::f64::consts::FRAC_PI_4, 3.061616997868383e-17],
+];
 
 #[cfg(test)]
 mod tests {
@@ -150,6 +344,37 @@ mod tests {
             assert!(close(x / root, root) && close(third / third, 1.0.into()));
             assert!(close((x * third) / x, third));
         }
+    }
+
+    #[test]
+    fn functions_are_those_of_their_laws() {
+        for x in [1e-9, 0.02, 0.3, 1.0, 2.7, 30.0, 300.0] {
+            let third = DoubleDouble::from(x) / 3.0;
+            let root = third.exp();
+            let product = root * root * root;
+            let exponential = DoubleDouble::from(x).exp();
+            // The digits before the point are lost to the exponent.
+            let difference = (product - exponential).value / exponential.value;
+            assert!(difference.abs() <= 2.0_f64.powi(-100) * x.max(1.0), "{x}");
+            let less = (-third).exp_m1();
+            assert!(close(less * root, -third.exp_m1()), "{x}");
+            assert!(
+                close(third.exp() - 1.0.into(), third.exp_m1()) || x < 0.1,
+                "{x}"
+            );
+
+            // atan x + atan 1/x = π/2; atan x = 2 atan(tan of the half).
+            let right = DoubleDouble::from(x);
+            let half_pi = DoubleDouble::from(1.0).atan() * 2.0.into();
+            let other = (DoubleDouble::from(1.0) / right).atan();
+            assert!(close(right.atan() + other, half_pi), "{x}");
+            assert!((right.atan().value / libm::atan(x) - 1.0).abs() <= f64::EPSILON);
+        }
+        let quarter = DoubleDouble::from(1.0).atan() * 4.0.into();
+        assert!(close(quarter, DoubleDouble::PI));
+        assert_eq!(DoubleDouble::from(-1e4).exp_m1().value, -1.0);
+        assert_eq!(DoubleDouble::from(1e-300).exp_m1().value, 1e-300);
+        assert_eq!(DoubleDouble::from(1e-200).atan().value, 1e-200);
     }
 
     #[test]

@@ -1,87 +1,65 @@
-//! The gaps of inputs: `1 − |ρ|` with the sign of ρ, exact to the last digits of the angle.
+//! The gaps of inputs: `1 − |ρ|` with the sign of ρ, exact to the last digits, however small.
 //!
-//! An inner product has errors of some ε, which the infinite slope of a kernel at ρ = ±1 would amplify to √ε. So close
-//! pairs get their gap from the difference (or the sum) of the two directions, `|x/|x| ∓ y/|y||²/2`. Where one pair of
-//! eight rows and eight columns is close, the distances of all are computed: twice the cost of their inner products.
+//! An inner product has errors of some ε, which the infinite slope of a kernel at ρ = ±1 would amplify to √ε, and large
+//! `Σ(x, x)` to `ε Σ` of a squared distance. So close pairs get their gap from the difference (or the sum) of the two rows,
+//!
+//! ```text
+//! 1 − ρ = (|x − y|² − (|x| − |y|)²)/(2|x||y|)
+//! ```
+//!
+//! with norms in two floats. Where most of the distance is that of the norms, the two unit vectors in two floats differ
+//! by what is left: `|x/|x| − y/|y||²/2`. Where one pair of eight rows and eight columns is close, the distances of all
+//! are computed: twice the cost of their inner products.
 
 use std::ops::Range;
 
-use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH, blocks_of};
-use crate::panel::Panels;
-use crate::scalar::{Line, Scalar};
+use crate::directions::{Directions, Lengths, Units};
+use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
+use crate::scalar::Scalar;
 use crate::tile::{Area, EDGE, Tile};
 
-/// Gaps below this are computed from directions.
-const CLOSE: f64 = 1.0 / 64.0;
+/// Gaps below this are computed from differences.
+///
+/// An error ε of a gap e is one of `Σ ε` of a squared distance 2Σe, of which a kernel of distances sees some `ε/e`.
+const CLOSE: f64 = 3.0 / 16.0;
 
-/// Packed inputs with the inverse of their norms, 0 for a zero row: it has no direction, and its gap to any other is 1.
-#[derive(Debug)]
-pub struct Directions<T: Scalar> {
-    rows: Panels<T>,
-    inverse: Blocks,
-}
-
-/// What a worker keeps from tile to tile: values of [`WIDTH`] rows side by side.
+/// What a worker keeps from tile to tile.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    rows: Vec<Block>,
-    cols: Vec<Block>,
+    rows: Entries,
+    cols: Entries,
 }
 
-impl<T: Scalar> Directions<T> {
-    /// Directions of rows with these norms.
-    ///
-    /// # Panics
-    /// If there is not one norm per row.
-    pub fn new(rows: Panels<T>, norms: &[f64]) -> Self {
-        assert_eq!(rows.rows(), norms.len());
-        let invert = |norm: &f64| if *norm == 0.0 { 0.0 } else { 1.0 / norm };
-        Self {
-            inverse: norms.iter().map(invert).collect(),
-            rows,
+/// [`WIDTH`] rows side by side, and their unit vectors in two floats once they are wanted.
+#[derive(Debug, Default)]
+struct Entries {
+    values: Vec<Block>,
+    units: Vec<[Block; 2]>,
+}
+
+impl Entries {
+    fn load<T: Scalar>(&mut self, directions: &Directions<T>, index: usize) {
+        directions.entries(index, &mut self.values);
+        self.units.clear();
+    }
+
+    fn units(&mut self, isa: Isa, lengths: Lengths<'_>) -> &[[Block; 2]] {
+        if self.units.is_empty() {
+            let units = Units {
+                entries: &self.values,
+                inverses: lengths.inverses,
+                units: &mut self.units,
+            };
+            units.fill(isa);
         }
-    }
-
-    /// The rows.
-    pub fn rows(&self) -> &Panels<T> {
-        &self.rows
-    }
-
-    /// The gap of a row to itself.
-    pub fn own_gap(&self, row: usize) -> f64 {
-        if self.inverse.get(row) == 0.0 {
-            1.0
-        } else {
-            0.0
-        }
-    }
-
-    /// The directions of the [`WIDTH`] rows of a block. Past the last row there are zeros.
-    fn block(&self, index: usize, block: &mut Vec<Block>) {
-        let inverse = &self.inverse.blocks()[index];
-        let (panel, lane) = (
-            index * WIDTH / Panels::<T>::LANES,
-            index * WIDTH % Panels::<T>::LANES,
-        );
-        let lines = self.rows.slice(panel..panel + 1).panels().flatten();
-        let direction = |line: &T::Line| {
-            let mut values = [0.0; WIDTH];
-            let lanes = &line.lanes()[lane..lane + WIDTH];
-            for ((value, entry), inverse) in values.iter_mut().zip(lanes).zip(inverse) {
-                *value = entry.widen() * inverse;
-            }
-            values
-        };
-        block.clear();
-        block.extend(lines.map(direction));
+        &self.units
     }
 }
 
 /// Turns the inner products of the rows of an area into their gaps.
 pub fn gaps<T: Scalar>(
     isa: Isa,
-    rows: &Directions<T>,
-    cols: &Directions<T>,
+    [rows, cols]: [&Directions<T>; 2],
     area: &Area,
     tile: &mut Tile,
     scratch: &mut Scratch,
@@ -90,51 +68,90 @@ pub fn gaps<T: Scalar>(
     for (band, row_block) in row_blocks.enumerate() {
         let band = band * WIDTH..area.rows.len().min((band + 1) * WIDTH);
         let close = isa.run(FromProducts {
-            rows: &rows.inverse.blocks()[row_block],
-            cols: &cols.inverse.blocks()[col_blocks.clone()],
+            rows: &rows.inverses()[row_block],
+            cols: &cols.inverses()[col_blocks.clone()],
             tile,
             band: band.clone(),
         });
         if close.iter().any(|close| close.any()) {
-            rows.block(row_block, &mut scratch.rows);
+            scratch.rows.load(rows, row_block);
         }
-        for (chunk, close) in close
-            .into_iter()
-            .enumerate()
-            .filter(|(_, close)| close.any())
-        {
-            cols.block(col_blocks.start + chunk, &mut scratch.cols);
+        for (chunk, close) in close.into_iter().enumerate() {
+            if !close.any() {
+                continue;
+            }
+            let col_block = col_blocks.start + chunk;
+            scratch.cols.load(cols, col_block);
+            let lengths = [rows.lengths(row_block), cols.lengths(col_block)];
             for sign in close.signs() {
-                let squares = isa.run(SquaredDistances {
-                    rows: &scratch.rows,
-                    cols: &scratch.cols,
-                    sign,
-                });
-                for (row, squares) in band.clone().zip(&squares) {
-                    replace(&mut tile.row_blocks_mut(row)[chunk], squares, sign);
+                let mut replace = |values: &[Block; WIDTH]| {
+                    let pairs = band.clone().zip(values);
+                    pairs.fold(false, |left, (row, values)| {
+                        replace(&mut tile.row_blocks_mut(row)[chunk], values, sign) || left
+                    })
+                };
+                let differences = scratch.by_differences(isa, lengths, sign);
+                if replace(&differences) {
+                    let mut units = scratch.by_units(isa, lengths, sign);
+                    // The others keep what they have, whatever their neighbours are.
+                    let known = differences.as_flattened().iter();
+                    for (unit, known) in units.as_flattened_mut().iter_mut().zip(known) {
+                        if *known != UNKNOWN {
+                            *unit = UNKNOWN;
+                        }
+                    }
+                    replace(&units);
                 }
             }
         }
     }
 }
 
-/// Replaces close gaps of that sign by halves of the squared distances.
-fn replace(gaps: &mut Block, squares: &Block, sign: f64) {
-    for (gap, square) in gaps.iter_mut().zip(squares) {
+impl Scratch {
+    fn by_differences(&self, isa: Isa, lengths: [Lengths<'_>; 2], sign: f64) -> [Block; WIDTH] {
+        isa.run(FromDifferences {
+            rows: &self.rows.values,
+            cols: &self.cols.values,
+            lengths,
+            sign,
+        })
+    }
+
+    fn by_units(&mut self, isa: Isa, lengths: [Lengths<'_>; 2], sign: f64) -> [Block; WIDTH] {
+        isa.run(FromUnits {
+            rows: self.rows.units(isa, lengths[0]),
+            cols: self.cols.units(isa, lengths[1]),
+            sign,
+        })
+    }
+}
+
+/// What stands for a gap that the difference of two rows does not tell.
+const UNKNOWN: f64 = -1.0;
+
+/// Replaces close gaps of that sign by those that are known. Returns whether there are others.
+fn replace(gaps: &mut Block, values: &Block, sign: f64) -> bool {
+    let mut left = false;
+    for (gap, value) in gaps.iter_mut().zip(values) {
         if gap.abs() < CLOSE && gap.is_sign_positive() == sign.is_sign_positive() {
-            *gap = (0.5 * square).copysign(sign);
+            if *value == UNKNOWN {
+                left = true;
+            } else {
+                *gap = value.copysign(sign);
+            }
         }
     }
+    left
 }
 
 /// Whether some of eight rows and eight columns are close, and whether they point the same way or opposite ones.
 #[derive(Clone, Copy, Debug, Default)]
-struct Close {
+struct Sides {
     aligned: bool,
     opposite: bool,
 }
 
-impl Close {
+impl Sides {
     fn any(self) -> bool {
         self.aligned || self.opposite
     }
@@ -163,12 +180,12 @@ struct FromProducts<'a> {
 }
 
 impl Vectorized for FromProducts<'_> {
-    type Output = [Close; EDGE / WIDTH];
+    type Output = [Sides; EDGE / WIDTH];
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
         let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(CLOSE));
-        let mut close = [Close::default(); EDGE / WIDTH];
+        let mut close = [Sides::default(); EDGE / WIDTH];
         for (row, inverse) in self.band.zip(self.rows) {
             let inverse = V::splat(*inverse);
             let values = self.tile.row_blocks_mut(row).iter_mut().zip(self.cols);
@@ -185,31 +202,94 @@ impl Vectorized for FromProducts<'_> {
     }
 }
 
-/// `|x ∓ y|²` of eight directions x and eight y.
-struct SquaredDistances<'a> {
+/// `(|x ∓ ty|² − (|x| − t|y|)²)/(2t|x||y|)` of eight rows x and eight y, where t is the power of two that brings both to
+/// the same units: products with it are exact, and so x and y may change places.
+struct FromDifferences<'a> {
     rows: &'a [Block],
     cols: &'a [Block],
+    lengths: [Lengths<'a>; 2],
     sign: f64,
 }
 
-impl Vectorized for SquaredDistances<'_> {
+impl Vectorized for FromDifferences<'_> {
     type Output = [Block; WIDTH];
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
-        let sign = V::splat(self.sign);
+        /// Units that are further apart than this are those of norms that are.
+        const FAR: f64 = 64.0;
+        let ([rows, cols], half) = (self.lengths, V::splat(0.5));
+        let ([norms, rests], inverses) = (cols.norms.map(V::load), V::load(cols.inverses[0]));
+        let exponents = V::load(cols.exponents);
+        let mut scales = [half; WIDTH];
+        for (scale, exponent) in scales.iter_mut().zip(rows.exponents) {
+            let apart = (exponents - V::splat(*exponent)).min(V::splat(FAR));
+            *scale = apart.max(V::splat(-FAR)).power_of_two();
+        }
+        let turned = scales.map(|scale| V::splat(-self.sign) * scale);
+        let mut values = squares(self.rows, self.cols, |row, col, r| {
+            turned[r].mul_add(V::load(col), V::splat(row[r]))
+        });
+        for (r, value) in values.iter_mut().enumerate() {
+            let [norm, rest, inverse] =
+                [rows.norms[0][r], rows.norms[1][r], rows.inverses[0][r]].map(V::splat);
+            let apart = (norm - scales[r] * norms) + (rest - scales[r] * rests);
+            let square = V::load(value);
+            let turn = square - apart * apart;
+            let gap = half * (turn * (inverse * inverses)) / scales[r];
+            // Less than half of it may have lost its digits.
+            let known = V::select(turn.less(half * square), V::splat(UNKNOWN), gap);
+            known.store(value);
+        }
+        values
+    }
+}
+
+/// `|x ∓ y|²/2` of eight unit vectors x and eight y.
+struct FromUnits<'a> {
+    rows: &'a [[Block; 2]],
+    cols: &'a [[Block; 2]],
+    sign: f64,
+}
+
+impl Vectorized for FromUnits<'_> {
+    type Output = [Block; WIDTH];
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> Self::Output {
+        let (half, sign) = (V::splat(0.5), V::splat(self.sign));
+        let mut values = squares(self.rows, self.cols, |row, col, r| {
+            let difference = |part: usize| V::splat(row[part][r]) - sign * V::load(&col[part]);
+            difference(0) + difference(1)
+        });
+        for value in &mut values {
+            (half * V::load(value)).store(value);
+        }
+        values
+    }
+}
+
+/// `Σ_k difference(rows[k], cols[k], r)²` of eight r: sums over some k, in order, since rounding errs to the same side in
+/// a long sum of equal terms.
+#[inline(always)]
+fn squares<E, V: Vector>(
+    rows: &[E],
+    cols: &[E],
+    difference: impl Fn(&E, &E, usize) -> V,
+) -> [Block; WIDTH] {
+    const SUM: usize = 64;
+    let mut totals = [[0.0; WIDTH]; WIDTH];
+    for (rows, cols) in rows.chunks(SUM).zip(cols.chunks(SUM)) {
         let mut sums = [V::splat(0.0); WIDTH];
-        for (row, col) in self.rows.iter().zip(self.cols) {
-            let col = sign * V::load(col);
-            for (sum, value) in sums.iter_mut().zip(row) {
-                let difference = V::splat(*value) - col;
+        for (row, col) in rows.iter().zip(cols) {
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let difference = difference(row, col, r);
                 *sum = difference.mul_add(difference, *sum);
             }
         }
-        let mut squares = [[0.0; WIDTH]; WIDTH];
-        for (sum, squares) in sums.into_iter().zip(&mut squares) {
-            sum.store(squares);
+        for (sum, total) in sums.into_iter().zip(&mut totals) {
+            (V::load(total) + sum).store(total);
         }
-        squares
     }
+    totals
 }

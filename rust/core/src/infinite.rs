@@ -3,8 +3,10 @@
 use std::slice;
 
 use crate::bound::Bound;
+use crate::directions::Directions;
+use crate::double_double::DoubleDouble;
 use crate::error::{Error, Result};
-use crate::gap::{self, Directions, gaps};
+use crate::gap::{self, gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
 use crate::panel::Panels;
 use crate::pool::{self, Stop, Watch};
@@ -35,13 +37,10 @@ impl<T: Scalar> Inputs<T> {
             return Err(Error::NoFeatures { argument });
         }
         let (rows, exponents) = Panels::pack_scaled(x, argument)?;
-        let norms: Vec<f64> = rows.squared_norms().into_iter().map(f64::sqrt).collect();
-        let width = (x.ncols() as f64).sqrt();
-        let root = |(norm, exponent): (&f64, i32)| libm::scalbn(norm / width, exponent);
-        let root_mean_squares: Vec<f64> = norms.iter().zip(exponents).map(root).collect();
+        let directions = Directions::new(rows, &exponents);
         Ok(Self {
-            profile: recursion.profile(&root_mean_squares, argument)?,
-            directions: Directions::new(rows, &norms),
+            profile: recursion.profile(directions.root_mean_squares(), argument)?,
+            directions,
         })
     }
 
@@ -132,8 +131,7 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
         product(row_panels, col_panels, &mut scratch.gaps);
         gaps(
             self.pass.isa(),
-            rows,
-            cols,
+            [rows, cols],
             area,
             &mut scratch.gaps,
             &mut scratch.close,
@@ -186,7 +184,7 @@ pub fn scalar(
         return Err(Error::Invalid(message));
     }
     // All inputs have one profile: that of a band of them serves every band.
-    let profile = recursion.profile(&[q.sqrt(); BAND], "rho")?;
+    let profile = recursion.profile(vec![DoubleDouble::from(q).sqrt(); BAND], "rho")?;
     let gap = |i: usize| (1.0 - rho[i].abs()).copysign(rho[i]);
     pointwise(recursion, &profile, rho.len(), gap, output, watch)
 }

@@ -22,6 +22,7 @@ pub mod activation;
 pub mod backward;
 pub mod bound;
 pub mod catalogue;
+pub mod directions;
 pub mod double_double;
 pub mod dual;
 pub mod empirical;

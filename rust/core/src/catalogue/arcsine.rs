@@ -2,17 +2,20 @@
 
 use std::f64::consts::SQRT_2;
 
+use crate::double_double::DoubleDouble;
 use crate::isa::Real;
 use crate::special::{OddSeries, angle_of, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
-pub(super) const NUMBERS: usize = 7;
+pub(super) const NUMBERS: usize = 8;
 
 /// A variable of root z = √w, by the angle α whose sine is w/(1+w). With `p = √(w/(1+w))` and `m = √(1/(1+w))`,
 /// `sin α = p²`; the angle of two variables of correlation ρ has the sine `p_u p_v ρ`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arcsine<R> {
     pub z: R,
+    /// What rounding took from z.
+    rest: R,
     pub p: R,
     pub m: R,
     /// Sines and cosines of halves of α and of π/2 − α.
@@ -22,12 +25,21 @@ pub(super) struct Arcsine<R> {
     co_cosine: R,
 }
 
-/// z is taken to be at least this: below, sin α and α are w to all digits.
-const SMALLEST: f64 = 1e-100;
+/// The range of z. Below, sin α and α are w to all digits; above, α is π/2.
+pub(super) const SMALLEST: f64 = 1e-100;
+const LARGEST: f64 = 1e70;
+
+/// α of a variable of root z.
+pub(super) fn angle(z: DoubleDouble) -> DoubleDouble {
+    let z = z.max(SMALLEST).min(LARGEST);
+    let w = z * z;
+    (w / (w.scaled(1) + 1.0.into()).sqrt()).atan()
+}
 
 impl Arcsine<f64> {
-    pub fn new(z: f64) -> Self {
-        let z = z.max(SMALLEST);
+    pub fn new(root: DoubleDouble) -> Self {
+        let root = root.max(SMALLEST);
+        let z = root.value;
         let m = 1.0 / libm::hypot(1.0, z);
         let p = z * m;
         let (sine, cosine) = (p * p, m * (m * libm::hypot(1.0, SQRT_2 * z)));
@@ -35,6 +47,7 @@ impl Arcsine<f64> {
         let half_co_cosine = (0.5 * (1.0 + sine)).sqrt();
         Self {
             z,
+            rest: root.rest,
             p,
             m,
             sine: 0.5 * sine / half_cosine,
@@ -44,14 +57,10 @@ impl Arcsine<f64> {
         }
     }
 
-    /// α.
-    pub fn angle(&self) -> f64 {
-        2.0 * libm::atan2(self.sine, self.cosine)
-    }
-
     pub fn numbers(&self) -> [f64; NUMBERS] {
         [
             self.z,
+            self.rest,
             self.p,
             self.m,
             self.sine,
@@ -68,13 +77,20 @@ impl<R: Real> Arcsine<R> {
     pub fn of(numbers: &[R]) -> Self {
         Self {
             z: numbers[0],
-            p: numbers[1],
-            m: numbers[2],
-            sine: numbers[3],
-            cosine: numbers[4],
-            co_sine: numbers[5],
-            co_cosine: numbers[6],
+            rest: numbers[1],
+            p: numbers[2],
+            m: numbers[3],
+            sine: numbers[4],
+            cosine: numbers[5],
+            co_sine: numbers[6],
+            co_cosine: numbers[7],
         }
+    }
+
+    /// The difference of the roots.
+    #[inline(always)]
+    pub fn apart(&self, other: &Self) -> R {
+        (self.z - other.z) + (self.rest - other.rest)
     }
 }
 
@@ -97,8 +113,8 @@ pub(super) struct Pair<R> {
     pub small_excess: R,
 }
 
-/// That of the arcsine, in [0, 1/8].
-const ARCSINE: OddSeries = {
+/// The arcsine's.
+const COEFFICIENTS: [f64; OddSeries::TERMS] = {
     let mut coefficients = [1.0; OddSeries::TERMS];
     let mut even = 1.0; // (2n)!/(4ⁿ n!²)
     let mut n = 1;
@@ -107,8 +123,21 @@ const ARCSINE: OddSeries = {
         coefficients[n] = even / (2 * n + 1) as f64;
         n += 1;
     }
-    OddSeries::new(coefficients)
+    coefficients
 };
+
+/// That of the arcsine, in [0, 1/8].
+const ARCSINE: OddSeries = OddSeries::new(COEFFICIENTS);
+
+/// `asin(x)/x − 1` for |x| ≤ 1/8, from x².
+#[inline(always)]
+pub(super) fn arcsine_lift<R: Real>(square: R) -> R {
+    let mut sum = R::splat(0.0);
+    for coefficient in COEFFICIENTS[1..].iter().rev() {
+        sum = sum.mul_add(square, R::splat(*coefficient));
+    }
+    sum * square
+}
 
 impl<R: Real> Pair<R> {
     #[inline(always)]
@@ -137,7 +166,7 @@ impl<R: Real> Pair<R> {
         // sin α_u − sin α_v = 2 cos A sin Δ, and sin²A − sin²α0 = sin²Δ.
         let mean_sine = u.sine * v.cosine + u.cosine * v.sine;
         let mean_cosine = u.co_sine * v.co_cosine + u.co_cosine * v.co_sine;
-        let difference = ((u.z - v.z) * both) * ((u.z + v.z) * both);
+        let difference = (u.apart(&v) * both) * ((u.z + v.z) * both);
         let half_sine = half * difference / mean_cosine;
         let half_cosine = u.cosine * v.cosine + u.sine * v.sine;
         let excess = small_angle_of(
@@ -175,22 +204,23 @@ mod tests {
             (1e-8, 1e-9),
         ] {
             for size in [0.0, 1e-9, 0.1, 0.9, 1.0] {
-                let (u, v) = (Arcsine::new(a), Arcsine::new(b));
+                let (u, v) = (Arcsine::new(a.into()), Arcsine::new(b.into()));
                 let pair = Pair::new(u, v, size);
                 let aligned = libm::asin(u.p * v.p);
-                let angle = libm::asin(u.p * v.p * (1.0 - size));
+                let turned = libm::asin(u.p * v.p * (1.0 - size));
                 let tolerance = 1e-9; // of an arcsine near 1
                 assert!(
-                    (pair.closing - (aligned - angle)).abs() <= tolerance,
+                    (pair.closing - (aligned - turned)).abs() <= tolerance,
                     "{a} {b} {size}"
                 );
-                let mean = 0.5 * (u.angle() + v.angle());
+                let [first, second] = [a, b].map(|z| angle(z.into()).value);
+                let mean = 0.5 * (first + second);
                 assert!(
                     (pair.excess - (mean - aligned)).abs() <= tolerance,
                     "{a} {b}"
                 );
-                assert!((pair.half_difference - 0.5 * (u.angle() - v.angle())).abs() <= 1e-15);
-                assert!((pair.turned_cosine - libm::cos(angle)).abs() <= tolerance);
+                assert!((pair.half_difference - 0.5 * (first - second)).abs() <= 1e-15);
+                assert!((pair.turned_cosine - libm::cos(turned)).abs() <= tolerance);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The error function: smooth, bounded, with an arcsine for a dual (Williams 1997).
 
-use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, FRAC_2_SQRT_PI, PI, SQRT_2};
+use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
 use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
@@ -8,7 +8,7 @@ use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
 use crate::special::{erf, exp_minus_square};
 
-use super::arcsine::{Arcsine, NUMBERS, Pair};
+use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, angle, arcsine_lift};
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +31,17 @@ impl Activation for Erf {
     }
 }
 
-/// Below this r, φ is linear to all digits.
-const LINEAR: f64 = 1e-8;
+/// Below this root, α is its square to twice the digits.
+const LINEAR: f64 = 1e-16;
 
-/// √α of the variable of root r, also where α underflows.
-fn root_of_angle(r: f64) -> f64 {
-    if r < LINEAR {
-        SQRT_2 * r
-    } else {
-        Arcsine::new(SQRT_2 * r).angle().sqrt()
-    }
+/// √α of the variable of root z, also where α underflows.
+fn root_of_angle(z: DoubleDouble) -> DoubleDouble {
+    if z.value < LINEAR { z } else { angle(z).sqrt() }
+}
+
+/// √w of a variable of root r.
+fn argument(r: DoubleDouble) -> DoubleDouble {
+    r * DoubleDouble::from(2.0).sqrt()
 }
 
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`, with w = 2q.
@@ -48,26 +49,23 @@ fn root_of_angle(r: f64) -> f64 {
 /// The new gap is `1 − α/√(α_u α_v)`. It opens for two reasons, each computed without cancellation: the angle α falls
 /// from α0, that of aligned variables, as the gap grows; and α0 falls behind `√(α_u α_v)` as the variances part.
 impl ClosedForm for Erf {
-    const FEATURES: usize = NUMBERS + 1;
+    const FEATURES: usize = NUMBERS + 2;
 
     fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        (FRAC_2_PI.sqrt() * root_of_angle(r.value)).into()
+        let turn = DoubleDouble::from(2.0) / DoubleDouble::PI;
+        root_of_angle(argument(r)) * turn.sqrt()
     }
 
     fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let variable = Arcsine::new(SQRT_2 * r);
-        let [z, p, m, a, b, c, d] = variable.numbers();
-        features([
-            z,
-            p,
-            m,
-            a,
-            b,
-            c,
-            d,
-            root_of_angle(variable.z * FRAC_1_SQRT_2),
-        ])
+        let root = argument(r).max(SMALLEST);
+        let variable = Arcsine::new(root);
+        let [z, rest, p, m, a, b, c, d] = variable.numbers();
+        let alpha = root_of_angle(root);
+        // α/sin α − 1, with sin α = w/(1+w): of small variables only.
+        let near = root.min(1.0);
+        let w = near * near;
+        let lift = alpha * alpha / w * (w + 1.0.into()) - 1.0.into();
+        features([z, rest, p, m, a, b, c, d, alpha.value, lift.value])
     }
 
     #[inline(always)]
@@ -86,8 +84,36 @@ impl ClosedForm for Erf {
         let small = pair.small_excess / (scale + pair.aligned);
         let spread = R::select(small.is_negative(), spread, small);
         let new = (pair.closing + spread.max(R::splat(0.0))) / scale;
+        let new = nearly_linear_gap(
+            first,
+            second,
+            [u, v].map(|w| w[NUMBERS + 1]),
+            gap.abs(),
+            new,
+        );
         let dot = R::splat(4.0 / PI) * (first.m * second.m) / pair.turned_cosine;
         // erf is odd: opposite variables stay as opposite as equal ones stay equal.
         (new.copysign(gap), dot)
     }
+}
+
+/// The new gap of small variables that are not close, for `size` the old one; else `new`.
+///
+/// φ is nearly linear there, and the new gap nearly the old one: its rounding would add up from layer to layer. With
+/// `A(x) = asin(x)/x`, `1 − gap = |ρ| A(s|ρ|)/√(A_u A_v)`.
+#[inline(always)]
+fn nearly_linear_gap<R: Real>(u: Arcsine<R>, v: Arcsine<R>, lifts: [R; 2], size: R, new: R) -> R {
+    let (one, bound) = (R::splat(1.0), R::splat(0.125));
+    let large = (u.p * u.p).max(v.p * v.p);
+    // Where the difference from the old gap is not small against it, its digits are not those of the new one.
+    let applies = large.max(bound * bound / size).less(bound);
+    if !R::any(applies) {
+        return new;
+    }
+    let rho = one - size;
+    let turned_sine = u.p * v.p * rho;
+    let both = lifts[0] * lifts[1] + (lifts[0] + lifts[1]); // A_u A_v − 1
+    let mean = both / (one + (one + both).sqrt());
+    let fall = (mean - arcsine_lift(turned_sine * turned_sine)) / (one + mean);
+    R::select(applies, rho.mul_add(fall, size), new)
 }

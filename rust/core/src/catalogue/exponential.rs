@@ -48,7 +48,7 @@ impl Activation for Exponential {
 
 /// `T = a² e^{b²((q1+q2)/2 + c)}`: the new correlation is `e^{−b²((r1−r2)²/2 + r1 r2 (1−ρ))}`. `Ṫ = b² T`.
 impl ClosedForm for Exponential {
-    const FEATURES: usize = 2;
+    const FEATURES: usize = 3;
 
     fn root(&self, r: DoubleDouble) -> DoubleDouble {
         let y = r * self.b.into();
@@ -56,19 +56,19 @@ impl ClosedForm for Exponential {
         moderate(root, self.b)
     }
 
-    /// `|b| r` and `|b| √E φ²`.
+    /// `|b| r`, what rounding took from it, and `|b| √E φ²`.
     fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let root = self.root(r).value;
-        features([(self.b * r.value).abs(), self.b.abs() * root])
+        let y = r * self.b.abs().into();
+        features([y.value, y.rest, self.b.abs() * self.root(r).value])
     }
 
     #[inline(always)]
     fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
         let size = gap.abs();
         let apart = R::select(gap.is_negative(), R::splat(2.0) - size, size);
-        let difference = u[0] - v[0];
+        let difference = (u[0] - v[0]) + (u[1] - v[1]);
         let exponent = (u[0] * v[0]).mul_add(apart, R::splat(0.5) * difference * difference);
         let less = expm1(-exponent);
-        (less.abs(), u[1] * v[1] * (R::splat(1.0) + less)) // not −less: a gap of 0 is +0
+        (less.abs(), u[2] * v[2] * (R::splat(1.0) + less)) // not −less: a gap of 0 is +0
     }
 }

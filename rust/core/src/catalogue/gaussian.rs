@@ -13,14 +13,14 @@ use super::positive;
 #[derive(Clone, Copy, Debug)]
 pub struct Gaussian {
     /// √b.
-    root: f64,
+    root: DoubleDouble,
 }
 
 impl Gaussian {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if b is not positive and finite.
     pub fn new(b: f64) -> Result<Self> {
-        let root = positive("b", b)?.sqrt();
+        let root = DoubleDouble::from(positive("b", b)?).sqrt();
         Ok(Self { root })
     }
 }
@@ -28,7 +28,7 @@ impl Gaussian {
 impl Formula for Gaussian {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let root = R::splat(self.root);
+        let root = R::splat(self.root.value);
         let y = root * x;
         let value = exp_minus_square(y);
         // Far out the value is 0, and |y| may be infinite.
@@ -55,33 +55,33 @@ const LARGEST: f64 = 1e60;
 /// With `t = √(1+4bq)`, whose square is M for two equal variables, the new correlation is `W^{−1/2}`, with
 /// `W = M/(t1t2) = 1 + (t1−t2)²/(2t1t2) + 4b²q1q2(1−ρ²)/(t1t2)`.
 impl ClosedForm for Gaussian {
-    const FEATURES: usize = 4;
+    const FEATURES: usize = 5;
 
     fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let y = r * self.root.into();
-        let t = (y * 2.0.into()).hypot(1.0.into());
-        (1.0 / t.value).sqrt().into()
+        let t = (r * self.root).scaled(1).hypot(1.0.into());
+        (DoubleDouble::from(1.0) / t).sqrt()
     }
 
-    /// `y = √b r`, t, `2bq/t` and `2br/t^{3/2}`.
+    /// `y = √b r`, what rounding took from it, t, `2bq/t` and `2br/t^{3/2}`.
     fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let y = (self.root * r).min(LARGEST);
-        let t = libm::hypot(1.0, 2.0 * y);
-        let slope = 2.0 * self.root * (y / t) / t.sqrt();
-        features([y, t, 2.0 * y * (y / t), slope])
+        let y = (r * self.root).min(LARGEST);
+        let t = libm::hypot(1.0, 2.0 * y.value);
+        let ratio = y.value / t;
+        let slope = 2.0 * self.root.value * ratio / t.sqrt();
+        features([y.value, y.rest, t, 2.0 * y.value * ratio, slope])
     }
 
     #[inline(always)]
     fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
         let (one, size) = (R::splat(1.0), gap.abs());
-        let difference = R::splat(4.0) * ((u[0] - v[0]) * (u[0] + v[0])) / (u[1] + v[1]);
-        let spread = R::splat(0.5) * (difference / u[1]) * (difference / v[1]);
-        let opening = (u[2] * v[2]).mul_add(size * (R::splat(2.0) - size), spread);
+        let apart = (u[0] - v[0]) + (u[1] - v[1]);
+        let difference = R::splat(4.0) * (apart * (u[0] + v[0])) / (u[2] + v[2]);
+        let spread = R::splat(0.5) * (difference / u[2]) * (difference / v[2]);
+        let opening = (u[3] * v[3]).mul_add(size * (R::splat(2.0) - size), spread);
         let w = one + opening;
         let root = w.sqrt();
         let correlation = (one - size).copysign(gap);
-        let dot = u[3] * v[3] * correlation / (w * root);
+        let dot = u[4] * v[4] * correlation / (w * root);
         (opening / (root * (root + one)), dot)
     }
 }

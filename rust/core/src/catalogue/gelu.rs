@@ -1,14 +1,14 @@
 //! The Gaussian error linear unit (Hendrycks & Gimpel 2016), with the dual of Tsuchida et al. (2021).
 
-use std::f64::consts::PI;
+use std::f64::consts::{PI, SQRT_2};
 
 use crate::activation::{Activation, Formula, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
-use crate::special::normal;
+use crate::special::{angle_and_lift, normal};
 
-use super::arcsine::{Arcsine, NUMBERS, Pair};
+use super::arcsine::{Arcsine, NUMBERS, Pair, angle};
 
 /// `φ(x) = xΦ(x)`, `φ'(x) = Φ(x) + xΦ'(x)`.
 #[derive(Clone, Copy, Debug)]
@@ -54,24 +54,25 @@ struct Variable<R> {
 }
 
 impl Variable<f64> {
-    fn new(r: f64) -> Self {
-        let r = r.clamp(SMALLEST, LARGEST);
-        let (angle, q, e) = (
-            Arcsine::new(r),
-            r * r,
-            libm::hypot(1.0, std::f64::consts::SQRT_2 * r),
-        );
-        // 2π E ψ²/q = α + (q + q e²)/((1+q)² e)
-        let m2 = angle.m * angle.m;
-        let even = (angle.angle() + angle.p * angle.p * (m2 / e + m2 * e)) / (2.0 * PI);
+    fn new(r: DoubleDouble) -> Self {
+        let r = r.max(SMALLEST).min(LARGEST);
+        let (angle, q, even) = (Arcsine::new(r), r.value * r.value, even_square(r));
         Self {
             angle,
-            e,
-            y: (1.0 - q) * m2,
-            root: (0.25 + even).sqrt(),
-            even,
+            e: libm::hypot(1.0, SQRT_2 * r.value),
+            y: (1.0 - q) * angle.m * angle.m,
+            root: (DoubleDouble::from(0.25) + even).sqrt().value,
+            even: even.value,
         }
     }
+}
+
+/// Of the even part of φ, `E ψ²/q = [α + (q + q e²)/((1+q)² e)]/(2π)`.
+fn even_square(r: DoubleDouble) -> DoubleDouble {
+    let (one, q) = (DoubleDouble::from(1.0), r * r);
+    let (e, above) = ((one + q.scaled(1)).sqrt(), one + q);
+    let outside = (q.scaled(1) / above) / e; // 1 + e² = 2(1+q)
+    (angle(r) + outside) / DoubleDouble::PI.scaled(1)
 }
 
 impl<R: Real> Variable<R> {
@@ -99,17 +100,17 @@ impl ClosedForm for Gelu {
     const FEATURES: usize = NUMBERS + 4;
 
     fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        r * Variable::new(r.value).root.into()
+        let even = even_square(r.max(SMALLEST).min(LARGEST));
+        r * (DoubleDouble::from(0.25) + even).sqrt()
     }
 
     fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
         let variable = Variable::new(r);
-        let [z, p, m, a, b, c, d] = variable.angle.numbers();
+        let [z, rest, p, m, a, b, c, d] = variable.angle.numbers();
         let Variable {
             e, y, root, even, ..
         } = variable;
-        features([z, p, m, a, b, c, d, e, y, root, even])
+        features([z, rest, p, m, a, b, c, d, e, y, root, even])
     }
 
     #[inline(always)]
@@ -167,13 +168,14 @@ fn linear_spread<R: Real>(u: Variable<R>, v: Variable<R>, whole: R) -> R {
 /// `√(T11T22) − T(c = r1r2)`, over r1r2.
 ///
 /// It is half of `E(φ(u)−φ(v))² − (√T11 − √T22)²`, where both squares are sums of squares of differences. Variables of
-/// unlike size take the difference itself, and small ones without the linear part of φ, in which it cancels.
+/// unlike size take the difference itself, small ones without the linear part of φ, in which it cancels, and large ones
+/// without that of ReLU.
 #[inline(always)]
 fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole: R) -> R {
-    let (two, half, quarter) = (R::splat(2.0), R::splat(0.5), R::splat(0.25));
-    let turn = R::splat(0.5 / PI);
+    let (one, two) = (R::splat(1.0), R::splat(2.0));
+    let (half, quarter, turn) = (R::splat(0.5), R::splat(0.25), R::splat(0.5 / PI));
     let (r_u, r_v) = (u.angle.z, v.angle.z);
-    let (scale, apart) = (r_u * r_v, r_u - r_v);
+    let (scale, apart) = (r_u * r_v, u.angle.apart(&v.angle));
     let (q_u, q_v) = (r_u * r_u, r_v * r_v);
     let (q_sum, q_apart) = (q_u + q_v, apart * (r_u + r_v));
     let both = u.angle.m * v.angle.m;
@@ -202,5 +204,40 @@ fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole
     let aligned = turn * (alpha + above / near);
     let small = linear_spread(u, v, whole) - aligned;
     let unlike = (scale * scale).min(half * scale).less(apart * apart);
-    R::select(unlike, small, large).max(R::splat(0.0))
+    let spread = R::select(unlike, small, large);
+    // Where `large` has an error of some apart² ε, and the other one of scale^{−3/2} ε.
+    let steep = one.less(scale.min(scale * (apart * apart) * (apart * apart)));
+    let spread = if R::any(steep) {
+        R::select(steep, steep_spread(u, v, near), spread)
+    } else {
+        spread
+    };
+    spread.max(R::splat(0.0))
+}
+
+/// As [`spread`], from what ReLU has more than GELU: `T = r1r2 (1/2 − d)` with the small
+///
+/// ```text
+/// 2π d = β − sin β cos β (1 + 1/E²),    β = π/2 − α0
+/// ```
+#[inline(always)]
+fn steep_spread<R: Real>(u: Variable<R>, v: Variable<R>, near: R) -> R {
+    let (one, half, turn) = (R::splat(1.0), R::splat(0.5), R::splat(0.5 / PI));
+    // β − sin β cos β = β sin²β − cos β (sin β − β cos β)
+    let missing = |sine: R, cosine: R, both: R| {
+        let (angle, lift) = angle_and_lift(cosine * cosine / (one + sine));
+        turn * (angle * cosine * cosine - sine * lift - sine * both * both / cosine)
+    };
+    let own = |w: Variable<R>| {
+        let both = w.angle.m * w.angle.m;
+        missing(w.angle.p * w.angle.p, w.e * both, both)
+    };
+    let both = u.angle.m * v.angle.m;
+    let (d, d_u, d_v) = (
+        missing(u.angle.p * v.angle.p, near * both, both),
+        own(u),
+        own(v),
+    );
+    let roots = (d_u - d_v) / (u.root + v.root);
+    d - half * (d_u + d_v) - half * roots * roots
 }

@@ -15,12 +15,14 @@ use super::{finite, positive};
 #[derive(Clone, Copy, Debug)]
 pub struct Wave {
     a: f64,
-    b: f64,
+    b: DoubleDouble,
     p: f64,
     is_cosine: bool,
     /// The parts of φ² that are odd and even in x: cos²p and sin²p, of a sine.
     odd: f64,
     even: f64,
+    /// a²b².
+    slope: f64,
 }
 
 impl Wave {
@@ -33,11 +35,12 @@ impl Wave {
         let (a, b) = (bounded("a", a)?, bounded("b", b)?);
         Ok(Self {
             a,
-            b,
+            b: b.into(),
             p,
             is_cosine: false,
             odd: cosine * cosine,
             even: sine * sine,
+            slope: (a * b) * (a * b),
         })
     }
 
@@ -60,25 +63,36 @@ impl Wave {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) if γ is not positive and finite.
     pub fn rbf(gamma: f64) -> Result<Self> {
-        let b = (2.0 * positive("gamma", gamma)?).sqrt();
+        let square = DoubleDouble::from(positive("gamma", gamma)?).scaled(1);
+        let b = square.sqrt();
         Ok(Self {
+            b,
             odd: 0.5,
             even: 0.5,
-            ..Self::sine(SQRT_2, b, FRAC_PI_4)?
+            slope: 2.0 * square.value,
+            ..Self::sine(SQRT_2, b.value, FRAC_PI_4)?
         })
     }
 
     /// `√E φ²/|a|` of `b²q`.
-    fn relative_root(&self, x: f64) -> f64 {
-        let less = libm::expm1(-2.0 * x);
-        (0.5 * (self.even * (2.0 + less) - self.odd * less)).sqrt()
+    fn relative_root(&self, x: DoubleDouble) -> DoubleDouble {
+        let less = -(-x.scaled(1)).exp_m1();
+        let (odd, even) = (self.odd.into(), DoubleDouble::from(self.even));
+        (even * (DoubleDouble::from(2.0) - less) + less * odd)
+            .scaled(-1)
+            .sqrt()
+    }
+
+    /// `|b| r`, within a range.
+    fn phase(&self, r: DoubleDouble) -> DoubleDouble {
+        (r * self.b.abs()).max(SMALLEST).min(LARGEST)
     }
 }
 
 impl Formula for Wave {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let (a, b) = (R::splat(self.a), R::splat(self.b));
+        let (a, b) = (R::splat(self.a), R::splat(self.b.value));
         let (sine, cosine) = sin_cos(b.mul_add(x, R::splat(self.p)));
         if self.is_cosine {
             (a * cosine, -(a * b * sine))
@@ -132,20 +146,19 @@ const LARGEST: f64 = 1e100;
 /// so that the new gap is `[√(t(x1)t(x2)) − t(x0)] + [t(x0) − t(x0ρ)]`, over the root. Both brackets are written as sums
 /// of positive terms, with `M = b²(r1+r2)²/2`, `m = b²(r1−r2)²/2`, `Y = |x1−x2|/2`, all of them times `e^{−(x1+x2)/2}`.
 impl ClosedForm for Wave {
-    const FEATURES: usize = 4;
+    const FEATURES: usize = 5;
 
     fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let z = self.b * r.value;
-        (self.a.abs() * self.relative_root(z * z)).into()
+        let z = r * self.b;
+        self.relative_root(z * z) * self.a.abs().into()
     }
 
-    /// `b r`, `e^{−x}`, `√E φ²/|a|`, and `1 − e^{−2x}`.
+    /// `|b| r`, what rounding took from it, `e^{−x}`, `√E φ²/|a|`, and `1 − e^{−2x}`.
     fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let z = (self.b.abs() * r).clamp(SMALLEST, LARGEST);
+        let z = self.phase(r);
         let x = z * z;
-        let wide = -libm::expm1(-2.0 * x);
-        features([z, libm::exp(-x), self.relative_root(x), wide])
+        let (falling, wide) = (libm::exp(-x.value), -libm::expm1(-2.0 * x.value));
+        features([z.value, z.rest, falling, self.relative_root(x).value, wide])
     }
 
     #[inline(always)]
@@ -153,13 +166,14 @@ impl ClosedForm for Wave {
         let (one, two, half) = (R::splat(1.0), R::splat(2.0), R::splat(0.5));
         let (odd, even) = (R::splat(self.odd), R::splat(self.even));
         let (size, opposite) = (gap.abs(), gap.is_negative());
-        let (product, difference) = (u[0] * v[0], u[0] - v[0]);
+        let product = u[0] * v[0];
+        let difference = (u[0] - v[0]) + (u[1] - v[1]);
 
         let scale = half * exp(-(half * difference * difference));
         let near = expm1(-(product * size));
         let far = expm1(-(product * (two - size)));
-        let whole = u[2] * v[2];
-        let spread = self.spread(u, v, Falls { scale, near, far }, whole);
+        let whole = u[3] * v[3];
+        let spread = self.spread(u, v, Falls { scale, near, far }, whole, difference);
         // S and C times sinh x0 ∓ sinh x0|ρ| and cosh x0 ∓ cosh x0|ρ|.
         let odd_falls = odd * scale * -near * (two + far);
         let odd_sums = odd * scale * -far * (two + near);
@@ -176,8 +190,7 @@ impl ClosedForm for Wave {
             R::select(opposite, far, near),
             R::select(opposite, near, far),
         );
-        let slope = R::splat((self.a * self.b) * (self.a * self.b));
-        let dot = slope * scale * ((one + plus) + kappa * (one + minus));
+        let dot = R::splat(self.slope) * scale * ((one + plus) + kappa * (one + minus));
         (new, dot)
     }
 }
@@ -191,7 +204,8 @@ struct Falls<R> {
 }
 
 impl Wave {
-    /// `√(t(x1)t(x2)) − t(x0)`: the difference of the squares over the sum. `whole` is the root.
+    /// `√(t(x1)t(x2)) − t(x0)`: the difference of the squares over the sum. `whole` is the root, `difference` that of
+    /// the phases.
     #[inline(always)]
     fn spread<R: Real>(
         &self,
@@ -199,19 +213,20 @@ impl Wave {
         v: [R; MOST_FEATURES],
         falls: Falls<R>,
         whole: R,
+        difference: R,
     ) -> R {
         let (two, half) = (R::splat(2.0), R::splat(0.5));
         let (odd, even) = (R::splat(self.odd), R::splat(self.even));
         let Falls { scale, near, far } = falls;
         let twice_less = near + far + near * far; // e^{−2x0} − 1
-        let (sum, difference) = (u[0] + v[0], u[0] - v[0]);
+        let sum = u[0] + v[0];
         let (large, small) = (half * sum * sum, half * difference * difference); // M and m
         let (less_large, less_small) = (expm1(-(two * large)), expm1(-(two * small)));
         // 4 e^{−(x1+x2)} times sinh M sinh m and sinh² Y, and times sinh x1 sinh x2 and sinh² x0.
         let sines = less_large * less_small;
-        let mixed = u[1].max(v[1]) * expm1(-(sum * difference.abs()));
+        let mixed = u[2].max(v[2]) * expm1(-(sum * difference.abs()));
         let mixed = mixed * mixed;
-        let (own, aligned_sine) = (u[3] * v[3], two * scale * twice_less);
+        let (own, aligned_sine) = (u[4] * v[4], two * scale * twice_less);
         // Two differences that are the same: the one of smaller terms has more digits.
         let far_apart = R::select(
             sines.less(own),
@@ -219,7 +234,7 @@ impl Wave {
             own - aligned_sine * aligned_sine,
         );
         let close_to_zero =
-            R::splat(4.0) * (u[1] * v[1]) * SINH.excess(large, small, two * (u[0] * v[0]));
+            R::splat(4.0) * (u[2] * v[2]) * SINH.excess(large, small, two * (u[0] * v[0]));
         let of_odd = R::select(
             large.less(half),
             close_to_zero,

@@ -183,28 +183,6 @@ impl<T: Scalar> Panels<T> {
         Self { isa, ..self }
     }
 
-    /// `|x|²` of every row, in `f64`, summed as products are.
-    pub fn squared_norms(&self) -> Vec<f64> {
-        let mut norms = vec![0.0; self.rows.div_ceil(Self::LANES) * Self::LANES];
-        let mut sums = vec![0.0; Self::LANES];
-        for (norms, panel) in norms.chunks_mut(Self::LANES).zip(self.all().panels()) {
-            for lines in panel.chunks(SUM) {
-                sums.fill(0.0);
-                for line in lines {
-                    sums.iter_mut()
-                        .zip(line.lanes())
-                        .for_each(|(sum, value)| *sum += value.widen() * value.widen());
-                }
-                norms
-                    .iter_mut()
-                    .zip(&sums)
-                    .for_each(|(norm, sum)| *norm += sum);
-            }
-        }
-        norms.truncate(self.rows);
-        norms
-    }
-
     /// `Σ (a − b)²` over all entries of two matrices of one shape.
     pub(crate) fn squared_distance(&self, other: &Self) -> f64 {
         let squares = |(a, b): (&T::Line, &T::Line)| -> f64 {

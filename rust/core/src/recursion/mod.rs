@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::activation::{Activation, check_alternation};
 use crate::bound::Bound;
+use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
@@ -94,9 +95,13 @@ impl Recursion {
     /// # Errors
     /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's; those of
     /// [`Dual::describe`].
-    pub fn profile(&self, root_mean_squares: &[f64], argument: &'static str) -> Result<Profile> {
+    pub fn profile(
+        &self,
+        root_mean_squares: Vec<DoubleDouble>,
+        argument: &'static str,
+    ) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
-        let mut roots: Vec<_> = root_mean_squares.iter().map(|r| (*r).into()).collect();
+        let mut roots = root_mean_squares;
         let mut bound = Bound::default();
         for (index, affine) in self.layers.iter().enumerate() {
             let mut level = Level::new(affine, &roots);

@@ -113,8 +113,9 @@ impl<'a> Pass<'a> {
         };
         if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
             self.isa.run(Widen {
-                row: [&row.u, &row.inverse, &row.weight, &row.bias].map(|values| values.get(i)),
-                cols: [&cols.u, &cols.inverse, &cols.weight, &cols.bias]
+                row: [&row.u, &row.rest, &row.inverse, &row.weight, &row.bias]
+                    .map(|values| values.get(i)),
+                cols: [&cols.u, &cols.rest, &cols.inverse, &cols.weight, &cols.bias]
                     .map(|values| &values.blocks()[blocks.clone()]),
                 gaps,
             });
@@ -162,9 +163,9 @@ impl Pairs {
 /// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
 /// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
 struct Widen<'a> {
-    /// `u`, `1/r`, `u/r` and `σ_b/r` of the row and of the columns.
-    row: [f64; 4],
-    cols: [&'a [Block]; 4],
+    /// `u`, what rounding took from it, `1/r`, `u/r` and `σ_b/r` of the row and of the columns.
+    row: [f64; 5],
+    cols: [&'a [Block]; 5],
     gaps: &'a mut [Block],
 }
 
@@ -174,15 +175,16 @@ impl Vectorized for Widen<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let (one, two) = (V::splat(1.0), V::splat(2.0));
-        let [u, inverse, weight, bias] = self.row;
-        let (u, inverse) = (V::splat(u), V::splat(inverse));
-        let (weight, bias) = (V::splat(weight), V::splat(bias));
-        let [us, inverses, weights, biases] = self.cols;
-        let cols = us.iter().zip(inverses).zip(weights.iter().zip(biases));
-        for (gap, ((u_j, inverse_j), (weight_j, bias_j))) in self.gaps.iter_mut().zip(cols) {
+        let [u, rest, inverse, weight, bias] = self.row.map(V::splat);
+        let [us, rests, inverses, weights, biases] = self.cols;
+        let cols = us.iter().zip(rests).zip(inverses);
+        let cols = cols.zip(weights.iter().zip(biases));
+        for (gap, (((u_j, rest_j), inverse_j), (weight_j, bias_j))) in
+            self.gaps.iter_mut().zip(cols)
+        {
             let bias_j = V::load(bias_j);
             let (w, b) = (weight * V::load(weight_j), bias * bias_j);
-            let difference = u - V::load(u_j);
+            let difference = (u - V::load(u_j)) + (rest - V::load(rest_j));
             // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
             let spread = (difference * bias * V::load(inverse_j)) * (difference * bias_j * inverse);
             let spread = spread / (one + w + b);

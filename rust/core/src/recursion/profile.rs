@@ -37,10 +37,11 @@ pub(super) struct Level {
     pub(super) own: Option<Own>,
 }
 
-/// `u`, `1/r`, `u/r` and `σ_b/r`.
+/// `u`, what rounding took from it, `1/r`, `u/r` and `σ_b/r`.
 #[derive(Debug)]
 pub(super) struct Bias {
     pub(super) u: Blocks,
+    pub(super) rest: Blocks,
     pub(super) inverse: Blocks,
     pub(super) weight: Blocks,
     pub(super) bias: Blocks,
@@ -111,6 +112,7 @@ impl Bias {
         let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
         let bias = Self {
             u: u.iter().map(|u| u.value).collect(),
+            rest: u.iter().map(|u| u.rest).collect(),
             inverse: r.iter().map(|r| 1.0 / r.value).collect(),
             weight: u.iter().zip(&r).map(|(u, r)| u.value / r.value).collect(),
             bias: r.iter().map(|r| sigma_b / r.value).collect(),

@@ -1,0 +1,77 @@
+"""Infinite-width kernels against 50 digits where digits are hard to keep: far from the origin, and in deep networks."""
+
+import numpy as np
+import pytest
+
+from ntkrs import Dense, Sequential, mlp
+from oracles import infinite
+from test_kernel import ACTIVATIONS, EPS, MODERATE, errors, hard_rows, layer
+
+
+def far_rows(offset, features):
+    """Rows far from the origin compared with their distances, some equal, nearly equal, parallel and opposite."""
+    rng = np.random.default_rng(features)
+    x = rng.standard_normal((12, features)) + offset
+    x[1] = x[0]
+    for row, distance in zip((2, 3, 4), (1e-13, 1e-9, 1e-5), strict=True):
+        x[row] = x[0] * (1 + distance * rng.standard_normal(features))
+    x[5] = 3 * x[0]
+    x[6] = 1.7 * x[0] * (1 + 1e-7 * rng.standard_normal(features))
+    x[7] *= -1
+    return x
+
+
+@pytest.mark.parametrize("features", [1, 5, 300])
+@pytest.mark.parametrize("offset", [10.0, 1e3])
+@pytest.mark.parametrize("name", MODERATE)
+def test_rows_far_from_the_origin(name, offset, features):
+    """Kernels of distances see them, however large Σ(x, x) is."""
+    x = far_rows(offset, features)
+    for depth, sigma_b in ((1, 0.0), (3, 0.3)):
+        kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
+        nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [ACTIVATIONS[name]] * depth, rounded=True)
+        assert errors(kernel.nngp, nngp).max() <= 16 * EPS
+        assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["rbf", "sin", "gaussian", "erf"])
+@pytest.mark.parametrize("gap", [1 / 60, 1 / 12, 1 / 5])
+def test_distances_of_rows_at_moderate_angles(name, gap, dtype):
+    """A kernel of distances passes an error of ρ on Σ times."""
+    rng = np.random.default_rng(7)
+    u, v = (np.abs(rng.standard_normal((2, 8, 100))) + 0.5) / 8
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    v -= u * (u * v).sum(1, keepdims=True)
+    v /= np.linalg.norm(v, axis=1, keepdims=True)
+    for spread in (0.5, 2.0):
+        x = np.vstack([u, (1 - gap) * u + np.sqrt(gap * (2 - gap)) * v]) * 10 * np.sqrt(spread / gap) / 1.3
+        x = x.astype(dtype)
+        kernel = mlp(1, 1, 1, layer(name), 1.3).kernel()(x, get=("nngp", "ntk"))
+        exact = infinite.kernels(x.astype(float), None, 1.3, 0.0, [ACTIVATIONS[name]], rounded=True)
+        bounds = (16 * EPS, 64 * EPS) if dtype == np.float64 else (8 * np.finfo(dtype).eps,) * 2
+        for value, expected, bound in zip(kernel, exact, bounds, strict=True):
+            assert errors(value.astype(float), expected).max() <= bound
+
+
+@pytest.mark.parametrize(("name", "sigma_w"), [(name, 1.3) for name in MODERATE] + [("gaussian", 3.0), ("sin", 3.0)])
+def test_thirty_layers(name, sigma_w):
+    """Also of chaotic networks, in which each layer multiplies the angle between inputs: it is known to all digits."""
+    x = np.vstack([hard_rows(4), far_rows(100.0, 4)[:5]])
+    kernel = mlp(29, 1, 1, layer(name), sigma_w).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x, None, sigma_w, 0.0, [ACTIVATIONS[name]] * 29, rounded=True)
+    assert errors(kernel.nngp, nngp).max() <= 16 * EPS
+    assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("sigma_b", [0.0, 0.3])
+@pytest.mark.parametrize("large", [3.0, 30.0, 1e4])
+def test_gelu_of_large_parallel_rows(large, sigma_b):
+    """There it is ReLU but for a little, which is all that their gap consists of."""
+    x = np.random.default_rng(1).standard_normal((1, 4)) * np.array([[1], [1.01], [1.5], [3], [20], [-2]]) * large
+    for layers in (["gelu"] * 3, ["gelu", "relu", "relu"]):
+        names = [part for name in layers for part in (Dense(1, 1.3, sigma_b), layer(name))]
+        kernel = Sequential(*names, Dense(1, 1.3, sigma_b)).kernel()(x, get=("nngp", "ntk"))
+        nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, layers, rounded=True)
+        assert errors(kernel.nngp, nngp).max() <= 16 * EPS
+        assert errors(kernel.ntk, ntk).max() <= 64 * EPS
