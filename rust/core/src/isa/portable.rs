@@ -31,6 +31,7 @@ fn run<T, const W: usize>(
     rows: &[Lanes<T, W>],
     first: usize,
     cols: &[&[Lanes<T, W>]],
+    _ahead: &[Lanes<T, W>],
     out: &mut [f64],
     stride: usize,
 ) where

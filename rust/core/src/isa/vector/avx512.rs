@@ -149,4 +149,38 @@ impl Vector for Avx512 {
     fn store(self, values: &mut [f64; WIDTH]) {
         avx512!(x86::_mm512_storeu_pd(values.as_mut_ptr(), self.0));
     }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; WIDTH]) -> [Self; WIDTH] {
+        let [a, b, c, d, e, f, g, h] = rows.map(|row| row.0);
+        // Pairs of rows, then the four lanes of 128 bits of four such pairs.
+        let (even, odd) = avx512!({
+            let pair = |x, y| (x86::_mm512_unpacklo_pd(x, y), x86::_mm512_unpackhi_pd(x, y));
+            let pairs = [pair(a, b), pair(c, d), pair(e, f), pair(g, h)];
+            (pairs.map(|pair| pair.0), pairs.map(|pair| pair.1))
+        });
+        let lanes = |[a, b, c, d]: [x86::__m512d; 4]| {
+            avx512!({
+                let low = [
+                    x86::_mm512_shuffle_f64x2::<0x44>(a, b),
+                    x86::_mm512_shuffle_f64x2::<0x44>(c, d),
+                ];
+                let high = [
+                    x86::_mm512_shuffle_f64x2::<0xEE>(a, b),
+                    x86::_mm512_shuffle_f64x2::<0xEE>(c, d),
+                ];
+                [
+                    x86::_mm512_shuffle_f64x2::<0x88>(low[0], low[1]),
+                    x86::_mm512_shuffle_f64x2::<0xDD>(low[0], low[1]),
+                    x86::_mm512_shuffle_f64x2::<0x88>(high[0], high[1]),
+                    x86::_mm512_shuffle_f64x2::<0xDD>(high[0], high[1]),
+                ]
+            })
+        };
+        let (even, odd) = (lanes(even), lanes(odd));
+        [
+            even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3],
+        ]
+        .map(Self)
+    }
 }

@@ -11,6 +11,7 @@ mod avx512;
 mod blocks;
 mod plain;
 
+use std::array::from_fn;
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -84,6 +85,16 @@ pub trait Vector: Real {
 
     /// Writes the values.
     fn store(self, values: &mut Block);
+
+    /// Rows become columns.
+    #[inline(always)]
+    fn transpose(rows: [Self; WIDTH]) -> [Self; WIDTH] {
+        let mut values = [[0.0; WIDTH]; WIDTH];
+        for (values, row) in values.iter_mut().zip(rows) {
+            row.store(values);
+        }
+        from_fn(|column| Self::load(&from_fn(|row| values[row][column])))
+    }
 }
 
 /// A computation on vectors, compiled for each instruction set.
@@ -256,6 +267,10 @@ mod tests {
             };
             assert!(V::any(x.less(y)) && !V::any(x.less(x)) && V::any(x.is_negative()));
             assert!(!V::any(one.is_negative()) && V::any((-zero).is_negative()));
+            let rows = from_fn(|row| V::load(&from_fn(|column| (row * WIDTH + column) as f64)));
+            for (column, values) in V::transpose(rows).into_iter().map(store).enumerate() {
+                assert_eq!(values, from_fn(|row| (row * WIDTH + column) as f64));
+            }
             results.into_iter().map(store).collect()
         }
     }
