@@ -4,6 +4,7 @@
 
 use std::arch::x86_64 as x86;
 
+use super::super::Lanes;
 use super::{
     EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
 };
@@ -148,6 +149,28 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn store(self, values: &mut [f64; WIDTH]) {
         avx512!(x86::_mm512_storeu_pd(values.as_mut_ptr(), self.0));
+    }
+
+    #[inline(always)]
+    fn stream(self, line: &mut Lanes<f64, WIDTH>) {
+        // A line is aligned to its 64 bytes.
+        avx512!(x86::_mm512_stream_pd(line.0.as_mut_ptr(), self.0));
+    }
+
+    #[inline(always)]
+    fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
+        for (half, target) in halves.into_iter().zip(line.0.as_chunks_mut::<WIDTH>().0) {
+            // Halves of a line are aligned to their 32 bytes.
+            avx512!(x86::_mm256_stream_ps(
+                target.as_mut_ptr(),
+                x86::_mm512_cvtpd_ps(half.0)
+            ));
+        }
+    }
+
+    #[inline(always)]
+    fn drain() {
+        avx512!(x86::_mm_sfence());
     }
 
     #[inline(always)]

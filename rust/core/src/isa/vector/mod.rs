@@ -15,7 +15,7 @@ use std::array::from_fn;
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::{Isa, Set};
+use super::{Isa, Lanes, Set};
 
 pub use blocks::{Block, Blocks, blocks_of};
 
@@ -85,6 +85,26 @@ pub trait Vector: Real {
 
     /// Writes the values.
     fn store(self, values: &mut Block);
+
+    /// Writes the values past the caches, where the instruction set can. [`Vector::drain`] ends such writes.
+    #[inline(always)]
+    fn stream(self, line: &mut Lanes<f64, WIDTH>) {
+        self.store(&mut line.0);
+    }
+
+    /// Writes the values of two vectors, rounded, past the caches, where the instruction set can.
+    #[inline(always)]
+    fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
+        for (half, target) in halves.into_iter().zip(line.0.as_chunks_mut().0) {
+            let mut values = [0.0; WIDTH];
+            half.store(&mut values);
+            *target = values.map(|value| value as f32);
+        }
+    }
+
+    /// Waits until all that was streamed is visible to other threads, as other writes are.
+    #[inline(always)]
+    fn drain() {}
 
     /// Rows become columns.
     #[inline(always)]
