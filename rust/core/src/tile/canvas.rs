@@ -267,9 +267,15 @@ mod tests {
 
     /// Fills a canvas so that each entry tells its matrix index; every entry must be written, once.
     fn paint(mut array: Array4<f64>, symmetric: bool) -> Array2<f64> {
-        let shape = [0, 1, 2, 3].map(|axis| array.shape()[axis]);
+        let shape = array.shape();
         let (rows, cols) = (shape[0] * shape[1], shape[2] * shape[3]);
-        let mut canvas = Canvas::new(vec![array.view_mut()], shape).unwrap();
+        paint_view(array.view_mut(), symmetric);
+        array.to_shape((rows, cols)).unwrap().to_owned()
+    }
+
+    fn paint_view(view: ArrayViewMut4<'_, f64>, symmetric: bool) {
+        let shape = [0, 1, 2, 3].map(|axis| view.shape()[axis]);
+        let mut canvas = Canvas::new(vec![view], shape).unwrap();
         let count = canvas.slot_count(symmetric);
         let mut seen = 0;
         for slot in canvas.slots(symmetric) {
@@ -290,7 +296,6 @@ mod tests {
             seen += 1;
         }
         assert_eq!(seen, count);
-        array.to_shape((rows, cols)).unwrap().to_owned()
     }
 
     proptest! {
@@ -306,6 +311,24 @@ mod tests {
             let painted = paint(Array4::from_elem((n, s, n, s), f64::NAN), true);
             let expected = |(r, c): (usize, usize)| (r.min(c) * 10_000 + r.max(c)) as f64;
             prop_assert_eq!(painted, Array2::from_shape_fn((n * s, n * s), expected));
+        }
+    }
+
+    #[test]
+    fn large_arrays_of_any_alignment_are_written_past_the_caches() {
+        const N: usize = 2049;
+        for offset in [0, 1, 7] {
+            let mut memory = vec![f64::NAN; offset + N * N + 1];
+            let values = &mut memory[offset..offset + N * N];
+            assert!(size_of_val(values) > STREAMED);
+            let view = ArrayViewMut4::from_shape((N, 1, N, 1), values).unwrap();
+            paint_view(view, true);
+            for (index, value) in memory[offset..offset + N * N].iter().enumerate() {
+                let (r, c) = (index / N, index % N);
+                assert_eq!(*value, (r.min(c) * 10_000 + r.max(c)) as f64);
+            }
+            assert!(memory[..offset].iter().all(|value| value.is_nan()));
+            assert!(memory[offset + N * N].is_nan());
         }
     }
 

@@ -130,6 +130,9 @@ impl Tile {
     }
 
     /// Copies what lies below the diagonal above it, in blocks: those on the diagonal are whole.
+    ///
+    /// # Panics
+    /// If there are fewer columns than rows.
     pub fn mirror(&mut self, isa: Isa) {
         isa.run(Mirror { tile: self });
     }

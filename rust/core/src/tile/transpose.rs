@@ -16,10 +16,13 @@ impl Vectorized for Mirror<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let tile = self.tile;
-        for band in 1..tile.shape[0] / WIDTH {
+        let rows = tile.shape[0];
+        for band in 1..rows.div_ceil(WIDTH) {
             for column in 0..band {
-                let rows = from_fn(|r| V::load(&tile.row_blocks(band * WIDTH + r)[column]));
-                for (r, row) in V::transpose(rows).into_iter().enumerate() {
+                // Past the last row the block repeats it: these values go where nobody looks.
+                let row = |r: usize| (band * WIDTH + r).min(rows - 1);
+                let block = from_fn(|r| V::load(&tile.row_blocks(row(r))[column]));
+                for (r, row) in V::transpose(block).into_iter().enumerate() {
                     row.store(&mut tile.row_blocks_mut(column * WIDTH + r)[band]);
                 }
             }

@@ -291,6 +291,13 @@ mod tests {
             for (column, values) in V::transpose(rows).into_iter().map(store).enumerate() {
                 assert_eq!(values, from_fn(|row| (row * WIDTH + column) as f64));
             }
+            let (mut line, mut rounded) = (Lanes([0.0; WIDTH]), Lanes([0.0; 2 * WIDTH]));
+            x.stream(&mut line);
+            V::stream_rounded([x, y], &mut rounded);
+            V::drain();
+            assert_eq!(line.0, X);
+            assert_eq!(rounded.0[..WIDTH], X.map(|value| value as f32));
+            assert_eq!(rounded.0[WIDTH..], Y.map(|value| value as f32));
             results.into_iter().map(store).collect()
         }
     }
