@@ -165,9 +165,9 @@ def test_out_that_overlaps_an_input_is_refused():
 def test_arrays_of_a_call_under_way_are_refused(poisoned):
     out, refused = poisoned((6, 6)), []
 
-    def again(done, total):
+    def again(*_):
         for call in (lambda: KERNEL(X, out=out), lambda: NET.ntk(X, outputs="trace", out=out), lambda: KERNEL(out)):
-            with pytest.raises(ValueError, match="in use by a call that has not ended.* Pass an array of its own"):
+            with pytest.raises(ValueError, match=r"in use by a call that has not ended.* Pass an array of its own"):
                 call()
             refused.append(call)
 
