@@ -162,6 +162,20 @@ def test_out_that_overlaps_an_input_is_refused():
         KERNEL(memory[:, :3], out=memory)
 
 
+def test_arrays_of_a_call_under_way_are_refused(poisoned):
+    out, refused = poisoned((6, 6)), []
+
+    def again(*_):
+        for call in (lambda: KERNEL(X, out=out), lambda: NET.ntk(X, outputs="trace", out=out), lambda: KERNEL(out)):
+            with pytest.raises(ValueError, match=r"in use by a call that has not ended.* Pass an array of its own"):
+                call()
+            refused.append(call)
+
+    KERNEL(X, out=out, progress=again)
+    assert len(refused) >= 3
+    np.testing.assert_array_equal(out, KERNEL(X))
+
+
 def test_results_need_arrays_of_their_own(poisoned):
     out = poisoned((6, 6))
     with pytest.raises(ValueError, match="each result needs its own"):

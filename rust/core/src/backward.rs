@@ -6,6 +6,7 @@ use ndarray::Array2;
 
 use crate::error::Result;
 use crate::forward::{Pass, Scratch, band_panels, store_unit};
+use crate::isa::{Vector, Vectorized};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Stop, Watch};
@@ -80,66 +81,61 @@ pub type Deltas<T> = Vec<Panels<T>>;
 
 /// The part of every δ that one worker fills: `S` rows for each of a band of samples.
 struct Band<'a, T: Scalar> {
+    /// `scale · W s` of the last layer, for each of the S directions.
+    heads: &'a Array2<f64>,
     /// The first one begins a panel.
     samples: Range<usize>,
     deltas: Vec<&'a mut [T::Line]>,
 }
 
-/// Differentiates the outputs of a forward pass with respect to every pre-activation.
+/// Differentiates the outputs of a forward pass with respect to every pre-activation, along several groups of
+/// directions.
 ///
-/// 2·N·S flops per weight of the layers between the first and the last.
+/// 2·N·S flops per weight of the layers between the first and the last, for each group.
 ///
 /// # Errors
 /// [`crate::Error::Memory`], [`crate::Error::Cancelled`].
 pub fn backward<T: Scalar>(
     network: &Network<T>,
     pass: &Pass<T>,
-    directions: &Directions,
+    groups: &[Directions],
     watch: &mut Watch<'_>,
-) -> Result<Deltas<T>> {
-    let (samples, count) = (pass.samples(), directions.len());
-    let hidden = &network.layers[1..];
-    let mut deltas: Deltas<T> = hidden
-        .iter()
-        .map(|layer| Panels::unwritten(samples * count, layer.inputs()))
-        .collect::<Result<_>>()?;
+) -> Result<Vec<Deltas<T>>> {
+    let (samples, hidden) = (pass.samples(), &network.layers[1..]);
+    let allocate = |group: &Directions| {
+        hidden
+            .iter()
+            .map(|layer| Panels::unwritten(samples * group.len(), layer.inputs()))
+            .collect::<Result<Deltas<T>>>()
+    };
+    let mut deltas = groups.iter().map(allocate).collect::<Result<Vec<_>>>()?;
     let Some(last) = hidden.last() else {
         return Ok(deltas);
     };
-    let heads = directions.through(last);
-
-    let band_panels = band_panels::<T>(samples, count)?;
-    let band_samples = band_panels * Panels::<T>::LANES;
-    let bands: Vec<Band<'_, T>> = bands_mut(deltas.iter_mut(), band_panels * count)
-        .into_iter()
-        .enumerate()
-        .map(|(band, deltas)| Band {
+    let heads: Vec<_> = groups.iter().map(|group| group.through(last)).collect();
+    let mut bands = Vec::new();
+    for (heads, deltas) in heads.iter().zip(&mut deltas) {
+        let count = heads.ncols();
+        let band_panels = band_panels::<T>(samples, count)?;
+        let band_samples = band_panels * Panels::<T>::LANES;
+        let parts = bands_mut(deltas.iter_mut(), band_panels * count);
+        bands.extend(parts.into_iter().enumerate().map(|(band, deltas)| Band {
+            heads,
             samples: band * band_samples..samples.min((band + 1) * band_samples),
             deltas,
-        })
-        .collect();
+        }));
+    }
     let total = bands.len();
-    pool::for_each(
-        bands.into_iter(),
-        total,
-        watch,
-        Scratch::default,
-        |scratch, band, stop| {
-            band.run(network, pass, &heads, scratch, stop);
-        },
-    )?;
+    let work = |scratch: &mut Scratch, band: Band<'_, T>, stop: &Stop| {
+        band.run(network, pass, scratch, stop);
+    };
+    pool::for_each(bands.into_iter(), total, watch, Scratch::default, work)?;
     Ok(deltas)
 }
 
 impl<T: Scalar> Band<'_, T> {
-    fn run(
-        mut self,
-        network: &Network<T>,
-        pass: &Pass<T>,
-        heads: &Array2<f64>,
-        scratch: &mut Scratch,
-        stop: &Stop,
-    ) {
+    fn run(mut self, network: &Network<T>, pass: &Pass<T>, scratch: &mut Scratch, stop: &Stop) {
+        let heads = self.heads;
         let rows = self.samples.len() * heads.ncols();
         // deltas[index] is δ^{index+1}, at the input of layers[index + 1].
         for (index, layer) in network.layers[1..].iter().enumerate().rev() {
@@ -235,14 +231,52 @@ pub(crate) fn back_through<T: Scalar>(
             return;
         }
         product(weights, next, &mut scratch.tile);
+        let isa = next.isa();
         for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
             let sums = scratch.tile.row(unit - chunk * EDGE);
+            let scale = layer.weight_scale;
+            if slopes.count == 1 {
+                let (slopes, target) = (slopes.panels, &mut *target);
+                isa.run(Through {
+                    sums,
+                    scale,
+                    slopes,
+                    unit,
+                    target,
+                });
+                continue;
+            }
             let delta = slopes.of_unit(unit, rows, &mut scratch.slopes);
             delta
                 .iter_mut()
                 .zip(sums)
-                .for_each(|(value, sum)| *value *= layer.weight_scale * sum);
+                .for_each(|(value, sum)| *value *= scale * sum);
             store_unit::<T>(target, units, unit, delta);
+        }
+    }
+}
+
+/// `φ'(h) · scale · sums` of one unit, for one direction. Lanes past the last row get what nobody reads, 0 from zeros.
+struct Through<'a, T: Scalar> {
+    sums: &'a [f64],
+    scale: f64,
+    slopes: PanelSlice<'a, T>,
+    unit: usize,
+    target: &'a mut [T::Line],
+}
+
+impl<T: Scalar> Vectorized for Through<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let sums = self.sums.chunks_exact(T::Line::LANES);
+        let targets = self.target.chunks_exact_mut(self.slopes.depth());
+        for ((target, slopes), sums) in targets.zip(self.slopes.panels()).zip(sums) {
+            let (target, slopes) = (target[self.unit].lanes_mut(), slopes[self.unit].lanes());
+            for ((value, slope), sum) in target.iter_mut().zip(slopes).zip(sums) {
+                *value = T::narrow(slope.widen() * (self.scale * sum));
+            }
         }
     }
 }

@@ -14,11 +14,12 @@ use ndarray::Array2;
 use crate::backward::{Deltas, Directions, backward, collapse};
 use crate::error::{Error, Result};
 use crate::forward::{Pass, forward};
+use crate::isa::{Vector, Vectorized};
 use crate::network::Network;
 use crate::panel::Panels;
 use crate::pool::Watch;
 use crate::scalar::{Scalar, all_fit};
-use crate::tile::{Area, Tile, TileKernel, add_product, product};
+use crate::tile::{Area, Tile, TileKernel, product, sum_of_products};
 
 /// Which entries of the (O, O) block of each pair of samples are wanted, and how they are combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,13 +77,9 @@ impl<T: Scalar> Features<T> {
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
         let pass = forward(network, x, watch)?;
-        let groups = outputs
-            .groups(network.outputs())
-            .into_iter()
-            .map(|directions| {
-                backward(network, &pass, &directions, watch).map(|deltas| (directions, deltas))
-            })
-            .collect::<Result<_>>()?;
+        let groups = outputs.groups(network.outputs());
+        let deltas = backward(network, &pass, &groups, watch)?;
+        let groups = groups.into_iter().zip(deltas).collect();
         let collapsed = match outputs {
             Outputs::Trace | Outputs::Mean if network.outputs() > 1 => collapse(network, &pass)?,
             _ => None,
@@ -174,17 +171,11 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         let groups = self.rows.groups[groups.clone()]
             .iter()
             .zip(&self.cols.groups[groups]);
-        for (index, ((_, rows), (_, cols))) in groups.enumerate() {
-            let (rows, cols) = (
-                rows[layer].of_rows(&area.rows),
-                cols[layer].of_rows(&area.cols),
-            );
-            if index == 0 {
-                product(rows, cols, tile);
-            } else {
-                add_product(rows, cols, tile);
-            }
-        }
+        let pairs = groups.map(|((_, rows), (_, cols))| {
+            let (rows, cols) = (&rows[layer], &cols[layer]);
+            (rows.of_rows(&area.rows), cols.of_rows(&area.cols))
+        });
+        sum_of_products(pairs, tile);
     }
 
     /// The same for the last layer, whose deltas are the directions.
@@ -210,7 +201,7 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         } else {
             0.0
         };
-        let count = self.directions();
+        let (count, isa) = (self.directions(), self.rows.pass.outputs.all().isa());
         let (first_row, first_col) = (
             first_in_tile::<T>(&area.rows, count),
             first_in_tile::<T>(&area.cols, count),
@@ -225,17 +216,39 @@ impl<'a, T: Scalar> Empirical<'a, T> {
                 factors.clear();
                 let samples =
                     &inner.row(row / count - first_row)[area.cols.start / count - first_col..];
-                let repeated = samples
-                    .iter()
-                    .flat_map(|inner| std::iter::repeat_n(weight * inner + bias, count));
-                factors.extend(repeated.skip(area.cols.start % count).take(area.cols.len()));
+                let scaled = samples.iter().map(|inner| weight * inner + bias);
+                if count == 1 {
+                    factors.extend(scaled.take(area.cols.len()));
+                } else {
+                    let repeated = scaled.flat_map(|factor| std::iter::repeat_n(factor, count));
+                    let skipped = repeated.skip(area.cols.start % count);
+                    factors.extend(skipped.take(area.cols.len()));
+                }
             }
-            let terms = factors.iter().zip(deltas.row(r));
-            plane
-                .row_mut(r)
-                .iter_mut()
-                .zip(terms)
-                .for_each(|(value, (factor, delta))| *value += factor * delta);
+            isa.run(AddProducts {
+                factors,
+                others: deltas.row(r),
+                values: plane.row_mut(r),
+            });
+        }
+    }
+}
+
+/// `values += factors ⊙ others`.
+struct AddProducts<'a> {
+    factors: &'a [f64],
+    others: &'a [f64],
+    values: &'a mut [f64],
+}
+
+impl Vectorized for AddProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let terms = self.factors.iter().zip(self.others);
+        for (value, (factor, other)) in self.values.iter_mut().zip(terms) {
+            *value += factor * other;
         }
     }
 }

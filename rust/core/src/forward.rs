@@ -102,11 +102,11 @@ pub fn forward<T: Scalar>(
 /// # Errors
 /// As [`pool::num_threads`].
 pub(crate) fn band_panels<T: Scalar>(samples: usize, rows_per_sample: usize) -> Result<usize> {
-    let most = EDGE / Panels::<T>::LANES / rows_per_sample;
-    let fair = samples
-        .div_ceil(Panels::<T>::LANES)
-        .div_ceil(2 * pool::num_threads()?);
-    Ok(most.min(fair).max(1))
+    let most = (EDGE / Panels::<T>::LANES / rows_per_sample).max(1);
+    let (panels, threads) = (samples.div_ceil(Panels::<T>::LANES), pool::num_threads()?);
+    // The time of the thread that has most to do; reading the weights costs each band as much as another panel.
+    let time = |size: &usize| panels.div_ceil(*size).div_ceil(threads) * (size + 1);
+    Ok((1..=most).rev().min_by_key(time).unwrap_or(most))
 }
 
 impl<T: Scalar> Pass<T> {

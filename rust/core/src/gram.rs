@@ -33,6 +33,13 @@ pub fn rectangular<T: Scalar, K: TileKernel>(
     fill(kernel, outputs, false, watch)
 }
 
+/// What a worker keeps from tile to tile.
+struct Worker<K: TileKernel> {
+    scratch: K::Scratch,
+    tiles: Vec<Tile>,
+    turned: Tile,
+}
+
 fn fill<T: Scalar, K: TileKernel>(
     kernel: &K,
     outputs: Vec<ArrayViewMut4<'_, T>>,
@@ -57,15 +64,14 @@ fn fill<T: Scalar, K: TileKernel>(
         });
     }
     let total = canvas.slot_count(symmetric);
-    let state = || {
-        (
-            K::Scratch::default(),
-            vec![Tile::default(); kernel.planes()],
-        )
+    let state = || Worker::<K> {
+        scratch: K::Scratch::default(),
+        tiles: vec![Tile::default(); kernel.planes()],
+        turned: Tile::default(),
     };
-    let work = |(scratch, tiles): &mut (K::Scratch, Vec<Tile>), slot: Slot<'_, T>, _: &Stop| {
-        kernel.compute(slot.area(), scratch, tiles);
-        slot.store(tiles);
+    let work = |worker: &mut Worker<K>, slot: Slot<'_, T>, _: &Stop| {
+        kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles);
+        slot.store(&worker.tiles, &mut worker.turned);
     };
     pool::for_each(canvas.slots(symmetric), total, watch, state, work)?;
     kernel.check()

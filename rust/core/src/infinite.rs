@@ -1,6 +1,6 @@
 //! The NNGP and NTK of infinitely wide networks, all layers of a tile at once.
 
-use std::slice;
+use std::{ptr, slice};
 
 use crate::bound::Bound;
 use crate::directions::Directions;
@@ -140,10 +140,22 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
         for plane in &mut *planes {
             plane.reshape(area.rows.len(), blocks.len() * WIDTH);
         }
+        let half = ptr::eq(self.rows, self.cols) && area.rows == area.cols;
         for (r, i) in area.rows.clone().enumerate() {
-            let row = &mut scratch.gaps.row_blocks_mut(r)[..blocks.len()];
+            let last = if half {
+                blocks.start + r / WIDTH + 1
+            } else {
+                blocks.end
+            };
+            let (blocks, row) = (blocks.start..last, scratch.gaps.row_blocks_mut(r));
+            let row = &mut row[..blocks.len()];
             self.pass
                 .run(i, &blocks, row, &mut scratch.pairs, (planes, r));
+        }
+        if half {
+            planes
+                .iter_mut()
+                .for_each(|plane| plane.mirror(self.pass.isa()));
         }
     }
 }

@@ -32,13 +32,13 @@ pub fn jacobian<T: Scalar>(
         });
     }
     let pass = forward(network, x, watch)?;
-    let directions = Directions::new(Array2::eye(outputs));
+    let directions = [Directions::new(Array2::eye(outputs))];
     let deltas = backward(network, &pass, &directions, watch)?;
     let writer = Writer {
         network,
         pass: &pass,
-        deltas: &deltas,
-        directions: &directions,
+        deltas: &deltas[0],
+        directions: &directions[0],
     };
     let rows = out.chunks_mut(parameters).enumerate();
     pool::for_each(

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use crate::isa::{self, Isa, Lanes, MicroKernel, Plain};
+use crate::isa::{self, Isa, Lanes, MicroKernel, Plain, Vector};
 
 /// A storage type of panels and outputs: `f32` or `f64`.
 pub trait Scalar: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
@@ -21,6 +21,12 @@ pub trait Scalar: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
 
     /// The nearest value of this type.
     fn narrow(value: f64) -> Self;
+
+    /// Writes as many values as a line has, rounded, past the caches: see [`Vector::stream`].
+    ///
+    /// # Panics
+    /// If there are fewer.
+    fn stream<V: Vector>(values: &[f64], line: &mut Self::Line);
 
     /// The micro-kernel of an instruction set.
     fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line>;
@@ -88,6 +94,11 @@ impl Scalar for f64 {
         value
     }
 
+    #[inline(always)]
+    fn stream<V: Vector>(values: &[f64], line: &mut Self::Line) {
+        V::load(&values.as_chunks().0[0]).stream(line);
+    }
+
     fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line> {
         isa::micro_kernel_f64(isa)
     }
@@ -105,6 +116,12 @@ impl Scalar for f32 {
     #[inline]
     fn narrow(value: f64) -> Self {
         value as Self
+    }
+
+    #[inline(always)]
+    fn stream<V: Vector>(values: &[f64], line: &mut Self::Line) {
+        let blocks = values.as_chunks().0;
+        V::stream_rounded([V::load(&blocks[0]), V::load(&blocks[1])], line);
     }
 
     fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line> {

@@ -7,11 +7,30 @@ use numpy::{
 };
 use pyo3::prelude::*;
 
+use crate::errors;
+
 /// What comes in either dtype.
-#[derive(FromPyObject)]
 pub enum Typed<A, B> {
     F64(A),
     F32(B),
+}
+
+impl<'a, 'py, A: FromPyObject<'a, 'py>, B: FromPyObject<'a, 'py>> FromPyObject<'a, 'py>
+    for Typed<A, B>
+{
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let double = match object.extract() {
+            Ok(arrays) => return Ok(Self::F64(arrays)),
+            Err(error) => error.into(),
+        };
+        let single = match object.extract() {
+            Ok(arrays) => return Ok(Self::F32(arrays)),
+            Err(error) => error.into(),
+        };
+        Err(errors::of_arrays(object.py(), double, single))
+    }
 }
 
 /// Inputs (N, d).

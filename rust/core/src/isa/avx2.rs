@@ -37,7 +37,14 @@ pub(super) fn f32() -> MicroKernel<Line32> {
     }
 }
 
-fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], out: &mut [f64], stride: usize) {
+fn run_f64(
+    rows: &[Line64],
+    first: usize,
+    cols: &[&[Line64]],
+    _ahead: &[Line64],
+    out: &mut [f64],
+    stride: usize,
+) {
     assert_eq!(cols.len(), 1);
     // SAFETY: this kernel is reached through an `Isa` of AVX2, which exists only where the processor has it and FMA.
     unsafe {
@@ -49,7 +56,14 @@ fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], out: &mut [f64], s
     }
 }
 
-fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], out: &mut [f64], stride: usize) {
+fn run_f32(
+    rows: &[Line32],
+    first: usize,
+    cols: &[&[Line32]],
+    _ahead: &[Line32],
+    out: &mut [f64],
+    stride: usize,
+) {
     assert_eq!(cols.len(), 1);
     // SAFETY: as in `run_f64`.
     unsafe {

@@ -7,9 +7,10 @@
 use std::hint::black_box;
 
 use std::arch::x86_64::{
-    _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd, _mm512_extractf32x8_ps,
-    _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_load_pd, _mm512_load_ps, _mm512_loadu_pd,
-    _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps, _mm512_storeu_pd,
+    _MM_HINT_T1, _mm_prefetch, _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd,
+    _mm512_extractf32x8_ps, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_load_pd, _mm512_load_ps,
+    _mm512_loadu_pd, _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps,
+    _mm512_storeu_pd,
 };
 
 use super::Lanes;
@@ -37,37 +38,68 @@ pub(super) fn f32() -> MicroKernel<Line32> {
     }
 }
 
-fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], out: &mut [f64], stride: usize) {
+fn run_f64(
+    rows: &[Line64],
+    first: usize,
+    cols: &[&[Line64]],
+    ahead: &[Line64],
+    out: &mut [f64],
+    stride: usize,
+) {
+    let ahead = source(ahead, rows);
     assert_eq!(first, 0);
     // SAFETY: this kernel is reached through an `Isa` of AVX-512, which exists only where the processor has it.
     unsafe {
         match *cols {
-            [a, b, c] => tile_f64(rows, [a, b, c], out, stride),
-            [a, b] => tile_f64(rows, [a, b], out, stride),
-            [a] => tile_f64(rows, [a], out, stride),
+            [a, b, c] => tile_f64(rows, [a, b, c], ahead, out, stride),
+            [a, b] => tile_f64(rows, [a, b], ahead, out, stride),
+            [a] => tile_f64(rows, [a], ahead, out, stride),
             _ => panic!("{} column panels", cols.len()),
         }
     }
 }
 
-fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], out: &mut [f64], stride: usize) {
+fn run_f32(
+    rows: &[Line32],
+    first: usize,
+    cols: &[&[Line32]],
+    ahead: &[Line32],
+    out: &mut [f64],
+    stride: usize,
+) {
+    let ahead = source(ahead, rows);
     // SAFETY: as in `run_f64`.
     unsafe {
         match (first, cols) {
-            (0, &[a, b, c]) => tile_f32::<0, 3>(rows, [a, b, c], out, stride),
-            (0, &[a, b]) => tile_f32::<0, 2>(rows, [a, b], out, stride),
-            (0, &[a]) => tile_f32::<0, 1>(rows, [a], out, stride),
-            (ROWS, &[a, b, c]) => tile_f32::<ROWS, 3>(rows, [a, b, c], out, stride),
-            (ROWS, &[a, b]) => tile_f32::<ROWS, 2>(rows, [a, b], out, stride),
-            (ROWS, &[a]) => tile_f32::<ROWS, 1>(rows, [a], out, stride),
+            (0, &[a, b, c]) => tile_f32::<0, 3>(rows, [a, b, c], ahead, out, stride),
+            (0, &[a, b]) => tile_f32::<0, 2>(rows, [a, b], ahead, out, stride),
+            (0, &[a]) => tile_f32::<0, 1>(rows, [a], ahead, out, stride),
+            (ROWS, &[a, b, c]) => tile_f32::<ROWS, 3>(rows, [a, b, c], ahead, out, stride),
+            (ROWS, &[a, b]) => tile_f32::<ROWS, 2>(rows, [a, b], ahead, out, stride),
+            (ROWS, &[a]) => tile_f32::<ROWS, 1>(rows, [a], ahead, out, stride),
             _ => panic!("row {first}, {} column panels", cols.len()),
         }
     }
 }
 
+/// Where to fetch from meanwhile: from what is there anyway if nothing is `ahead`.
+fn source<L>(ahead: &[L], rows: &[L]) -> *const L {
+    if ahead.is_empty() {
+        rows.as_ptr()
+    } else {
+        ahead.as_ptr()
+    }
+}
+
 // With VL, 256-bit values may live in all 32 registers; without it, taking f32 sums apart made the loop spill.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn tile_f64<const P: usize>(rows: &[Line64], cols: [&[Line64]; P], out: &mut [f64], stride: usize) {
+fn tile_f64<const P: usize>(
+    rows: &[Line64],
+    cols: [&[Line64]; P],
+    ahead: *const Line64,
+    out: &mut [f64],
+    stride: usize,
+) {
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
     assert!(out.len() >= (ROWS - 1) * stride + 8 * P);
@@ -75,6 +107,11 @@ fn tile_f64<const P: usize>(rows: &[Line64], cols: [&[Line64]; P], out: &mut [f6
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: k < depth, the length of every column; a line is 64 bytes, aligned to 64.
         let panels = cols.map(|col| unsafe { _mm512_load_pd(col.get_unchecked(k).0.as_ptr()) });
+        // SAFETY: fetching has no effect but on caches, whatever the address; newer compilers know.
+        #[allow(unused_unsafe)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(k).cast());
+        }
         for r in 0..ROWS {
             let factor = _mm512_set1_pd(row.0[r]);
             for p in 0..P {
@@ -97,6 +134,7 @@ fn tile_f64<const P: usize>(rows: &[Line64], cols: [&[Line64]; P], out: &mut [f6
 fn tile_f32<const FIRST: usize, const P: usize>(
     rows: &[Line32],
     cols: [&[Line32]; P],
+    ahead: *const Line32,
     out: &mut [f64],
     stride: usize,
 ) {
@@ -107,6 +145,11 @@ fn tile_f32<const FIRST: usize, const P: usize>(
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: as in `tile_f64`.
         let panels = cols.map(|col| unsafe { _mm512_load_ps(col.get_unchecked(k).0.as_ptr()) });
+        // SAFETY: fetching has no effect but on caches, whatever the address; newer compilers know.
+        #[allow(unused_unsafe)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(k).cast());
+        }
         for r in 0..ROWS {
             let factor = _mm512_set1_ps(row.0[FIRST + r]);
             for p in 0..P {

@@ -116,19 +116,29 @@ pub struct MicroKernel<L> {
     run: Run<L>,
 }
 
-/// `out[r·stride + W·p + w] += Σ_k rows[k][first + r] · cols[p][k][w]`.
-type Run<L> = fn(rows: &[L], first: usize, cols: &[&[L]], out: &mut [f64], stride: usize);
+/// `out[r·stride + W·p + w] += Σ_k rows[k][first + r] · cols[p][k][w]`; `ahead` is what will be needed soon.
+type Run<L> =
+    fn(rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: &mut [f64], stride: usize);
 
 impl<L> MicroKernel<L> {
     /// Adds `Σ_k rows[k][first + r] · cols[p][k][w]` to `out[r·stride + W·p + w]`, for `r < self.rows`.
     ///
-    /// Sums over k ascend from zero in the storage type and are added in `f64`.
+    /// Sums over k ascend from zero in the storage type and are added in `f64`. Meanwhile as many lines as there are
+    /// `rows` may be fetched into L2, from `ahead` on.
     ///
     /// # Panics
     /// If a slice is too short, there are more than `self.panels` columns, or `first` is no multiple of `self.rows`.
     #[inline]
-    pub fn run(&self, rows: &[L], first: usize, cols: &[&[L]], out: &mut [f64], stride: usize) {
-        (self.run)(rows, first, cols, out, stride);
+    pub fn run(
+        &self,
+        rows: &[L],
+        first: usize,
+        cols: &[&[L]],
+        ahead: &[L],
+        out: &mut [f64],
+        stride: usize,
+    ) {
+        (self.run)(rows, first, cols, ahead, out, stride);
     }
 }
 

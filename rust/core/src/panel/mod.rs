@@ -9,6 +9,7 @@ mod storage;
 mod transpose;
 
 use std::ops::Range;
+use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -274,6 +275,19 @@ impl<'a, T: Scalar> PanelSlice<'a, T> {
     /// The panels one by one, each `depth` lines.
     pub fn panels(self) -> impl ExactSizeIterator<Item = &'a [T::Line]> + Clone {
         self.lines.chunks_exact(self.depth)
+    }
+
+    /// One panel.
+    ///
+    /// # Panics
+    /// If there is no such panel.
+    pub(crate) fn panel(self, index: usize) -> &'a [T::Line] {
+        &self.lines[index * self.depth..(index + 1) * self.depth]
+    }
+
+    /// Whether these are those very panels: the same memory.
+    pub(crate) fn is(self, other: Self) -> bool {
+        ptr::eq(self.lines, other.lines) && self.depth == other.depth
     }
 
     /// The number of panels.

@@ -10,7 +10,8 @@ use ndarray::ArrayViewMut4;
 
 use super::{Area, EDGE, Tile};
 use crate::error::{Error, Result};
-use crate::scalar::Scalar;
+use crate::isa::{Isa, Vector, Vectorized};
+use crate::scalar::{Line, Scalar};
 
 /// Output arrays of shape (N, S, M, S'), seen as matrices of N·S rows and M·S' columns.
 ///
@@ -19,6 +20,7 @@ use crate::scalar::Scalar;
 pub struct Canvas<'a, T> {
     planes: Vec<Plane<T>>,
     shape: [usize; 4],
+    isa: Isa,
     arrays: PhantomData<ArrayViewMut4<'a, T>>,
 }
 
@@ -27,6 +29,8 @@ pub struct Canvas<'a, T> {
 struct Plane<T> {
     base: *mut T,
     strides: [isize; 4],
+    /// Whether whole cache lines are written past the caches.
+    streamed: bool,
 }
 
 // SAFETY: a plane is an exclusive view of an array of `T` taken apart; sending it moves that exclusive access.
@@ -34,10 +38,18 @@ unsafe impl<T: Send> Send for Plane<T> {}
 // SAFETY: a shared plane is only written through slots, whose areas are disjoint (see `Canvas::slots`).
 unsafe impl<T: Send> Sync for Plane<T> {}
 
+/// Arrays of more bytes are written past the caches: most of it would not stay there, and a line that is written as a
+/// whole need not be read first.
+const STREAMED: usize = 1 << 25;
+
+/// Slots of so many tiles across and down follow each other: their panels, and those of the threads beside, stay in L3.
+const BLOCK: usize = 4;
+
 /// The right to write one area of every plane, once.
 #[derive(Debug)]
 pub struct Slot<'a, T> {
     planes: &'a [Plane<T>],
+    isa: Isa,
     /// Rows and columns of the matrix for each index of the first and third axis.
     blocks: [usize; 2],
     area: Area,
@@ -48,7 +60,7 @@ impl<'a, T: Scalar> Canvas<'a, T> {
     /// Takes over the output arrays.
     ///
     /// # Errors
-    /// [`Error::Shape`] if one of them does not have the given shape.
+    /// [`Error::Shape`] if one of them does not have the given shape; those of [`Isa::current`].
     pub fn new(arrays: Vec<ArrayViewMut4<'a, T>>, shape: [usize; 4]) -> Result<Self> {
         let planes = arrays
             .into_iter()
@@ -65,12 +77,14 @@ impl<'a, T: Scalar> Canvas<'a, T> {
                 Ok(Plane {
                     base: array.as_mut_ptr(),
                     strides,
+                    streamed: array.len() * size_of::<T>() > STREAMED,
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Self {
             planes,
             shape,
+            isa: Isa::current()?,
             arrays: PhantomData,
         })
     }
@@ -85,26 +99,24 @@ impl<'a, T: Scalar> Canvas<'a, T> {
         (self.shape[0] * self.shape[1], self.shape[2] * self.shape[3])
     }
 
-    /// The slots that together cover the canvas, in row-band order, each exactly once. If `symmetric`, only those
-    /// on and above the diagonal: the ones above write their transpose below it too.
+    /// The slots that together cover the canvas, each exactly once, in bands of [`BLOCK`] rows of tiles. If `symmetric`,
+    /// only those on and above the diagonal: the ones above write their transpose below it too.
     ///
     /// # Panics
     /// If `symmetric` and the canvas is not square.
     pub fn slots(&mut self, symmetric: bool) -> impl Iterator<Item = Slot<'_, T>> + Send {
         let (rows, cols) = self.matrix_shape();
         assert!(!symmetric || (self.shape[0] == self.shape[2] && self.shape[1] == self.shape[3]));
-        let (planes, blocks) = (&self.planes[..], [self.shape[1], self.shape[3]]);
-        (0..rows).step_by(EDGE).flat_map(move |row| {
-            let first_col = if symmetric { row } else { 0 };
-            (first_col..cols).step_by(EDGE).map(move |col| Slot {
-                planes,
-                blocks,
-                area: Area {
-                    rows: row..rows.min(row + EDGE),
-                    cols: col..cols.min(col + EDGE),
-                },
-                mirrored: symmetric && row != col,
-            })
+        let (planes, isa, blocks) = (&self.planes[..], self.isa, [self.shape[1], self.shape[3]]);
+        tiles(rows, cols, symmetric).map(move |(row, col)| Slot {
+            planes,
+            isa,
+            blocks,
+            area: Area {
+                rows: row..rows.min(row + EDGE),
+                cols: col..cols.min(col + EDGE),
+            },
+            mirrored: symmetric && row != col,
         })
     }
 
@@ -120,17 +132,33 @@ impl<'a, T: Scalar> Canvas<'a, T> {
     }
 }
 
+/// The first rows and columns of all tiles, block after block; if `symmetric`, of those on and above the diagonal.
+fn tiles(rows: usize, cols: usize, symmetric: bool) -> impl Iterator<Item = (usize, usize)> {
+    const SIZE: usize = BLOCK * EDGE;
+    let from = move |row: usize| if symmetric { row } else { 0 };
+    let blocks = (0..rows).step_by(SIZE);
+    let blocks =
+        blocks.flat_map(move |top| (from(top)..cols).step_by(SIZE).map(move |left| (top, left)));
+    blocks.flat_map(move |(top, left)| {
+        let down = (top..rows.min(top + SIZE)).step_by(EDGE);
+        down.flat_map(move |row| {
+            let across = (left.max(from(row))..cols.min(left + SIZE)).step_by(EDGE);
+            across.map(move |col| (row, col))
+        })
+    })
+}
+
 impl<T: Scalar> Slot<'_, T> {
     /// What this slot covers.
     pub fn area(&self) -> &Area {
         &self.area
     }
 
-    /// Writes one tile per plane, rounded to `T`.
+    /// Writes one tile per plane, rounded to `T`. `turned` is for its transpose.
     ///
     /// # Panics
     /// If there are fewer tiles than planes, or a tile is smaller than the area.
-    pub fn store(self, tiles: &[Tile]) {
+    pub fn store(self, tiles: &[Tile], turned: &mut Tile) {
         assert!(tiles.len() >= self.planes.len());
         let [row_block, col_block] = self.blocks;
         for (plane, tile) in self.planes.iter().zip(tiles) {
@@ -140,77 +168,82 @@ impl<T: Scalar> Slot<'_, T> {
             // SAFETY: `area` lies within the canvas' matrix and the offsets are those of its rows and columns, so
             // every address is one of the array's. `slots` borrows the canvas exclusively and yields each area
             // once, `store` consumes the slot, and distinct areas have distinct addresses: no other write races.
-            unsafe { plane.write(&rows, &cols, tile) };
+            unsafe { plane.write(self.isa, &rows, &cols, tile) };
             if self.mirrored {
+                tile.transpose(self.isa, turned);
                 let rows = offsets(&self.area.cols, row_block, i, m);
                 let cols = offsets(&self.area.rows, col_block, j, n);
                 // SAFETY: as above; the canvas is square and this area is the transpose of one strictly above the
                 // diagonal, so it lies strictly below, where `slots` yields nothing.
-                unsafe { plane.write_transposed(&rows, &cols, tile) };
+                unsafe { plane.write(self.isa, &rows, &cols, turned) };
             }
         }
     }
 }
-
-/// Rows and columns of the blocks in which a tile is transposed: a cache line of `f64`.
-const BLOCK: usize = 8;
 
 impl<T: Scalar> Plane<T> {
     /// Writes `tile[r][c]` at `rows[r] + cols[c]`.
     ///
     /// # Safety
     /// Every such offset is that of an element of this plane, and no other thread accesses it.
-    unsafe fn write(&self, rows: &[isize], cols: &[isize], tile: &Tile) {
-        let consecutive = consecutive(cols);
-        for (r, row) in rows.iter().enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe { self.write_row(*row, cols, consecutive, &tile.row(r)[..cols.len()]) };
-        }
-    }
-
-    /// Writes `tile[c][r]` at `rows[r] + cols[c]`.
-    ///
-    /// # Safety
-    /// As [`Plane::write`].
-    unsafe fn write_transposed(&self, rows: &[isize], cols: &[isize], tile: &Tile) {
-        for (r, rows) in rows.chunks(BLOCK).enumerate() {
-            for (c, cols) in cols.chunks(BLOCK).enumerate() {
-                let mut block = [[0.0; BLOCK]; BLOCK];
-                for (column, _) in cols.iter().enumerate() {
-                    let source = &tile.row(c * BLOCK + column)[r * BLOCK..][..rows.len()];
-                    source
-                        .iter()
-                        .zip(&mut block)
-                        .for_each(|(value, line)| line[column] = *value);
-                }
-                let consecutive = consecutive(cols);
-                for (row, values) in rows.iter().zip(&block) {
+    unsafe fn write(&self, isa: Isa, rows: &[isize], cols: &[isize], tile: &Tile) {
+        if !consecutive(cols) {
+            for (r, row) in rows.iter().enumerate() {
+                for (col, value) in cols.iter().zip(&tile.row(r)[..cols.len()]) {
                     // SAFETY: the caller's promise.
-                    unsafe { self.write_row(*row, cols, consecutive, &values[..cols.len()]) };
+                    unsafe { self.base.offset(row + col).write(T::narrow(*value)) };
                 }
             }
+            return;
         }
-    }
-
-    /// Writes `values[c]` at `row + cols[c]`.
-    ///
-    /// # Safety
-    /// As [`Plane::write`]; if `consecutive`, the columns are.
-    #[inline]
-    unsafe fn write_row(&self, row: isize, cols: &[isize], consecutive: bool, values: &[f64]) {
-        if consecutive {
+        let targets = rows.iter().map(|row| {
             // SAFETY: these are consecutive elements of the plane that, by the caller's promise, nobody else accesses.
-            let target =
-                unsafe { slice::from_raw_parts_mut(self.base.offset(row + cols[0]), cols.len()) };
+            unsafe { slice::from_raw_parts_mut(self.base.offset(row + cols[0]), cols.len()) }
+        });
+        isa.run(Rows {
+            targets,
+            tile,
+            streamed: self.streamed,
+        });
+    }
+}
+
+/// Writes the rows of a tile, as far as the targets go.
+struct Rows<'a, I> {
+    targets: I,
+    tile: &'a Tile,
+    streamed: bool,
+}
+
+impl<'t, T: Scalar, I: Iterator<Item = &'t mut [T]>> Vectorized for Rows<'_, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let narrow = |target: &mut [T], values: &[f64]| {
             target
                 .iter_mut()
                 .zip(values)
                 .for_each(|(target, value)| *target = T::narrow(*value));
-        } else {
-            for (col, value) in cols.iter().zip(values) {
-                // SAFETY: the caller's promise.
-                unsafe { self.base.offset(row + col).write(T::narrow(*value)) };
+        };
+        for (r, target) in self.targets.enumerate() {
+            let values = &self.tile.row(r)[..target.len()];
+            if !self.streamed {
+                narrow(target, values);
+                continue;
             }
+            // SAFETY: a line is an array of `T`, and any bytes are a value of it.
+            let (head, lines, tail) = unsafe { target.align_to_mut::<T::Line>() };
+            let (first, values) = values.split_at(head.len());
+            let (whole, last) = values.split_at(lines.len() * T::Line::LANES);
+            narrow(head, first);
+            for (line, values) in lines.iter_mut().zip(whole.chunks_exact(T::Line::LANES)) {
+                T::stream::<V>(values, line);
+            }
+            narrow(tail, last);
+        }
+        if self.streamed {
+            V::drain();
         }
     }
 }
@@ -234,9 +267,15 @@ mod tests {
 
     /// Fills a canvas so that each entry tells its matrix index; every entry must be written, once.
     fn paint(mut array: Array4<f64>, symmetric: bool) -> Array2<f64> {
-        let shape = [0, 1, 2, 3].map(|axis| array.shape()[axis]);
+        let shape = array.shape();
         let (rows, cols) = (shape[0] * shape[1], shape[2] * shape[3]);
-        let mut canvas = Canvas::new(vec![array.view_mut()], shape).unwrap();
+        paint_view(array.view_mut(), symmetric);
+        array.to_shape((rows, cols)).unwrap().to_owned()
+    }
+
+    fn paint_view(view: ArrayViewMut4<'_, f64>, symmetric: bool) {
+        let shape = [0, 1, 2, 3].map(|axis| view.shape()[axis]);
+        let mut canvas = Canvas::new(vec![view], shape).unwrap();
         let count = canvas.slot_count(symmetric);
         let mut seen = 0;
         for slot in canvas.slots(symmetric) {
@@ -253,11 +292,10 @@ mod tests {
                     tile.row_mut(r - rows.start)[c - cols.start] = (low * 10_000 + high) as f64;
                 }
             }
-            slot.store(&[tile]);
+            slot.store(&[tile], &mut Tile::default());
             seen += 1;
         }
         assert_eq!(seen, count);
-        array.to_shape((rows, cols)).unwrap().to_owned()
     }
 
     proptest! {
@@ -277,6 +315,24 @@ mod tests {
     }
 
     #[test]
+    fn large_arrays_of_any_alignment_are_written_past_the_caches() {
+        const N: usize = 2049;
+        for offset in [0, 1, 7] {
+            let mut memory = vec![f64::NAN; offset + N * N + 1];
+            let values = &mut memory[offset..offset + N * N];
+            assert!(size_of_val(values) > STREAMED);
+            let view = ArrayViewMut4::from_shape((N, 1, N, 1), values).unwrap();
+            paint_view(view, true);
+            for (index, value) in memory[offset..offset + N * N].iter().enumerate() {
+                let (r, c) = (index / N, index % N);
+                assert_eq!(*value, (r.min(c) * 10_000 + r.max(c)) as f64);
+            }
+            assert!(memory[..offset].iter().all(|value| value.is_nan()));
+            assert!(memory[offset + N * N].is_nan());
+        }
+    }
+
+    #[test]
     fn strided_arrays_are_written_in_place() {
         let mut whole = Array2::from_elem((7, 12), -1.0);
         let view = whole
@@ -287,7 +343,7 @@ mod tests {
         for slot in canvas.slots(false) {
             let mut tile = Tile::default();
             tile.reset(EDGE, EDGE);
-            slot.store(&[tile]);
+            slot.store(&[tile], &mut Tile::default());
         }
         assert_eq!(whole.iter().filter(|value| **value == 0.0).count(), 16);
         assert_eq!(whole[[2, 4]], 0.0);

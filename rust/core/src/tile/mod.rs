@@ -2,14 +2,16 @@
 
 mod canvas;
 mod product;
+mod transpose;
 
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::isa::Block;
+use crate::isa::{Block, Isa, Lanes, Plain, WIDTH};
 
 pub use canvas::{Canvas, Slot};
-pub use product::{add_product, product};
+pub use product::{add_product, product, sum_of_products};
+use transpose::{Mirror, Transpose};
 
 /// Rows and columns of a tile: a multiple of every panel width, small enough that a tile stays in L2.
 pub const EDGE: usize = 96;
@@ -52,25 +54,34 @@ pub trait TileKernel: Sync {
     }
 }
 
-/// A row-major block of `f64` values, with room for whole panels.
+/// A row-major block of `f64` values, with room for whole panels: every row begins a cache line.
 #[derive(Clone, Debug, Default)]
 pub struct Tile {
-    values: Vec<f64>,
-    cols: usize,
+    lines: Vec<Lanes<f64, WIDTH>>,
+    shape: [usize; 2],
 }
 
 impl Tile {
     /// Makes this a tile of zeros. Its memory is reused.
     pub fn reset(&mut self, rows: usize, cols: usize) {
-        self.values.clear();
-        self.values.resize(rows * cols, 0.0);
-        self.cols = cols;
+        self.lines.clear();
+        self.reshape(rows, cols);
     }
 
     /// Makes this a tile whose values are arbitrary until they are written. Its memory is reused.
     pub fn reshape(&mut self, rows: usize, cols: usize) {
-        self.values.resize(rows * cols, 0.0);
-        self.cols = cols;
+        self.shape = [rows, cols];
+        self.lines.resize(rows * self.stride() / WIDTH, Plain::ZERO);
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    /// From one row to the next.
+    fn stride(&self) -> usize {
+        self.shape[1].next_multiple_of(WIDTH)
     }
 
     /// Row `r`.
@@ -78,7 +89,8 @@ impl Tile {
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, r: usize) -> &[f64] {
-        &self.values[r * self.cols..(r + 1) * self.cols]
+        let start = r * self.stride();
+        &Lanes::values(&self.lines)[start..start + self.shape[1]]
     }
 
     /// Row `r`, to write.
@@ -86,22 +98,52 @@ impl Tile {
     /// # Panics
     /// If there is no such row.
     pub fn row_mut(&mut self, r: usize) -> &mut [f64] {
-        &mut self.values[r * self.cols..(r + 1) * self.cols]
+        let (start, cols) = (r * self.stride(), self.shape[1]);
+        &mut self.values_mut()[start..start + cols]
     }
 
-    /// The blocks of row `r` of a tile of whole panels.
+    /// All rows, one [`Tile::stride`] after the other.
+    fn values_mut(&mut self) -> &mut [f64] {
+        Lanes::values_mut(&mut self.lines)
+    }
+
+    /// The blocks of row `r`, the last one filled up with arbitrary values.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn row_blocks(&self, r: usize) -> &[Block] {
-        self.row(r).as_chunks().0
+        let stride = self.stride();
+        Lanes::values(&self.lines)[r * stride..(r + 1) * stride]
+            .as_chunks()
+            .0
     }
 
-    /// The blocks of row `r` of a tile of whole panels, to write.
+    /// The blocks of row `r`, to write.
     ///
     /// # Panics
     /// If there is no such row.
     pub fn row_blocks_mut(&mut self, r: usize) -> &mut [Block] {
-        self.row_mut(r).as_chunks_mut().0
+        let stride = self.stride();
+        self.values_mut()[r * stride..(r + 1) * stride]
+            .as_chunks_mut()
+            .0
+    }
+
+    /// Copies what lies below the diagonal above it, in blocks: those on the diagonal are whole.
+    ///
+    /// # Panics
+    /// If there are fewer columns than rows.
+    pub fn mirror(&mut self, isa: Isa) {
+        isa.run(Mirror { tile: self });
+    }
+
+    /// Makes `target` the transpose of this. Its rows are filled up to whole blocks.
+    pub fn transpose(&self, isa: Isa, target: &mut Self) {
+        let [rows, cols] = self.shape;
+        target.reshape(cols, rows);
+        isa.run(Transpose {
+            source: self,
+            target,
+        });
     }
 }

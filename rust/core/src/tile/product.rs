@@ -1,15 +1,15 @@
 //! Products of packed rows: the only matrix product of this library.
 //!
 //! ```text
-//! LOOP 5: blocks of DEPTH values of k. Sequential: their order fixes the rounding.
-//! LOOP 4: groups of column panels.
-//! LOOP 3: row panels, in micro-tiles of some rows by the group of columns.
-//! LOOP 2: SUM values of k. Sequential, as loop 5; the micro-tile's part of the output stays in L1.
-//! LOOP 1: the micro-kernel, its sums in registers.
+//! LOOP 4: blocks of SUM values of k. Sequential: their order fixes the rounding.
+//! LOOP 3: groups of column panels, in L1.
+//! LOOP 2: row panels from L2, in micro-tiles of some rows by the group of columns.
+//! LOOP 1: the micro-kernel, its sums in registers. It also fetches the next block's panels into L2.
 //! ```
 //!
 //! Each entry is a sum, in `f64`, of sums over SUM values of k, in `T`, both ascending from zero: the same bits in
-//! any tile, and the same for (i, j) and (j, i).
+//! any tile, and the same for (i, j) and (j, i). Products of rows with themselves are therefore computed on and below
+//! the diagonal alone, and mirrored.
 
 use std::ops::Range;
 
@@ -17,16 +17,32 @@ use super::Tile;
 use crate::panel::{PanelSlice, SUM};
 use crate::scalar::{Line, Scalar};
 
-/// The block of k for which the panels of a tile stay in L2.
-const DEPTH: usize = SUM;
-
 /// `tile[r][c] = Σ_k rows[r][k] · cols[c][k]`, for whole panels.
 ///
 /// # Panics
 /// If the depths differ.
 pub fn product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile) {
-    tile.reset(rows.len() * T::Line::LANES, cols.len() * T::Line::LANES);
-    add_product(rows, cols, tile);
+    sum_of_products([(rows, cols)].into_iter(), tile);
+}
+
+/// The sum of the products of several pairs of rows and columns, of which there is at least one.
+///
+/// # Panics
+/// If the depths of a pair differ, or two pairs differ in their panels.
+pub fn sum_of_products<'a, T: Scalar>(
+    pairs: impl Iterator<Item = (PanelSlice<'a, T>, PanelSlice<'a, T>)> + Clone,
+    tile: &mut Tile,
+) {
+    let half = pairs.clone().all(|(rows, cols)| rows.is(cols));
+    for (index, (rows, cols)) in pairs.clone().enumerate() {
+        if index == 0 {
+            tile.reset(rows.len() * T::Line::LANES, cols.len() * T::Line::LANES);
+        }
+        add(rows, cols, tile, half);
+    }
+    if let Some((rows, _)) = pairs.take(1).find(|_| half) {
+        tile.mirror(rows.isa());
+    }
 }
 
 /// `tile[r][c] += Σ_k rows[r][k] · cols[c][k]`.
@@ -34,33 +50,82 @@ pub fn product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile
 /// # Panics
 /// If the depths differ, or the tile is not as large as the panels.
 pub fn add_product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile) {
+    add(rows, cols, tile, false);
+}
+
+/// [`add_product`]; if `half`, of micro-tiles that reach the diagonal or lie below it.
+fn add<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile, half: bool) {
     let (lanes, kernel) = (T::Line::LANES, T::micro_kernel(rows.isa()));
     assert_eq!(rows.depth(), cols.depth());
-    assert_eq!(tile.cols, cols.len() * lanes);
-    assert_eq!(tile.values.len(), rows.len() * lanes * tile.cols);
-    for start in (0..rows.depth()).step_by(DEPTH) {
-        let block = start..rows.depth().min(start + DEPTH);
+    assert_eq!(tile.shape(), [rows.len() * lanes, cols.len() * lanes]);
+    let stride = tile.stride();
+    for start in (0..rows.depth()).step_by(SUM) {
+        let block = start..rows.depth().min(start + SUM);
+        let mut ahead = Ahead::new(rows, cols, kernel.panels, block.end);
         for group in groups(cols.len(), kernel.panels) {
             let mut panels = [&[][..]; MOST_PANELS];
             let (count, first_col) = (group.len(), group.start * lanes);
+            let first_row = if half { group.start } else { 0 };
             let group = cols.slice(group);
             panels
                 .iter_mut()
                 .zip(group.panels())
                 .for_each(|(panel, lines)| *panel = &lines[block.clone()]);
-            for (r, row_panel) in rows.panels().enumerate() {
+            for (r, row_panel) in rows.panels().enumerate().skip(first_row) {
+                let next = ahead.next();
                 for first in (0..lanes).step_by(kernel.rows) {
-                    let corner = (r * lanes + first) * tile.cols + first_col;
-                    let out = &mut tile.values[corner..];
-                    for start in (0..block.len()).step_by(SUM) {
-                        let sum = start..block.len().min(start + SUM);
-                        let rows = &row_panel[block.clone()][sum.clone()];
-                        let panels = panels.map(|panel| panel.get(sum.clone()).unwrap_or_default());
-                        kernel.run(rows, first, &panels[..count], out, tile.cols);
-                    }
+                    let corner = (r * lanes + first) * stride + first_col;
+                    let out = &mut tile.values_mut()[corner..];
+                    kernel.run(
+                        &row_panel[block.clone()],
+                        first,
+                        &panels[..count],
+                        next,
+                        out,
+                        stride,
+                    );
                 }
             }
         }
+    }
+}
+
+/// The panels' lines of the next block of k, one panel after the other, spread evenly over the micro-tiles of a block.
+struct Ahead<'a, T: Scalar> {
+    rows: PanelSlice<'a, T>,
+    cols: PanelSlice<'a, T>,
+    block: Range<usize>,
+    /// Micro-tiles there are for each panel.
+    share: usize,
+    done: usize,
+}
+
+impl<'a, T: Scalar> Ahead<'a, T> {
+    fn new(rows: PanelSlice<'a, T>, cols: PanelSlice<'a, T>, panels: usize, start: usize) -> Self {
+        let micro_tiles = cols.len().div_ceil(panels) * rows.len();
+        Self {
+            rows,
+            cols,
+            block: start..rows.depth().min(start + SUM),
+            share: (micro_tiles / (rows.len() + cols.len())).max(1),
+            done: 0,
+        }
+    }
+
+    /// The next panel's lines, or nothing.
+    fn next(&mut self) -> &'a [T::Line] {
+        let (panel, turn) = (self.done / self.share, self.done % self.share);
+        self.done += 1;
+        let rows = self.rows.len();
+        if turn > 0 || self.block.is_empty() || panel >= rows + self.cols.len() {
+            return &[];
+        }
+        let lines = if panel < rows {
+            self.rows.panel(panel)
+        } else {
+            self.cols.panel(panel - rows)
+        };
+        &lines[self.block.clone()]
     }
 }
 

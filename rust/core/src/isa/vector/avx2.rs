@@ -4,6 +4,7 @@
 
 use std::arch::x86_64 as x86;
 
+use super::super::Lanes;
 use super::{
     EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
 };
@@ -174,5 +175,30 @@ impl Vector for Avx2 {
                 half
             ));
         }
+    }
+
+    #[inline(always)]
+    fn stream(self, line: &mut Lanes<f64, WIDTH>) {
+        for (half, target) in self.0.into_iter().zip(line.0.as_chunks_mut::<4>().0) {
+            // Halves of a line are aligned to their 32 bytes.
+            avx2!(x86::_mm256_stream_pd(target.as_mut_ptr(), half));
+        }
+    }
+
+    #[inline(always)]
+    fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
+        let quarters = halves.into_iter().flat_map(|half| half.0);
+        for (quarter, target) in quarters.zip(line.0.as_chunks_mut::<4>().0) {
+            // Quarters of a line are aligned to their 16 bytes.
+            avx2!(x86::_mm_stream_ps(
+                target.as_mut_ptr(),
+                x86::_mm256_cvtpd_ps(quarter)
+            ));
+        }
+    }
+
+    #[inline(always)]
+    fn drain() {
+        avx2!(x86::_mm_sfence());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::arch::x86_64 as x86;
 
+use super::super::Lanes;
 use super::{
     EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
 };
@@ -148,5 +149,61 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn store(self, values: &mut [f64; WIDTH]) {
         avx512!(x86::_mm512_storeu_pd(values.as_mut_ptr(), self.0));
+    }
+
+    #[inline(always)]
+    fn stream(self, line: &mut Lanes<f64, WIDTH>) {
+        // A line is aligned to its 64 bytes.
+        avx512!(x86::_mm512_stream_pd(line.0.as_mut_ptr(), self.0));
+    }
+
+    #[inline(always)]
+    fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
+        for (half, target) in halves.into_iter().zip(line.0.as_chunks_mut::<WIDTH>().0) {
+            // Halves of a line are aligned to their 32 bytes.
+            avx512!(x86::_mm256_stream_ps(
+                target.as_mut_ptr(),
+                x86::_mm512_cvtpd_ps(half.0)
+            ));
+        }
+    }
+
+    #[inline(always)]
+    fn drain() {
+        avx512!(x86::_mm_sfence());
+    }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; WIDTH]) -> [Self; WIDTH] {
+        let [a, b, c, d, e, f, g, h] = rows.map(|row| row.0);
+        // Pairs of rows, then the four lanes of 128 bits of four such pairs.
+        let (even, odd) = avx512!({
+            let pair = |x, y| (x86::_mm512_unpacklo_pd(x, y), x86::_mm512_unpackhi_pd(x, y));
+            let pairs = [pair(a, b), pair(c, d), pair(e, f), pair(g, h)];
+            (pairs.map(|pair| pair.0), pairs.map(|pair| pair.1))
+        });
+        let lanes = |[a, b, c, d]: [x86::__m512d; 4]| {
+            avx512!({
+                let low = [
+                    x86::_mm512_shuffle_f64x2::<0x44>(a, b),
+                    x86::_mm512_shuffle_f64x2::<0x44>(c, d),
+                ];
+                let high = [
+                    x86::_mm512_shuffle_f64x2::<0xEE>(a, b),
+                    x86::_mm512_shuffle_f64x2::<0xEE>(c, d),
+                ];
+                [
+                    x86::_mm512_shuffle_f64x2::<0x88>(low[0], low[1]),
+                    x86::_mm512_shuffle_f64x2::<0xDD>(low[0], low[1]),
+                    x86::_mm512_shuffle_f64x2::<0x88>(high[0], high[1]),
+                    x86::_mm512_shuffle_f64x2::<0xDD>(high[0], high[1]),
+                ]
+            })
+        };
+        let (even, odd) = (lanes(even), lanes(odd));
+        [
+            even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3],
+        ]
+        .map(Self)
     }
 }

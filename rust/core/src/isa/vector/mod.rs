@@ -11,10 +11,11 @@ mod avx512;
 mod blocks;
 mod plain;
 
+use std::array::from_fn;
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::{Isa, Set};
+use super::{Isa, Lanes, Set};
 
 pub use blocks::{Block, Blocks, blocks_of};
 
@@ -84,6 +85,36 @@ pub trait Vector: Real {
 
     /// Writes the values.
     fn store(self, values: &mut Block);
+
+    /// Writes the values past the caches, where the instruction set can. [`Vector::drain`] ends such writes.
+    #[inline(always)]
+    fn stream(self, line: &mut Lanes<f64, WIDTH>) {
+        self.store(&mut line.0);
+    }
+
+    /// Writes the values of two vectors, rounded, past the caches, where the instruction set can.
+    #[inline(always)]
+    fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
+        for (half, target) in halves.into_iter().zip(line.0.as_chunks_mut().0) {
+            let mut values = [0.0; WIDTH];
+            half.store(&mut values);
+            *target = values.map(|value| value as f32);
+        }
+    }
+
+    /// Waits until all that was streamed is visible to other threads, as other writes are.
+    #[inline(always)]
+    fn drain() {}
+
+    /// Rows become columns.
+    #[inline(always)]
+    fn transpose(rows: [Self; WIDTH]) -> [Self; WIDTH] {
+        let mut values = [[0.0; WIDTH]; WIDTH];
+        for (values, row) in values.iter_mut().zip(rows) {
+            row.store(values);
+        }
+        from_fn(|column| Self::load(&from_fn(|row| values[row][column])))
+    }
 }
 
 /// A computation on vectors, compiled for each instruction set.
@@ -256,6 +287,17 @@ mod tests {
             };
             assert!(V::any(x.less(y)) && !V::any(x.less(x)) && V::any(x.is_negative()));
             assert!(!V::any(one.is_negative()) && V::any((-zero).is_negative()));
+            let rows = from_fn(|row| V::load(&from_fn(|column| (row * WIDTH + column) as f64)));
+            for (column, values) in V::transpose(rows).into_iter().map(store).enumerate() {
+                assert_eq!(values, from_fn(|row| (row * WIDTH + column) as f64));
+            }
+            let (mut line, mut rounded) = (Lanes([0.0; WIDTH]), Lanes([0.0; 2 * WIDTH]));
+            x.stream(&mut line);
+            V::stream_rounded([x, y], &mut rounded);
+            V::drain();
+            assert_eq!(line.0, X);
+            assert_eq!(rounded.0[..WIDTH], X.map(|value| value as f32));
+            assert_eq!(rounded.0[WIDTH..], Y.map(|value| value as f32));
             results.into_iter().map(store).collect()
         }
     }
