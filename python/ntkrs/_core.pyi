@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from ntkrs._typing import Array, Report, Wanted
 
-# The name of an activation and its parameters, or (for infinite width) a function from points to its values and slopes.
+# The name of an activation and its parameters, or a function from points to its values and slopes.
 _Activation: TypeAlias = tuple[str, Sequence[float]] | Callable[[NDArray[np.float64]], tuple[Any, Any]]
 # Inputs x and z, and the planes to write, each of shape (N, S, M, S), all of one dtype.
 _Gram: TypeAlias = tuple[Array, Array | None, Sequence[NDArray[Any]]]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ntkrs import _arrays, _memory
-from ntkrs.activations import Activation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,19 +45,13 @@ def flattened(
 
 
 def check_trained(arch: Sequential) -> None:
-    """Refuse what only infinite-width kernels know: functions, and layers that are not trained as they are drawn.
+    """Refuse what only infinite-width kernels know: layers that are not trained as they are drawn.
 
     Raises
     ------
     ValueError
-        If there is such an activation or layer.
+        If there is such a layer.
     """
-    for activation in arch.activations:
-        if isinstance(activation, Activation):
-            raise ValueError(  # noqa: TRY004  a fine activation, but not for a finite network
-                f"{activation!r} is for arch.kernel(): a finite network calls no Python. Use an activation of the "
-                "catalogue, such as Tanh() or Silu()."
-            )
     for index, dense in enumerate(arch.dense):
         if not dense.trainable or dense.tau_b is not None:
             raise ValueError(

@@ -11,8 +11,14 @@ pub trait Activation: Debug + Send + Sync {
     /// Replaces each pre-activation h by φ(h), and writes φ'(h) to `slopes`.
     ///
     /// # Panics
-    /// If the slices differ in length.
+    /// If the slices differ in length, or it is a function of the caller's.
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]);
+
+    /// The function itself, if it is one of the caller's: no worker may call it. Finite networks have the calling thread
+    /// evaluate it, a whole layer at a time.
+    fn function(&self) -> Option<&dyn Smooth> {
+        None
+    }
 
     /// Its expectations under a Gaussian, if it has them: in closed form or by a series.
     fn dual(&self) -> Option<&dyn Dual>;
@@ -29,6 +35,23 @@ pub(crate) fn check_alternation(dense: usize, between: usize) -> Result<()> {
     let message =
         format!("{dense} dense layers need {dense} - 1 activations between them, not {between}");
     Err(Error::Invalid(message))
+}
+
+/// A function with its derivative, which may fail. For expectations under a Gaussian it is to be smooth, or to have a kink
+/// at 0: others converge slowly.
+pub trait Smooth: Debug + Send + Sync {
+    /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its x alone.
+    ///
+    /// # Errors
+    /// If it cannot be evaluated there.
+    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
+}
+
+impl<F: Formula + Debug + Send + Sync> Smooth for F {
+    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
+        evaluate(self, x, slopes);
+        Ok(())
+    }
 }
 
 /// φ and φ' of one value: all that there is to write for finite networks.

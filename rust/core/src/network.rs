@@ -1,10 +1,11 @@
 //! Finite networks, validated once.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::activation::{Activation, check_alternation};
+use crate::activation::{Activation, Smooth, check_alternation};
 use crate::error::{Error, Result};
 use crate::panel::Panels;
 use crate::scalar::Scalar;
@@ -118,6 +119,27 @@ impl<T: Scalar> Network<T> {
             layers: layers.collect::<Result<_>>()?,
             activations: self.activations.clone(),
         })
+    }
+
+    /// The activation after a layer, if there is one that workers can evaluate.
+    pub(crate) fn native(&self, layer: usize) -> Option<&dyn Activation> {
+        let activation = self.activations.get(layer)?;
+        activation.function().is_none().then_some(&**activation)
+    }
+
+    /// The activation after a layer, if it is a function of the caller's.
+    pub(crate) fn function(&self, layer: usize) -> Option<&dyn Smooth> {
+        self.activations.get(layer)?.function()
+    }
+
+    /// Ranges of layers with activations that workers can evaluate, each up to the next function of the caller's. One, if
+    /// there is no such function.
+    pub(crate) fn stages(&self) -> Vec<Range<usize>> {
+        let functions = (0..self.depth()).filter(|layer| self.function(*layer).is_some());
+        let mut start = 0;
+        let ends = functions.map(|layer| layer + 1).chain([self.depth()]);
+        ends.map(|end| std::mem::replace(&mut start, end)..end)
+            .collect()
     }
 
     /// n_0, the number of input features.

@@ -1,17 +1,21 @@
 //! Finite networks.
 
+use std::sync::Arc;
+
+use ntkrs_core::activation::Activation;
 use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::forward::forward;
 use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::network::{self, Dense};
 use ntkrs_core::scalar::Scalar;
-use ntkrs_core::{Error, Result, catalogue, vector_products};
+use ntkrs_core::{Error, Result, vector_products};
 use numpy::{Element, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::arrays::{Forward, Gram, Jacobian, Jvp, Parameters, Typed, Vjp, views};
+use crate::callable::Spec;
 use crate::errors;
 use crate::gram::fill;
 use crate::ticker::Ticker;
@@ -29,16 +33,18 @@ pub(crate) enum Selection {
 
 #[pymethods]
 impl Network {
-    /// `parameters` are (weights, biases), `scales` (σ_w/√n, σ_b) per layer, `activations` (name, parameters).
+    /// `parameters` are (weights, biases), `scales` (σ_w/√n, σ_b) per layer, `activations` (name, parameters) or functions.
     #[new]
     fn new(
         parameters: Typed<Parameters<'_, f64>, Parameters<'_, f32>>,
         scales: Vec<(f64, f64)>,
-        activations: Vec<(String, Vec<f64>)>,
+        activations: Vec<Spec>,
     ) -> PyResult<Self> {
+        let activations: Result<Vec<_>> = activations.into_iter().map(Spec::activation).collect();
+        let activations = activations.map_err(errors::to_python)?;
         let network = match parameters {
-            Typed::F64(parameters) => build(&parameters, &scales, &activations).map(Typed::F64),
-            Typed::F32(parameters) => build(&parameters, &scales, &activations).map(Typed::F32),
+            Typed::F64(parameters) => build(&parameters, &scales, activations).map(Typed::F64),
+            Typed::F32(parameters) => build(&parameters, &scales, activations).map(Typed::F32),
         };
         network.map(Self).map_err(errors::to_python)
     }
@@ -133,7 +139,7 @@ pub(crate) fn other_dtype() -> PyErr {
 fn build<T: Scalar + Element>(
     (weights, biases): &Parameters<'_, T>,
     scales: &[(f64, f64)],
-    activations: &[(String, Vec<f64>)],
+    activations: Vec<Arc<dyn Activation>>,
 ) -> Result<network::Network<T>> {
     let _floats = DefaultFloats::enter();
     let layers: Vec<_> = weights
@@ -147,7 +153,7 @@ fn build<T: Scalar + Element>(
             bias_scale: *bias_scale,
         })
         .collect();
-    network::Network::new(&layers, catalogue::activations(activations)?)
+    network::Network::new(&layers, activations)
 }
 
 fn run_forward<T: Scalar + Element>(

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Smooth;
 use super::rule::Rule;
 use super::samples::{POINTS, Piece, Samples};
 use super::tails::{Tails, without_tail};
+use crate::activation::Smooth;
 use crate::dual::Truncation;
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};

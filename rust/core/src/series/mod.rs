@@ -20,7 +20,7 @@ mod tails;
 
 use std::fmt::Debug;
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, Smooth, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Truncation, Variables};
 use crate::error::Result;
@@ -28,22 +28,6 @@ use crate::isa::{Block, Isa};
 
 use coefficients::{Curve, curves};
 use samples::Piece;
-
-/// A function whose expectations under a Gaussian are wanted. Smooth, or with a kink at 0: others converge slowly.
-pub trait Smooth: Debug + Send + Sync {
-    /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its x alone.
-    ///
-    /// # Errors
-    /// If it cannot be evaluated there.
-    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
-}
-
-impl<F: Formula + Debug + Send + Sync> Smooth for F {
-    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
-        evaluate(self, x, slopes);
-        Ok(())
-    }
-}
 
 /// A function with its series for a dual.
 #[derive(Clone, Copy, Debug)]

@@ -2,8 +2,8 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use super::Smooth;
 use super::rule::{Moments, Rule};
+use crate::activation::Smooth;
 use crate::error::Result;
 use crate::isa::{Block, Isa, WIDTH};
 
