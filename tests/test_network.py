@@ -373,10 +373,3 @@ def test_slope_of_relu_at_zero_is_zero():
     for name, slope in (("relu", 0.0), ("abs", 0.0), ("leaky_relu", 0.01)):
         net = Network(mlp(1, 1, 1, name), [np.zeros((1, 1)), np.ones((1, 1))])
         assert net.jacobian([[3.0]])[0, 0, 0] == 3.0 * slope
-
-
-@pytest.mark.parametrize("dense", [Dense(3, trainable=False), Dense(3, sigma_b=0.1, tau_b=0.2)])
-def test_layers_that_only_infinite_networks_know_are_refused(dense):
-    arch = Sequential(dense, Relu(), Dense(1))
-    with pytest.raises(ValueError, match=r"dense layer 0 is Dense\(.*trainable and tau_b are for arch.kernel\(\)"):
-        arch.init(2)

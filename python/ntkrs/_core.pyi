@@ -67,7 +67,7 @@ class Network:
     def __new__(
         cls,
         parameters: tuple[Sequence[Array], Sequence[Array | None]],
-        scales: Sequence[tuple[float, float]],
+        scales: Sequence[tuple[float, float, float, float]],
         activations: Sequence[_Activation],
     ) -> Network: ...
     def forward(self, arrays: tuple[Array, Array]) -> None: ...

@@ -65,7 +65,7 @@ def train(
     record: Iterable[Record] = (),
     progress: Progress = None,
 ) -> tuple[Network, History]:
-    """Train all parameters on the whole batch, by gradient descent or heavy ball.
+    """Train what is trainable on the whole batch, by gradient descent or heavy ball.
 
     ::
 

@@ -466,9 +466,9 @@ class Activation(Elementwise):
     Notes
     -----
     They are called by the calling thread alone, never by the threads that form products: for infinite width at some
-    thousand points for each layer and octave of √Σ(x, x), for finite networks at all pre-activations of a layer, in parts
-    of about 65,000 values. Such networks run layer by layer, and as fast as φ and φ' run on one thread; those of float32
-    hand over pre-activations in float64 that are rounded to float32. An ensemble takes one network after another.
+    thousand points for each layer and octave of √Σ(x, x), for finite networks at all pre-activations of a layer, about
+    65,000 at a time. Such networks run layer by layer, with φ and φ' on one thread; those of float32 round their
+    pre-activations to float32. An ensemble of them takes one network after another.
 
     Examples
     --------

@@ -34,6 +34,11 @@ class Network:
     Its parameters do not change: :meth:`with_parameters` returns another network. All that it returns has the dtype
     of its parameters, and inputs are converted to it.
 
+    A layer that is not ``trainable`` has its place in θ like any other. It is constant to all derivatives: its columns
+    of the Jacobian are 0, so that ``Θ = J Jᵀ`` has nothing of it, :meth:`jvp` and :meth:`linearize` do not see its part
+    of a direction, and :meth:`train` leaves it as it is. Where biases learn at a scale ``tau_b`` of their own, they are
+    multiplied with that instead of ``sigma_b``, and drawn from N(0, (sigma_b/tau_b)²).
+
     Parameters
     ----------
     arch : Sequential
@@ -41,7 +46,7 @@ class Network:
     weights : sequence of (n_l, n_{l+1}) array_like
         One per dense layer. All float32: a float32 network, else a float64 one.
     biases : sequence of (n_{l+1},) array_like or None
-        One per dense layer; None exactly where ``sigma_b`` is 0. By default all None.
+        One per dense layer; None exactly where ``sigma_b`` is 0 (and ``tau_b``, if there is one). By default all None.
 
     Attributes
     ----------
@@ -81,7 +86,6 @@ class Network:
 
     def _set(self, arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> None:
         """Fill the fields from θ: weights and biases are views of it."""
-        _parameters.check_trained(arch)
         theta.flags.writeable = False
         weights, biases = zip(*_parameters.views(arch, in_features, theta), strict=True)
         self.arch: Sequential = arch
@@ -91,14 +95,17 @@ class Network:
         self._theta = theta
         self._core = self._scaled(1.0)
 
-    def _scaled(self, alpha: float) -> _core.Network:
-        """Return the core's network of α f: α scales the last layer."""
-        scales = [
-            (dense.sigma_w / weight.shape[0] ** 0.5, dense.sigma_b) if self.parameterization == "ntk" else (1.0, 1.0)
-            for dense, weight in zip(self.arch.dense, self.weights, strict=True)
-        ]
-        weight_scale, bias_scale = scales[-1]
-        scales[-1] = (alpha * weight_scale, alpha * bias_scale)
+    def _scaled(self, alpha: float, *, unit_biases: bool = False) -> _core.Network:
+        """Return the core's network of α f: α scales the last layer. ``unit_biases``: for b of N(0, 1), not b'."""
+        scales = []
+        for dense, weight in zip(self.arch.dense, self.weights, strict=True):
+            root = weight.shape[0] ** 0.5
+            bias_scale = dense.sigma_b if unit_biases else dense.bias_scale
+            own = (dense.sigma_w / root, bias_scale) if self.parameterization == "ntk" else (1.0, 1.0)
+            tau_w, tau_b = dense.learning_scales(self.parameterization, weight.shape[0])
+            scales.append((*own, tau_w / root, tau_b))
+        weight_scale, bias_scale, tau_w, tau_b = scales[-1]
+        scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
         activations = [activation.spec() for activation in self.arch.activations]
         return _core.Network((self.weights, self.biases), scales, activations)
 
@@ -160,10 +167,9 @@ class Network:
         rng: int | Sequence[int] | np.random.Generator = 0,
         dtype: DTypeLike = np.float64,
     ) -> Network:
-        """Return a network with every parameter drawn from N(0, 1): see :meth:`Sequential.init`."""
+        """Return a network with parameters drawn at random: see :meth:`Sequential.init`."""
         inputs = _numbers.count(in_features, "in_features")
-        count = sum(size for size, _ in _parameters.sizes(arch, inputs))
-        return cls._of(arch, inputs, _parameters.standard_normal(count, np.random.default_rng(rng), np.dtype(dtype)))
+        return cls._of(arch, inputs, _parameters.drawn(arch, inputs, np.random.default_rng(rng), np.dtype(dtype)))
 
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
@@ -186,6 +192,7 @@ class Network:
     def parameters(self) -> Array:
         """θ, (P,), read-only: W^0 row-major, b^0, W^1, b^1, ...; no b where ``sigma_b`` is 0.
 
+        All of them, of layers that are not trained, too.
         In the standard parameterization V and c stand in the places of W and b.
         """
         return self._theta
@@ -260,7 +267,8 @@ class Network:
         Returns
         -------
         (N, O, P) ndarray
-            The last axis is laid out as :attr:`parameters`.
+            The last axis is laid out as :attr:`parameters`. Where ``tau_b`` is given it stands for ``sigma_b``; columns
+            of what is not trained are 0.
 
         Raises
         ------
@@ -294,6 +302,8 @@ class Network:
         ::
 
             Θ_mn(x, x') = Σ_l (sigma_w²/n_l ⟨x^l, x'^l⟩ + sigma_b²) ⟨δ^{l+1}_m, δ'^{l+1}_n⟩
+
+        summed over the layers that are trained; with ``tau_b²`` for ``sigma_b²``, where it is given.
 
         Parameters
         ----------

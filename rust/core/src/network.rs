@@ -21,6 +21,9 @@ pub struct Dense<'a, T> {
     pub weight_scale: f64,
     /// σ_b in the NTK parameterization.
     pub bias_scale: f64,
+    /// The scales of derivatives in W and b: the two above, or 0 for what is not trained. That of b may differ, for what
+    /// is drawn at one scale and trained at another.
+    pub learning_scales: (f64, f64),
 }
 
 /// A dense layer, packed both ways.
@@ -34,6 +37,8 @@ pub struct Layer<T: Scalar> {
     pub(crate) bias: Vec<f64>,
     pub(crate) weight_scale: f64,
     pub(crate) bias_scale: f64,
+    /// Of derivatives in W, `weight_scale` or 0, and in b.
+    pub(crate) learning_scales: (f64, f64),
 }
 
 /// A multilayer perceptron with its parameters: dense layers with activations between them.
@@ -47,7 +52,8 @@ impl<T: Scalar> Network<T> {
     /// Checks that the layers fit together, and packs them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the numbers of layers and activations or the shapes of adjacent layers do not match,
+    /// [`Error::Invalid`] if the numbers of layers and activations or the shapes of adjacent layers do not match, or weights
+    /// are to be trained at another scale;
     /// [`Error::NotFinite`] for parameters that are not finite, [`Error::Memory`].
     pub fn new(layers: &[Dense<'_, T>], activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
@@ -99,6 +105,7 @@ impl<T: Scalar> Network<T> {
                 bias: layer.has_bias().then(|| bias.into()),
                 weight_scale: layer.weight_scale,
                 bias_scale: layer.bias_scale,
+                learning_scales: layer.learning_scales,
             };
             layers.push(Layer::new(index, &dense)?);
             rest = after;
@@ -248,12 +255,17 @@ impl<T: Scalar> Layer<T> {
                 value,
             });
         }
+        if ![0.0, dense.weight_scale].contains(&dense.learning_scales.0) {
+            let message = format!("weights[{index}] cannot be trained at a scale of its own");
+            return Err(Error::Invalid(message));
+        }
         Ok(Self {
             columns: Panels::pack(dense.weights.reversed_axes(), "weights")?,
             rows: Panels::pack(dense.weights, "weights")?,
             bias,
             weight_scale: dense.weight_scale,
             bias_scale: dense.bias_scale,
+            learning_scales: dense.learning_scales,
         })
     }
 
@@ -276,6 +288,16 @@ impl<T: Scalar> Layer<T> {
 
     pub(crate) fn has_bias(&self) -> bool {
         !self.bias.is_empty()
+    }
+
+    /// Whether its weights are trained.
+    pub(crate) fn trains_weights(&self) -> bool {
+        self.learning_scales.0 != 0.0
+    }
+
+    /// Whether it has biases that are trained.
+    pub(crate) fn trains_bias(&self) -> bool {
+        self.has_bias() && self.learning_scales.1 != 0.0
     }
 
     pub(crate) fn parameters(&self) -> usize {

@@ -197,17 +197,24 @@ impl<T: Scalar> Sweep<T> {
         for start in (0..outputs).step_by(EDGE) {
             let units = start..outputs.min(start + EDGE);
             let cols = start / lanes..units.end.div_ceil(lanes);
-            if first < end {
+            if first < end && layer.trains_weights() {
                 self.gradient(index, &(first / lanes..end.div_ceil(lanes)), &cols, tile);
             }
             for (offset, row) in rows.chunks_mut(outputs).enumerate() {
                 let (row, input) = (&mut row[units.clone()], first + offset);
-                if input < end {
+                let trained = if input < end {
+                    layer.trains_weights()
+                } else {
+                    layer.trains_bias()
+                };
+                if !trained {
+                    row.fill(T::default());
+                } else if input < end {
                     row.iter_mut()
                         .zip(tile.row(offset))
                         .for_each(|(value, sum)| *value = T::narrow(layer.weight_scale * sum));
                 } else {
-                    self.write_bias(index, layer.bias_scale, cols.start, row);
+                    self.write_bias(index, layer.learning_scales.1, cols.start, row);
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! Products of the Jacobian with vectors, without the Jacobian: `J v` forward, `Jᵀ u` forward and back.
+//! Products of the Jacobian with vectors, without the Jacobian: `J v` forward, `Jᵀ u` forward and back. Its columns that
+//! belong to what is not trained are 0.
 //!
 //! ```text
 //! ḣ^{l+1} = scale · (ẋ^l W^l + x^l Ẇ^l) + bias scale · ḃ^l,    ẋ^{l+1} = φ'(h^{l+1}) ⊙ ḣ^{l+1},    J v = ḣ^L
@@ -16,7 +17,7 @@ use crate::panel::{PanelSlice, Panels};
 use crate::pool::{self, Stop, Watch};
 use crate::scalar::{Scalar, all_fit};
 use crate::sweep::Sweep;
-use crate::tile::{EDGE, add_product, product};
+use crate::tile::{EDGE, add_product};
 
 /// Writes `Jᵀ u` of K vectors: `Σ_im u_im ∂f_m(x_i)/∂θ` for u (K, N, O), to `out`, (K, P).
 ///
@@ -217,14 +218,19 @@ impl<T: Scalar> Push<'_, T> {
             if stop.requested() {
                 break;
             }
-            product(directions, self.input, &mut scratch.tile);
+            let lanes = Panels::<T>::LANES;
+            let tile = &mut scratch.tile;
+            tile.reset(weights.len() * lanes, self.input.len() * lanes);
+            if layer.trains_weights() {
+                add_product(directions, self.input, tile);
+            }
             if let Some(tangent) = self.tangent {
-                add_product(weights, tangent, &mut scratch.tile);
+                add_product(weights, tangent, tile);
             }
             for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
                 let values = &mut scratch.tile.row_mut(unit - chunk * EDGE)[..self.samples];
                 let bias = self.direction.bias.get(unit).unwrap_or(&0.0);
-                let bias = layer.bias_scale * bias;
+                let bias = layer.learning_scales.1 * bias;
                 values
                     .iter_mut()
                     .for_each(|value| *value = layer.weight_scale * *value + bias);

@@ -24,6 +24,9 @@ use crate::ticker::Ticker;
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct Network(pub(crate) Typed<network::Network<f64>, network::Network<f32>>);
 
+/// Of weights and biases, and of derivatives in them.
+type Scales = (f64, f64, f64, f64);
+
 /// "full", "trace", …, or the index of one output.
 #[derive(FromPyObject)]
 pub(crate) enum Selection {
@@ -33,11 +36,11 @@ pub(crate) enum Selection {
 
 #[pymethods]
 impl Network {
-    /// `parameters` are (weights, biases), `scales` (σ_w/√n, σ_b) per layer, `activations` (name, parameters) or functions.
+    /// `parameters` are (weights, biases), `scales` (σ_w/√n, σ_b) and those of derivatives per layer, `activations` (name, parameters) or functions.
     #[new]
     fn new(
         parameters: Typed<Parameters<'_, f64>, Parameters<'_, f32>>,
-        scales: Vec<(f64, f64)>,
+        scales: Vec<Scales>,
         activations: Vec<Spec>,
     ) -> PyResult<Self> {
         let activations: Result<Vec<_>> = activations.into_iter().map(Spec::activation).collect();
@@ -138,7 +141,7 @@ pub(crate) fn other_dtype() -> PyErr {
 
 fn build<T: Scalar + Element>(
     (weights, biases): &Parameters<'_, T>,
-    scales: &[(f64, f64)],
+    scales: &[Scales],
     activations: Vec<Arc<dyn Activation>>,
 ) -> Result<network::Network<T>> {
     let _floats = DefaultFloats::enter();
@@ -146,11 +149,12 @@ fn build<T: Scalar + Element>(
         .iter()
         .zip(biases)
         .zip(scales)
-        .map(|((weights, bias), (weight_scale, bias_scale))| Dense {
+        .map(|((weights, bias), scales)| Dense {
             weights: weights.as_array(),
             bias: bias.as_ref().map(PyReadonlyArray1::as_array),
-            weight_scale: *weight_scale,
-            bias_scale: *bias_scale,
+            weight_scale: scales.0,
+            bias_scale: scales.1,
+            learning_scales: (scales.2, scales.3),
         })
         .collect();
     network::Network::new(&layers, activations)
