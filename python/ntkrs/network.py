@@ -97,6 +97,14 @@ class Network:
 
     def _scaled(self, alpha: float, *, unit_biases: bool = False) -> _core.Network:
         """Return the core's network of α f: α scales the last layer. ``unit_biases``: for b of N(0, 1), not b'."""
+        scales = self._scales(unit_biases=unit_biases)
+        weight_scale, bias_scale, tau_w, tau_b = scales[-1]
+        scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
+        activations = [activation.spec() for activation in self.arch.activations]
+        return _core.Network((self.weights, self.biases), scales, activations)
+
+    def _scales(self, *, unit_biases: bool = False) -> list[tuple[float, float, float, float]]:
+        """Return the scales of W and b in each layer, and those of derivatives in them: the same, or 0."""
         scales = []
         for dense, weight in zip(self.arch.dense, self.weights, strict=True):
             root = weight.shape[0] ** 0.5
@@ -104,10 +112,7 @@ class Network:
             own = (dense.sigma_w / root, bias_scale) if self.parameterization == "ntk" else (1.0, 1.0)
             tau_w, tau_b = dense.learning_scales(self.parameterization, weight.shape[0])
             scales.append((*own, tau_w / root, tau_b))
-        weight_scale, bias_scale, tau_w, tau_b = scales[-1]
-        scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
-        activations = [activation.spec() for activation in self.arch.activations]
-        return _core.Network((self.weights, self.biases), scales, activations)
+        return scales
 
     @classmethod
     def _of(

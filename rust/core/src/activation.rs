@@ -1,4 +1,4 @@
-//! What an activation is: φ and φ' for finite networks, and the expectations of both for infinite ones.
+//! What an activation is: φ and its derivatives for finite networks, and expectations of both for infinite ones.
 
 use std::fmt::Debug;
 
@@ -13,6 +13,12 @@ pub trait Activation: Debug + Send + Sync {
     /// # Panics
     /// If the slices differ in length, or it is a function of the caller's.
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]);
+
+    /// Replaces each pre-activation h by φ''(h): that of one side, where φ' jumps.
+    ///
+    /// # Panics
+    /// If it is a function of the caller's, which has no second derivative.
+    fn curvature(&self, h: &mut [f64]);
 
     /// The function itself, if it is one of the caller's: no worker may call it. Finite networks have the calling thread
     /// evaluate it, a whole layer at a time.
@@ -54,10 +60,14 @@ impl<F: Formula + Debug + Send + Sync> Smooth for F {
     }
 }
 
-/// φ and φ' of one value: all that there is to write for finite networks.
+/// φ, φ' and φ'' of one value: all that there is to write for finite networks. To be marked `#[inline(always)]`, with all
+/// that they call.
 pub trait Formula {
-    /// `(φ(x), φ'(x))`. To be marked `#[inline(always)]`, with all that it calls.
+    /// `(φ(x), φ'(x))`.
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R);
+
+    /// `φ''(x)`, and that of one side where φ' jumps.
+    fn curvature<R: Real>(&self, x: R) -> R;
 }
 
 /// [`Activation::evaluate`] by a formula.
@@ -95,5 +105,31 @@ impl<F: Formula> Vectorized for Evaluate<'_, F> {
         }
         rest.copy_from_slice(&last.0[..rest.len()]);
         rest_slopes.copy_from_slice(&last.1[..rest.len()]);
+    }
+}
+
+/// [`Activation::curvature`] by a formula.
+pub(crate) fn curvature(formula: &impl Formula, h: &mut [f64]) {
+    let isa = Isa::current().unwrap_or(Isa::PORTABLE);
+    isa.run(Curvature { formula, h });
+}
+
+struct Curvature<'a, F> {
+    formula: &'a F,
+    h: &'a mut [f64],
+}
+
+impl<F: Formula> Vectorized for Curvature<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (blocks, rest) = self.h.as_chunks_mut::<WIDTH>();
+        let mut last = [0.0; WIDTH];
+        last[..rest.len()].copy_from_slice(rest);
+        for h in blocks.iter_mut().chain([&mut last]) {
+            self.formula.curvature(V::load(h)).store(h);
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
     }
 }

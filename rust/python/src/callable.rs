@@ -84,6 +84,12 @@ impl Activation for Function {
         panic!("a worker called a Python function");
     }
 
+    /// # Panics
+    /// Always.
+    fn curvature(&self, _h: &mut [f64]) {
+        panic!("a Python function has no second derivative");
+    }
+
     fn function(&self) -> Option<&dyn Smooth> {
         Some(&self.0.0)
     }

@@ -9,8 +9,8 @@ use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::network::{self, Dense};
 use ntkrs_core::scalar::Scalar;
-use ntkrs_core::{Error, Result, vector_products};
-use numpy::{Element, PyReadonlyArray1};
+use ntkrs_core::{Error, Result, catalogue, vector_products};
+use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
@@ -158,6 +158,25 @@ fn build<T: Scalar + Element>(
         })
         .collect();
     network::Network::new(&layers, activations)
+}
+
+/// φ, φ' and φ'' at each h, for an activation of the catalogue.
+#[pyfunction]
+pub fn derivatives<'py>(
+    py: Python<'py>,
+    activation: (String, Vec<f64>),
+    h: PyReadonlyArray1<'py, f64>,
+) -> PyResult<[Bound<'py, PyArray1<f64>>; 3]> {
+    let _floats = DefaultFloats::enter();
+    let activation =
+        catalogue::activation(&activation.0, &activation.1).map_err(errors::to_python)?;
+    let mut values = h.as_array().to_vec();
+    let (mut slopes, mut curvatures) = (vec![0.0; values.len()], values.clone());
+    py.detach(|| {
+        activation.evaluate(&mut values, &mut slopes);
+        activation.curvature(&mut curvatures);
+    });
+    Ok([values, slopes, curvatures].map(|array| PyArray1::from_vec(py, array)))
 }
 
 fn run_forward<T: Scalar + Element>(

@@ -20,7 +20,7 @@ mod tails;
 
 use std::fmt::Debug;
 
-use crate::activation::{Activation, Formula, Smooth, evaluate};
+use crate::activation::{Activation, Formula, Smooth, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Truncation, Variables};
 use crate::error::Result;
@@ -36,6 +36,10 @@ pub struct Series<S>(pub S);
 impl<F: Formula + Debug + Send + Sync> Activation for Series<F> {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(&self.0, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(&self.0, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {
