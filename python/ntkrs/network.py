@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers, _parameters, _training, _vector_products
-from ntkrs._progress import reporter
+from ntkrs import _arrays, _core, _empirical, _numbers, _parameters, _training, _vector_products
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
-    from ntkrs._typing import Array, ArrayLike, Outputs, Parameterization, Progress
+    from ntkrs._typing import Array, ArrayLike, Outputs, Parameterization
     from ntkrs.layers import Sequential
 
 _OUTPUTS = ("full", "trace", "mean", "diagonal", "sum")
@@ -221,6 +220,7 @@ class Network:
         theta = _arrays.finite(values, "theta").copy()
         return Network._of(self.arch, self.in_features, theta, self.parameterization)
 
+    ntk = _empirical.ntk
     jvp = _vector_products.jvp
     vjp = _vector_products.vjp
     operator = _vector_products.operator
@@ -292,81 +292,6 @@ class Network:
         self._core.jacobian((x, out))
         return out
 
-    def ntk(
-        self,
-        X: ArrayLike,
-        Z: ArrayLike | None = None,
-        *,
-        outputs: Outputs = "full",
-        per_layer: bool = False,
-        out: NDArray[Any] | None = None,
-        progress: Progress = None,
-    ) -> Array:
-        """Return the empirical NTK Θ(x, x') = ⟨∂f(x)/∂θ, ∂f(x')/∂θ⟩, without a Jacobian.
-
-        ::
-
-            Θ_mn(x, x') = Σ_l (sigma_w²/n_l ⟨x^l, x'^l⟩ + sigma_b²) ⟨δ^{l+1}_m, δ'^{l+1}_n⟩
-
-        summed over the layers that are trained; with ``tau_b²`` for ``sigma_b²``, where it is given.
-
-        Parameters
-        ----------
-        X : (N, n_0) array_like
-            Inputs.
-        Z : (M, n_0) array_like, optional
-            Other inputs; by default X, at half the cost.
-        outputs : str or int
-            ``"full"``: (N, M, O, O); ``"trace"``: Σ_m Θ_mm, (N, M); ``"mean"``: the trace over O, (N, M);
-            ``"diagonal"``: Θ_mm, (N, M, O); ``"sum"``: Σ_mn Θ_mn/O, the pseudo-NTK, (N, M); an integer m: Θ_mm, (N, M).
-        per_layer : bool
-            Whether to return the summands of the formula instead, with a leading axis of length L.
-        out : ndarray, optional
-            Where to write the result, of its shape and dtype, with any strides.
-        progress : callable or bool, optional
-            A callable is called as ``progress(done, total)`` about every 50 ms; what it raises ends the call. True
-            shows a bar of tqdm, False none; by default a terminal sees one when the call takes longer than 2 s.
-
-        Raises
-        ------
-        ValueError, TypeError, MemoryError
-            As :meth:`jacobian`, and for ``outputs`` or ``out`` that do not fit.
-
-        Notes
-        -----
-        Two Gram matrices per layer: Σ_l N·M (n_l + S² n_{l+1}) multiply-adds with S² = O² for ``"full"``, O for
-        ``"trace"``, ``"mean"`` and ``"diagonal"``, else 1; half of them without Z. At the last hidden layer S² = 1 for
-        ``"trace"`` and ``"mean"``, too.
-
-        References
-        ----------
-        Jacot, Gabriel, Hongler (2018); Novak, Sohl-Dickstein, Schoenholz (2022).
-        """
-        selection, report = self._selection(outputs), reporter(progress)
-        per_layer = _numbers.boolean(per_layer, "per_layer")
-        x = self._batch(X, "X")
-        z = None if Z is None else self._batch(Z, "Z")
-        pairs = (len(x), len(x if z is None else z))
-        count = self.arch.outputs
-        shape = pairs + {"full": (count, count), "diagonal": (count,)}.get(str(selection), ())
-        shape = (len(self.weights), *shape) if per_layer else shape
-        inputs = [array for array in (x, z) if array is not None]
-        result = _arrays.output(out, shape, self.dtype, inputs, "the kernel")
-        self._require_features(sum(map(len, inputs)), selection, result.nbytes if out is None else 0)
-        layers = result if per_layer else result[None]
-        planes = [plane for layer in layers for plane in _planes(layer, selection) if plane.size]
-        with _arrays.apart(x, z, planes) as arrays:
-            self._core.ntk(arrays, selection, per_layer, report)
-        return result
-
-    def _require_features(self, samples: int, selection: str | int, beside: int) -> None:
-        """Refuse a kernel whose activations and deltas do not fit beside its result."""
-        hidden = sum(dense.width for dense in self.arch.dense[:-1])
-        directions = 1 if selection == "sum" or isinstance(selection, int) else self.arch.outputs
-        count = samples * (self.in_features + self.arch.outputs + (2 + directions) * hidden)
-        what = f"a kernel, with the activations and deltas of {samples} samples,"
-        _memory.require(beside + count * self.dtype.itemsize, what)
-
     def _batch(self, values: ArrayLike, name: str) -> Array:
         return _arrays.converted(_arrays.batch(values, name), self.dtype, name)
 
@@ -384,12 +309,3 @@ class Network:
 
 def _restore(arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> Network:
     return Network._of(arch, in_features, theta, parameterization)  # noqa: SLF001 the class's own way back from a pickle
-
-
-def _planes(layer: Array, selection: str | int) -> list[Array]:
-    """Views of one layer's result, each of shape (N, S, M, S), as the core writes it."""
-    if selection == "full":
-        return [layer.transpose(0, 2, 1, 3)]
-    if selection == "diagonal":
-        return [layer[:, None, :, m][..., None] for m in range(layer.shape[2])]
-    return [layer[:, None, :, None]]
