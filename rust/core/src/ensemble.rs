@@ -65,15 +65,8 @@ pub fn moments(
         failure: None,
     });
     let lock = || sums.lock().unwrap_or_else(PoisonError::into_inner);
-    if ensemble.network.stages().len() > 1 {
-        // Workers call no function of the caller's: one network after another, each on all threads.
-        let mut theta = vec![0.0; ensemble.network.parameters()];
-        for (index, seed) in seeds.iter().enumerate() {
-            Normal::new(*seed).fill(&mut theta);
-            let mut part = |_, _| watch(index, seeds.len());
-            let kernel = ensemble.kernel(&theta, shape, &mut part)?;
-            lock().add(index, kernel);
-        }
+    if ensemble.network.calls() {
+        one_by_one(ensemble, shape, seeds, &mut lock(), watch)?;
         return finish(sums);
     }
     let work = |theta: &mut Vec<f64>, (index, seed): (usize, &u64), stop: &Stop| {
@@ -98,6 +91,26 @@ pub fn moments(
     let items = seeds.iter().enumerate();
     pool::for_each(items, seeds.len(), watch, Vec::new, work)?;
     finish(sums)
+}
+
+/// The kernels of networks whose functions only this thread may call: one after another, each on all threads.
+fn one_by_one(
+    ensemble: &Ensemble<'_>,
+    shape: [usize; 5],
+    seeds: &[u64],
+    sums: &mut Sums<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let mut theta = vec![0.0; ensemble.network.parameters()];
+    for (index, seed) in seeds.iter().enumerate() {
+        Normal::new(*seed).fill(&mut theta);
+        let mut part = |_, _| watch(index, seeds.len());
+        sums.add(index, ensemble.kernel(&theta, shape, &mut part)?);
+    }
+    match watch(seeds.len(), seeds.len()) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
 }
 
 /// From sums of squares to variances.

@@ -180,10 +180,11 @@ pub(crate) fn ahead<T: Scalar>(
     x: &Panels<T>,
     watch: &mut Watch<'_>,
 ) -> Result<Option<Pass<T>>> {
-    if network.stages().len() == 1 {
-        return Ok(None);
+    if network.calls() {
+        forward(network, x.duplicate()?, watch).map(Some)
+    } else {
+        Ok(None)
     }
-    forward(network, x.duplicate()?, watch).map(Some)
 }
 
 pub(crate) fn too_large<T: Scalar>() -> Error {
@@ -318,14 +319,26 @@ impl<T: Scalar> Step<'_, T> {
     pub(crate) fn run(
         &self,
         values: &mut [T::Line],
+        slopes: Option<&mut [T::Line]>,
+        scratch: &mut Scratch,
+        stop: &Stop,
+    ) -> bool {
+        match &self.known {
+            None => self.compute(values, slopes, scratch, stop),
+            Some(known) => {
+                known.write(values, slopes);
+                true
+            }
+        }
+    }
+
+    fn compute(
+        &self,
+        values: &mut [T::Line],
         mut slopes: Option<&mut [T::Line]>,
         scratch: &mut Scratch,
         stop: &Stop,
     ) -> bool {
-        if let Some(known) = &self.known {
-            known.write(values, slopes);
-            return true;
-        }
         let Scratch {
             tile,
             slopes: slope_row,

@@ -139,6 +139,11 @@ impl<T: Scalar> Network<T> {
         self.activations.get(layer)?.function()
     }
 
+    /// Whether an activation is a function of the caller's.
+    pub(crate) fn calls(&self) -> bool {
+        (0..self.depth()).any(|layer| self.function(layer).is_some())
+    }
+
     /// Ranges of layers with activations that workers can evaluate, each up to the next function of the caller's. One, if
     /// there is no such function.
     pub(crate) fn stages(&self) -> Vec<Range<usize>> {
@@ -232,29 +237,10 @@ impl<T: Scalar> Layer<T> {
             );
             return Err(Error::Invalid(message));
         }
-        let mut bias = Vec::new();
-        if let Some(values) = dense.bias {
-            if values.len() != outputs {
-                let got = values.len();
-                let message = format!(
-                    "biases[{index}] has {got} entries, but weights[{index}] has {outputs} columns"
-                );
-                return Err(Error::Invalid(message));
-            }
-            bias.extend(values.iter().map(|value| value.widen()));
-        }
-        if let Some((column, &value)) = bias
-            .iter()
-            .enumerate()
-            .find(|(_, value)| !value.is_finite())
-        {
-            return Err(Error::NotFinite {
-                argument: "biases",
-                row: index,
-                column,
-                value,
-            });
-        }
+        let bias = match dense.bias {
+            Some(values) => checked_bias(index, values, outputs)?,
+            None => Vec::new(),
+        };
         if ![0.0, dense.weight_scale].contains(&dense.learning_scales.0) {
             let message = format!("weights[{index}] cannot be trained at a scale of its own");
             return Err(Error::Invalid(message));
@@ -302,5 +288,29 @@ impl<T: Scalar> Layer<T> {
 
     pub(crate) fn parameters(&self) -> usize {
         self.inputs() * self.outputs() + self.bias.len()
+    }
+}
+
+/// The biases of a layer of so many units.
+fn checked_bias<T: Scalar>(
+    index: usize,
+    values: ArrayView1<'_, T>,
+    units: usize,
+) -> Result<Vec<f64>> {
+    let got = values.len();
+    if got != units {
+        let message =
+            format!("biases[{index}] has {got} entries, but weights[{index}] has {units} columns");
+        return Err(Error::Invalid(message));
+    }
+    let bias: Vec<f64> = values.iter().map(|value| value.widen()).collect();
+    match bias.iter().position(|value| !value.is_finite()) {
+        None => Ok(bias),
+        Some(column) => Err(Error::NotFinite {
+            argument: "biases",
+            row: index,
+            column,
+            value: bias[column],
+        }),
     }
 }

@@ -190,10 +190,17 @@ impl<T: Scalar> Scratch<T> {
                 finite &= push.run(target, &mut self.forward, stop);
             }
         }
-        for (panels, mut out) in self.tangents.iter().zip(band.out.outer_iter_mut()) {
-            write_rows(&panels[network.depth() - 1], out.view_mut());
-        }
+        self.write(band.out.view_mut());
         finite
+    }
+
+    /// ḣ^L of each tangent vector.
+    fn write(&self, mut out: ArrayViewMut3<'_, T>) {
+        for (panels, out) in self.tangents.iter().zip(out.outer_iter_mut()) {
+            if let Some(last) = panels.last() {
+                write_rows(last, out);
+            }
+        }
     }
 }
 
