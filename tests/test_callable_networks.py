@@ -274,6 +274,14 @@ def test_training_that_diverges_is_told():
         net.train(np.eye(3), [1.0, 0.0, 0.0], 1000.0, 500)
 
 
+def test_passes_made_ahead_count_as_memory(monkeypatch):
+    x = np.zeros((1000, 5))
+    monkeypatch.setattr(ntkrs._memory, "available", lambda: 8 * 1000 * (2 * 5 + 2 * 101 + 100))
+    mlp(1, 100, 1, "tanh").init(5).vjp(x, np.zeros((1000, 1)))
+    with pytest.raises(MemoryError, match="a gradient over 1000 samples needs"):
+        mlp(1, 100, 1, TANH).init(5).vjp(x, np.zeros((1000, 1)))
+
+
 def test_many_python_threads_get_the_same_bits():
     net, x = OURS.init(5, rng=1), np.random.default_rng(0).standard_normal((30, 5))
     expected = net.ntk(x)

@@ -250,8 +250,7 @@ def _record(record: Iterable[str]) -> frozenset[str]:
 
 def _require(net: Network, samples: int, records: int, wanted: frozenset[str]) -> None:
     """Refuse what does not fit: units twice, for activations and deltas, parameters packed twice, and the records."""
-    units = net.in_features + sum(2 * dense.width for dense in net.arch.dense)
-    count = samples * (units + net.in_features) + 6 * net.parameters.size
+    count = samples * net._swept() + 6 * net.parameters.size  # noqa: SLF001 a method of it
     if "outputs" in wanted:
         count += records * samples * net.arch.outputs
     if "kernel_drift" in wanted:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs import _arrays, _core, _empirical, _numbers, _parameters, _training, _vector_products
+from ntkrs.activations import Activation
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
@@ -291,6 +292,12 @@ class Network:
         out = _arrays.output(None, shape, self.dtype, [], "the Jacobian")
         self._core.jacobian((x, out))
         return out
+
+    def _swept(self) -> int:
+        """How many numbers a sample leaves, forth and back; twice as many where Python functions are called ahead."""
+        units = self.in_features + sum(2 * dense.width for dense in self.arch.dense)
+        functions = any(isinstance(activation, Activation) for activation in self.arch.activations)
+        return self.in_features + (2 if functions else 1) * units
 
     def _batch(self, values: ArrayLike, name: str) -> Array:
         return _arrays.converted(_arrays.batch(values, name), self.dtype, name)

@@ -312,6 +312,7 @@ impl<'a, T: Scalar> Piece<'a, T> {
         let rate = rule.learning_rate * self.weight_scale;
         let most = EDGE / Panels::<T>::LANES;
         let all = self.inputs.div_ceil(Panels::<T>::LANES);
+        // At rate 0 the layer is not trained: its gradient is not formed.
         for first in (0..all).step_by(most).filter(|_| rate != 0.0) {
             if stop.requested() {
                 return;

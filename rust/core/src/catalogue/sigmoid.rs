@@ -80,7 +80,7 @@ impl Formula for Softplus {
 pub struct Mish;
 
 impl Mish {
-    /// σ(x), σ(−x), t and 1 − t².
+    /// σ(x), σ(−x), t and 1 − t.
     #[inline(always)]
     fn parts<R: Real>(x: R) -> (R, R, R, R) {
         let (one, two) = (R::splat(1.0), R::splat(2.0));
@@ -90,24 +90,24 @@ impl Mish {
         let w = R::select(negative, small * (small + two), two.mul_add(small, one));
         let rest = R::select(negative, two, two * small * small);
         let (t, missing) = (w / (w + rest), rest / (w + rest));
-        (sigmoid, far, t, missing * (one + t))
+        (sigmoid, far, t, missing)
     }
 }
 
 impl Formula for Mish {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let (sigmoid, _, t, fall) = Self::parts(x);
-        (x * t, (x * sigmoid).mul_add(fall, t))
+        let (sigmoid, _, t, missing) = Self::parts(x);
+        (x * t, (x * sigmoid * missing).mul_add(R::splat(1.0) + t, t))
     }
 
     #[inline(always)]
     fn curvature<R: Real>(&self, x: R) -> R {
         // t' = σ(x) (1 − t²), t'' = t' (σ(−x) − 2 t σ(x)).
         let x = x.max(R::splat(-1e3)).min(R::splat(1e3));
-        let two = R::splat(2.0);
-        let (sigmoid, far, t, fall) = Self::parts(x);
-        sigmoid * fall * x.mul_add(far - two * t * sigmoid, two)
+        let (one, two) = (R::splat(1.0), R::splat(2.0));
+        let (sigmoid, far, t, missing) = Self::parts(x);
+        sigmoid * missing * (one + t) * x.mul_add(far - two * t * sigmoid, two)
     }
 }
 
