@@ -94,13 +94,6 @@ def test_what_they_return_is_checked():
         mlp(1, 1, 1, overflowing).kernel()(np.eye(2))
 
 
-def test_finite_networks_refuse_them():
-    with pytest.raises(ValueError, match=r"is for arch.kernel\(\): a finite network calls no Python"):
-        mlp(1, 3, 1, TANH).init(2)
-    with pytest.raises(ValueError, match="activation is 'activation', but Activation has no default fn"):
-        mlp(1, 3, 1, "activation")
-
-
 def test_they_can_be_called_from_many_threads():
     kernel = mlp(2, 1, 1, TANH, 1.2).kernel()
     x = np.random.default_rng(2).standard_normal((30, 4))
@@ -112,3 +105,8 @@ def test_they_can_be_called_from_many_threads():
         thread.join()
     assert len(results) == 4
     assert all(np.array_equal(result, expected) for result in results)
+
+
+def test_they_have_no_default():
+    with pytest.raises(ValueError, match="activation is 'activation', but Activation has no default fn"):
+        mlp(1, 3, 1, "activation")

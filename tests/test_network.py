@@ -282,11 +282,6 @@ REFUSED = {
     "no weights": (lambda: Network(ARCH, None), TypeError, "weights is None, but a sequence of arrays"),
     "biases 5": (lambda: Network(ARCH, [W0, W1], 5), TypeError, "biases is 5, but a sequence of arrays"),
     "too many": (lambda: ARCH.init(10**13), MemoryError, r"40000000000012 parameters .* needs \d+ bytes .*narrower"),
-    "features": (
-        lambda: mlp(1, 10**5, 10).init(1).ntk(np.broadcast_to(0.0, (10**5, 1)), np.zeros((1, 1)), outputs="trace"),
-        MemoryError,
-        r"a kernel, with the activations and deltas of 100001 samples, needs \d+ bytes",
-    ),
     "per_layer": (lambda: ARCH.init(3).ntk(np.eye(3), per_layer="no"), TypeError, "per_layer is 'no', but True or"),
     "in_features 0": (lambda: ARCH.init(0), ValueError, "in_features is 0"),
     "in_features text": (lambda: ARCH.init("3"), TypeError, "in_features is '3'"),
@@ -373,10 +368,3 @@ def test_slope_of_relu_at_zero_is_zero():
     for name, slope in (("relu", 0.0), ("abs", 0.0), ("leaky_relu", 0.01)):
         net = Network(mlp(1, 1, 1, name), [np.zeros((1, 1)), np.ones((1, 1))])
         assert net.jacobian([[3.0]])[0, 0, 0] == 3.0 * slope
-
-
-@pytest.mark.parametrize("dense", [Dense(3, trainable=False), Dense(3, sigma_b=0.1, tau_b=0.2)])
-def test_layers_that_only_infinite_networks_know_are_refused(dense):
-    arch = Sequential(dense, Relu(), Dense(1))
-    with pytest.raises(ValueError, match=r"dense layer 0 is Dense\(.*trainable and tau_b are for arch.kernel\(\)"):
-        arch.init(2)

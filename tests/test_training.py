@@ -224,7 +224,7 @@ REFUSED = {
     "rows": (
         {"y": Y[:3]},
         ValueError,
-        r"y has shape \(3, 1\), but X has 5 rows and the network 1 outputs: \(5, 1\) or \(5,\)",
+        r"y has shape \(3, 1\), but \(5, 1\) is needed: a row for each of X",
     ),
     "y NaN": ({"y": Y * np.nan}, ValueError, r"y holds nan at \(0, 0\)"),
     "y text": ({"y": ["a"] * 5}, TypeError, "y has dtype <U1"),
@@ -237,11 +237,11 @@ REFUSED = {
     "rate text": ({"learning_rate": "1"}, TypeError, "learning_rate is '1'"),
     "steps": ({"steps": -1}, ValueError, "steps is -1, but must be >= 0"),
     "steps float": ({"steps": 1.5}, TypeError, "steps is 1.5, but an integer"),
-    "momentum": ({"momentum": 1.0}, ValueError, r"momentum is 1.0, but must be in \[0, 1\)"),
-    "loss": ({"loss": "hinge"}, ValueError, "loss is 'hinge', but must be one of 'mse', 'softmax_cross_entropy'"),
+    "momentum": ({"momentum": 1.0}, ValueError, "momentum is 1.0, but must be below 1"),
+    "loss": ({"loss": "hinge"}, ValueError, "loss is 'hinge', but must be 'mse' or 'softmax_cross_entropy'"),
     "loss list": ({"loss": ["mse"]}, ValueError, r"loss is \['mse'\]"),
     "record_every": ({"record_every": 0}, ValueError, "record_every is 0, but must be at least 1"),
-    "record": ({"record": ["weights"]}, ValueError, "record holds 'weights', but what can be recorded is 'outputs'"),
+    "record": ({"record": ["weights"]}, ValueError, "record is 'weights', but must be 'outputs' or 'kernel_drift'"),
     "record None": ({"record": None}, TypeError, "record is None, but a sequence"),
     "alpha": ({"alpha": -1}, ValueError, "alpha is -1.0, but must be positive"),
     "centred": ({"centred": 1}, TypeError, "centred is 1, but True or False"),
@@ -254,7 +254,7 @@ REFUSED = {
     "label count": (
         {"y": [0, 0], "loss": "softmax_cross_entropy"},
         ValueError,
-        r"y has shape \(2,\), but X has 5 rows: one label",
+        r"y has shape \(2,\), but \(5, 1\) is needed: a row for each",
     ),
     "probabilities": (
         {"y": 0.5 * Y, "loss": "softmax_cross_entropy"},

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from ntkrs._typing import Array, Report, Wanted
 
-# The name of an activation and its parameters, or (for infinite width) a function from points to its values and slopes.
+# The name of an activation and its parameters, or a function from points to its values and slopes.
 _Activation: TypeAlias = tuple[str, Sequence[float]] | Callable[[NDArray[np.float64]], tuple[Any, Any]]
 # Inputs x and z, and the planes to write, each of shape (N, S, M, S), all of one dtype.
 _Gram: TypeAlias = tuple[Array, Array | None, Sequence[NDArray[Any]]]
@@ -18,6 +18,7 @@ __all__ = [
     "Network",
     "Trainer",
     "after_fork",
+    "derivatives",
     "ensemble_ntk",
     "get_num_threads",
     "isa",
@@ -35,6 +36,7 @@ def set_num_threads(count: int) -> None: ...
 def after_fork() -> None: ...
 def get_num_threads() -> int: ...
 def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
+def derivatives(activation: tuple[str, Sequence[float]], h: NDArray[np.float64]) -> list[NDArray[np.float64]]: ...
 def ensemble_ntk(
     network: Network,
     inputs: tuple[Array, Array | None],
@@ -67,7 +69,7 @@ class Network:
     def __new__(
         cls,
         parameters: tuple[Sequence[Array], Sequence[Array | None]],
-        scales: Sequence[tuple[float, float]],
+        scales: Sequence[tuple[float, float, float, float]],
         activations: Sequence[_Activation],
     ) -> Network: ...
     def forward(self, arrays: tuple[Array, Array]) -> None: ...

@@ -1,8 +1,9 @@
-"""The only place where users' numbers are taken or refused."""
+"""The only place where users' numbers, and names out of a few, are taken or refused."""
 
 import math
 import operator
 import sys
+from collections.abc import Collection
 
 import numpy as np
 
@@ -79,6 +80,50 @@ def positive(value: object, name: str) -> float:
     if number <= 0:
         raise ValueError(f"{name} is {number}, but must be positive")
     return number
+
+
+def nonnegative(value: object, name: str) -> float:
+    """``value`` as a finite float >= 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is negative, or as :func:`real`.
+    """
+    number = real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} is {number}, but must be >= 0")
+    return number
+
+
+def momentum(value: object) -> float:
+    """``value`` as the μ of a heavy ball, in [0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is 1 or more, or as :func:`nonnegative`.
+    """
+    number = nonnegative(value, "momentum")
+    if number >= 1:
+        raise ValueError(f"momentum is {number}, but must be below 1: without friction nothing converges")
+    return number
+
+
+def choice(value: object, name: str, known: Collection[str]) -> str:
+    """``value``, if it is one of some names.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if not isinstance(value, str) or value not in known:
+        *most, last = map(repr, known)
+        raise ValueError(f"{name} is {value!r}, but must be {', '.join(most)} or {last}")
+    return value
 
 
 def boolean(value: object, name: str) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ntkrs import _arrays, _memory
-from ntkrs.activations import Activation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,27 +44,19 @@ def flattened(
     return arrays[0].shape[0], cast("Array", theta)
 
 
-def check_trained(arch: Sequential) -> None:
-    """Refuse what only infinite-width kernels know: functions, and layers that are not trained as they are drawn.
+def drawn(arch: Sequential, in_features: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
+    """Return θ of a new network: draws from N(0, 1), those of biases that learn at another scale in units of it.
 
     Raises
     ------
-    ValueError
-        If there is such an activation or layer.
+    TypeError, MemoryError
+        As :func:`standard_normal`.
     """
-    for activation in arch.activations:
-        if isinstance(activation, Activation):
-            raise ValueError(  # noqa: TRY004  a fine activation, but not for a finite network
-                f"{activation!r} is for arch.kernel(): a finite network calls no Python. Use an activation of the "
-                "catalogue, such as Tanh() or Silu()."
-            )
-    for index, dense in enumerate(arch.dense):
-        if not dense.trainable or dense.tau_b is not None:
-            raise ValueError(
-                f"dense layer {index} is {dense!r}, but a finite network trains every parameter at its own scale: "
-                "trainable and tau_b are for arch.kernel(). Leave them out, or take the parts that are trained from "
-                "net.ntk(..., per_layer=True)."
-            )
+    theta = standard_normal(sum(size for size, _ in sizes(arch, in_features)), rng, dtype)
+    for dense, (_, bias) in zip(arch.dense, views(arch, in_features, theta), strict=True):
+        if bias is not None and dense.tau_b:
+            np.multiply(bias, dense.sigma_b / dense.tau_b, out=bias)
+    return theta
 
 
 def standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
@@ -100,8 +91,8 @@ def layer_arrays(
     if weights.shape[0] == 0:
         raise ValueError(f"weights[{index}] has shape {weights.shape}, but a network has at least 1 input")
     yield _arrays.finite(weights, f"weights[{index}]")
-    if (bias is None) != (dense.sigma_b == 0):
-        needs = "no biases (sigma_b is 0): pass None" if dense.sigma_b == 0 else "biases: pass an array"
+    if (bias is not None) != dense.has_bias:
+        needs = "biases: pass an array" if dense.has_bias else "no biases (sigma_b is 0): pass None"
         raise ValueError(f"biases[{index}] is {'None' if bias is None else 'given'}, but {dense!r} has {needs}")
     if bias is not None:
         values = _arrays.floating(bias, f"biases[{index}]")
@@ -115,7 +106,7 @@ def sizes(arch: Sequential, in_features: int) -> Iterator[tuple[int, tuple[int, 
     inputs = in_features
     for dense in arch.dense:
         yield inputs * dense.width, (inputs, dense.width)
-        if dense.sigma_b > 0:
+        if dense.has_bias:
             yield dense.width, (dense.width,)
         inputs = dense.width
 
@@ -129,4 +120,4 @@ def views(arch: Sequential, in_features: int, theta: Array) -> Iterator[tuple[Ar
         start += size
     remaining = iter(blocks)
     for dense in arch.dense:
-        yield next(remaining), next(remaining) if dense.sigma_b > 0 else None
+        yield next(remaining), next(remaining) if dense.has_bias else None

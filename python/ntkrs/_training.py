@@ -65,7 +65,7 @@ def train(
     record: Iterable[Record] = (),
     progress: Progress = None,
 ) -> tuple[Network, History]:
-    """Train all parameters on the whole batch, by gradient descent or heavy ball.
+    """Train what is trainable on the whole batch, by gradient descent or heavy ball.
 
     ::
 
@@ -140,7 +140,7 @@ def train(
     rate = _numbers.positive(learning_rate, "learning_rate")
     scale = _alpha(alpha, self.dtype)
     arrays = (x, _arrays.converted(targets, self.dtype, "y"))
-    rule = (rate / scale**2, _momentum(momentum))
+    rule = (rate / scale**2, _numbers.momentum(momentum))
     centre = _numbers.boolean(centred, "centred")
     recorder = _Recorder(self, x, len(stops), wanted)
     report = reporter(progress)
@@ -196,27 +196,21 @@ class _Recorder:
 
 def _targets(y: ArrayLike, loss: object, samples: int, outputs: int) -> Array:
     """Return the targets of either loss, (N, O)."""
-    if loss not in _LOSSES:
-        raise ValueError(f"loss is {loss!r}, but must be one of {', '.join(map(repr, _LOSSES))}")
-    if loss == "softmax_cross_entropy":
+    if _numbers.choice(loss, "loss", _LOSSES) == "softmax_cross_entropy":
         return _probabilities(y, samples, outputs)
-    values = _arrays.finite(_arrays.floating(y, "y"), "y")
-    if outputs == 1 and values.shape == (samples,):
-        return values[:, None]
-    return _shaped(values, samples, outputs)
+    return _arrays.targets(y, (samples, outputs), "y")
 
 
 def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
-    values = _arrays.finite(_arrays.floating(y, "y"), "y")
+    values = _arrays.floating(y, "y")
     if values.ndim == 1:
-        if values.shape != (samples,):
-            raise ValueError(f"y has shape {values.shape}, but X has {samples} rows: one label each is needed")
-        bad = ~np.isin(values, np.arange(outputs))
+        labels = _arrays.targets(values, (samples, 1), "y")[:, 0]
+        bad = ~np.isin(labels, np.arange(outputs))
         if bad.any():
             i = int(np.argmax(bad))
-            raise ValueError(f"y holds {values[i]} at ({i},), but labels are the integers 0 to {outputs - 1}")
-        return np.eye(outputs)[values.astype(np.intp)]
-    values = _shaped(values, samples, outputs)
+            raise ValueError(f"y holds {labels[i]} at ({i},), but labels are the integers 0 to {outputs - 1}")
+        return np.eye(outputs)[labels.astype(np.intp)]
+    values = _arrays.targets(values, (samples, outputs), "y")
     sums = values.sum(1, dtype=np.float64)
     # float32 probabilities of O classes sum to one within about O roundings.
     bad = (values < 0).any(1) | (abs(sums - 1) > 1e-6 * max(10, outputs))
@@ -224,23 +218,6 @@ def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
         i = int(np.argmax(bad))
         raise ValueError(f"row {i} of y sums to {sums[i]}, but probabilities are >= 0 and sum to 1 in each row")
     return values
-
-
-def _shaped(values: Array, samples: int, outputs: int) -> Array:
-    if values.shape != (samples, outputs):
-        also = f" or ({samples},)" if outputs == 1 else ""
-        raise ValueError(
-            f"y has shape {values.shape}, but X has {samples} rows and the network {outputs} outputs: "
-            f"({samples}, {outputs}){also} is needed"
-        )
-    return values
-
-
-def _momentum(momentum: float) -> float:
-    value = _numbers.real(momentum, "momentum")
-    if not 0 <= value < 1:
-        raise ValueError(f"momentum is {value}, but must be in [0, 1)")
-    return value
 
 
 def _alpha(alpha: float, dtype: np.dtype[Any]) -> float:
@@ -268,16 +245,12 @@ def _stops(steps: int, record_every: int | None) -> list[int]:
 
 def _record(record: Iterable[str]) -> frozenset[str]:
     names = [record] if isinstance(record, str) else _arrays.sequence(record, "record")
-    for name in names:
-        if name not in _RECORDS:
-            raise ValueError(f"record holds {name!r}, but what can be recorded is {', '.join(map(repr, _RECORDS))}")
-    return frozenset(names)
+    return frozenset(_numbers.choice(name, "record", _RECORDS) for name in names)
 
 
 def _require(net: Network, samples: int, records: int, wanted: frozenset[str]) -> None:
     """Refuse what does not fit: units twice, for activations and deltas, parameters packed twice, and the records."""
-    units = net.in_features + sum(2 * dense.width for dense in net.arch.dense)
-    count = samples * (units + net.in_features) + 6 * net.parameters.size
+    count = samples * net._swept() + 6 * net.parameters.size  # noqa: SLF001 a method of it
     if "outputs" in wanted:
         count += records * samples * net.arch.outputs
     if "kernel_drift" in wanted:

@@ -266,6 +266,5 @@ def _vectors(net: Network, values: ArrayLike, shape: tuple[int, ...], name: str,
 
 
 def _require(net: Network, samples: int) -> None:
-    units = 2 * net.in_features + sum(2 * dense.width for dense in net.arch.dense)
-    what = f"a gradient over {samples} samples"
-    _memory.require(samples * units * net.dtype.itemsize, what, "Sum gradients over blocks of rows of X.")
+    needed = samples * net._swept() * net.dtype.itemsize  # noqa: SLF001 of a method of it
+    _memory.require(needed, f"a gradient over {samples} samples", "Sum gradients over blocks of rows of X.")

@@ -433,7 +433,7 @@ class Hermite(Elementwise):
 
 @dataclass(frozen=True)
 class Activation(Elementwise):
-    """Any function, given with its derivative: kernels at infinite width by series.
+    """Any function, given with its derivative: kernels at infinite width by series, finite networks layer by layer.
 
     Two of them are equal if their functions are. It is pickled as they are: by name.
 
@@ -455,8 +455,10 @@ class Activation(Elementwise):
 
     Notes
     -----
-    They are called by the calling thread, at some thousand points for each layer and octave of √Σ(x, x), before the
-    kernel is computed. Finite networks refuse them: their threads call no Python.
+    They are called by the calling thread alone, never by the threads that form products: for infinite width at some
+    thousand points for each layer and octave of √Σ(x, x), for finite networks at all pre-activations of a layer, about
+    65,000 at a time. Such networks run layer by layer, with φ and φ' on one thread; those of float32 round their
+    pre-activations to float32. An ensemble of them takes one network after another.
 
     Examples
     --------

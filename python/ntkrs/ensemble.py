@@ -55,7 +55,7 @@ def ensemble_ntk(
         Units of every hidden layer, instead of those of ``arch``.
     seeds : int or sequence of int
         How many networks, S >= 2, with the seeds 0 to S - 1; or their seeds. That of seed s is
-        ``arch.init(n_0, rng=s)``, bit for bit.
+        ``arch.init(n_0, rng=s)``, bit for bit where no layer has ``tau_b``.
     outputs : str or int
         As for :meth:`ntkrs.Network.ntk`.
     progress : callable or bool, optional
@@ -102,7 +102,7 @@ def ensemble_ntk(
     shape = (planes, pairs[0], block, pairs[1], block)
     _memory.require(8 * (2 + 3 * _core.get_num_threads()) * int(np.prod(shape)), f"an ensemble of kernels {shape}")
     mean, variance = np.empty(int(np.prod(shape))), np.empty(int(np.prod(shape)))
-    core = net._core  # noqa: SLF001 of this package
+    core = net._scaled(1.0, unit_biases=True)  # noqa: SLF001 of this package
     _core.ensemble_ntk(core, (x, z), (mean, variance), shape, numbers, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
 
@@ -126,7 +126,7 @@ def _template(arch: Sequential, in_features: int) -> Network:
         raise ValueError("X has 0 features, but a network has at least 1 input")
     sizes = [in_features, *(dense.width for dense in arch.dense)]
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
-    biases = [np.zeros(dense.width) if dense.sigma_b > 0 else None for dense in arch.dense]
+    biases = [np.zeros(dense.width) if dense.has_bias else None for dense in arch.dense]
     return Network(arch, weights, biases)
 
 

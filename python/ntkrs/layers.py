@@ -36,10 +36,11 @@ class Dense:
     sigma_b : float
         Scale of the biases. 0: the layer has none.
     trainable : bool
-        Whether the layer is trained. One that is not adds nothing to a tangent kernel.
+        Whether the layer is trained. One that is not adds nothing to a tangent kernel; a finite network holds its
+        parameters like others, and derivatives in them are 0.
     tau_b : float, optional
-        Scale at which the biases learn: they are drawn so that ``sigma_b · b = tau_b · b'``, and b' is trained. By
-        default sigma_b.
+        Scale at which the biases learn: ``sigma_b · b = tau_b · b'``, and b' is trained. A finite network holds b',
+        drawn from N(0, (sigma_b/tau_b)²). By default sigma_b. 0: they are drawn like others, and not trained.
 
     Raises
     ------
@@ -76,6 +77,16 @@ class Dense:
         extras = "" if self.trainable else ", trainable=False"
         extras += "" if self.tau_b is None else f", tau_b={self.tau_b}"
         return f"Dense(width={self.width}, sigma_w={self.sigma_w}, sigma_b={self.sigma_b}{extras})"
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layer has biases, drawn or trained."""
+        return self.sigma_b > 0 or bool(self.tau_b)
+
+    @property
+    def bias_scale(self) -> float:
+        """What the biases of a finite network are multiplied with: that at which they learn, if they do."""
+        return self.tau_b or self.sigma_b
 
     def learning_scales(self, parameterization: str, inputs: int) -> tuple[float, float]:
         """Return (τ_w, τ_b): the layer adds ``τ_w² ⟨x,x'⟩/n + τ_b²`` to a tangent kernel, n being its ``inputs``.
@@ -199,7 +210,7 @@ class Sequential:
         rng: int | Sequence[int] | np.random.Generator = 0,
         dtype: DTypeLike = np.float64,
     ) -> Network:
-        """Return a network of this architecture with every parameter drawn from N(0, 1).
+        """Return a network of this architecture with every parameter drawn from N(0, 1), but for biases with ``tau_b``.
 
         Parameters
         ----------

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers, _parameters, _training, _vector_products
-from ntkrs._progress import reporter
+from ntkrs import _arrays, _core, _empirical, _numbers, _parameters, _training, _vector_products
+from ntkrs.activations import Activation
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
-    from ntkrs._typing import Array, ArrayLike, Outputs, Parameterization, Progress
+    from ntkrs._typing import Array, ArrayLike, Outputs, Parameterization
     from ntkrs.layers import Sequential
 
 _OUTPUTS = ("full", "trace", "mean", "diagonal", "sum")
@@ -34,6 +34,11 @@ class Network:
     Its parameters do not change: :meth:`with_parameters` returns another network. All that it returns has the dtype
     of its parameters, and inputs are converted to it.
 
+    A layer that is not ``trainable`` has its place in θ like any other. It is constant to all derivatives: its columns
+    of the Jacobian are 0, so that ``Θ = J Jᵀ`` has nothing of it, :meth:`jvp` and :meth:`linearize` do not see its part
+    of a direction, and :meth:`train` leaves it as it is. Where biases learn at a scale ``tau_b`` of their own, they are
+    multiplied with that instead of ``sigma_b``, and drawn from N(0, (sigma_b/tau_b)²).
+
     Parameters
     ----------
     arch : Sequential
@@ -41,7 +46,7 @@ class Network:
     weights : sequence of (n_l, n_{l+1}) array_like
         One per dense layer. All float32: a float32 network, else a float64 one.
     biases : sequence of (n_{l+1},) array_like or None
-        One per dense layer; None exactly where ``sigma_b`` is 0. By default all None.
+        One per dense layer; None exactly where ``sigma_b`` is 0 (and ``tau_b``, if there is one). By default all None.
 
     Attributes
     ----------
@@ -81,7 +86,6 @@ class Network:
 
     def _set(self, arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> None:
         """Fill the fields from θ: weights and biases are views of it."""
-        _parameters.check_trained(arch)
         theta.flags.writeable = False
         weights, biases = zip(*_parameters.views(arch, in_features, theta), strict=True)
         self.arch: Sequential = arch
@@ -91,16 +95,24 @@ class Network:
         self._theta = theta
         self._core = self._scaled(1.0)
 
-    def _scaled(self, alpha: float) -> _core.Network:
-        """Return the core's network of α f: α scales the last layer."""
-        scales = [
-            (dense.sigma_w / weight.shape[0] ** 0.5, dense.sigma_b) if self.parameterization == "ntk" else (1.0, 1.0)
-            for dense, weight in zip(self.arch.dense, self.weights, strict=True)
-        ]
-        weight_scale, bias_scale = scales[-1]
-        scales[-1] = (alpha * weight_scale, alpha * bias_scale)
+    def _scaled(self, alpha: float, *, unit_biases: bool = False) -> _core.Network:
+        """Return the core's network of α f: α scales the last layer. ``unit_biases``: for b of N(0, 1), not b'."""
+        scales = self._scales(unit_biases=unit_biases)
+        weight_scale, bias_scale, tau_w, tau_b = scales[-1]
+        scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
         activations = [activation.spec() for activation in self.arch.activations]
         return _core.Network((self.weights, self.biases), scales, activations)
+
+    def _scales(self, *, unit_biases: bool = False) -> list[tuple[float, float, float, float]]:
+        """Return the scales of W and b in each layer, and those of derivatives in them: the same, or 0."""
+        scales = []
+        for dense, weight in zip(self.arch.dense, self.weights, strict=True):
+            root = weight.shape[0] ** 0.5
+            bias_scale = dense.sigma_b if unit_biases else dense.bias_scale
+            own = (dense.sigma_w / root, bias_scale) if self.parameterization == "ntk" else (1.0, 1.0)
+            tau_w, tau_b = dense.learning_scales(self.parameterization, weight.shape[0])
+            scales.append((*own, tau_w / root, tau_b))
+        return scales
 
     @classmethod
     def _of(
@@ -160,10 +172,9 @@ class Network:
         rng: int | Sequence[int] | np.random.Generator = 0,
         dtype: DTypeLike = np.float64,
     ) -> Network:
-        """Return a network with every parameter drawn from N(0, 1): see :meth:`Sequential.init`."""
+        """Return a network with parameters drawn at random: see :meth:`Sequential.init`."""
         inputs = _numbers.count(in_features, "in_features")
-        count = sum(size for size, _ in _parameters.sizes(arch, inputs))
-        return cls._of(arch, inputs, _parameters.standard_normal(count, np.random.default_rng(rng), np.dtype(dtype)))
+        return cls._of(arch, inputs, _parameters.drawn(arch, inputs, np.random.default_rng(rng), np.dtype(dtype)))
 
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
@@ -186,6 +197,7 @@ class Network:
     def parameters(self) -> Array:
         """θ, (P,), read-only: W^0 row-major, b^0, W^1, b^1, ...; no b where ``sigma_b`` is 0.
 
+        All of them, of layers that are not trained, too.
         In the standard parameterization V and c stand in the places of W and b.
         """
         return self._theta
@@ -209,6 +221,7 @@ class Network:
         theta = _arrays.finite(values, "theta").copy()
         return Network._of(self.arch, self.in_features, theta, self.parameterization)
 
+    ntk = _empirical.ntk
     jvp = _vector_products.jvp
     vjp = _vector_products.vjp
     operator = _vector_products.operator
@@ -260,7 +273,8 @@ class Network:
         Returns
         -------
         (N, O, P) ndarray
-            The last axis is laid out as :attr:`parameters`.
+            The last axis is laid out as :attr:`parameters`. Where ``tau_b`` is given it stands for ``sigma_b``; columns
+            of what is not trained are 0.
 
         Raises
         ------
@@ -279,78 +293,11 @@ class Network:
         self._core.jacobian((x, out))
         return out
 
-    def ntk(
-        self,
-        X: ArrayLike,
-        Z: ArrayLike | None = None,
-        *,
-        outputs: Outputs = "full",
-        per_layer: bool = False,
-        out: NDArray[Any] | None = None,
-        progress: Progress = None,
-    ) -> Array:
-        """Return the empirical NTK Θ(x, x') = ⟨∂f(x)/∂θ, ∂f(x')/∂θ⟩, without a Jacobian.
-
-        ::
-
-            Θ_mn(x, x') = Σ_l (sigma_w²/n_l ⟨x^l, x'^l⟩ + sigma_b²) ⟨δ^{l+1}_m, δ'^{l+1}_n⟩
-
-        Parameters
-        ----------
-        X : (N, n_0) array_like
-            Inputs.
-        Z : (M, n_0) array_like, optional
-            Other inputs; by default X, at half the cost.
-        outputs : str or int
-            ``"full"``: (N, M, O, O); ``"trace"``: Σ_m Θ_mm, (N, M); ``"mean"``: the trace over O, (N, M);
-            ``"diagonal"``: Θ_mm, (N, M, O); ``"sum"``: Σ_mn Θ_mn/O, the pseudo-NTK, (N, M); an integer m: Θ_mm, (N, M).
-        per_layer : bool
-            Whether to return the summands of the formula instead, with a leading axis of length L.
-        out : ndarray, optional
-            Where to write the result, of its shape and dtype, with any strides.
-        progress : callable or bool, optional
-            A callable is called as ``progress(done, total)`` about every 50 ms; what it raises ends the call. True
-            shows a bar of tqdm, False none; by default a terminal sees one when the call takes longer than 2 s.
-
-        Raises
-        ------
-        ValueError, TypeError, MemoryError
-            As :meth:`jacobian`, and for ``outputs`` or ``out`` that do not fit.
-
-        Notes
-        -----
-        Two Gram matrices per layer: Σ_l N·M (n_l + S² n_{l+1}) multiply-adds with S² = O² for ``"full"``, O for
-        ``"trace"``, ``"mean"`` and ``"diagonal"``, else 1; half of them without Z. At the last hidden layer S² = 1 for
-        ``"trace"`` and ``"mean"``, too.
-
-        References
-        ----------
-        Jacot, Gabriel, Hongler (2018); Novak, Sohl-Dickstein, Schoenholz (2022).
-        """
-        selection, report = self._selection(outputs), reporter(progress)
-        per_layer = _numbers.boolean(per_layer, "per_layer")
-        x = self._batch(X, "X")
-        z = None if Z is None else self._batch(Z, "Z")
-        pairs = (len(x), len(x if z is None else z))
-        count = self.arch.outputs
-        shape = pairs + {"full": (count, count), "diagonal": (count,)}.get(str(selection), ())
-        shape = (len(self.weights), *shape) if per_layer else shape
-        inputs = [array for array in (x, z) if array is not None]
-        result = _arrays.output(out, shape, self.dtype, inputs, "the kernel")
-        self._require_features(sum(map(len, inputs)), selection, result.nbytes if out is None else 0)
-        layers = result if per_layer else result[None]
-        planes = [plane for layer in layers for plane in _planes(layer, selection) if plane.size]
-        with _arrays.apart(x, z, planes) as arrays:
-            self._core.ntk(arrays, selection, per_layer, report)
-        return result
-
-    def _require_features(self, samples: int, selection: str | int, beside: int) -> None:
-        """Refuse a kernel whose activations and deltas do not fit beside its result."""
-        hidden = sum(dense.width for dense in self.arch.dense[:-1])
-        directions = 1 if selection == "sum" or isinstance(selection, int) else self.arch.outputs
-        count = samples * (self.in_features + self.arch.outputs + (2 + directions) * hidden)
-        what = f"a kernel, with the activations and deltas of {samples} samples,"
-        _memory.require(beside + count * self.dtype.itemsize, what)
+    def _swept(self) -> int:
+        """How many numbers a sample leaves, forth and back; twice as many where Python functions are called ahead."""
+        units = self.in_features + sum(2 * dense.width for dense in self.arch.dense)
+        functions = any(isinstance(activation, Activation) for activation in self.arch.activations)
+        return self.in_features + (2 if functions else 1) * units
 
     def _batch(self, values: ArrayLike, name: str) -> Array:
         return _arrays.converted(_arrays.batch(values, name), self.dtype, name)
@@ -369,12 +316,3 @@ class Network:
 
 def _restore(arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> Network:
     return Network._of(arch, in_features, theta, parameterization)  # noqa: SLF001 the class's own way back from a pickle
-
-
-def _planes(layer: Array, selection: str | int) -> list[Array]:
-    """Views of one layer's result, each of shape (N, S, M, S), as the core writes it."""
-    if selection == "full":
-        return [layer.transpose(0, 2, 1, 3)]
-    if selection == "diagonal":
-        return [layer[:, None, :, m][..., None] for m in range(layer.shape[2])]
-    return [layer[:, None, :, None]]

@@ -10,8 +10,6 @@ from ntkrs import _arrays, _numbers
 from ntkrs.predict._scaling import ldexp
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike
@@ -142,33 +140,9 @@ def _in_columns(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, 1) if len(shape) == 1 else shape
 
 
-def nonnegative(value: float, name: str) -> float:
-    """A number >= 0."""
-    number = _numbers.real(value, name)
-    if number < 0:
-        raise ValueError(f"{name} is {number}, but must be >= 0")
-    return number
-
-
-def momentum_coefficient(value: float) -> float:
-    """A number in [0, 1)."""
-    number = nonnegative(value, "momentum")
-    if number >= 1:
-        raise ValueError(f"momentum is {number}, but must be below 1: without friction nothing converges")
-    return number
-
-
-def choice(value: object, name: str, known: Collection[str]) -> str:
-    """One of some names."""
-    if not isinstance(value, str) or value not in known:
-        *most, last = map(repr, known)
-        raise ValueError(f"{name} is {value!r}, but must be {', '.join(most)} or {last}")
-    return value
-
-
 def loss_divisor(loss_scale: str, size: int) -> int:
     """Z of the square loss ``1/(2Z) Σ (f − y)²``."""
-    return max(size, 1) if choice(loss_scale, "loss_scale", ("mean", "sum")) == "mean" else 1
+    return max(size, 1) if _numbers.choice(loss_scale, "loss_scale", ("mean", "sum")) == "mean" else 1
 
 
 def is_operator(values: object) -> TypeGuard[Any]:

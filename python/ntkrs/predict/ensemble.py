@@ -71,7 +71,7 @@ class Ensemble:
         the covariance, and N (M + N) per output for the mean.
         """
         times = self._rule.times(t)
-        basis = _arguments.choice(get, "get", ("ntk", "nngp"))
+        basis = _numbers.choice(get, "get", ("ntk", "nngp"))
         with_covariance = _numbers.boolean(compute_cov, "compute_cov")
         self._kernels.train("nngp", basis)
         modes = self._kernels.modes(basis)

@@ -8,7 +8,6 @@ import numpy as np
 
 from ntkrs import _arrays, _numbers
 from ntkrs.network import Network
-from ntkrs.predict import _arguments
 from ntkrs.predict._scaling import scaled
 from ntkrs.predict.modes import ROUND_OFF, kernel_modes
 
@@ -77,7 +76,7 @@ class TrainingKernels:
             raise ValueError(f"x_train has shape {self.x.shape}, but y_train has {count} rows: N must be the same")
         self._kernel = kernel
         self._regularization = (
-            _arguments.nonnegative(diag_reg, "diag_reg"),
+            _numbers.nonnegative(diag_reg, "diag_reg"),
             _numbers.boolean(absolute, "diag_reg_absolute_scale"),
         )
         self.eps = float(np.finfo(self.x.dtype).eps)

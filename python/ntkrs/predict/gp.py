@@ -60,7 +60,7 @@ class GpInference:
         -----
         The eigendecomposition is made in the first call for each kernel. Then M N (N + M) multiply-adds.
         """
-        solved, prior = _KERNELS[_arguments.choice(get, "get", tuple(_KERNELS))]
+        solved, prior = _KERNELS[_numbers.choice(get, "get", tuple(_KERNELS))]
         with_covariance = _numbers.boolean(compute_cov, "compute_cov")
         kernels = self._kernels
         kernels.train(prior, solved)

@@ -69,7 +69,7 @@ def max_learning_rate(
     if size < 0:
         raise ValueError(f"y_train_size is {size}, but must be >= 0")
     z = _arguments.loss_divisor(loss_scale, size)
-    mu = _arguments.momentum_coefficient(momentum)
+    mu = _numbers.momentum(momentum)
     products = Products(k_train_train)
     products.check_symmetric()
     largest = _largest_eigenvalue(products)

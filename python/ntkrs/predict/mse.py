@@ -312,9 +312,9 @@ def gradient_descent_mse(
     """
     y = _arguments.targets(y_train)
     rule = training_rule(learning_rate, y.size, optimizer, momentum, loss_scale)
-    regularizer = _arguments.nonnegative(diag_reg, "diag_reg")
+    regularizer = _numbers.nonnegative(diag_reg, "diag_reg")
     absolute = _numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
-    if _arguments.choice(method, "method", ("eigh", "krylov")) == "krylov":
+    if _numbers.choice(method, "method", ("eigh", "krylov")) == "krylov":
         from ntkrs.predict import krylov
 
         products, dtype = krylov.spectral(k_train_train, (regularizer, absolute), tolerance, max_iterations)
@@ -337,6 +337,6 @@ def training_rule(learning_rate: float, size: int, optimizer: str, momentum: flo
     """The way of training that these arguments of :func:`gradient_descent_mse` describe."""
     z = _arguments.loss_divisor(loss_scale, size)
     rate = _numbers.positive(learning_rate, "learning_rate") / z
-    mu = _arguments.momentum_coefficient(momentum)
-    steps = _arguments.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
+    mu = _numbers.momentum(momentum)
+    steps = _numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
     return Descent(rate, mu) if steps else Flow(rate, mu)

@@ -210,8 +210,8 @@ def gradient_descent(
     products = Products(k_train_train)
     products.check_symmetric()
     block = operator_blocks(k_train_train, products.size, y)
-    steps = _arguments.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
-    method = _arguments.choice(solver, "solver", _SOLVERS)
+    steps = _numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
+    method = _numbers.choice(solver, "solver", _SOLVERS)
     if method == "auto":
         small = y.size <= _STIFF and not _arguments.is_operator(k_train_train)
         method = "LSODA" if small else "DOP853"
@@ -223,7 +223,7 @@ def gradient_descent(
         products=products,
         loss=loss_function(loss, y),
         rate=_numbers.positive(learning_rate, "learning_rate"),
-        momentum=0.0 if momentum is None else _arguments.momentum_coefficient(momentum),
+        momentum=0.0 if momentum is None else _numbers.momentum(momentum),
         solver="steps" if steps else method,
         tolerances=tolerances,
         columns=y.shape[1] if y.ndim == 2 and block is None else 1,

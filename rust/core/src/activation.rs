@@ -1,4 +1,4 @@
-//! What an activation is: φ and φ' for finite networks, and the expectations of both for infinite ones.
+//! What an activation is: φ and its derivatives for finite networks, and expectations of both for infinite ones.
 
 use std::fmt::Debug;
 
@@ -11,8 +11,20 @@ pub trait Activation: Debug + Send + Sync {
     /// Replaces each pre-activation h by φ(h), and writes φ'(h) to `slopes`.
     ///
     /// # Panics
-    /// If the slices differ in length.
+    /// If the slices differ in length, or it is a function of the caller's.
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]);
+
+    /// Replaces each pre-activation h by φ''(h): that of one side, where φ' jumps.
+    ///
+    /// # Panics
+    /// If it is a function of the caller's, which has no second derivative.
+    fn curvature(&self, h: &mut [f64]);
+
+    /// The function itself, if it is one of the caller's: no worker may call it. Finite networks have the calling thread
+    /// evaluate it, a whole layer at a time.
+    fn function(&self) -> Option<&dyn Smooth> {
+        None
+    }
 
     /// Its expectations under a Gaussian, if it has them: in closed form or by a series.
     fn dual(&self) -> Option<&dyn Dual>;
@@ -31,10 +43,31 @@ pub(crate) fn check_alternation(dense: usize, between: usize) -> Result<()> {
     Err(Error::Invalid(message))
 }
 
-/// φ and φ' of one value: all that there is to write for finite networks.
+/// A function with its derivative, which may fail. For expectations under a Gaussian it is to be smooth, or to have a kink
+/// at 0: others converge slowly.
+pub trait Smooth: Debug + Send + Sync {
+    /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its x alone.
+    ///
+    /// # Errors
+    /// If it cannot be evaluated there.
+    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
+}
+
+impl<F: Formula + Debug + Send + Sync> Smooth for F {
+    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
+        evaluate(self, x, slopes);
+        Ok(())
+    }
+}
+
+/// φ, φ' and φ'' of one value: all that there is to write for finite networks. To be marked `#[inline(always)]`, with all
+/// that they call.
 pub trait Formula {
-    /// `(φ(x), φ'(x))`. To be marked `#[inline(always)]`, with all that it calls.
+    /// `(φ(x), φ'(x))`.
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R);
+
+    /// `φ''(x)`, and that of one side where φ' jumps.
+    fn curvature<R: Real>(&self, x: R) -> R;
 }
 
 /// [`Activation::evaluate`] by a formula.
@@ -72,5 +105,31 @@ impl<F: Formula> Vectorized for Evaluate<'_, F> {
         }
         rest.copy_from_slice(&last.0[..rest.len()]);
         rest_slopes.copy_from_slice(&last.1[..rest.len()]);
+    }
+}
+
+/// [`Activation::curvature`] by a formula.
+pub(crate) fn curvature(formula: &impl Formula, h: &mut [f64]) {
+    let isa = Isa::current().unwrap_or(Isa::PORTABLE);
+    isa.run(Curvature { formula, h });
+}
+
+struct Curvature<'a, F> {
+    formula: &'a F,
+    h: &'a mut [f64],
+}
+
+impl<F: Formula> Vectorized for Curvature<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (blocks, rest) = self.h.as_chunks_mut::<WIDTH>();
+        let mut last = [0.0; WIDTH];
+        last[..rest.len()].copy_from_slice(rest);
+        for h in blocks.iter_mut().chain([&mut last]) {
+            self.formula.curvature(V::load(h)).store(h);
+        }
+        rest.copy_from_slice(&last[..rest.len()]);
     }
 }

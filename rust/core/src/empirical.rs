@@ -4,7 +4,7 @@
 //! Θ_st(x, x') = Σ_l ( σ_w²/n_l ⟨x^l, x'^l⟩ + σ_b² ) · ⟨δ^{l+1}_s, δ'^{l+1}_t⟩            (1)
 //! ```
 //!
-//! Two Gram matrices and an elementwise product per layer, all layers while the tile is in cache.
+//! Two Gram matrices and an elementwise product per layer that is trained, all layers while the tile is in cache.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -195,9 +195,10 @@ impl<'a, T: Scalar> Empirical<'a, T> {
     /// `plane += (σ_w²/n ⟨x, x'⟩ + σ_b²) ⊙ deltas`.
     fn accumulate(&self, layer: usize, area: &Area, scratch: &mut Scratch, plane: &mut Tile) {
         let layer = &self.network.layers[layer];
-        let weight = layer.weight_scale * layer.weight_scale;
+        let (weight_scale, bias_scale) = layer.learning_scales;
+        let weight = weight_scale * weight_scale;
         let bias = if layer.has_bias() {
-            layer.bias_scale * layer.bias_scale
+            bias_scale * bias_scale
         } else {
             0.0
         };
@@ -298,7 +299,11 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
         }
         let (per_layer, count) = (self.planes_per_layer(), self.directions());
         let (rows, cols) = (samples(&area.rows, count), samples(&area.cols, count));
-        for layer in 0..self.network.depth() {
+        let trained = |layer: &usize| {
+            let layer = &self.network.layers[*layer];
+            layer.trains_weights() || layer.trains_bias()
+        };
+        for layer in (0..self.network.depth()).filter(trained) {
             let (x, z) = (&self.rows.pass.inputs[layer], &self.cols.pass.inputs[layer]);
             product(x.of_rows(&rows), z.of_rows(&cols), &mut scratch.inner);
             let first = if self.per_layer { layer * per_layer } else { 0 };

@@ -65,13 +65,24 @@ pub fn moments(
         failure: None,
     });
     let lock = || sums.lock().unwrap_or_else(PoisonError::into_inner);
+    if ensemble.network.calls() {
+        one_by_one(ensemble, shape, seeds, &mut lock(), watch)?;
+        return finish(sums);
+    }
     let work = |theta: &mut Vec<f64>, (index, seed): (usize, &u64), stop: &Stop| {
         if lock().failure.is_some() {
             return;
         }
+        let watch = &mut |_, _| {
+            if stop.requested() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
         theta.resize(ensemble.network.parameters(), 0.0);
         Normal::new(*seed).fill(theta);
-        let kernel = pool::alone(|| ensemble.kernel(theta, shape, stop));
+        let kernel = pool::alone(|| ensemble.kernel(theta, shape, watch));
         match kernel {
             Ok(kernel) => lock().add(index, kernel),
             Err(error) => lock().failure = Some(error),
@@ -79,6 +90,31 @@ pub fn moments(
     };
     let items = seeds.iter().enumerate();
     pool::for_each(items, seeds.len(), watch, Vec::new, work)?;
+    finish(sums)
+}
+
+/// The kernels of networks whose functions only this thread may call: one after another, each on all threads.
+fn one_by_one(
+    ensemble: &Ensemble<'_>,
+    shape: [usize; 5],
+    seeds: &[u64],
+    sums: &mut Sums<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let mut theta = vec![0.0; ensemble.network.parameters()];
+    for (index, seed) in seeds.iter().enumerate() {
+        Normal::new(*seed).fill(&mut theta);
+        let mut part = |_, _| watch(index, seeds.len());
+        sums.add(index, ensemble.kernel(&theta, shape, &mut part)?);
+    }
+    match watch(seeds.len(), seeds.len()) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Error::Cancelled),
+    }
+}
+
+/// From sums of squares to variances.
+fn finish(sums: Mutex<Sums<'_>>) -> Result<()> {
     let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = sums.failure {
         return Err(error);
@@ -89,14 +125,12 @@ pub fn moments(
 }
 
 impl Ensemble<'_> {
-    fn kernel(&self, theta: &[f64], shape: [usize; 5], stop: &Stop) -> Result<Array5<f64>> {
-        let watch = &mut |_, _| {
-            if stop.requested() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
+    fn kernel(
+        &self,
+        theta: &[f64],
+        shape: [usize; 5],
+        watch: &mut Watch<'_>,
+    ) -> Result<Array5<f64>> {
         let network = self.network.with_parameters(theta)?;
         let rows = Features::new(&network, self.x.duplicate()?, self.outputs, watch)?;
         let cols = match self.z {

@@ -109,6 +109,10 @@ pub enum Error {
     #[error("cancelled")]
     Cancelled,
 
+    /// A function of the caller's failed. The caller knows how.
+    #[error("an activation failed")]
+    Function,
+
     /// A worker panicked: a defect of this library.
     #[error("internal error in a worker thread: {0}")]
     Panicked(String),

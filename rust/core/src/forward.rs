@@ -1,10 +1,11 @@
 //! The forward pass: bands of samples through all layers, each layer's output stored as the next one's panels.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::ArrayViewMut2;
 
-use crate::activation::Activation;
+use crate::activation::{Activation, Smooth};
 use crate::error::{Error, Result};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
@@ -23,19 +24,22 @@ pub struct Pass<T: Scalar> {
     pub(crate) outputs: Panels<T>,
 }
 
-/// The panels that one worker fills: a band of samples in every layer.
+/// The panels that one worker fills: a band of samples in every layer of a stage.
 struct Band<'a, T: Scalar> {
     inputs: PanelSlice<'a, T>,
     samples: usize,
-    /// `x^1 … x^{L−1}` and `h^L`.
+    /// What leaves each layer: x, or h of the last one.
     values: Vec<&'a mut [T::Line]>,
     slopes: Vec<&'a mut [T::Line]>,
 }
 
 /// Runs the network on (N, n_0) inputs. 2·N·P flops; keeps 2·N values per hidden unit.
 ///
+/// Functions of the caller's are called between the stages of the network, on this thread.
+///
 /// # Errors
-/// [`Error::Features`] if the inputs do not fit the network, [`Error::TooLarge`], [`Error::Memory`], [`Error::Cancelled`].
+/// [`Error::Features`] if the inputs do not fit the network, [`Error::TooLarge`], [`Error::Memory`], [`Error::Cancelled`],
+/// [`Error::Function`].
 pub fn forward<T: Scalar>(
     network: &Network<T>,
     x: Panels<T>,
@@ -43,20 +47,61 @@ pub fn forward<T: Scalar>(
 ) -> Result<Pass<T>> {
     network.check_features("X", x.depth())?;
     let samples = x.rows();
-    let hidden = &network.layers[..network.depth() - 1];
-    let allocate = || {
-        hidden
+    let allocate = |layers: &[Layer<T>]| {
+        layers
             .iter()
             .map(|layer| Panels::unwritten(samples, layer.outputs()))
             .collect::<Result<Vec<_>>>()
     };
-    let (mut values, mut slopes) = (allocate()?, allocate()?);
+    let hidden = network.depth() - 1;
+    let mut values = allocate(&network.layers[..hidden])?;
+    let mut slopes = allocate(&network.layers[..hidden])?;
     let mut outputs = Panels::unwritten(samples, network.outputs())?;
+    for stage in network.stages() {
+        let (before, after) = values.split_at_mut(stage.start);
+        let x = before.last().unwrap_or(&x);
+        let own = stage.end.min(hidden) - stage.start;
+        let last = (stage.end > hidden).then_some(&mut outputs);
+        let slopes = &mut slopes[stage.start..stage.start + own];
+        run_stage(
+            network,
+            stage.clone(),
+            x,
+            after[..own].iter_mut().chain(last),
+            slopes.iter_mut(),
+            watch,
+        )?;
+        if let (Some(function), Some(values), Some(slopes)) = (
+            network.function(stage.end - 1),
+            after[..own].last_mut(),
+            slopes.last_mut(),
+        ) {
+            call(function, values, slopes)?;
+        }
+    }
 
+    values.insert(0, x);
+    Ok(Pass {
+        inputs: values,
+        slopes,
+        outputs,
+    })
+}
+
+/// Runs some layers on all samples, from their inputs x to `values` and `slopes`.
+fn run_stage<'a, T: Scalar>(
+    network: &Network<T>,
+    stage: Range<usize>,
+    x: &Panels<T>,
+    values: impl Iterator<Item = &'a mut Panels<T>>,
+    slopes: impl Iterator<Item = &'a mut Panels<T>>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let samples = x.rows();
     let band_panels = band_panels::<T>(samples, 1)?;
     let band_samples = band_panels * Panels::<T>::LANES;
-    let value_bands = bands_mut(values.iter_mut().chain([&mut outputs]), band_panels);
-    let mut slope_bands = bands_mut(slopes.iter_mut(), band_panels).into_iter();
+    let value_bands = bands_mut(values, band_panels);
+    let mut slope_bands = bands_mut(slopes, band_panels).into_iter();
     let bands: Vec<Band<'_, T>> = x
         .all()
         .chunks(band_panels)
@@ -77,24 +122,76 @@ pub fn forward<T: Scalar>(
         watch,
         Scratch::default,
         |scratch, band, stop| {
-            if !band.run(network, scratch, stop) {
+            if !band.run(network, stage.clone(), scratch, stop) {
                 finite.store(false, Ordering::Relaxed);
             }
         },
     )?;
-    if !finite.into_inner() {
-        return Err(Error::TooLarge {
-            what: "an activation of the network",
-            dtype: T::NAME,
-        });
+    if finite.into_inner() {
+        Ok(())
+    } else {
+        Err(too_large::<T>())
     }
+}
 
-    values.insert(0, x);
-    Ok(Pass {
-        inputs: values,
-        slopes,
-        outputs,
-    })
+/// How many values a function of the caller's is called with: so many that the call itself costs little, and so few that
+/// they stay in cache and that it returns soon.
+const CALL: usize = 1 << 16;
+
+/// Replaces pre-activations by φ, and writes φ', on this thread.
+fn call<T: Scalar>(
+    function: &dyn Smooth,
+    values: &mut Panels<T>,
+    slopes: &mut Panels<T>,
+) -> Result<()> {
+    let (samples, units) = (values.rows(), values.depth());
+    let panels = (CALL / (Panels::<T>::LANES * units)).max(1);
+    let size = panels * Panels::<T>::LANES;
+    let (mut h, mut slope) = (Vec::new(), Vec::new());
+    let chunks = values.chunks_mut(panels).zip(slopes.chunks_mut(panels));
+    for (chunk, (values, slopes)) in chunks.enumerate() {
+        let count = size.min(samples - chunk * size);
+        h.clear();
+        for unit in 0..units {
+            let lines = values.iter().skip(unit).step_by(units);
+            let lanes = lines.flat_map(|line| line.lanes());
+            h.extend(lanes.take(count).map(|value| value.widen()));
+        }
+        slope.resize(h.len(), 0.0);
+        function.evaluate(&mut h, &mut slope)?;
+        if !(all_fit::<T>(&h) && all_fit::<T>(&slope)) {
+            return Err(too_large::<T>());
+        }
+        let rows = h.chunks(count).zip(slope.chunks(count));
+        for (unit, (value, slope)) in rows.enumerate() {
+            store_unit::<T>(values, units, unit, value);
+            store_unit::<T>(slopes, units, unit, slope);
+        }
+    }
+    Ok(())
+}
+
+/// The forward pass, if bands cannot make theirs alone: if an activation is a function of the caller's.
+///
+/// # Errors
+/// As [`forward`].
+pub(crate) fn ahead<T: Scalar>(
+    network: &Network<T>,
+    x: &Panels<T>,
+    watch: &mut Watch<'_>,
+) -> Result<Option<Pass<T>>> {
+    if network.calls() {
+        forward(network, x.duplicate()?, watch).map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+pub(crate) fn too_large<T: Scalar>() -> Error {
+    Error::TooLarge {
+        what: "an activation of the network",
+        dtype: T::NAME,
+    }
 }
 
 /// How many panels of samples one worker takes at once: a tile's worth of rows, and so few that all threads get some.
@@ -139,6 +236,15 @@ impl<T: Scalar> Pass<T> {
     pub(crate) fn samples(&self) -> usize {
         self.outputs.rows()
     }
+
+    /// What a layer and the activation after it made of some samples, if there is one.
+    pub(crate) fn known(&self, layer: usize, samples: &Range<usize>) -> Option<Known<'_, T>> {
+        let (values, slopes) = (self.inputs.get(layer + 1)?, self.slopes.get(layer)?);
+        Some(Known {
+            values: values.of_rows(samples),
+            slopes: slopes.of_rows(samples),
+        })
+    }
 }
 
 /// What a worker keeps from band to band.
@@ -149,21 +255,27 @@ pub(crate) struct Scratch {
 }
 
 impl<T: Scalar> Band<'_, T> {
-    /// Runs all layers; returns whether all values are finite.
-    fn run(mut self, network: &Network<T>, scratch: &mut Scratch, stop: &Stop) -> bool {
+    /// Runs the layers of a stage; returns whether all values are finite.
+    fn run(
+        mut self,
+        network: &Network<T>,
+        stage: Range<usize>,
+        scratch: &mut Scratch,
+        stop: &Stop,
+    ) -> bool {
         let mut finite = true;
-        for (index, layer) in network.layers.iter().enumerate() {
+        for (index, layer) in network.layers[stage.clone()].iter().enumerate() {
             let (before, after) = self.values.split_at_mut(index);
             let input = match before.last() {
                 None => self.inputs,
                 Some(lines) => PanelSlice::new(lines, layer.inputs(), self.inputs.isa()),
             };
-            let activation = network.activations.get(index).map(AsRef::as_ref);
             let step = Step {
                 layer,
-                activation,
+                activation: network.native(stage.start + index),
                 input,
                 samples: self.samples,
+                known: None,
             };
             let slopes = self.slopes.get_mut(index).map(AsMut::as_mut);
             finite &= step.run(after[0], slopes, scratch, stop);
@@ -178,11 +290,49 @@ pub(crate) struct Step<'a, T: Scalar> {
     pub(crate) activation: Option<&'a dyn Activation>,
     pub(crate) input: PanelSlice<'a, T>,
     pub(crate) samples: usize,
+    /// What comes out, if it is known: of a pass made ahead.
+    pub(crate) known: Option<Known<'a, T>>,
+}
+
+/// What a layer and its activation made of a band.
+pub(crate) struct Known<'a, T: Scalar> {
+    values: PanelSlice<'a, T>,
+    slopes: PanelSlice<'a, T>,
+}
+
+impl<T: Scalar> Known<'_, T> {
+    fn write(&self, values: &mut [T::Line], slopes: Option<&mut [T::Line]>) {
+        let units = self.values.depth();
+        let copy = |source: PanelSlice<'_, T>, target: &mut [T::Line]| {
+            let panels = target.chunks_mut(units).zip(source.panels());
+            panels.for_each(|(target, lines)| target.copy_from_slice(lines));
+        };
+        copy(self.values, values);
+        if let Some(slopes) = slopes {
+            copy(self.slopes, slopes);
+        }
+    }
 }
 
 impl<T: Scalar> Step<'_, T> {
     /// Writes the layer's values and slopes; returns whether all values are finite.
     pub(crate) fn run(
+        &self,
+        values: &mut [T::Line],
+        slopes: Option<&mut [T::Line]>,
+        scratch: &mut Scratch,
+        stop: &Stop,
+    ) -> bool {
+        match &self.known {
+            None => self.compute(values, slopes, scratch, stop),
+            Some(known) => {
+                known.write(values, slopes);
+                true
+            }
+        }
+    }
+
+    fn compute(
         &self,
         values: &mut [T::Line],
         mut slopes: Option<&mut [T::Line]>,

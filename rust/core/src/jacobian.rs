@@ -12,7 +12,7 @@ use crate::scalar::Scalar;
 
 /// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
 ///
-/// N·O·P multiplications, after a forward and a backward pass.
+/// 0 in what is not trained. N·O·P multiplications, after a forward and a backward pass.
 ///
 /// # Errors
 /// [`Error::Shape`] if `out` has another length; those of [`forward`] and [`backward`].
@@ -79,16 +79,25 @@ impl<T: Scalar> Writer<'_, T> {
             let (block, rest) = row.split_at_mut(layer.parameters());
             row = rest;
             let (weights, bias) = block.split_at_mut(layer.inputs() * layer.outputs());
-            for (weights, x) in weights.chunks_exact_mut(layer.outputs()).zip(&*x) {
-                let scaled = layer.weight_scale * x;
+            let (weight_scale, bias_scale) = layer.learning_scales;
+            if !layer.trains_weights() {
+                weights.fill(T::default());
+            }
+            if !layer.trains_bias() {
+                bias.fill(T::default());
+            }
+            let trained = weights.chunks_exact_mut(layer.outputs()).zip(&*x);
+            for (weights, x) in trained.filter(|_| layer.trains_weights()) {
+                let scaled = weight_scale * x;
                 weights
                     .iter_mut()
                     .zip(&*delta)
                     .for_each(|(value, delta)| *value = T::narrow(scaled * delta));
             }
-            bias.iter_mut()
-                .zip(&*delta)
-                .for_each(|(value, delta)| *value = T::narrow(layer.bias_scale * delta));
+            let trained = bias.iter_mut().zip(&*delta);
+            trained
+                .filter(|_| layer.trains_bias())
+                .for_each(|(value, delta)| *value = T::narrow(bias_scale * delta));
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Finite networks, validated once.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::activation::{Activation, check_alternation};
+use crate::activation::{Activation, Smooth, check_alternation};
 use crate::error::{Error, Result};
 use crate::panel::Panels;
 use crate::scalar::Scalar;
@@ -20,6 +21,9 @@ pub struct Dense<'a, T> {
     pub weight_scale: f64,
     /// σ_b in the NTK parameterization.
     pub bias_scale: f64,
+    /// The scales of derivatives in W and b: the two above, or 0 for what is not trained. That of b may differ, for what
+    /// is drawn at one scale and trained at another.
+    pub learning_scales: (f64, f64),
 }
 
 /// A dense layer, packed both ways.
@@ -33,6 +37,8 @@ pub struct Layer<T: Scalar> {
     pub(crate) bias: Vec<f64>,
     pub(crate) weight_scale: f64,
     pub(crate) bias_scale: f64,
+    /// Of derivatives in W, `weight_scale` or 0, and in b.
+    pub(crate) learning_scales: (f64, f64),
 }
 
 /// A multilayer perceptron with its parameters: dense layers with activations between them.
@@ -46,7 +52,8 @@ impl<T: Scalar> Network<T> {
     /// Checks that the layers fit together, and packs them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the numbers of layers and activations or the shapes of adjacent layers do not match,
+    /// [`Error::Invalid`] if the numbers of layers and activations or the shapes of adjacent layers do not match, or weights
+    /// are to be trained at another scale;
     /// [`Error::NotFinite`] for parameters that are not finite, [`Error::Memory`].
     pub fn new(layers: &[Dense<'_, T>], activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
@@ -98,6 +105,7 @@ impl<T: Scalar> Network<T> {
                 bias: layer.has_bias().then(|| bias.into()),
                 weight_scale: layer.weight_scale,
                 bias_scale: layer.bias_scale,
+                learning_scales: layer.learning_scales,
             };
             layers.push(Layer::new(index, &dense)?);
             rest = after;
@@ -118,6 +126,32 @@ impl<T: Scalar> Network<T> {
             layers: layers.collect::<Result<_>>()?,
             activations: self.activations.clone(),
         })
+    }
+
+    /// The activation after a layer, if there is one that workers can evaluate.
+    pub(crate) fn native(&self, layer: usize) -> Option<&dyn Activation> {
+        let activation = self.activations.get(layer)?;
+        activation.function().is_none().then_some(&**activation)
+    }
+
+    /// The activation after a layer, if it is a function of the caller's.
+    pub(crate) fn function(&self, layer: usize) -> Option<&dyn Smooth> {
+        self.activations.get(layer)?.function()
+    }
+
+    /// Whether an activation is a function of the caller's.
+    pub(crate) fn calls(&self) -> bool {
+        (0..self.depth()).any(|layer| self.function(layer).is_some())
+    }
+
+    /// Ranges of layers with activations that workers can evaluate, each up to the next function of the caller's. One, if
+    /// there is no such function.
+    pub(crate) fn stages(&self) -> Vec<Range<usize>> {
+        let functions = (0..self.depth()).filter(|layer| self.function(*layer).is_some());
+        let mut start = 0;
+        let ends = functions.map(|layer| layer + 1).chain([self.depth()]);
+        ends.map(|end| std::mem::replace(&mut start, end)..end)
+            .collect()
     }
 
     /// n_0, the number of input features.
@@ -203,28 +237,13 @@ impl<T: Scalar> Layer<T> {
             );
             return Err(Error::Invalid(message));
         }
-        let mut bias = Vec::new();
-        if let Some(values) = dense.bias {
-            if values.len() != outputs {
-                let got = values.len();
-                let message = format!(
-                    "biases[{index}] has {got} entries, but weights[{index}] has {outputs} columns"
-                );
-                return Err(Error::Invalid(message));
-            }
-            bias.extend(values.iter().map(|value| value.widen()));
-        }
-        if let Some((column, &value)) = bias
-            .iter()
-            .enumerate()
-            .find(|(_, value)| !value.is_finite())
-        {
-            return Err(Error::NotFinite {
-                argument: "biases",
-                row: index,
-                column,
-                value,
-            });
+        let bias = match dense.bias {
+            Some(values) => checked_bias(index, values, outputs)?,
+            None => Vec::new(),
+        };
+        if ![0.0, dense.weight_scale].contains(&dense.learning_scales.0) {
+            let message = format!("weights[{index}] cannot be trained at a scale of its own");
+            return Err(Error::Invalid(message));
         }
         Ok(Self {
             columns: Panels::pack(dense.weights.reversed_axes(), "weights")?,
@@ -232,6 +251,7 @@ impl<T: Scalar> Layer<T> {
             bias,
             weight_scale: dense.weight_scale,
             bias_scale: dense.bias_scale,
+            learning_scales: dense.learning_scales,
         })
     }
 
@@ -256,7 +276,41 @@ impl<T: Scalar> Layer<T> {
         !self.bias.is_empty()
     }
 
+    /// Whether its weights are trained.
+    pub(crate) fn trains_weights(&self) -> bool {
+        self.learning_scales.0 != 0.0
+    }
+
+    /// Whether it has biases that are trained.
+    pub(crate) fn trains_bias(&self) -> bool {
+        self.has_bias() && self.learning_scales.1 != 0.0
+    }
+
     pub(crate) fn parameters(&self) -> usize {
         self.inputs() * self.outputs() + self.bias.len()
+    }
+}
+
+/// The biases of a layer of so many units.
+fn checked_bias<T: Scalar>(
+    index: usize,
+    values: ArrayView1<'_, T>,
+    units: usize,
+) -> Result<Vec<f64>> {
+    let got = values.len();
+    if got != units {
+        let message =
+            format!("biases[{index}] has {got} entries, but weights[{index}] has {units} columns");
+        return Err(Error::Invalid(message));
+    }
+    let bias: Vec<f64> = values.iter().map(|value| value.widen()).collect();
+    match bias.iter().position(|value| !value.is_finite()) {
+        None => Ok(bias),
+        Some(column) => Err(Error::NotFinite {
+            argument: "biases",
+            row: index,
+            column,
+            value: bias[column],
+        }),
     }
 }

@@ -10,8 +10,8 @@
 use std::ops::Range;
 
 use crate::backward::{Slopes, back_through};
-use crate::error::Result;
-use crate::forward::{self, Step, band_panels};
+use crate::error::{Error, Result};
+use crate::forward::{self, Pass, Step, ahead, band_panels};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut, columns_mut};
 use crate::pool::{self, Stop, Watch};
@@ -47,6 +47,7 @@ struct Band<'a, T: Scalar> {
     deltas: Vec<Vec<&'a mut [T::Line]>>,
     outputs: &'a mut [T::Line],
     losses: &'a mut [f64],
+    ahead: Option<&'a Pass<T>>,
 }
 
 /// What a worker keeps from band to band: rows are samples.
@@ -101,7 +102,7 @@ impl<T: Scalar> Sweep<T> {
     /// the loss.
     ///
     /// # Errors
-    /// [`crate::Error::Cancelled`].
+    /// [`Error::Cancelled`], [`Error::Function`].
     pub(crate) fn run(
         &mut self,
         network: &Network<T>,
@@ -109,6 +110,13 @@ impl<T: Scalar> Sweep<T> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (samples, size) = (self.samples(), self.band * Panels::<T>::LANES);
+        let ahead = match ahead(network, &self.x, watch) {
+            Err(Error::TooLarge { .. }) => {
+                self.losses.fill(f64::NAN);
+                return Ok(());
+            }
+            pass => pass?,
+        };
         let mut inputs = columns_mut(&mut self.inputs[1..], size).into_iter();
         let deltas = columns_mut(&mut self.deltas, size).into_iter();
         let outputs = bands_mut([&mut self.outputs].into_iter(), self.band)
@@ -129,6 +137,7 @@ impl<T: Scalar> Sweep<T> {
                 deltas,
                 outputs,
                 losses,
+                ahead: ahead.as_ref(),
             });
         let work = |scratch: &mut Scratch<T>, band: Band<'_, T>, stop: &Stop| {
             band.run(network, &seed, scratch, stop);
@@ -188,17 +197,24 @@ impl<T: Scalar> Sweep<T> {
         for start in (0..outputs).step_by(EDGE) {
             let units = start..outputs.min(start + EDGE);
             let cols = start / lanes..units.end.div_ceil(lanes);
-            if first < end {
+            if first < end && layer.trains_weights() {
                 self.gradient(index, &(first / lanes..end.div_ceil(lanes)), &cols, tile);
             }
             for (offset, row) in rows.chunks_mut(outputs).enumerate() {
                 let (row, input) = (&mut row[units.clone()], first + offset);
-                if input < end {
+                let trained = if input < end {
+                    layer.trains_weights()
+                } else {
+                    layer.trains_bias()
+                };
+                if !trained {
+                    row.fill(T::default());
+                } else if input < end {
                     row.iter_mut()
                         .zip(tile.row(offset))
                         .for_each(|(value, sum)| *value = T::narrow(layer.weight_scale * sum));
                 } else {
-                    self.write_bias(index, layer.bias_scale, cols.start, row);
+                    self.write_bias(index, layer.learning_scales.1, cols.start, row);
                 }
             }
         }
@@ -254,6 +270,7 @@ impl<T: Scalar> Band<'_, T> {
                 activation: network.activations.get(index).map(AsRef::as_ref),
                 input: before.last().map_or(self.x, |x| x.of_rows(&(0..samples))),
                 samples,
+                known: self.ahead.and_then(|pass| pass.known(index, &self.samples)),
             };
             match (after.first_mut(), scratch.slopes.get_mut(index)) {
                 (Some(values), Some(slopes)) => {

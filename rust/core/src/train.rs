@@ -285,7 +285,7 @@ impl<'a, T: Scalar> Piece<'a, T> {
         velocity: Option<&'a mut (Panels<T>, Vec<f64>)>,
     ) -> impl Iterator<Item = Self> + Send {
         let (inputs, panels) = (layer.inputs(), layer.outputs().div_ceil(Panels::<T>::LANES));
-        let (weight_scale, bias_scale) = (layer.weight_scale, layer.bias_scale);
+        let (weight_scale, bias_scale) = layer.learning_scales;
         let units = PIECE * Panels::<T>::LANES;
         let mut bias = layer.bias.chunks_mut(units);
         let mut velocity =
@@ -312,7 +312,8 @@ impl<'a, T: Scalar> Piece<'a, T> {
         let rate = rule.learning_rate * self.weight_scale;
         let most = EDGE / Panels::<T>::LANES;
         let all = self.inputs.div_ceil(Panels::<T>::LANES);
-        for first in (0..all).step_by(most) {
+        // At rate 0 the layer is not trained: its gradient is not formed.
+        for first in (0..all).step_by(most).filter(|_| rate != 0.0) {
             if stop.requested() {
                 return;
             }

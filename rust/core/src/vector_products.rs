@@ -1,4 +1,5 @@
-//! Products of the Jacobian with vectors, without the Jacobian: `J v` forward, `Jᵀ u` forward and back.
+//! Products of the Jacobian with vectors, without the Jacobian: `J v` forward, `Jᵀ u` forward and back. Its columns that
+//! belong to what is not trained are 0.
 //!
 //! ```text
 //! ḣ^{l+1} = scale · (ẋ^l W^l + x^l Ẇ^l) + bias scale · ḃ^l,    ẋ^{l+1} = φ'(h^{l+1}) ⊙ ḣ^{l+1},    J v = ḣ^L
@@ -10,13 +11,13 @@ use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use crate::backward::Slopes;
 use crate::error::{Error, Result};
-use crate::forward::{self, Step, band_panels, store_unit};
+use crate::forward::{self, Pass, Step, ahead, band_panels, store_unit, too_large};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels};
 use crate::pool::{self, Stop, Watch};
 use crate::scalar::{Scalar, all_fit};
 use crate::sweep::Sweep;
-use crate::tile::{EDGE, add_product, product};
+use crate::tile::{EDGE, add_product};
 
 /// Writes `Jᵀ u` of K vectors: `Σ_im u_im ∂f_m(x_i)/∂θ` for u (K, N, O), to `out`, (K, P).
 ///
@@ -79,6 +80,7 @@ pub fn jvp<T: Scalar>(
         out.shape(),
         &[tangents.len(), samples, network.outputs()],
     )?;
+    let ahead = ahead(network, x, watch)?;
     let panels = band_panels::<T>(samples, 1)?;
     let size = panels * Panels::<T>::LANES;
     let scratch = (0..pool::num_threads()?).map(|_| Scratch::new(network, size, tangents.len()));
@@ -86,18 +88,36 @@ pub fn jvp<T: Scalar>(
     let bands = x
         .all()
         .chunks(panels)
-        .zip(out.axis_chunks_iter_mut(Axis(1), size));
+        .zip(out.axis_chunks_iter_mut(Axis(1), size))
+        .enumerate();
     let finite = AtomicBool::new(true);
-    pool::for_each_with(&mut scratch, bands, watch, |scratch, (x, out), stop| {
-        if !scratch.run(network, tangents, x, out, stop) {
+    let work = |scratch: &mut Scratch<T>, (index, (x, out)): (usize, (_, _)), stop: &Stop| {
+        let band = Band {
+            x,
+            out,
+            first: index * size,
+            ahead: ahead.as_ref(),
+        };
+        if !scratch.run(network, tangents, band, stop) {
             finite.store(false, Ordering::Relaxed);
         }
-    })?;
+    };
+    pool::for_each_with(&mut scratch, bands, watch, work)?;
     if finite.into_inner() {
         Ok(())
     } else {
         Err(too_large::<T>())
     }
+}
+
+/// What one worker is to push forward, and where to.
+struct Band<'a, T: Scalar> {
+    x: PanelSlice<'a, T>,
+    /// (K, samples, O).
+    out: ArrayViewMut3<'a, T>,
+    /// The first of its samples.
+    first: usize,
+    ahead: Option<&'a Pass<T>>,
 }
 
 /// What a worker keeps from band to band: rows are samples.
@@ -132,21 +152,21 @@ impl<T: Scalar> Scratch<T> {
         &mut self,
         network: &Network<T>,
         tangents: &[Network<T>],
-        x: PanelSlice<'_, T>,
-        mut out: ArrayViewMut3<'_, T>,
+        mut band: Band<'_, T>,
         stop: &Stop,
     ) -> bool {
-        let (samples, mut finite) = (out.dim().1, true);
-        let rows = 0..samples;
+        let (samples, mut finite) = (band.out.dim().1, true);
+        let (rows, whole) = (0..samples, band.first..band.first + samples);
         for (index, layer) in network.layers.iter().enumerate() {
             let (before, after) = self.values.split_at_mut(index);
-            let input = before.last().map_or(x, |values| values.of_rows(&rows));
+            let input = before.last().map_or(band.x, |values| values.of_rows(&rows));
             let activation = network.activations.get(index).map(AsRef::as_ref);
             let step = Step {
                 layer,
                 activation,
                 input,
                 samples,
+                known: band.ahead.and_then(|pass| pass.known(index, &whole)),
             };
             let slopes = &mut self.slopes[index];
             let target = Some(slopes.first_rows_mut(samples)).filter(|_| activation.is_some());
@@ -170,10 +190,17 @@ impl<T: Scalar> Scratch<T> {
                 finite &= push.run(target, &mut self.forward, stop);
             }
         }
-        for (panels, mut out) in self.tangents.iter().zip(out.outer_iter_mut()) {
-            write_rows(&panels[network.depth() - 1], out.view_mut());
-        }
+        self.write(band.out.view_mut());
         finite
+    }
+
+    /// ḣ^L of each tangent vector.
+    fn write(&self, mut out: ArrayViewMut3<'_, T>) {
+        for (panels, out) in self.tangents.iter().zip(out.outer_iter_mut()) {
+            if let Some(last) = panels.last() {
+                write_rows(last, out);
+            }
+        }
     }
 }
 
@@ -198,14 +225,19 @@ impl<T: Scalar> Push<'_, T> {
             if stop.requested() {
                 break;
             }
-            product(directions, self.input, &mut scratch.tile);
+            let lanes = Panels::<T>::LANES;
+            let tile = &mut scratch.tile;
+            tile.reset(weights.len() * lanes, self.input.len() * lanes);
+            if layer.trains_weights() {
+                add_product(directions, self.input, tile);
+            }
             if let Some(tangent) = self.tangent {
-                add_product(weights, tangent, &mut scratch.tile);
+                add_product(weights, tangent, tile);
             }
             for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
                 let values = &mut scratch.tile.row_mut(unit - chunk * EDGE)[..self.samples];
                 let bias = self.direction.bias.get(unit).unwrap_or(&0.0);
-                let bias = layer.bias_scale * bias;
+                let bias = layer.learning_scales.1 * bias;
                 values
                     .iter_mut()
                     .for_each(|value| *value = layer.weight_scale * *value + bias);
@@ -241,11 +273,4 @@ fn check_shape(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> 
         got: got.to_vec(),
         expected: expected.to_vec(),
     })
-}
-
-fn too_large<T: Scalar>() -> Error {
-    Error::TooLarge {
-        what: "an activation of the network",
-        dtype: T::NAME,
-    }
 }

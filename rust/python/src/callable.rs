@@ -1,13 +1,14 @@
-//! Activations that are Python functions, for infinite width: called on the calling thread, before the tiles.
+//! Activations that are Python functions: called on the calling thread, never by a worker.
 
+use std::cell::Cell;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use ntkrs_core::activation::Activation;
+use ntkrs_core::activation::{Activation, Smooth};
 use ntkrs_core::dual::Dual;
-use ntkrs_core::series::{Series, Smooth};
+use ntkrs_core::series::Series;
 use ntkrs_core::{Error, Result, catalogue};
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 /// An activation as Python describes it: a name with parameters, or a function from (n,) points to φ and φ' there.
@@ -19,61 +20,44 @@ pub enum Spec {
     Function(Py<PyAny>),
 }
 
-/// A Python function, and the exception that it raised.
-pub struct Callable {
-    function: Py<PyAny>,
-    failure: Mutex<Option<PyErr>>,
-}
-
-/// An activation, and the function that it is, if it is one.
-pub type Made = (Arc<dyn Activation>, Option<Arc<Callable>>);
-
-/// A share of a [`Callable`], the other one being with the kernel that tells its exception.
-#[derive(Debug)]
-struct Share(Arc<Callable>);
+/// A Python function.
+struct Callable(Py<PyAny>);
 
 /// The activation that a function is.
 #[derive(Debug)]
-struct Function(Series<Share>);
+struct Function(Series<Callable>);
+
+thread_local! {
+    /// What a function called by this thread raised, until the call of the core that it ended takes it.
+    static RAISED: Cell<Option<PyErr>> = const { Cell::new(None) };
+}
+
+/// What ended a call of the core on this thread with [`Error::Function`].
+pub fn take_raised() -> Option<PyErr> {
+    RAISED.take()
+}
 
 impl Spec {
     /// The activation.
     ///
     /// # Errors
     /// Those of [`catalogue::activation`].
-    pub fn activation(self) -> Result<Made> {
+    pub fn activation(self) -> Result<Arc<dyn Activation>> {
         match self {
-            Self::Known(name, parameters) => Ok((catalogue::activation(&name, &parameters)?, None)),
-            Self::Function(function) => {
-                let callable = Arc::new(Callable {
-                    function,
-                    failure: Mutex::new(None),
-                });
-                let activation = Function(Series(Share(callable.clone())));
-                Ok((Arc::new(activation), Some(callable)))
-            }
+            Self::Known(name, parameters) => catalogue::activation(&name, &parameters),
+            Self::Function(function) => Ok(Arc::new(Function(Series(Callable(function))))),
         }
     }
 }
 
 impl Callable {
-    /// The exception that ended the last call, if one did.
-    pub fn take_failure(&self) -> Option<PyErr> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
     fn call(&self, py: Python<'_>, x: &mut [f64], slopes: &mut [f64]) -> PyResult<()> {
         let points = PyArray1::from_slice(py, x);
-        let results = self.function.call1(py, (points,))?;
+        let results = self.0.call1(py, (points,))?;
         let (values, derivatives): (PyReadonlyArray1<'_, f64>, PyReadonlyArray1<'_, f64>) =
             results.extract(py)?;
-        values.to_vec().map(|values| x.copy_from_slice(&values))?;
-        derivatives
-            .to_vec()
-            .map(|values| slopes.copy_from_slice(&values))?;
+        x.copy_from_slice(values.as_slice()?);
+        slopes.copy_from_slice(derivatives.as_slice()?);
         Ok(())
     }
 }
@@ -84,25 +68,30 @@ impl fmt::Debug for Callable {
     }
 }
 
-impl Smooth for Share {
+impl Smooth for Callable {
     fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
-        Python::attach(|py| self.0.call(py, x, slopes)).map_err(|failure| {
-            let mut kept = self
-                .0
-                .failure
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *kept = Some(failure);
-            Error::Invalid("an activation raised an exception".into())
+        Python::attach(|py| self.call(py, x, slopes)).map_err(|raised| {
+            RAISED.set(Some(raised));
+            Error::Function
         })
     }
 }
 
 impl Activation for Function {
     /// # Panics
-    /// Always: workers call no Python. Finite networks refuse functions before.
+    /// Always: workers call no Python.
     fn evaluate(&self, _h: &mut [f64], _slopes: &mut [f64]) {
-        panic!("a Python function is no activation of a finite network");
+        panic!("a worker called a Python function");
+    }
+
+    /// # Panics
+    /// Always.
+    fn curvature(&self, _h: &mut [f64]) {
+        panic!("a Python function has no second derivative");
+    }
+
+    fn function(&self) -> Option<&dyn Smooth> {
+        Some(&self.0.0)
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

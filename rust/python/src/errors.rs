@@ -8,8 +8,13 @@ use pyo3::exceptions::{
 };
 use pyo3::prelude::*;
 
-/// The built-in exception that a Python user expects for this error.
+use crate::callable::take_raised;
+
+/// The built-in exception that a Python user expects for this error; that of a function of the user's, if one raised it.
 pub fn to_python(error: Error) -> PyErr {
+    if let (Error::Function, Some(raised)) = (&error, take_raised()) {
+        return raised;
+    }
     let message = error.to_string();
     match error {
         Error::NotFinite { .. }
@@ -23,7 +28,9 @@ pub fn to_python(error: Error) -> PyErr {
         Error::Memory { .. } => PyMemoryError::new_err(message),
         // A ticker that cancels keeps the exception it cancelled for; this is what remains without one.
         Error::Cancelled => PyKeyboardInterrupt::new_err(message),
-        Error::Panicked(_) | Error::Threads { .. } => PyRuntimeError::new_err(message),
+        Error::Function | Error::Panicked(_) | Error::Threads { .. } => {
+            PyRuntimeError::new_err(message)
+        }
     }
 }
 

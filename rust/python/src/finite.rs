@@ -1,5 +1,8 @@
 //! Finite networks.
 
+use std::sync::Arc;
+
+use ntkrs_core::activation::Activation;
 use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::forward::forward;
 use ntkrs_core::isa::DefaultFloats;
@@ -7,11 +10,12 @@ use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::network::{self, Dense};
 use ntkrs_core::scalar::Scalar;
 use ntkrs_core::{Error, Result, catalogue, vector_products};
-use numpy::{Element, PyReadonlyArray1};
+use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::arrays::{Forward, Gram, Jacobian, Jvp, Parameters, Typed, Vjp, views};
+use crate::callable::Spec;
 use crate::errors;
 use crate::gram::fill;
 use crate::ticker::Ticker;
@@ -19,6 +23,9 @@ use crate::ticker::Ticker;
 /// A network with its parameters, packed: float64 or float32.
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct Network(pub(crate) Typed<network::Network<f64>, network::Network<f32>>);
+
+/// Of weights and biases, and of derivatives in them.
+type Scales = (f64, f64, f64, f64);
 
 /// "full", "trace", …, or the index of one output.
 #[derive(FromPyObject)]
@@ -29,16 +36,18 @@ pub(crate) enum Selection {
 
 #[pymethods]
 impl Network {
-    /// `parameters` are (weights, biases), `scales` (σ_w/√n, σ_b) per layer, `activations` (name, parameters).
+    /// `parameters` are (weights, biases), `scales` (σ_w/√n, σ_b) and those of derivatives per layer, `activations` (name, parameters) or functions.
     #[new]
     fn new(
         parameters: Typed<Parameters<'_, f64>, Parameters<'_, f32>>,
-        scales: Vec<(f64, f64)>,
-        activations: Vec<(String, Vec<f64>)>,
+        scales: Vec<Scales>,
+        activations: Vec<Spec>,
     ) -> PyResult<Self> {
+        let activations: Result<Vec<_>> = activations.into_iter().map(Spec::activation).collect();
+        let activations = activations.map_err(errors::to_python)?;
         let network = match parameters {
-            Typed::F64(parameters) => build(&parameters, &scales, &activations).map(Typed::F64),
-            Typed::F32(parameters) => build(&parameters, &scales, &activations).map(Typed::F32),
+            Typed::F64(parameters) => build(&parameters, &scales, activations).map(Typed::F64),
+            Typed::F32(parameters) => build(&parameters, &scales, activations).map(Typed::F32),
         };
         network.map(Self).map_err(errors::to_python)
     }
@@ -132,22 +141,42 @@ pub(crate) fn other_dtype() -> PyErr {
 
 fn build<T: Scalar + Element>(
     (weights, biases): &Parameters<'_, T>,
-    scales: &[(f64, f64)],
-    activations: &[(String, Vec<f64>)],
+    scales: &[Scales],
+    activations: Vec<Arc<dyn Activation>>,
 ) -> Result<network::Network<T>> {
     let _floats = DefaultFloats::enter();
     let layers: Vec<_> = weights
         .iter()
         .zip(biases)
         .zip(scales)
-        .map(|((weights, bias), (weight_scale, bias_scale))| Dense {
+        .map(|((weights, bias), scales)| Dense {
             weights: weights.as_array(),
             bias: bias.as_ref().map(PyReadonlyArray1::as_array),
-            weight_scale: *weight_scale,
-            bias_scale: *bias_scale,
+            weight_scale: scales.0,
+            bias_scale: scales.1,
+            learning_scales: (scales.2, scales.3),
         })
         .collect();
-    network::Network::new(&layers, catalogue::activations(activations)?)
+    network::Network::new(&layers, activations)
+}
+
+/// φ, φ' and φ'' at each h, for an activation of the catalogue.
+#[pyfunction]
+pub fn derivatives<'py>(
+    py: Python<'py>,
+    activation: (String, Vec<f64>),
+    h: PyReadonlyArray1<'py, f64>,
+) -> PyResult<[Bound<'py, PyArray1<f64>>; 3]> {
+    let _floats = DefaultFloats::enter();
+    let activation =
+        catalogue::activation(&activation.0, &activation.1).map_err(errors::to_python)?;
+    let mut values = h.as_array().to_vec();
+    let (mut slopes, mut curvatures) = (vec![0.0; values.len()], values.clone());
+    py.detach(|| {
+        activation.evaluate(&mut values, &mut slopes);
+        activation.curvature(&mut curvatures);
+    });
+    Ok([values, slopes, curvatures].map(|array| PyArray1::from_vec(py, array)))
 }
 
 fn run_forward<T: Scalar + Element>(

@@ -1,7 +1,5 @@
 //! Kernels of infinitely wide networks.
 
-use std::sync::Arc;
-
 use ndarray::{Array2, ArrayView2};
 use ntkrs_core::bound::Bound as ErrorBound;
 use ntkrs_core::infinite::{self, Infinite};
@@ -14,7 +12,7 @@ use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::arrays::{Batches, Gram, Inputs, Typed, views};
-use crate::callable::{Callable, Spec};
+use crate::callable::Spec;
 use crate::errors;
 use crate::gram::fill;
 use crate::ticker::Ticker;
@@ -26,7 +24,6 @@ type Wanted = (String, usize);
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct InfiniteKernel {
     recursion: Recursion,
-    functions: Vec<Arc<Callable>>,
 }
 
 #[pymethods]
@@ -43,12 +40,10 @@ impl InfiniteKernel {
             })
             .collect();
         let specs: Result<Vec<_>> = activations.into_iter().map(Spec::activation).collect();
-        let (activations, functions): (Vec<_>, Vec<_>) =
-            specs.map_err(errors::to_python)?.into_iter().unzip();
-        Ok(Self {
-            recursion: Recursion::new(layers, activations).map_err(errors::to_python)?,
-            functions: functions.into_iter().flatten().collect(),
-        })
+        let recursion = specs.and_then(|activations| Recursion::new(layers, activations));
+        recursion
+            .map(|recursion| Self { recursion })
+            .map_err(errors::to_python)
     }
 
     /// Bounds on the errors of Σ and Θ between rows of these inputs, besides round-off.
@@ -132,7 +127,7 @@ impl InfiniteKernel {
         });
         values
             .map(|values| PyArray1::from_vec(py, values))
-            .map_err(|error| self.exception(error, &mut ticker))
+            .map_err(|error| ticker.exception(error))
     }
 }
 
@@ -160,22 +155,13 @@ impl InfiniteKernel {
         Ok(bound(&rows, &other))
     }
 
-    /// The exception for an error: the one that an activation raised, if it did.
-    fn exception(&self, error: Error, ticker: &mut Ticker) -> PyErr {
-        let raised = self
-            .functions
-            .iter()
-            .find_map(|function| function.take_failure());
-        raised.unwrap_or_else(|| ticker.exception(error))
-    }
-
     fn pack<T: Scalar + Element>(
         &self,
         (x, z): Batches<'_, T>,
     ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
         let pack = |array: &Inputs<'_, T>, argument| {
             infinite::Inputs::new(&self.recursion, array.as_array(), argument)
-                .map_err(|error| self.exception(error, &mut Ticker::new(None)))
+                .map_err(errors::to_python)
         };
         let other = z.as_ref().map(|z| pack(z, "Z")).transpose()?;
         Ok((pack(&x, "X")?, other))
@@ -218,7 +204,7 @@ impl InfiniteKernel {
             let mut watch = |done, total| ticker.report(done, total);
             py.detach(|| infinite::diagonal(&self.recursion, &inputs, output, &mut watch))
         });
-        values.map_err(|error| self.exception(error, &mut ticker))
+        values.map_err(|error| ticker.exception(error))
     }
 
     fn output(&self, (name, layer): &Wanted) -> Result<Output> {

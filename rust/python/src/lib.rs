@@ -23,7 +23,7 @@ mod _core {
     #[pymodule_export]
     use super::ensemble::ensemble_ntk;
     #[pymodule_export]
-    use super::finite::Network;
+    use super::finite::{Network, derivatives};
     #[pymodule_export]
     use super::gram::linear_gram;
     #[pymodule_export]

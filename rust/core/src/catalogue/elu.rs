@@ -43,4 +43,11 @@ impl Formula for Elu {
         let value = R::select(positive, scale * x, alpha * expm1(below));
         (value, R::select(positive, scale, alpha * exp(below)))
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let zero = R::splat(0.0);
+        let below = R::splat(self.scale * self.alpha) * exp(x.min(zero));
+        R::select(zero.less(x), zero, below)
+    }
 }

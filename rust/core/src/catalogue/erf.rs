@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
@@ -19,11 +19,22 @@ impl Formula for Erf {
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
         (erf(x), R::splat(FRAC_2_SQRT_PI) * exp_minus_square(x))
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        // Far out the bell is 0, and 2|x| may be infinite.
+        let bounded = x.max(R::splat(-100.0)).min(R::splat(100.0));
+        R::splat(-2.0 * FRAC_2_SQRT_PI) * bounded * exp_minus_square(x)
+    }
 }
 
 impl Activation for Erf {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

@@ -1,6 +1,6 @@
 //! Exponentials.
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
@@ -34,11 +34,21 @@ impl Formula for Exponential {
         let value = R::splat(self.a) * exp(b * x);
         (value, b * value)
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (_, slope) = self.value_and_slope(x);
+        R::splat(self.b) * slope
+    }
 }
 
 impl Activation for Exponential {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

@@ -1,6 +1,6 @@
 //! The Gaussian bell.
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
@@ -35,11 +35,24 @@ impl Formula for Gaussian {
         let bounded = y.max(R::splat(-1e100)).min(R::splat(1e100));
         (value, R::splat(-2.0) * root * bounded * value)
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let root = R::splat(self.root.value);
+        let y = (root * x).max(R::splat(-1e100)).min(R::splat(1e100));
+        let square = root * root;
+        let bend = R::splat(4.0) * y * y - R::splat(2.0);
+        square * bend * exp_minus_square(y)
+    }
 }
 
 impl Activation for Gaussian {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

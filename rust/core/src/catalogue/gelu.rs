@@ -2,7 +2,7 @@
 
 use std::f64::consts::{PI, SQRT_2};
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
@@ -25,11 +25,23 @@ impl Formula for Gelu {
         let slope = (bounded * R::splat(FRAC_1_SQRT_2PI)).mul_add(density, below);
         (x.max(R::splat(-100.0)) * below, slope)
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (_, density) = normal(x);
+        let bounded = x.max(R::splat(-100.0)).min(R::splat(100.0));
+        let fall = R::splat(2.0) - bounded * bounded;
+        R::splat(FRAC_1_SQRT_2PI) * density * fall
+    }
 }
 
 impl Activation for Gelu {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

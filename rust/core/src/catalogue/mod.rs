@@ -76,17 +76,6 @@ pub fn activation(name: &str, parameters: &[f64]) -> Result<Arc<dyn Activation>>
     })
 }
 
-/// [`activation`] for each (name, parameters).
-///
-/// # Errors
-/// As [`activation`], for the first that fails.
-pub fn activations(specs: &[(String, Vec<f64>)]) -> Result<Vec<Arc<dyn Activation>>> {
-    specs
-        .iter()
-        .map(|(name, parameters)| activation(name, parameters))
-        .collect()
-}
-
 /// A parameter that must be finite.
 fn finite(name: &str, value: f64) -> Result<f64> {
     if value.is_finite() {

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES};
 use crate::error::{Error, Result};
@@ -40,11 +40,21 @@ impl Formula for PiecewiseLinear {
         let slope = R::select(positive, R::splat(1.0), slope);
         (slope * x + zero, slope) // + 0: no −0 comes out
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let _ = x;
+        R::splat(0.0)
+    }
 }
 
 impl Activation for PiecewiseLinear {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

@@ -1,6 +1,6 @@
 //! Polynomials, by their Hermite coefficients.
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::{Error, Result};
@@ -17,6 +17,7 @@ const MOST: usize = 32;
 pub struct Polynomial {
     coefficients: Vec<f64>,
     slopes: Vec<f64>,
+    curvatures: Vec<f64>,
     expansion: Expansion,
 }
 
@@ -37,10 +38,15 @@ impl Polynomial {
             .iter()
             .map(|c| DoubleDouble::from(*c))
             .collect();
-        let slope = |(k, c): (usize, &f64)| k as f64 * c;
+        let derivative = |coefficients: &[f64]| -> Vec<f64> {
+            let slope = |(k, c): (usize, &f64)| k as f64 * c;
+            coefficients.iter().enumerate().map(slope).skip(1).collect()
+        };
+        let slopes = derivative(coefficients);
         Ok(Self {
             coefficients: coefficients.to_vec(),
-            slopes: coefficients.iter().enumerate().map(slope).skip(1).collect(),
+            curvatures: derivative(&slopes),
+            slopes,
             expansion: Expansion::new(&exact),
         })
     }
@@ -72,11 +78,20 @@ impl Formula for Polynomial {
         let value = sum_of_powers(&self.coefficients, x);
         (value, sum_of_powers(&self.slopes, x))
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        sum_of_powers(&self.curvatures, x)
+    }
 }
 
 impl Activation for Polynomial {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {
@@ -119,22 +134,41 @@ impl Hermite {
     }
 }
 
-impl Formula for Hermite {
+impl Hermite {
+    /// The normalised polynomials of a degree and of one less.
     #[inline(always)]
-    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+    fn last_two<R: Real>(degree: usize, x: R) -> (R, R) {
         let (mut before, mut last) = (R::splat(0.0), R::splat(1.0));
-        for k in 0..self.degree {
+        for k in 0..degree {
             let inverse = R::splat(1.0 / ((k + 1) as f64).sqrt());
             let next = (x * last - R::splat((k as f64).sqrt()) * before) * inverse;
             (before, last) = (last, next);
         }
+        (last, before)
+    }
+}
+
+impl Formula for Hermite {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let (last, before) = Self::last_two(self.degree, x);
         (last, R::splat((self.degree as f64).sqrt()) * before)
+    }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (_, second) = Self::last_two(self.degree.saturating_sub(1), x);
+        R::splat((self.degree as f64 * self.degree.saturating_sub(1) as f64).sqrt()) * second
     }
 }
 
 impl Activation for Hermite {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

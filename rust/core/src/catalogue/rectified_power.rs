@@ -2,7 +2,7 @@
 
 use std::f64::consts::FRAC_1_PI;
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
@@ -61,11 +61,24 @@ impl Formula for RectifiedPower {
             R::select(inside, slope, zero),
         )
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (zero, n) = (R::splat(0.0), self.degree);
+        let positive = x.max(zero);
+        let factor = R::splat((n * n.saturating_sub(1)) as f64);
+        let curvature = (2..n).fold(factor, |power, _| power * positive);
+        R::select(zero.less(x), curvature, zero)
+    }
 }
 
 impl Activation for RectifiedPower {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

@@ -29,6 +29,12 @@ impl Formula for Sigmoid {
         let (value, rest, _) = logistic(x);
         (value, value * rest)
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (value, rest, _) = logistic(x);
+        value * rest * (rest - value)
+    }
 }
 
 /// `φ(x) = x σ(x)`, `φ'(x) = σ(x) (1 + x σ(−x))`.
@@ -40,6 +46,14 @@ impl Formula for Silu {
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
         let (sigmoid, rest, _) = logistic(x);
         (x * sigmoid, sigmoid * x.mul_add(rest, R::splat(1.0)))
+    }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        // Far out the product is 0, and |x| may be infinite.
+        let x = x.max(R::splat(-1e3)).min(R::splat(1e3));
+        let (sigmoid, rest, _) = logistic(x);
+        sigmoid * rest * x.mul_add(rest - sigmoid, R::splat(2.0))
     }
 }
 
@@ -53,23 +67,47 @@ impl Formula for Softplus {
         let (sigmoid, _, small) = logistic(x);
         (x.max(R::splat(0.0)) + log1p_unit(small), sigmoid)
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (sigmoid, rest, _) = logistic(x);
+        sigmoid * rest
+    }
 }
 
 /// `φ(x) = x t(x)` with `t = tanh(log(1 + e^x))`, `φ'(x) = t + x σ(x) (1 − t²)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Mish;
 
-impl Formula for Mish {
+impl Mish {
+    /// σ(x), σ(−x), t and 1 − t.
     #[inline(always)]
-    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+    fn parts<R: Real>(x: R) -> (R, R, R, R) {
         let (one, two) = (R::splat(1.0), R::splat(2.0));
-        let (sigmoid, _, small) = logistic(x);
+        let (sigmoid, far, small) = logistic(x);
         // t = w/(w + 2) with w = e^x (e^x + 2); both times e^{−2x} where that is small.
         let negative = x.is_negative();
         let w = R::select(negative, small * (small + two), two.mul_add(small, one));
         let rest = R::select(negative, two, two * small * small);
         let (t, missing) = (w / (w + rest), rest / (w + rest));
-        (x * t, (x * sigmoid * missing).mul_add(one + t, t))
+        (sigmoid, far, t, missing)
+    }
+}
+
+impl Formula for Mish {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let (sigmoid, _, t, missing) = Self::parts(x);
+        (x * t, (x * sigmoid * missing).mul_add(R::splat(1.0) + t, t))
+    }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        // t' = σ(x) (1 − t²), t'' = t' (σ(−x) − 2 t σ(x)).
+        let x = x.max(R::splat(-1e3)).min(R::splat(1e3));
+        let (one, two) = (R::splat(1.0), R::splat(2.0));
+        let (sigmoid, far, t, missing) = Self::parts(x);
+        sigmoid * missing * (one + t) * x.mul_add(far - two * t * sigmoid, two)
     }
 }
 
@@ -90,6 +128,12 @@ mod tests {
                 "{name} {x}"
             );
             assert!(value.abs() <= x.abs() + 1.0, "{name} {x}");
+            let difference = (at(x + h).1 - at(x - h).1) / (2.0 * h);
+            // A sixth of h² times the fourth derivative, and the round-off of slopes over 2h.
+            assert!(
+                (formula.curvature(x) - difference).abs() < 1e-9,
+                "{name} {x}"
+            );
         }
     }
 

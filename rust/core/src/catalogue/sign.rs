@@ -2,7 +2,7 @@
 
 use std::f64::consts::FRAC_2_PI;
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES};
 use crate::isa::Real;
@@ -19,11 +19,21 @@ impl Formula for Sign {
         let positive = R::select(zero.less(x), one, zero);
         (R::select(x.less(zero), -one, positive), zero)
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let _ = x;
+        R::splat(0.0)
+    }
 }
 
 impl Activation for Sign {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

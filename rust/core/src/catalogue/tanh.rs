@@ -18,6 +18,12 @@ impl Formula for Tanh {
         let sum = R::splat(1.0) + shrunk;
         (tanh(x), R::splat(4.0) * shrunk / (sum * sum))
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (value, slope) = self.value_and_slope(x);
+        R::splat(-2.0) * value * slope
+    }
 }
 
 /// `φ(x) = x/2 (1 + tanh s)` with `s = √(2/π) (x + 0.044715 x³)`, `φ'(x) = (1 + tanh s)/2 + x/2 tanh'(s) s'`.
@@ -38,5 +44,19 @@ impl Formula for GeluTanh {
         let share = one / (one + exp(R::splat(-2.0) * argument));
         let inner = scale * R::splat(3.0 * CUBIC).mul_add(square, one);
         (x * share, (half * near * slope).mul_add(inner, share))
+    }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        const CUBIC: f64 = 0.044_715;
+        let (one, half, scale) = (R::splat(1.0), R::splat(0.5), R::splat(FRAC_2_PI.sqrt()));
+        let near = x.max(R::splat(-64.0)).min(R::splat(64.0));
+        let square = near * near;
+        let argument = scale * near * R::splat(CUBIC).mul_add(square, one);
+        let inner = scale * R::splat(3.0 * CUBIC).mul_add(square, one);
+        let (_, slope) = Tanh.value_and_slope(argument);
+        let bend =
+            Tanh.curvature(argument) * inner * inner + slope * scale * R::splat(6.0 * CUBIC) * near;
+        (half * near).mul_add(bend, slope * inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
@@ -100,11 +100,21 @@ impl Formula for Wave {
             (a * sine, a * b * cosine)
         }
     }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let (value, _) = self.value_and_slope(x);
+        R::splat(-(self.b.value * self.b.value)) * value
+    }
 }
 
 impl Activation for Wave {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::Smooth;
 use super::measures::Measures;
 use super::orders::{DIRECT, MOST_OCTAVES, NODES, octaves};
 use super::samples::{POINTS, Piece, Samples};
 use super::tail::{Fit, Law, POWERS};
+use crate::activation::Smooth;
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 

@@ -25,7 +25,7 @@ mod tail;
 
 use std::fmt::Debug;
 
-use crate::activation::{Activation, Formula, evaluate};
+use crate::activation::{Activation, Formula, Smooth, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::Result;
@@ -34,22 +34,6 @@ use crate::isa::{Block, Isa};
 use coefficients::curves;
 use samples::Piece;
 
-/// A function whose expectations under a Gaussian are wanted: smooth, but for what may happen at 0.
-pub trait Smooth: Debug + Send + Sync {
-    /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its x alone.
-    ///
-    /// # Errors
-    /// If it cannot be evaluated there.
-    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
-}
-
-impl<F: Formula + Debug + Send + Sync> Smooth for F {
-    fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
-        evaluate(self, x, slopes);
-        Ok(())
-    }
-}
-
 /// A function with its series for a dual.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<S>(pub S);
@@ -57,6 +41,10 @@ pub struct Series<S>(pub S);
 impl<F: Formula + Debug + Send + Sync> Activation for Series<F> {
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
         evaluate(&self.0, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(&self.0, h);
     }
 
     fn dual(&self) -> Option<&dyn Dual> {

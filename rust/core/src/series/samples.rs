@@ -2,10 +2,10 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use super::Smooth;
 use super::continuation::{self, Continuation};
 use super::orders::{DIRECT, NODES, Octave};
 use super::rule::{Moments, Rule};
+use crate::activation::Smooth;
 use crate::error::Result;
 use crate::isa::{Isa, WIDTH};
 
