@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{Array5, ArrayViewMut4};
+use ndarray::Array5;
 
 use crate::empirical::{Empirical, Features, Outputs};
 use crate::error::{Error, Result};
@@ -16,6 +16,7 @@ use crate::network::Network;
 use crate::panel::Panels;
 use crate::pool::{self, Stop, Watch};
 use crate::random::Normal;
+use crate::scalar::Line;
 
 /// A family of networks and where their kernels are taken.
 #[derive(Debug)]
@@ -62,23 +63,32 @@ pub fn moments(
         squares: variance,
         count: 0,
         waiting: BTreeMap::new(),
+        free: Vec::new(),
         failure: None,
     });
     let lock = || sums.lock().unwrap_or_else(PoisonError::into_inner);
-    let work = |theta: &mut Vec<f64>, (index, seed): (usize, &u64), stop: &Stop| {
-        if lock().failure.is_some() {
+    let work = |worker: &mut Option<Worker>, (index, seed): (usize, &u64), stop: &Stop| {
+        let (failed, mut kernel) = {
+            let mut sums = lock();
+            (sums.failure.is_some(), sums.buffer(shape))
+        };
+        if failed {
             return;
         }
-        theta.resize(ensemble.network.parameters(), 0.0);
-        Normal::new(*seed).fill(theta);
-        let kernel = pool::alone(|| ensemble.kernel(theta, shape, stop));
-        match kernel {
-            Ok(kernel) => lock().add(index, kernel),
+        let result = pool::alone(|| {
+            let worker = match worker {
+                Some(worker) => worker,
+                None => worker.insert(Worker::new(ensemble)?),
+            };
+            worker.run(ensemble, *seed, &mut kernel, stop)
+        });
+        match result {
+            Ok(()) => lock().add(index, kernel),
             Err(error) => lock().failure = Some(error),
         }
     };
     let items = seeds.iter().enumerate();
-    pool::for_each(items, seeds.len(), watch, Vec::new, work)?;
+    pool::for_each(items, seeds.len(), watch, || None, work)?;
     let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = sums.failure {
         return Err(error);
@@ -88,42 +98,108 @@ pub fn moments(
     Ok(())
 }
 
-impl Ensemble<'_> {
-    fn kernel(&self, theta: &[f64], shape: [usize; 5], stop: &Stop) -> Result<Array5<f64>> {
-        let watch = &mut |_, _| {
-            if stop.requested() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
+/// A network and inputs that a worker keeps from seed to seed.
+struct Worker {
+    network: Network<f64>,
+    /// Copies of the inputs, once there are any.
+    x: Option<Panels<f64>>,
+    z: Option<Panels<f64>>,
+    /// Rows of weights, as they are drawn.
+    drawn: Vec<f64>,
+}
+
+impl Worker {
+    fn new(ensemble: &Ensemble<'_>) -> Result<Self> {
+        Ok(Self {
+            network: ensemble.network.unwritten_like()?,
+            x: None,
+            z: None,
+            drawn: Vec::new(),
+        })
+    }
+
+    /// Writes the kernel of one network.
+    fn run(
+        &mut self,
+        ensemble: &Ensemble<'_>,
+        seed: u64,
+        kernel: &mut Array5<f64>,
+        stop: &Stop,
+    ) -> Result<()> {
+        self.draw(Normal::new(seed, ensemble.x.all().isa()), stop)?;
+        let watch = &mut |_, _| match stop.requested() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         };
-        let network = self.network.with_parameters(theta)?;
-        let rows = Features::new(&network, self.x.duplicate()?, self.outputs, watch)?;
-        let cols = match self.z {
+        let (network, outputs) = (&self.network, ensemble.outputs);
+        let x = own(&mut self.x, ensemble.x)?;
+        let rows = Features::new(network, x, outputs, watch)?;
+        let cols = match ensemble.z {
             Some(z) => Some(Features::new(
-                &network,
-                z.duplicate()?,
-                self.outputs,
+                network,
+                own(&mut self.z, z)?,
+                outputs,
                 watch,
             )?),
             None => None,
         };
-        let kernel = Empirical::new(
-            &network,
+        let tiles = Empirical::new(
+            network,
             &rows,
             cols.as_ref().unwrap_or(&rows),
-            self.outputs,
+            outputs,
             false,
         );
-        let mut values = Array5::zeros(shape);
-        let planes: Vec<ArrayViewMut4<'_, f64>> = values.outer_iter_mut().collect();
+        let planes = kernel.outer_iter_mut().collect();
         match &cols {
-            Some(_) => gram::rectangular(&kernel, planes, watch)?,
-            None => gram::symmetric(&kernel, planes, watch)?,
+            Some(_) => gram::rectangular(&tiles, planes, watch)?,
+            None => gram::symmetric(&tiles, planes, watch)?,
         }
-        Ok(values)
+        self.x = Some(rows.into_inputs());
+        self.z = cols.map(Features::into_inputs);
+        Ok(())
+    }
+
+    /// Draws all parameters, in the order of θ.
+    fn draw(&mut self, mut normal: Normal, stop: &Stop) -> Result<()> {
+        for (index, layer) in self.network.layers.iter_mut().enumerate() {
+            let (inputs, outputs) = (layer.inputs(), layer.outputs());
+            let mut rows = layer.rows.chunks_mut(1);
+            for first in (0..inputs).step_by(LANES) {
+                if stop.requested() {
+                    return Err(Error::Cancelled);
+                }
+                let count = LANES.min(inputs - first);
+                self.drawn.resize(count * outputs, 0.0);
+                normal.fill(&mut self.drawn);
+                for (panel, lines) in layer.columns.chunks_mut(1).enumerate() {
+                    let units = panel * LANES..outputs.min((panel + 1) * LANES);
+                    let lines = lines[first..].iter_mut();
+                    for (line, row) in lines.zip(self.drawn.chunks(outputs)) {
+                        line.lanes_mut()[..units.len()].copy_from_slice(&row[units.clone()]);
+                    }
+                }
+                // No backward pass comes to the inputs.
+                if let Some(lines) = rows.next().filter(|_| index > 0) {
+                    for (unit, line) in lines.iter_mut().enumerate() {
+                        let column = self.drawn[unit..].iter().step_by(outputs);
+                        let lanes = line.lanes_mut().iter_mut();
+                        lanes.zip(column).for_each(|(lane, value)| *lane = *value);
+                    }
+                }
+            }
+            normal.fill(&mut layer.bias);
+        }
+        Ok(())
     }
 }
+
+/// The copy that a worker has, or a first one.
+fn own(copy: &mut Option<Panels<f64>>, inputs: &Panels<f64>) -> Result<Panels<f64>> {
+    copy.take().map_or_else(|| inputs.duplicate(), Ok)
+}
+
+const LANES: usize = Panels::<f64>::LANES;
 
 /// Running moments, and the kernels that came before their turn.
 struct Sums<'a> {
@@ -131,10 +207,17 @@ struct Sums<'a> {
     squares: &'a mut [f64],
     count: usize,
     waiting: BTreeMap<usize, Array5<f64>>,
+    /// Memory of kernels that are done with.
+    free: Vec<Array5<f64>>,
     failure: Option<Error>,
 }
 
 impl Sums<'_> {
+    /// Memory for one more kernel.
+    fn buffer(&mut self, shape: [usize; 5]) -> Array5<f64> {
+        self.free.pop().unwrap_or_else(|| Array5::zeros(shape))
+    }
+
     fn add(&mut self, index: usize, kernel: Array5<f64>) {
         self.waiting.insert(index, kernel);
         while let Some(kernel) = self.waiting.remove(&self.count) {
@@ -146,6 +229,7 @@ impl Sums<'_> {
                 *mean += difference / count;
                 *square += difference * (value - *mean);
             }
+            self.free.push(kernel);
         }
     }
 }

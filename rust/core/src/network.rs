@@ -120,6 +120,28 @@ impl<T: Scalar> Network<T> {
         })
     }
 
+    /// A network of the same shape, whose parameters are arbitrary until they are written. The first layer has no rows:
+    /// only a backward pass to the inputs would need them.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(crate) fn unwritten_like(&self) -> Result<Self> {
+        let layer = |(index, layer): (usize, &Layer<T>)| {
+            let (inputs, outputs) = (layer.inputs(), layer.outputs());
+            Ok(Layer {
+                columns: Panels::unwritten(outputs, inputs)?,
+                rows: Panels::unwritten(if index == 0 { 0 } else { inputs }, outputs)?,
+                bias: layer.bias.clone(),
+                ..*layer
+            })
+        };
+        let layers = self.layers.iter().enumerate().map(layer);
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            activations: self.activations.clone(),
+        })
+    }
+
     /// n_0, the number of input features.
     pub fn inputs(&self) -> usize {
         self.layers[0].inputs()
