@@ -6,11 +6,12 @@ use ndarray::Array2;
 
 use crate::error::Result;
 use crate::forward::{Pass, Scratch, band_panels, store_unit};
+use crate::isa::{Vector, Vectorized};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Stop, Watch};
 use crate::scalar::{Line, Scalar};
-use crate::tile::{EDGE, product};
+use crate::tile::{EDGE, Tile, product};
 
 /// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
 ///
@@ -235,6 +236,17 @@ pub(crate) fn back_through<T: Scalar>(
             return;
         }
         product(weights, next, &mut scratch.tile);
+        if slopes.count == 1 {
+            next.isa().run(Scaled::<T> {
+                tile: &scratch.tile,
+                scale: layer.weight_scale,
+                slopes: slopes.panels,
+                target: &mut *target,
+                units: chunk * EDGE..units.min((chunk + 1) * EDGE),
+                rows,
+            });
+            continue;
+        }
         for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
             let sums = scratch.tile.row(unit - chunk * EDGE);
             let delta = slopes.of_unit(unit, rows, &mut scratch.slopes);
@@ -243,6 +255,36 @@ pub(crate) fn back_through<T: Scalar>(
                 .zip(sums)
                 .for_each(|(value, sum)| *value *= layer.weight_scale * sum);
             store_unit::<T>(target, units, unit, delta);
+        }
+    }
+}
+
+/// `δ = φ'(h) · scale · sums` for some units and one direction.
+struct Scaled<'a, T: Scalar> {
+    tile: &'a Tile,
+    scale: f64,
+    slopes: PanelSlice<'a, T>,
+    target: &'a mut [T::Line],
+    units: Range<usize>,
+    rows: usize,
+}
+
+impl<T: Scalar> Vectorized for Scaled<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let depth = self.slopes.depth();
+        let panels = self.slopes.panels().zip(self.target.chunks_mut(depth));
+        for (panel, (slopes, target)) in panels.enumerate() {
+            let samples = panel * T::Line::LANES..self.rows.min((panel + 1) * T::Line::LANES);
+            for (r, unit) in self.units.clone().enumerate() {
+                let sums = &self.tile.row(r)[samples.clone()];
+                let lanes = target[unit].lanes_mut().iter_mut();
+                for ((lane, slope), sum) in lanes.zip(slopes[unit].lanes()).zip(sums) {
+                    *lane = T::narrow(slope.widen() * (self.scale * sum));
+                }
+            }
         }
     }
 }

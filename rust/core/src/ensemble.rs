@@ -173,10 +173,13 @@ impl Worker {
                 self.drawn.resize(count * outputs, 0.0);
                 normal.fill(&mut self.drawn);
                 for (panel, lines) in layer.columns.chunks_mut(1).enumerate() {
-                    let units = panel * LANES..outputs.min((panel + 1) * LANES);
                     let lines = lines[first..].iter_mut();
                     for (line, row) in lines.zip(self.drawn.chunks(outputs)) {
-                        line.lanes_mut()[..units.len()].copy_from_slice(&row[units.clone()]);
+                        let (whole, rest) = row.as_chunks::<LANES>();
+                        match whole.get(panel) {
+                            Some(values) => line.lanes_mut().copy_from_slice(values),
+                            None => line.lanes_mut()[..rest.len()].copy_from_slice(rest),
+                        }
                     }
                 }
                 // No backward pass comes to the inputs.

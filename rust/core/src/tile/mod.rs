@@ -89,6 +89,14 @@ impl Tile {
         &mut self.values[r * self.cols..(r + 1) * self.cols]
     }
 
+    /// The first rows, one after the other, to write.
+    ///
+    /// # Panics
+    /// If there are fewer rows.
+    pub fn first_rows_mut(&mut self, rows: usize) -> &mut [f64] {
+        &mut self.values[..rows * self.cols]
+    }
+
     /// The blocks of row `r` of a tile of whole panels.
     ///
     /// # Panics
