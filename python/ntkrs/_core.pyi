@@ -37,6 +37,7 @@ def get_num_threads() -> int: ...
 def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
 def ensemble_ntk(
     network: Network,
+    layers: tuple[Sequence[int], Sequence[float]],
     inputs: tuple[Array, Array | None],
     moments_out: tuple[Array, Array],
     shape: Sequence[int],

@@ -21,8 +21,12 @@ use crate::scalar::Line;
 /// A family of networks and where their kernels are taken.
 #[derive(Debug)]
 pub struct Ensemble<'a> {
-    /// A network of the architecture; its parameters do not matter.
+    /// A network of the architecture's activations and biases; its sizes and parameters do not matter.
     pub network: &'a Network<f64>,
+    /// n_0 … n_L.
+    pub sizes: &'a [usize],
+    /// σ_w/√n_l of each layer.
+    pub weight_scales: &'a [f64],
     /// Inputs (N, n_0).
     pub x: &'a Panels<f64>,
     /// Other inputs (M, n_0), if the kernel is between two batches.
@@ -55,6 +59,14 @@ pub fn moments(
                 expected,
             });
         }
+    }
+    let depth = ensemble.network.depth();
+    if (ensemble.sizes.len(), ensemble.weight_scales.len()) != (depth + 1, depth) {
+        return Err(Error::Shape {
+            argument: "sizes".into(),
+            got: vec![ensemble.sizes.len(), ensemble.weight_scales.len()],
+            expected: vec![depth + 1, depth],
+        });
     }
     mean.fill(0.0);
     variance.fill(0.0);
@@ -111,7 +123,9 @@ struct Worker {
 impl Worker {
     fn new(ensemble: &Ensemble<'_>) -> Result<Self> {
         Ok(Self {
-            network: ensemble.network.unwritten_like()?,
+            network: ensemble
+                .network
+                .unwritten(ensemble.sizes, ensemble.weight_scales)?,
             x: None,
             z: None,
             drawn: Vec::new(),

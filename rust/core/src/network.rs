@@ -120,18 +120,26 @@ impl<T: Scalar> Network<T> {
         })
     }
 
-    /// A network of the same shape, whose parameters are arbitrary until they are written. The first layer has no rows:
-    /// only a backward pass to the inputs would need them.
+    /// A network of the same layers with `sizes` of inputs, hidden layers and outputs and with other scales of weights,
+    /// whose parameters are arbitrary until they are written. The first layer has no rows: only a backward pass to the
+    /// inputs would need them.
     ///
     /// # Errors
     /// [`Error::Memory`].
-    pub(crate) fn unwritten_like(&self) -> Result<Self> {
+    ///
+    /// # Panics
+    /// If the numbers of layers differ.
+    pub(crate) fn unwritten(&self, sizes: &[usize], weight_scales: &[f64]) -> Result<Self> {
+        assert_eq!(sizes.len(), self.depth() + 1);
+        assert_eq!(weight_scales.len(), self.depth());
         let layer = |(index, layer): (usize, &Layer<T>)| {
-            let (inputs, outputs) = (layer.inputs(), layer.outputs());
+            let (inputs, outputs) = (sizes[index], sizes[index + 1]);
+            let biases = if layer.has_bias() { outputs } else { 0 };
             Ok(Layer {
                 columns: Panels::unwritten(outputs, inputs)?,
                 rows: Panels::unwritten(if index == 0 { 0 } else { inputs }, outputs)?,
-                bias: layer.bias.clone(),
+                bias: vec![0.0; biases],
+                weight_scale: weight_scales[index],
                 ..*layer
             })
         };
