@@ -48,26 +48,13 @@ pub fn moments(
     variance: &mut [f64],
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    let expected = shape.iter().product::<usize>();
+    let length = shape.iter().product();
     for array in [&*mean, &*variance] {
-        if array.len() != expected {
-            let (argument, got) = ("out".into(), vec![array.len()]);
-            let expected = shape.to_vec();
-            return Err(Error::Shape {
-                argument,
-                got,
-                expected,
-            });
-        }
+        check("out", &[array.len()], &[length])?;
     }
     let depth = ensemble.network.depth();
-    if (ensemble.sizes.len(), ensemble.weight_scales.len()) != (depth + 1, depth) {
-        return Err(Error::Shape {
-            argument: "sizes".into(),
-            got: vec![ensemble.sizes.len(), ensemble.weight_scales.len()],
-            expected: vec![depth + 1, depth],
-        });
-    }
+    check("sizes", &[ensemble.sizes.len()], &[depth + 1])?;
+    check("weight_scales", &[ensemble.weight_scales.len()], &[depth])?;
     mean.fill(0.0);
     variance.fill(0.0);
     let sums = Mutex::new(Sums {
@@ -110,6 +97,17 @@ pub fn moments(
     Ok(())
 }
 
+fn check(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        argument: argument.into(),
+        got: got.to_vec(),
+        expected: expected.to_vec(),
+    })
+}
+
 /// A network and inputs that a worker keeps from seed to seed.
 struct Worker {
     network: Network<f64>,
@@ -141,9 +139,12 @@ impl Worker {
         stop: &Stop,
     ) -> Result<()> {
         self.draw(Normal::new(seed, ensemble.x.all().isa()), stop)?;
-        let watch = &mut |_, _| match stop.requested() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        let watch = &mut |_, _| {
+            if stop.requested() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
         let (network, outputs) = (&self.network, ensemble.outputs);
         let x = own(&mut self.x, ensemble.x)?;
@@ -180,13 +181,14 @@ impl Worker {
             let (inputs, outputs) = (layer.inputs(), layer.outputs());
             let mut rows = layer.rows.chunks_mut(1);
             for first in (0..inputs).step_by(LANES) {
-                if stop.requested() {
-                    return Err(Error::Cancelled);
-                }
                 let count = LANES.min(inputs - first);
                 self.drawn.resize(count * outputs, 0.0);
                 normal.fill(&mut self.drawn);
                 for (panel, lines) in layer.columns.chunks_mut(1).enumerate() {
+                    // In a network's first pass these may be fresh pages: of wide layers, half a second of them.
+                    if stop.requested() {
+                        return Err(Error::Cancelled);
+                    }
                     let lines = lines[first..].iter_mut();
                     for (line, row) in lines.zip(self.drawn.chunks(outputs)) {
                         let (whole, rest) = row.as_chunks::<LANES>();

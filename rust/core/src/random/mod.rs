@@ -147,8 +147,8 @@ impl Vectorized for &mut Batch {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let mut count = 0;
-        let blocks = self.bits.as_chunks::<WIDTH_OF_MASK>().0.iter();
-        let blocks = blocks.zip(self.normal.as_chunks_mut::<WIDTH_OF_MASK>().0);
+        let blocks = self.bits.as_chunks::<MASK>().0.iter();
+        let blocks = blocks.zip(self.normal.as_chunks_mut::<MASK>().0);
         for (block, (bits, normal)) in blocks.enumerate() {
             let mut outside = 0_u64;
             for (place, (bits, normal)) in bits.iter().zip(normal).enumerate() {
@@ -158,7 +158,7 @@ impl Vectorized for &mut Batch {
             }
             while outside != 0 {
                 let place = outside.trailing_zeros() as usize;
-                self.refused[count] = (block * WIDTH_OF_MASK + place) as u16;
+                self.refused[count] = (block * MASK + place) as u16;
                 count += 1;
                 outside &= outside - 1;
             }
@@ -168,7 +168,7 @@ impl Vectorized for &mut Batch {
 }
 
 /// How many bits the mask of those that are refused has.
-const WIDTH_OF_MASK: usize = 64;
+const MASK: usize = 64;
 
 #[cfg(test)]
 mod tests {
