@@ -104,7 +104,7 @@ impl Vectorized for Fill<'_> {
 fn upper(x: u64, y: u64) -> u64 {
     const HALF: u64 = 0xffff_ffff;
     let (x1, x0, y1, y0) = (x >> 32, x & HALF, y >> 32, y & HALF);
-    let middle = x1 * y0 + (x0 * y0 >> 32);
+    let middle = x1 * y0 + ((x0 * y0) >> 32);
     let other = x0 * y1 + (middle & HALF);
     x1 * y1 + (middle >> 32) + (other >> 32)
 }
