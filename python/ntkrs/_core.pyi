@@ -39,6 +39,7 @@ def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
 def derivatives(activation: tuple[str, Sequence[float]], h: NDArray[np.float64]) -> list[NDArray[np.float64]]: ...
 def ensemble_ntk(
     network: Network,
+    layers: tuple[Sequence[int], Sequence[float]],
     inputs: tuple[Array, Array | None],
     moments_out: tuple[Array, Array],
     shape: Sequence[int],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers
+from ntkrs import _arrays, _core, _memory, _numbers, _parameters
 from ntkrs._progress import reporter
 from ntkrs.layers import Sequential, check_architecture
 from ntkrs.network import Network
@@ -73,7 +73,7 @@ def ensemble_ntk(
 
     Notes
     -----
-    Each network runs on one thread, all threads side by side; a few kernels for each thread are held.
+    Each network runs on one thread, all threads side by side; a network and a few kernels for each thread are held.
     As the width n grows the variance falls like 1/n, and the mean approaches ``arch.kernel()``.
 
     References
@@ -94,16 +94,25 @@ def ensemble_ntk(
     arch = arch if width is None else arch.with_width(width)
     x = _float64(X, "X")
     z = None if Z is None else _float64(Z, "Z")
-    net = _template(arch, x.shape[1])
+    if x.shape[1] < 1:
+        raise ValueError("X has 0 features, but a network has at least 1 input")
+    if z is not None and z.shape[1] != x.shape[1]:
+        raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
+    _parameters.check_trained(arch)
+    net = _template(arch)
     selection, numbers = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
     report = reporter(progress)
     pairs, count = (len(x), len(x if z is None else z)), arch.outputs
     planes, block = count if selection == "diagonal" else 1, count if selection == "full" else 1
     shape = (planes, pairs[0], block, pairs[1], block)
-    _memory.require(8 * (2 + 3 * _core.get_num_threads()) * int(np.prod(shape)), f"an ensemble of kernels {shape}")
+    threads, sizes = _core.get_num_threads(), [x.shape[1], *(dense.width for dense in arch.dense)]
+    parameters = sum((n + 1) * m for n, m in pairwise(sizes))
+    count = (2 + 3 * threads) * int(np.prod(shape)) + 2 * threads * parameters
+    _memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
+    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, sizes[:-1], strict=True)]
     mean, variance = np.empty(int(np.prod(shape))), np.empty(int(np.prod(shape)))
     core = net._scaled(1.0, unit_biases=True)  # noqa: SLF001 of this package
-    _core.ensemble_ntk(core, (x, z), (mean, variance), shape, numbers, selection, report)
+    _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, numbers, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
 
 
@@ -120,11 +129,10 @@ def _float64(values: ArrayLike, name: str) -> Array:
     return _arrays.batch(values, name).astype(np.float64, copy=False)
 
 
-def _template(arch: Sequential, in_features: int) -> Network:
-    """Return a network of the architecture, whose parameters do not matter."""
-    if in_features < 1:
-        raise ValueError("X has 0 features, but a network has at least 1 input")
-    sizes = [in_features, *(dense.width for dense in arch.dense)]
+def _template(arch: Sequential) -> Network:
+    """Return a network of its activations and biases, as narrow as can be: neither widths nor parameters matter."""
+    arch = arch.with_width(1)
+    sizes = [1, *(dense.width for dense in arch.dense)]
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
     biases = [np.zeros(dense.width) if dense.has_bias else None for dense in arch.dense]
     return Network(arch, weights, biases)

@@ -11,7 +11,7 @@ use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Stop, Watch};
 use crate::scalar::{Line, Scalar};
-use crate::tile::{EDGE, product};
+use crate::tile::{EDGE, Tile, product};
 
 /// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
 ///
@@ -231,51 +231,55 @@ pub(crate) fn back_through<T: Scalar>(
             return;
         }
         product(weights, next, &mut scratch.tile);
-        let isa = next.isa();
+        if slopes.count == 1 {
+            next.isa().run(Scaled::<T> {
+                tile: &scratch.tile,
+                scale: layer.weight_scale,
+                slopes: slopes.panels,
+                target: &mut *target,
+                units: chunk * EDGE..units.min((chunk + 1) * EDGE),
+            });
+            continue;
+        }
         for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
             let sums = scratch.tile.row(unit - chunk * EDGE);
-            let scale = layer.weight_scale;
-            if slopes.count == 1 {
-                let (slopes, target) = (slopes.panels, &mut *target);
-                isa.run(Through {
-                    sums,
-                    scale,
-                    slopes,
-                    unit,
-                    target,
-                });
-                continue;
-            }
             let delta = slopes.of_unit(unit, rows, &mut scratch.slopes);
             delta
                 .iter_mut()
                 .zip(sums)
-                .for_each(|(value, sum)| *value *= scale * sum);
+                .for_each(|(value, sum)| *value *= layer.weight_scale * sum);
             store_unit::<T>(target, units, unit, delta);
         }
     }
 }
 
-/// `φ'(h) · scale · sums` of one unit, for one direction. Lanes past the last row get what nobody reads, 0 from zeros.
-struct Through<'a, T: Scalar> {
-    sums: &'a [f64],
+/// `δ = φ'(h) · scale · sums` for some units and one direction. Lanes past the last row get what nobody reads, 0 from
+/// zeros.
+struct Scaled<'a, T: Scalar> {
+    tile: &'a Tile,
     scale: f64,
     slopes: PanelSlice<'a, T>,
-    unit: usize,
     target: &'a mut [T::Line],
+    units: Range<usize>,
 }
 
-impl<T: Scalar> Vectorized for Through<'_, T> {
+impl<T: Scalar> Vectorized for Scaled<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let sums = self.sums.chunks_exact(T::Line::LANES);
-        let targets = self.target.chunks_exact_mut(self.slopes.depth());
-        for ((target, slopes), sums) in targets.zip(self.slopes.panels()).zip(sums) {
-            let (target, slopes) = (target[self.unit].lanes_mut(), slopes[self.unit].lanes());
-            for ((value, slope), sum) in target.iter_mut().zip(slopes).zip(sums) {
-                *value = T::narrow(slope.widen() * (self.scale * sum));
+        let panels = self
+            .slopes
+            .panels()
+            .zip(self.target.chunks_mut(self.slopes.depth()));
+        for (panel, (slopes, target)) in panels.enumerate() {
+            let samples = panel * T::Line::LANES..(panel + 1) * T::Line::LANES;
+            for (r, unit) in self.units.clone().enumerate() {
+                let sums = &self.tile.row(r)[samples.clone()];
+                let lanes = target[unit].lanes_mut().iter_mut();
+                for ((lane, slope), sum) in lanes.zip(slopes[unit].lanes()).zip(sums) {
+                    *lane = T::narrow(slope.widen() * (self.scale * sum));
+                }
             }
         }
     }

@@ -90,6 +90,11 @@ impl<T: Scalar> Features<T> {
             collapsed,
         })
     }
+
+    /// The inputs, given back.
+    pub(crate) fn into_inputs(mut self) -> Panels<T> {
+        self.pass.inputs.swap_remove(0)
+    }
 }
 
 /// The empirical NTK between two batches.

@@ -4,10 +4,11 @@
 //! (Welford 1962), whatever the order in which they are done, so that no number of threads changes a bit.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 
-use ndarray::{Array5, ArrayViewMut4};
+use ndarray::Array5;
 
 use crate::empirical::{Empirical, Features, Outputs};
 use crate::error::{Error, Result};
@@ -16,12 +17,17 @@ use crate::network::Network;
 use crate::panel::Panels;
 use crate::pool::{self, Stop, Watch};
 use crate::random::Normal;
+use crate::scalar::Line;
 
 /// A family of networks and where their kernels are taken.
 #[derive(Debug)]
 pub struct Ensemble<'a> {
-    /// A network of the architecture; its parameters do not matter.
+    /// A network of the architecture's activations and biases; its sizes and parameters do not matter.
     pub network: &'a Network<f64>,
+    /// n_0 … n_L.
+    pub sizes: &'a [usize],
+    /// σ_w/√n_l of each layer.
+    pub weight_scales: &'a [f64],
     /// Inputs (N, n_0).
     pub x: &'a Panels<f64>,
     /// Other inputs (M, n_0), if the kernel is between two batches.
@@ -43,18 +49,13 @@ pub fn moments(
     variance: &mut [f64],
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    let expected = shape.iter().product::<usize>();
+    let length = shape.iter().product();
     for array in [&*mean, &*variance] {
-        if array.len() != expected {
-            let (argument, got) = ("out".into(), vec![array.len()]);
-            let expected = shape.to_vec();
-            return Err(Error::Shape {
-                argument,
-                got,
-                expected,
-            });
-        }
+        check("out", &[array.len()], &[length])?;
     }
+    let depth = ensemble.network.depth();
+    check("sizes", &[ensemble.sizes.len()], &[depth + 1])?;
+    check("weight_scales", &[ensemble.weight_scales.len()], &[depth])?;
     mean.fill(0.0);
     variance.fill(0.0);
     let sums = Mutex::new(Sums {
@@ -62,34 +63,45 @@ pub fn moments(
         squares: variance,
         count: 0,
         waiting: BTreeMap::new(),
+        free: Vec::new(),
         failure: None,
     });
+    let isa = ensemble.x.all().isa();
     let lock = || sums.lock().unwrap_or_else(PoisonError::into_inner);
     if ensemble.network.calls() {
         one_by_one(ensemble, shape, seeds, &mut lock(), watch)?;
         return finish(sums);
     }
-    let work = |theta: &mut Vec<f64>, (index, seed): (usize, &u64), stop: &Stop| {
-        if lock().failure.is_some() {
+    let work = |worker: &mut Option<Worker>, (index, seed): (usize, &u64), stop: &Stop| {
+        let (failed, mut kernel) = {
+            let mut sums = lock();
+            (sums.failure.is_some(), sums.buffer(shape))
+        };
+        if failed {
             return;
         }
-        let watch = &mut |_, _| {
-            if stop.requested() {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        };
-        theta.resize(ensemble.network.parameters(), 0.0);
-        Normal::new(*seed).fill(theta);
-        let kernel = pool::alone(|| ensemble.kernel(theta, shape, watch));
-        match kernel {
-            Ok(kernel) => lock().add(index, kernel),
+        let result = pool::alone(|| {
+            let worker = match worker {
+                Some(worker) => worker,
+                None => worker.insert(Worker::new(ensemble)?),
+            };
+            worker.draw(Normal::new(*seed, isa), stop);
+            let watch = &mut |_, _| {
+                if stop.requested() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            };
+            worker.run(ensemble, &mut kernel, watch)
+        });
+        match result {
+            Ok(()) => lock().add(index, kernel),
             Err(error) => lock().failure = Some(error),
         }
     };
     let items = seeds.iter().enumerate();
-    pool::for_each(items, seeds.len(), watch, Vec::new, work)?;
+    pool::for_each(items, seeds.len(), watch, || None, work)?;
     finish(sums)
 }
 
@@ -101,11 +113,18 @@ fn one_by_one(
     sums: &mut Sums<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    let mut theta = vec![0.0; ensemble.network.parameters()];
+    let mut worker = Worker::new(ensemble)?;
+    let isa = ensemble.x.all().isa();
     for (index, seed) in seeds.iter().enumerate() {
-        Normal::new(*seed).fill(&mut theta);
         let mut part = |_, _| watch(index, seeds.len());
-        sums.add(index, ensemble.kernel(&theta, shape, &mut part)?);
+        let draws = iter::once((&mut worker, Normal::new(*seed, isa)));
+        let draw = |(): &mut (), (worker, normal): (&mut Worker, Normal), stop: &Stop| {
+            worker.draw(normal, stop);
+        };
+        pool::for_each(draws, 1, &mut part, || (), draw)?;
+        let mut kernel = sums.buffer(shape);
+        worker.run(ensemble, &mut kernel, &mut part)?;
+        sums.add(index, kernel);
     }
     match watch(seeds.len(), seeds.len()) {
         ControlFlow::Continue(()) => Ok(()),
@@ -124,40 +143,118 @@ fn finish(sums: Mutex<Sums<'_>>) -> Result<()> {
     Ok(())
 }
 
-impl Ensemble<'_> {
-    fn kernel(
-        &self,
-        theta: &[f64],
-        shape: [usize; 5],
+fn check(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
+    if got == expected {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        argument: argument.into(),
+        got: got.to_vec(),
+        expected: expected.to_vec(),
+    })
+}
+
+/// A network and inputs that a worker keeps from seed to seed.
+struct Worker {
+    network: Network<f64>,
+    /// Copies of the inputs, once there are any.
+    x: Option<Panels<f64>>,
+    z: Option<Panels<f64>>,
+    /// Rows of weights, as they are drawn.
+    drawn: Vec<f64>,
+}
+
+impl Worker {
+    fn new(ensemble: &Ensemble<'_>) -> Result<Self> {
+        Ok(Self {
+            network: ensemble
+                .network
+                .unwritten(ensemble.sizes, ensemble.weight_scales)?,
+            x: None,
+            z: None,
+            drawn: Vec::new(),
+        })
+    }
+
+    /// Writes the kernel of the network.
+    fn run(
+        &mut self,
+        ensemble: &Ensemble<'_>,
+        kernel: &mut Array5<f64>,
         watch: &mut Watch<'_>,
-    ) -> Result<Array5<f64>> {
-        let network = self.network.with_parameters(theta)?;
-        let rows = Features::new(&network, self.x.duplicate()?, self.outputs, watch)?;
-        let cols = match self.z {
+    ) -> Result<()> {
+        let (network, outputs) = (&self.network, ensemble.outputs);
+        let x = own(&mut self.x, ensemble.x)?;
+        let rows = Features::new(network, x, outputs, watch)?;
+        let cols = match ensemble.z {
             Some(z) => Some(Features::new(
-                &network,
-                z.duplicate()?,
-                self.outputs,
+                network,
+                own(&mut self.z, z)?,
+                outputs,
                 watch,
             )?),
             None => None,
         };
-        let kernel = Empirical::new(
-            &network,
+        let tiles = Empirical::new(
+            network,
             &rows,
             cols.as_ref().unwrap_or(&rows),
-            self.outputs,
+            outputs,
             false,
         );
-        let mut values = Array5::zeros(shape);
-        let planes: Vec<ArrayViewMut4<'_, f64>> = values.outer_iter_mut().collect();
+        let planes = kernel.outer_iter_mut().collect();
         match &cols {
-            Some(_) => gram::rectangular(&kernel, planes, watch)?,
-            None => gram::symmetric(&kernel, planes, watch)?,
+            Some(_) => gram::rectangular(&tiles, planes, watch)?,
+            None => gram::symmetric(&tiles, planes, watch)?,
         }
-        Ok(values)
+        self.x = Some(rows.into_inputs());
+        self.z = cols.map(Features::into_inputs);
+        Ok(())
+    }
+
+    /// Draws all parameters, in the order of θ; those that are left when a stop is requested stay as they are.
+    fn draw(&mut self, mut normal: Normal, stop: &Stop) {
+        for (index, layer) in self.network.layers.iter_mut().enumerate() {
+            let (inputs, outputs) = (layer.inputs(), layer.outputs());
+            let mut rows = layer.rows.chunks_mut(1);
+            for first in (0..inputs).step_by(LANES) {
+                let count = LANES.min(inputs - first);
+                self.drawn.resize(count * outputs, 0.0);
+                normal.fill(&mut self.drawn);
+                for (panel, lines) in layer.columns.chunks_mut(1).enumerate() {
+                    // In a network's first pass these may be fresh pages: of wide layers, half a second of them.
+                    if stop.requested() {
+                        return;
+                    }
+                    let lines = lines[first..].iter_mut();
+                    for (line, row) in lines.zip(self.drawn.chunks(outputs)) {
+                        let (whole, rest) = row.as_chunks::<LANES>();
+                        match whole.get(panel) {
+                            Some(values) => line.lanes_mut().copy_from_slice(values),
+                            None => line.lanes_mut()[..rest.len()].copy_from_slice(rest),
+                        }
+                    }
+                }
+                // No backward pass comes to the inputs.
+                if let Some(lines) = rows.next().filter(|_| index > 0) {
+                    for (unit, line) in lines.iter_mut().enumerate() {
+                        let column = self.drawn[unit..].iter().step_by(outputs);
+                        let lanes = line.lanes_mut().iter_mut();
+                        lanes.zip(column).for_each(|(lane, value)| *lane = *value);
+                    }
+                }
+            }
+            normal.fill(&mut layer.bias);
+        }
     }
 }
+
+/// The copy that a worker has, or a first one.
+fn own(copy: &mut Option<Panels<f64>>, inputs: &Panels<f64>) -> Result<Panels<f64>> {
+    copy.take().map_or_else(|| inputs.duplicate(), Ok)
+}
+
+const LANES: usize = Panels::<f64>::LANES;
 
 /// Running moments, and the kernels that came before their turn.
 struct Sums<'a> {
@@ -165,10 +262,17 @@ struct Sums<'a> {
     squares: &'a mut [f64],
     count: usize,
     waiting: BTreeMap<usize, Array5<f64>>,
+    /// Memory of kernels that are done with.
+    free: Vec<Array5<f64>>,
     failure: Option<Error>,
 }
 
 impl Sums<'_> {
+    /// Memory for one more kernel.
+    fn buffer(&mut self, shape: [usize; 5]) -> Array5<f64> {
+        self.free.pop().unwrap_or_else(|| Array5::zeros(shape))
+    }
+
     fn add(&mut self, index: usize, kernel: Array5<f64>) {
         self.waiting.insert(index, kernel);
         while let Some(kernel) = self.waiting.remove(&self.count) {
@@ -180,6 +284,7 @@ impl Sums<'_> {
                 *mean += difference / count;
                 *square += difference * (value - *mean);
             }
+            self.free.push(kernel);
         }
     }
 }

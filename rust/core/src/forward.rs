@@ -7,6 +7,7 @@ use ndarray::ArrayViewMut2;
 
 use crate::activation::{Activation, Smooth};
 use crate::error::{Error, Result};
+use crate::isa::{Vector, Vectorized};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Stop, Watch};
@@ -341,7 +342,7 @@ impl<T: Scalar> Step<'_, T> {
     ) -> bool {
         let Scratch {
             tile,
-            slopes: slope_row,
+            slopes: slope_rows,
         } = scratch;
         let (layer, units) = (self.layer, self.layer.outputs());
         let mut finite = true;
@@ -355,22 +356,99 @@ impl<T: Scalar> Step<'_, T> {
                 break;
             }
             product(columns, self.input, tile);
-            for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
-                let h = &mut tile.row_mut(unit - chunk * EDGE)[..self.samples];
-                let bias = if layer.has_bias() {
-                    layer.bias_scale * layer.bias[unit]
-                } else {
-                    0.0
-                };
-                h.iter_mut()
-                    .for_each(|h| *h = layer.weight_scale * *h + bias);
-                if let (Some(activation), Some(slopes)) = (self.activation, slopes.as_deref_mut()) {
-                    slope_row.resize(self.samples, 0.0);
-                    activation.evaluate(h, slope_row);
-                    store_unit::<T>(slopes, units, unit, slope_row);
+            let isa = self.input.isa();
+            let chunk = chunk * EDGE..units.min((chunk + 1) * EDGE);
+            let h = tile.first_rows_mut(chunk.len());
+            isa.run(Affine {
+                h,
+                scale: layer.weight_scale,
+                bias: (
+                    layer.bias.get(chunk.clone()).unwrap_or_default(),
+                    layer.bias_scale,
+                ),
+                units: chunk.len(),
+            });
+            let store = |rows: &[f64], lines: &mut [T::Line]| {
+                isa.run(Store::<T> {
+                    rows,
+                    samples: self.samples,
+                    lines,
+                    units: (chunk.clone(), units),
+                })
+            };
+            if let (Some(activation), Some(slopes)) = (self.activation, slopes.as_deref_mut()) {
+                slope_rows.resize(h.len(), 0.0);
+                activation.evaluate(h, slope_rows);
+                store(slope_rows, slopes);
+            }
+            finite &= store(h, values);
+        }
+        finite
+    }
+}
+
+/// `h ← scale · h + bias scale · b`, one row per unit.
+struct Affine<'a> {
+    h: &'a mut [f64],
+    scale: f64,
+    /// b, or nothing, and its scale.
+    bias: (&'a [f64], f64),
+    units: usize,
+}
+
+impl Vectorized for Affine<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (bias, bias_scale) = self.bias;
+        for (unit, row) in self
+            .h
+            .chunks_exact_mut(self.h.len() / self.units)
+            .enumerate()
+        {
+            let bias = bias.get(unit).map_or(0.0, |bias| bias_scale * bias);
+            for h in row {
+                *h = self.scale * *h + bias;
+            }
+        }
+    }
+}
+
+/// Stores rows of values, one for each of some units, in panels of samples; lanes past the last sample stay zero.
+/// Returns whether all of them are finite as they are stored.
+struct Store<'a, T: Scalar> {
+    rows: &'a [f64],
+    samples: usize,
+    lines: &'a mut [T::Line],
+    /// Which units, of how many.
+    units: (Range<usize>, usize),
+}
+
+impl<T: Scalar> Vectorized for Store<'_, T> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> bool {
+        let (units, depth) = self.units;
+        let (length, whole) = (self.rows.len() / units.len(), self.samples / T::Line::LANES);
+        let mut finite = true;
+        for (unit, row) in units.zip(self.rows.chunks_exact(length)) {
+            let mut values = row.chunks_exact(T::Line::LANES);
+            for (panel, values) in values.by_ref().take(whole).enumerate() {
+                let line = self.lines[panel * depth + unit].lanes_mut();
+                for (lane, value) in line.iter_mut().zip(values) {
+                    *lane = T::narrow(*value);
+                    finite &= lane.widen().is_finite();
                 }
-                finite &= all_fit::<T>(h);
-                store_unit::<T>(values, units, unit, h);
+            }
+            let rest = &row[whole * T::Line::LANES..self.samples];
+            if !rest.is_empty() {
+                let line = self.lines[whole * depth + unit].lanes_mut();
+                for (lane, value) in line.iter_mut().zip(rest) {
+                    *lane = T::narrow(*value);
+                    finite &= lane.widen().is_finite();
+                }
             }
         }
         finite

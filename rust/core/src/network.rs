@@ -154,6 +154,39 @@ impl<T: Scalar> Network<T> {
             .collect()
     }
 
+    /// A network of the same layers with `sizes` of inputs, hidden layers and outputs and with other scales of weights,
+    /// whose parameters are arbitrary until they are written. The first layer has no rows: only a backward pass to the
+    /// inputs would need them.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    ///
+    /// # Panics
+    /// If the numbers of layers differ.
+    pub(crate) fn unwritten(&self, sizes: &[usize], weight_scales: &[f64]) -> Result<Self> {
+        assert_eq!(sizes.len(), self.depth() + 1);
+        assert_eq!(weight_scales.len(), self.depth());
+        let layer = |(index, layer): (usize, &Layer<T>)| {
+            let (inputs, outputs) = (sizes[index], sizes[index + 1]);
+            let biases = if layer.has_bias() { outputs } else { 0 };
+            let weight_scale = weight_scales[index];
+            let (frozen, bias_scale) = (layer.learning_scales.0 == 0.0, layer.learning_scales.1);
+            Ok(Layer {
+                columns: Panels::unwritten(outputs, inputs)?,
+                rows: Panels::unwritten(if index == 0 { 0 } else { inputs }, outputs)?,
+                bias: vec![0.0; biases],
+                weight_scale,
+                learning_scales: (if frozen { 0.0 } else { weight_scale }, bias_scale),
+                ..*layer
+            })
+        };
+        let layers = self.layers.iter().enumerate().map(layer);
+        Ok(Self {
+            layers: layers.collect::<Result<_>>()?,
+            activations: self.activations.clone(),
+        })
+    }
+
     /// n_0, the number of input features.
     pub fn inputs(&self) -> usize {
         self.layers[0].inputs()

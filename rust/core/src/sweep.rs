@@ -12,6 +12,7 @@ use std::ops::Range;
 use crate::backward::{Slopes, back_through};
 use crate::error::{Error, Result};
 use crate::forward::{self, Pass, Step, ahead, band_panels};
+use crate::isa::Isa;
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut, columns_mut};
 use crate::pool::{self, Stop, Watch};
@@ -96,6 +97,11 @@ impl<T: Scalar> Sweep<T> {
     /// The number of samples.
     pub(crate) fn samples(&self) -> usize {
         self.x.rows()
+    }
+
+    /// The instruction set in use.
+    pub(crate) fn isa(&self) -> Isa {
+        self.x.all().isa()
     }
 
     /// Runs all samples forward and back: `seed` replaces the outputs of a sample by its `δ^L`, and returns its share of

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, Result};
+use crate::isa::{Vector, Vectorized};
 pub use crate::loss::Loss;
 use crate::network::{Layer, Network};
 use crate::panel::Panels;
@@ -324,36 +325,16 @@ impl<'a, T: Scalar> Piece<'a, T> {
                 tile,
             );
             let start = first * Panels::<T>::LANES;
-            for input in start..self.inputs.min(start + EDGE) {
-                self.step_row(input, rate, rule.momentum, tile.row(input - start));
-            }
+            sweep.isa().run(StepRows::<T> {
+                inputs: start..self.inputs.min(start + EDGE),
+                depth: self.inputs,
+                gradient: tile,
+                factors: (rate, rule.momentum),
+                weights: &mut *self.weights,
+                velocity: self.velocity.as_mut().map(|(velocity, _)| &mut **velocity),
+            });
         }
         self.step_bias(sweep, rule);
-    }
-
-    /// The weights of one input unit to the units of this piece.
-    fn step_row(&mut self, input: usize, rate: f64, momentum: f64, gradient: &[f64]) {
-        for (panel, gradient) in gradient.chunks(Panels::<T>::LANES).enumerate() {
-            let line = panel * self.inputs + input;
-            let weights = self.weights[line].lanes_mut();
-            match &mut self.velocity {
-                None => weights
-                    .iter_mut()
-                    .zip(gradient)
-                    .for_each(|(weight, gradient)| {
-                        *weight = T::narrow(weight.widen() - rate * gradient);
-                    }),
-                Some((velocity, _)) => {
-                    let velocity = velocity[line].lanes_mut();
-                    for ((weight, velocity), gradient) in
-                        weights.iter_mut().zip(velocity).zip(gradient)
-                    {
-                        *velocity = T::narrow(momentum * velocity.widen() - rate * gradient);
-                        *weight = T::narrow(weight.widen() + velocity.widen());
-                    }
-                }
-            }
-        }
     }
 
     fn step_bias(&mut self, sweep: &Sweep<T>, rule: Rule) {
@@ -372,6 +353,53 @@ impl<'a, T: Scalar> Piece<'a, T> {
                     }
                 };
                 *bias = T::narrow(*bias + step).widen();
+            }
+        }
+    }
+}
+
+/// One step of the weights of some input units to the units of a piece.
+struct StepRows<'a, T: Scalar> {
+    inputs: Range<usize>,
+    depth: usize,
+    gradient: &'a Tile,
+    /// The rate, and the momentum.
+    factors: (f64, f64),
+    weights: &'a mut [T::Line],
+    velocity: Option<&'a mut [T::Line]>,
+}
+
+impl<T: Scalar> Vectorized for StepRows<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (rate, momentum) = self.factors;
+        match self.velocity {
+            None => {
+                for (row, input) in self.inputs.enumerate() {
+                    let gradients = self.gradient.row(row).chunks_exact(T::Line::LANES);
+                    for (panel, gradients) in gradients.enumerate() {
+                        let weights = self.weights[panel * self.depth + input].lanes_mut();
+                        for (weight, gradient) in weights.iter_mut().zip(gradients) {
+                            *weight = T::narrow(weight.widen() - rate * gradient);
+                        }
+                    }
+                }
+            }
+            Some(velocity) => {
+                for (row, input) in self.inputs.enumerate() {
+                    let gradients = self.gradient.row(row).chunks_exact(T::Line::LANES);
+                    for (panel, gradients) in gradients.enumerate() {
+                        let line = panel * self.depth + input;
+                        let weights = self.weights[line].lanes_mut().iter_mut();
+                        let velocity = velocity[line].lanes_mut();
+                        for ((weight, velocity), gradient) in weights.zip(velocity).zip(gradients) {
+                            *velocity = T::narrow(momentum * velocity.widen() - rate * gradient);
+                            *weight = T::narrow(weight.widen() + velocity.widen());
+                        }
+                    }
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use ntkrs_core::ensemble::{Ensemble, moments};
 use ntkrs_core::isa::DefaultFloats;
+use ntkrs_core::panel::Panels;
 use numpy::{PyReadonlyArray2, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -11,10 +12,11 @@ use crate::errors;
 use crate::finite::{Network, Selection};
 use crate::ticker::Ticker;
 
-/// Writes mean and variance of the kernel of `network`, with parameters drawn for each of `seeds`, to contiguous arrays of
-/// `shape`, (planes, N, S, M, S). In float64 only.
+/// Writes mean and variance of the kernel of networks with the activations and biases of `network`, `layers` = (n_0 … n_L,
+/// σ_w/√n_l of each layer), and parameters drawn for each of `seeds`, to contiguous arrays of `shape`, (planes, N, S, M, S).
+/// In float64 only.
 #[pyfunction]
-#[pyo3(signature = (network, inputs, moments_out, shape, seeds, outputs, progress))]
+#[pyo3(signature = (network, layers, inputs, moments_out, shape, seeds, outputs, progress))]
 #[expect(
     clippy::too_many_arguments,
     reason = "they are what the call is made of"
@@ -22,6 +24,7 @@ use crate::ticker::Ticker;
 pub fn ensemble_ntk(
     py: Python<'_>,
     network: &Network,
+    layers: (Vec<usize>, Vec<f64>),
     inputs: (PyReadonlyArray2<'_, f64>, Option<PyReadonlyArray2<'_, f64>>),
     moments_out: (PyReadwriteArray1<'_, f64>, PyReadwriteArray1<'_, f64>),
     shape: [usize; 5],
@@ -35,9 +38,10 @@ pub fn ensemble_ntk(
     };
     let outputs = outputs.parse().map_err(errors::to_python)?;
     let (x, z) = inputs;
-    let x = network.pack(x.as_array(), "X").map_err(errors::to_python)?;
+    let (sizes, weight_scales) = layers;
+    let x = Panels::pack(x.as_array(), "X").map_err(errors::to_python)?;
     let z = z
-        .map(|z| network.pack(z.as_array(), "Z"))
+        .map(|z| Panels::pack(z.as_array(), "Z"))
         .transpose()
         .map_err(errors::to_python)?;
     let (mut mean, mut variance) = moments_out;
@@ -46,6 +50,8 @@ pub fn ensemble_ntk(
     let result = py.detach(|| {
         let ensemble = Ensemble {
             network,
+            sizes: &sizes,
+            weight_scales: &weight_scales,
             x: &x,
             z: z.as_ref(),
             outputs,

@@ -1,51 +1,93 @@
 //! Standard normal numbers, bit for bit those of `numpy.random.default_rng(seed).standard_normal`: a seed gives the same
 //! network here and there.
 //!
-//! The seed is spread by O'Neill's `seed_seq`, the generator is PCG64 (XSL-RR), the normal numbers are a ziggurat's.
+//! The seed is spread by O'Neill's `seed_seq`, the generator is PCG64 (XSL-RR), the normal numbers are a ziggurat's. One
+//! number of the generator in 80 is refused by it, and then more of them are used up; what they would give without that
+//! is computed for a batch of them, side by side, and taken in runs between those that are refused.
 
+mod pcg;
 mod ziggurat;
 
+use pcg::{BATCH, Stream};
 use ziggurat::{HEIGHT, INSIDE, TAIL, WIDTH};
+
+use crate::isa::{Isa, Vector, Vectorized};
 
 /// A stream of standard normal numbers.
 #[derive(Debug)]
 pub struct Normal {
-    state: u128,
-    increment: u128,
+    isa: Isa,
+    stream: Stream,
+    batch: Batch,
+    /// How many numbers of the batch are used up.
+    used: usize,
+    /// How many of its refused ones were met.
+    met: usize,
+}
+
+/// Numbers of the generator, and what the ziggurat makes of each.
+#[derive(Debug)]
+struct Batch {
+    bits: [u64; BATCH],
+    normal: [f64; BATCH],
+    /// The places of those that are refused, ascending, then of none.
+    refused: [u16; BATCH + 1],
 }
 
 impl Normal {
     /// The stream of `numpy.random.default_rng(seed)`.
-    pub fn new(seed: u64) -> Self {
-        let words = spread(seed);
-        let wide = |i: usize| u128::from(words[i]) << 64 | u128::from(words[i + 1]);
-        let mut stream = Self {
-            state: 0,
-            increment: wide(2) << 1 | 1,
-        };
-        stream.step();
-        stream.state = stream.state.wrapping_add(wide(0));
-        stream.step();
-        stream
+    pub fn new(seed: u64, isa: Isa) -> Self {
+        Self {
+            isa,
+            stream: Stream::new(seed),
+            batch: Batch {
+                bits: [0; BATCH],
+                normal: [0.0; BATCH],
+                refused: [BATCH as u16; BATCH + 1],
+            },
+            used: BATCH,
+            met: 0,
+        }
     }
 
     /// Fills `values` with draws from N(0, 1).
-    pub fn fill(&mut self, values: &mut [f64]) {
-        values.iter_mut().for_each(|value| *value = self.draw());
+    pub fn fill(&mut self, mut values: &mut [f64]) {
+        while !values.is_empty() {
+            if self.used == BATCH {
+                self.renew();
+            }
+            let refused = usize::from(self.batch.refused[self.met]);
+            if self.used == refused {
+                values[0] = self.draw();
+                values = &mut values[1..];
+            } else if self.used > refused {
+                // It was used up by one that was refused before.
+                self.met += 1;
+            } else {
+                let run = values.len().min(refused - self.used);
+                let (target, rest) = values.split_at_mut(run);
+                target.copy_from_slice(&self.batch.normal[self.used..self.used + run]);
+                self.used += run;
+                values = rest;
+            }
+        }
+    }
+
+    fn renew(&mut self) {
+        self.stream.fill(self.isa, &mut self.batch.bits);
+        self.isa.run(&mut self.batch);
+        (self.used, self.met) = (0, 0);
     }
 
     fn draw(&mut self) -> f64 {
         loop {
             let bits = self.bits();
-            let layer = (bits & 0xff) as usize;
-            let magnitude = (bits >> 9) & ((1 << 52) - 1);
-            let x = magnitude as f64 * f64::from_bits(WIDTH[layer]);
-            let x = if bits >> 8 & 1 == 1 { -x } else { x };
-            if magnitude < INSIDE[layer] {
+            let (x, layer, inside) = proposal(bits);
+            if inside {
                 return x;
             }
             if layer == 0 {
-                return self.tail(magnitude >> 8 & 1 == 1);
+                return self.tail(bits >> 17 & 1 == 1);
             }
             let (low, high) = (
                 f64::from_bits(HEIGHT[layer]),
@@ -73,56 +115,60 @@ impl Normal {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    #[inline]
     fn bits(&mut self) -> u64 {
-        self.step();
-        let folded = (self.state >> 64) as u64 ^ self.state as u64;
-        folded.rotate_right((self.state >> 122) as u32)
-    }
-
-    #[inline]
-    fn step(&mut self) {
-        const MULTIPLIER: u128 = 0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645;
-        self.state = self
-            .state
-            .wrapping_mul(MULTIPLIER)
-            .wrapping_add(self.increment);
+        if self.used == BATCH {
+            self.renew();
+        }
+        self.used += 1;
+        self.batch.bits[self.used - 1]
     }
 }
 
-/// Four words made of a seed, as `numpy.random.SeedSequence` makes them.
-fn spread(seed: u64) -> [u64; 4] {
-    let mut factor = Factor(0x43b0_d7e5, 0x931e_8875);
-    let mut pool = [seed as u32, (seed >> 32) as u32, 0, 0].map(|word| factor.hash(word));
-    for source in 0..4 {
-        for target in 0..4 {
-            if source != target {
-                let mixed = pool[target].wrapping_mul(0xca01_f9dd);
-                let mixed = mixed.wrapping_sub(factor.hash(pool[source]).wrapping_mul(0x4973_f715));
-                pool[target] = mixed ^ mixed >> 16;
+/// A point of the ziggurat: its abscissa, its layer, and whether it is inside the curve for sure.
+#[inline(always)]
+fn proposal(bits: u64) -> (f64, usize, bool) {
+    const TWO_52: u64 = 0x4330_0000_0000_0000;
+    let layer = (bits & 0xff) as usize;
+    let magnitude = (bits >> 9) & ((1 << 52) - 1);
+    // An integer below 2^52 is the fraction of a number between 2^52 and 2^53.
+    let x = f64::from_bits(magnitude | TWO_52) - f64::from_bits(TWO_52);
+    let x = x * f64::from_bits(WIDTH[layer]);
+    let sign = bits << 55 & 1 << 63;
+    (
+        f64::from_bits(x.to_bits() ^ sign),
+        layer,
+        magnitude < INSIDE[layer],
+    )
+}
+
+impl Vectorized for &mut Batch {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let mut count = 0;
+        let blocks = self.bits.as_chunks::<MASK>().0.iter();
+        let blocks = blocks.zip(self.normal.as_chunks_mut::<MASK>().0);
+        for (block, (bits, normal)) in blocks.enumerate() {
+            let mut outside = 0_u64;
+            for (place, (bits, normal)) in bits.iter().zip(normal).enumerate() {
+                let (x, _, inside) = proposal(*bits);
+                *normal = x;
+                outside |= u64::from(!inside) << place;
+            }
+            while outside != 0 {
+                let place = outside.trailing_zeros() as usize;
+                self.refused[count] = (block * MASK + place) as u16;
+                count += 1;
+                outside &= outside - 1;
             }
         }
-    }
-    let mut factor = Factor(0x8b51_f9dd, 0x58f3_8ded);
-    let mut words = [0; 4];
-    for (index, word) in words.iter_mut().enumerate() {
-        let (low, high) = (pool[2 * index % 4], pool[(2 * index + 1) % 4]);
-        *word = u64::from(factor.hash(low)) | u64::from(factor.hash(high)) << 32;
-    }
-    words
-}
-
-/// A factor that changes with each use, and what changes it.
-struct Factor(u32, u32);
-
-impl Factor {
-    fn hash(&mut self, value: u32) -> u32 {
-        let value = value ^ self.0;
-        self.0 = self.0.wrapping_mul(self.1);
-        let value = value.wrapping_mul(self.0);
-        value ^ value >> 16
+        self.refused[count] = BATCH as u16;
     }
 }
+
+/// How many bits the mask of those that are refused has.
+const MASK: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -138,9 +184,25 @@ mod tests {
                 [-0.392_233_552_914_708_24, -0.380_413_517_925_006_5],
             ),
         ] {
-            let mut values = [0.0; 2];
-            Normal::new(seed).fill(&mut values);
-            assert_eq!(values, expected);
+            for isa in Isa::available() {
+                let mut values = [0.0; 2];
+                Normal::new(seed, isa).fill(&mut values);
+                assert_eq!(values, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn draws_are_the_same_in_any_portions() {
+        let mut whole = vec![f64::NAN; 100_000];
+        Normal::new(7, Isa::PORTABLE).fill(&mut whole);
+        for isa in Isa::available() {
+            for portion in [1, 7, 64, 1000] {
+                let mut parts = vec![f64::NAN; whole.len()];
+                let mut stream = Normal::new(7, isa);
+                parts.chunks_mut(portion).for_each(|part| stream.fill(part));
+                assert!(parts == whole, "{isa}, {portion}");
+            }
         }
     }
 }

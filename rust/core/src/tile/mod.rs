@@ -107,6 +107,15 @@ impl Tile {
         Lanes::values_mut(&mut self.lines)
     }
 
+    /// The first rows, one after the other, each filled up to whole blocks with arbitrary values.
+    ///
+    /// # Panics
+    /// If there are fewer rows.
+    pub fn first_rows_mut(&mut self, rows: usize) -> &mut [f64] {
+        let end = rows * self.stride();
+        &mut self.values_mut()[..end]
+    }
+
     /// The blocks of row `r`, the last one filled up with arbitrary values.
     ///
     /// # Panics
