@@ -3,6 +3,7 @@
 use std::f64::consts::SQRT_2;
 
 use crate::isa::Real;
+use crate::number::Single;
 use crate::special::{OddSeries, angle_of, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
@@ -25,31 +26,32 @@ pub(super) struct Arcsine<R> {
 /// z is taken to be at least this: below, sin α and α are w to all digits.
 const SMALLEST: f64 = 1e-100;
 
-impl Arcsine<f64> {
-    pub fn new(z: f64) -> Self {
-        let z = z.max(SMALLEST);
-        let m = 1.0 / libm::hypot(1.0, z);
+impl<S: Single> Arcsine<S> {
+    pub fn new(z: S) -> Self {
+        let (one, half) = (S::splat(1.0), S::splat(0.5));
+        let z = z.max(S::splat(SMALLEST));
+        let m = one / one.hypot(z);
         let p = z * m;
-        let (sine, cosine) = (p * p, m * (m * libm::hypot(1.0, SQRT_2 * z)));
-        let half_cosine = (0.5 * (1.0 + cosine)).sqrt();
-        let half_co_cosine = (0.5 * (1.0 + sine)).sqrt();
+        let (sine, cosine) = (p * p, m * (m * one.hypot(S::splat(SQRT_2) * z)));
+        let half_cosine = (half * (one + cosine)).sqrt();
+        let half_co_cosine = (half * (one + sine)).sqrt();
         Self {
             z,
             p,
             m,
-            sine: 0.5 * sine / half_cosine,
+            sine: half * sine / half_cosine,
             cosine: half_cosine,
-            co_sine: 0.5 * cosine / half_co_cosine,
+            co_sine: half * cosine / half_co_cosine,
             co_cosine: half_co_cosine,
         }
     }
 
     /// α.
-    pub fn angle(&self) -> f64 {
-        2.0 * libm::atan2(self.sine, self.cosine)
+    pub fn angle(&self) -> S {
+        S::splat(2.0) * self.sine.atan2(self.cosine)
     }
 
-    pub fn numbers(&self) -> [f64; NUMBERS] {
+    pub fn numbers(&self) -> [S; NUMBERS] {
         [
             self.z,
             self.p,

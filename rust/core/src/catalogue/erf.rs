@@ -3,9 +3,9 @@
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, FRAC_2_SQRT_PI, PI, SQRT_2};
 
 use crate::activation::{Activation, Formula, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::{erf, exp_minus_square};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair};
@@ -35,11 +35,12 @@ impl Activation for Erf {
 const LINEAR: f64 = 1e-8;
 
 /// √α of the variable of root r, also where α underflows.
-fn root_of_angle(r: f64) -> f64 {
-    if r < LINEAR {
-        SQRT_2 * r
+fn root_of_angle<S: Single>(r: S) -> S {
+    let z = S::splat(SQRT_2) * r;
+    if r.lone() < LINEAR {
+        z
     } else {
-        Arcsine::new(SQRT_2 * r).angle().sqrt()
+        Arcsine::new(z).angle().sqrt()
     }
 }
 
@@ -50,13 +51,12 @@ fn root_of_angle(r: f64) -> f64 {
 impl ClosedForm for Erf {
     const FEATURES: usize = NUMBERS + 1;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        (FRAC_2_PI.sqrt() * root_of_angle(r.value)).into()
+    fn root<N: Number>(&self, r: N) -> N {
+        (N::Single::splat(FRAC_2_PI.sqrt()) * root_of_angle(r.single())).into()
     }
 
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let variable = Arcsine::new(SQRT_2 * r);
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+        let variable = Arcsine::new(N::Single::splat(SQRT_2) * r.single());
         let [z, p, m, a, b, c, d] = variable.numbers();
         features([
             z,
@@ -66,7 +66,7 @@ impl ClosedForm for Erf {
             b,
             c,
             d,
-            root_of_angle(variable.z * FRAC_1_SQRT_2),
+            root_of_angle(variable.z * N::Single::splat(FRAC_1_SQRT_2)),
         ])
     }
 

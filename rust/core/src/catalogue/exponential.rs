@@ -1,10 +1,10 @@
 //! Exponentials.
 
 use crate::activation::{Activation, Formula, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
 use crate::isa::Real;
+use crate::number::Number;
 use crate::special::{exp, expm1};
 
 use super::{finite, moderate};
@@ -50,16 +50,16 @@ impl Activation for Exponential {
 impl ClosedForm for Exponential {
     const FEATURES: usize = 2;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let y = r * self.b.into();
-        let root = (y * y).exp() * self.a.abs().into();
+    fn root<N: Number>(&self, r: N) -> N {
+        let y = r * N::constant(self.b);
+        let root = (y * y).exp() * N::constant(self.a.abs());
         moderate(root, self.b)
     }
 
     /// `|b| r` and `|b| √E φ²`.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let root = self.root(r).value;
-        features([(self.b * r.value).abs(), self.b.abs() * root])
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+        let size = N::Single::splat(self.b.abs());
+        features([size * r.single(), size * self.root(r).single()])
     }
 
     #[inline(always)]

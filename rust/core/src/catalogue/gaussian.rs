@@ -1,10 +1,10 @@
 //! The Gaussian bell.
 
 use crate::activation::{Activation, Formula, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::exp_minus_square;
 
 use super::positive;
@@ -57,19 +57,21 @@ const LARGEST: f64 = 1e60;
 impl ClosedForm for Gaussian {
     const FEATURES: usize = 4;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let y = r * self.root.into();
-        let t = (y * 2.0.into()).hypot(1.0.into());
-        (1.0 / t.value).sqrt().into()
+    fn root<N: Number>(&self, r: N) -> N {
+        let y = r * N::constant(self.root);
+        let t = (y * N::constant(2.0)).hypot(N::constant(1.0));
+        (N::Single::splat(1.0) / t.single()).sqrt().into()
     }
 
     /// `y = √b r`, t, `2bq/t` and `2br/t^{3/2}`.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let y = (self.root * r).min(LARGEST);
-        let t = libm::hypot(1.0, 2.0 * y);
-        let slope = 2.0 * self.root * (y / t) / t.sqrt();
-        features([y, t, 2.0 * y * (y / t), slope])
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+        let number = N::Single::splat;
+        let root = number(self.root);
+        let y = (root * r.single()).min(number(LARGEST));
+        let twice = number(2.0) * y;
+        let t = number(1.0).hypot(twice);
+        let slope = number(2.0) * root * (y / t) / t.sqrt();
+        features([y, t, twice * (y / t), slope])
     }
 
     #[inline(always)]

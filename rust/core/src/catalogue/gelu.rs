@@ -1,11 +1,11 @@
 //! The Gaussian error linear unit (Hendrycks & Gimpel 2016), with the dual of Tsuchida et al. (2021).
 
-use std::f64::consts::PI;
+use std::f64::consts::{PI, SQRT_2};
 
 use crate::activation::{Activation, Formula, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::normal;
 
 use super::arcsine::{Arcsine, NUMBERS, Pair};
@@ -53,22 +53,20 @@ struct Variable<R> {
     even: R,
 }
 
-impl Variable<f64> {
-    fn new(r: f64) -> Self {
-        let r = r.clamp(SMALLEST, LARGEST);
-        let (angle, q, e) = (
-            Arcsine::new(r),
-            r * r,
-            libm::hypot(1.0, std::f64::consts::SQRT_2 * r),
-        );
+impl<S: Single> Variable<S> {
+    fn new(r: S) -> Self {
+        let one = S::splat(1.0);
+        let r = r.max(S::splat(SMALLEST)).min(S::splat(LARGEST));
+        let (angle, e) = (Arcsine::new(r), one.hypot(S::splat(SQRT_2) * r));
         // 2π E ψ²/q = α + (q + q e²)/((1+q)² e)
         let m2 = angle.m * angle.m;
-        let even = (angle.angle() + angle.p * angle.p * (m2 / e + m2 * e)) / (2.0 * PI);
+        let even = angle.angle() + angle.p * angle.p * (m2 / e + m2 * e);
+        let even = even / S::splat(2.0 * PI);
         Self {
             angle,
             e,
-            y: (1.0 - q) * m2,
-            root: (0.25 + even).sqrt(),
+            y: (one - r * r) * m2,
+            root: (S::splat(0.25) + even).sqrt(),
             even,
         }
     }
@@ -98,13 +96,12 @@ impl<R: Real> Variable<R> {
 impl ClosedForm for Gelu {
     const FEATURES: usize = NUMBERS + 4;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        r * Variable::new(r.value).root.into()
+    fn root<N: Number>(&self, r: N) -> N {
+        r * Variable::new(r.single()).root.into()
     }
 
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let variable = Variable::new(r);
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+        let variable = Variable::new(r.single());
         let [z, p, m, a, b, c, d] = variable.angle.numbers();
         let Variable {
             e, y, root, even, ..

@@ -3,10 +3,10 @@
 use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
 use crate::activation::{Activation, Formula, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::{OddSeries, exp, expm1, sin_cos};
 
 use super::{finite, positive};
@@ -69,9 +69,11 @@ impl Wave {
     }
 
     /// `√E φ²/|a|` of `b²q`.
-    fn relative_root(&self, x: f64) -> f64 {
-        let less = libm::expm1(-2.0 * x);
-        (0.5 * (self.even * (2.0 + less) - self.odd * less)).sqrt()
+    fn relative_root<S: Single>(&self, x: S) -> S {
+        let number = S::splat;
+        let less = (number(-2.0) * x).expm1();
+        let (even, odd) = (number(self.even), number(self.odd));
+        (number(0.5) * (even * (number(2.0) + less) - odd * less)).sqrt()
     }
 }
 
@@ -134,18 +136,19 @@ const LARGEST: f64 = 1e100;
 impl ClosedForm for Wave {
     const FEATURES: usize = 4;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let z = self.b * r.value;
-        (self.a.abs() * self.relative_root(z * z)).into()
+    fn root<N: Number>(&self, r: N) -> N {
+        let z = N::Single::splat(self.b) * r.single();
+        (N::Single::splat(self.a.abs()) * self.relative_root(z * z)).into()
     }
 
     /// `b r`, `e^{−x}`, `√E φ²/|a|`, and `1 − e^{−2x}`.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
-        let z = (self.b.abs() * r).clamp(SMALLEST, LARGEST);
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+        let number = N::Single::splat;
+        let z = number(self.b.abs()) * r.single();
+        let z = z.max(number(SMALLEST)).min(number(LARGEST));
         let x = z * z;
-        let wide = -libm::expm1(-2.0 * x);
-        features([z, libm::exp(-x), self.relative_root(x), wide])
+        let wide = -(number(-2.0) * x).expm1();
+        features([z, (-x).exp(), self.relative_root(x), wide])
     }
 
     #[inline(always)]

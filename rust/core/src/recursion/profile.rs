@@ -84,6 +84,14 @@ impl Level {
         }
     }
 
+    /// `u = σ_w √E φ²`.
+    pub(super) fn u(&self) -> Vec<f64> {
+        match &self.bias {
+            Some(bias) => bias.u.iter().collect(),
+            None => self.r.iter().map(|r| r.value).collect(),
+        }
+    }
+
     /// Fills what is in units of the rows' powers of two.
     pub(super) fn scale(&mut self, exponents: &[i32]) {
         let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);

@@ -1,0 +1,91 @@
+//! How the diagonal of every layer's kernel answers to changes, input by input.
+
+use super::{Profile, Recursion};
+use crate::dual::Features;
+use crate::error::Result;
+use crate::isa::Blocks;
+
+/// Numbers of each layer, of each input: `u`, `1/r`, `u/r` and `σ_b/r`.
+pub(super) const U: usize = 0;
+pub(super) const INVERSE: usize = 1;
+pub(super) const WEIGHT: usize = 2;
+pub(super) const BIAS: usize = 3;
+/// `u²/r²` and `σ_b/r²`: the derivatives of log r with respect to log u and σ_b.
+pub(super) const ALPHA: usize = 4;
+pub(super) const BETA: usize = 5;
+/// `u`, τ_b and 1, times the power of two of the input.
+pub(super) const ROOT: usize = 6;
+pub(super) const TAU_B: usize = 7;
+pub(super) const UNIT: usize = 8;
+/// The derivative of log ω with respect to log r of the layer before.
+pub(super) const ELASTICITY: usize = 9;
+
+/// How many there are.
+pub(super) const NUMBERS: usize = 10;
+
+/// The derivatives along a [`Profile`].
+#[derive(Debug)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+#[derive(Debug)]
+struct Link {
+    numbers: [Blocks; NUMBERS],
+    /// Derivatives of the features of the activation after the layer.
+    slopes: Features,
+}
+
+impl Chain {
+    /// Those along a profile of this recursion. O(N) per layer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) if the derivatives of an activation's dual are not known.
+    pub fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
+        let activations = recursion.differentiable()?;
+        let mut links = Vec::with_capacity(profile.levels.len());
+        let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();
+        for (index, level) in profile.levels.iter().enumerate() {
+            let affine = recursion.layers[index];
+            let (u, r) = (level.u(), level.r.iter().map(|r| r.value));
+            let scaled = |value: f64| move |exponent: &i32| libm::scalbn(value, -exponent);
+            let each = |f: fn(f64, f64, f64) -> f64| {
+                let pairs = u.iter().zip(r.clone());
+                pairs.map(|(u, r)| f(*u, r, affine.sigma_b)).collect()
+            };
+            let roots = u.iter().zip(&profile.exponents);
+            let numbers = [
+                each(|u, _, _| u),
+                each(|_, r, _| 1.0 / r),
+                each(|u, r, _| u / r),
+                each(|_, r, sigma_b| sigma_b / r),
+                each(|u, r, _| (u / r) * (u / r)),
+                each(|_, r, sigma_b| sigma_b / r / r),
+                roots.map(|(u, exponent)| scaled(*u)(exponent)).collect(),
+                profile.exponents.iter().map(scaled(affine.tau_b)).collect(),
+                profile.exponents.iter().map(scaled(1.0)).collect(),
+                elasticities,
+            ];
+            let slopes = activations
+                .get(index)
+                .map(|activation| activation.slopes(&level.r))
+                .unwrap_or_default();
+            elasticities = slopes.elasticities;
+            links.push(Link {
+                numbers,
+                slopes: slopes.features,
+            });
+        }
+        Ok(Self { links })
+    }
+
+    /// The numbers of a layer.
+    pub(super) fn numbers(&self, layer: usize) -> &[Blocks; NUMBERS] {
+        &self.links[layer].numbers
+    }
+
+    /// The slopes of the features of the activation after a layer.
+    pub(super) fn slopes(&self, layer: usize) -> &Features {
+        &self.links[layer].slopes
+    }
+}
