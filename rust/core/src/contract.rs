@@ -16,7 +16,7 @@ use crate::tile::{Area, EDGE, Tile, TileKernel};
 /// each plane and tile.
 ///
 /// # Errors
-/// [`Error::Shape`] if A is not of the kernel's shape; [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's
+/// [`Error::Shape`] if A is not of the kernel's shape; [`Error::Invalid`] if a sum is not finite; [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's
 /// own check.
 pub fn contract<K: TileKernel>(
     kernel: &K,
@@ -42,7 +42,9 @@ pub fn contract<K: TileKernel>(
                 _: &Stop| {
         kernel.compute(area, scratch, tiles);
         gather(weights, area, symmetric, factors);
-        let values = tiles.iter().map(|tile| inner_product(tile, factors, area));
+        let values = tiles
+            .iter()
+            .map(|tile| inner_product(tile, factors, area.rows.len()));
         *sums.lock().unwrap_or_else(PoisonError::into_inner) = values.collect();
     };
     let tasks = areas.iter().zip(&sums);
@@ -55,7 +57,12 @@ pub fn contract<K: TileKernel>(
             *total += sum;
         }
     }
-    Ok(totals)
+    if totals.iter().all(|total: &f64| total.is_finite()) {
+        Ok(totals)
+    } else {
+        let message = "the sums leave the range of float64: scale X, sigma_w or the weights";
+        Err(Error::Invalid(message.into()))
+    }
 }
 
 /// The tiles of a kernel; of a symmetric one those on and above the diagonal.
@@ -90,14 +97,50 @@ fn gather(weights: ArrayView2<'_, f64>, area: &Area, symmetric: bool, factors: &
     }
 }
 
-/// Of the entries of an area.
-fn inner_product(tile: &Tile, factors: &Tile, area: &Area) -> f64 {
+/// Of whole blocks: the weights of what fills them up are 0.
+fn inner_product(tile: &Tile, factors: &Tile, rows: usize) -> f64 {
     let mut sums = [0.0; WIDTH];
-    for r in 0..area.rows.len() {
-        let row = tile.row(r).iter().zip(factors.row(r)).take(area.cols.len());
-        for (c, (value, factor)) in row.enumerate() {
-            sums[c % WIDTH] += value * factor;
+    for r in 0..rows {
+        for (values, factors) in tile.row_blocks(r).iter().zip(factors.row_blocks(r)) {
+            for (sum, (value, factor)) in sums.iter_mut().zip(values.iter().zip(factors)) {
+                *sum += value * factor;
+            }
         }
     }
     sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::*;
+    use crate::linear::Linear;
+    use crate::panel::Panels;
+
+    #[test]
+    fn sums_are_those_of_the_whole_kernel() {
+        let entry = |i: usize, j: usize| ((7 * i + 3 * j) % 11) as f64 - 5.0;
+        let x = Array2::from_shape_fn((EDGE + 5, 3), |(i, j)| entry(i, j));
+        let z = Array2::from_shape_fn((2 * EDGE + 1, 3), |(i, j)| entry(j, i));
+        let pack = |array: &Array2<f64>| Panels::pack(array.view(), "X").unwrap();
+        let (rows, others) = (pack(&x), pack(&z));
+        for (cols, columns, symmetric) in [(&rows, &x, true), (&others, &z, false)] {
+            let weights =
+                Array2::from_shape_fn((x.nrows(), columns.nrows()), |(i, j)| entry(j, 2 * i));
+            let kernel = Linear { rows: &rows, cols };
+            let sums = contract(&kernel, symmetric, weights.view(), &mut pool::unwatched).unwrap();
+            // Sums of integers: exact.
+            assert_eq!(sums, [(&weights * &x.dot(&columns.t())).sum()]);
+        }
+        let (kernel, wrong) = (
+            Linear {
+                rows: &rows,
+                cols: &others,
+            },
+            Array2::zeros((2, 3)),
+        );
+        let result = contract(&kernel, false, wrong.view(), &mut pool::unwatched);
+        assert!(matches!(result, Err(Error::Shape { .. })));
+    }
 }

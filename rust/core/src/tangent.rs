@@ -34,14 +34,17 @@ impl<R: Real, const N: usize> Tangent<R, N> {
     /// `f(self)` of this value and slope.
     #[inline(always)]
     pub fn chain(self, value: R, slope: R) -> Self {
-        let slopes = self.slopes.map(|own| slope * own);
-        Self { value, slopes }
+        self.zip(self, value, |own, _| slope * own)
     }
 
     /// This value, with slopes that are made of those of two numbers.
     #[inline(always)]
     fn zip(self, other: Self, value: R, slope: impl Fn(R, R) -> R) -> Self {
-        let slopes = std::array::from_fn(|n| slope(self.slopes[n], other.slopes[n]));
+        // A loop: functions of arrays are not always inlined, and then compiled without vector instructions.
+        let mut slopes = self.slopes;
+        for (own, other) in slopes.iter_mut().zip(other.slopes) {
+            *own = slope(*own, other);
+        }
         Self { value, slopes }
     }
 
@@ -98,10 +101,7 @@ impl<R: Real, const N: usize> Neg for Tangent<R, N> {
 
     #[inline(always)]
     fn neg(self) -> Self {
-        Self {
-            value: -self.value,
-            slopes: self.slopes.map(|slope| -slope),
-        }
+        self.zip(self, -self.value, |slope, _| -slope)
     }
 }
 

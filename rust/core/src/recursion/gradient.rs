@@ -293,27 +293,38 @@ impl Layer<'_> {
     /// What [`widen`] wants to know, for values.
     #[inline(always)]
     fn bias<V: Vector>(&self, block: usize) -> [[V; 4]; 2] {
-        let numbers = [chain::U, chain::INVERSE, chain::WEIGHT, chain::BIAS];
-        let pairs = numbers.map(|index| self.pair(index, block));
-        [0, 1].map(|side| pairs.map(|pair| pair[side]))
+        let [u, u_col] = self.pair(chain::U, block);
+        let [inverse, inverse_col] = self.pair(chain::INVERSE, block);
+        let [weight, weight_col] = self.pair(chain::WEIGHT, block);
+        let [bias, bias_col] = self.pair(chain::BIAS, block);
+        [
+            [u, inverse, weight, bias],
+            [u_col, inverse_col, weight_col, bias_col],
+        ]
     }
 
     /// The same with derivatives with respect to log u of the row and of the columns, in directions 1 and 2.
     #[inline(always)]
     fn bias_slopes<V: Vector>(&self, block: usize) -> [[Tangent<V, 3>; 4]; 2] {
-        let sides = self.bias::<V>(block);
-        let alphas = self.pair::<V>(chain::ALPHA, block);
-        [0, 1].map(|side| {
-            let ([u, inverse, weight, bias], alpha) = (sides[side], alphas[side]);
-            let along = |value, slope| Tangent::along(side + 1, value, slope);
-            [
-                along(u, u),
-                along(inverse, -(alpha * inverse)),
-                along(weight, weight * (bias * bias)), // σ_b²/r² is 1 − α
-                along(bias, -(alpha * bias)),
-            ]
-        })
+        let [row, col] = self.bias::<V>(block);
+        let [alpha, alpha_col] = self.pair::<V>(chain::ALPHA, block);
+        [with_slopes(1, row, alpha), with_slopes(2, col, alpha_col)]
     }
+}
+
+/// `u`, `1/r`, `u/r` and `σ_b/r` with derivatives with respect to log u, in a direction.
+#[inline(always)]
+fn with_slopes<V: Vector>(
+    direction: usize,
+    [u, inverse, weight, bias]: [V; 4],
+    alpha: V,
+) -> [Tangent<V, 3>; 4] {
+    [
+        Tangent::along(direction, u, u),
+        Tangent::along(direction, inverse, -(alpha * inverse)),
+        Tangent::along(direction, weight, weight * (bias * bias)), // σ_b²/r² is 1 − α
+        Tangent::along(direction, bias, -(alpha * bias)),
+    ]
 }
 
 /// The gaps of `u_i·φ + σ_b·b`, from `u`, `1/r`, `u/r` and `σ_b/r` of both. With `w = u_i u_j/(r_i r_j)`, `b = σ_b²/(r_i r_j)`
@@ -488,7 +499,7 @@ impl Backward<'_> {
             V::splat(0.0)
         };
         let later = V::load(&adjoint.gap);
-        let roots = adjoint.roots.each_ref().map(|roots| V::load(roots));
+        let roots = [V::load(&adjoint.roots[0]), V::load(&adjoint.roots[1])];
         let mut dense = Dense {
             weights: V::splat(own.weight_slope) * part,
             biases,
@@ -501,8 +512,9 @@ impl Backward<'_> {
                 layer.bias_slopes(block),
                 Tangent::along(0, gap, V::splat(1.0)),
             );
-            let [along, row, col] = tangent.slopes.map(|slope| later * slope);
-            dense.gap = along - product;
+            let [along, row, col] = tangent.slopes;
+            let (row, col) = (later * row, later * col);
+            dense.gap = later * along - product;
             let alphas = layer.pair::<V>(chain::ALPHA, block);
             let betas = layer.pair::<V>(chain::BETA, block);
             // Gaps are the same if both u and σ_b are scaled alike.
@@ -512,7 +524,7 @@ impl Backward<'_> {
         }
         let sum = dense.roots[0] + dense.roots[1];
         dense.weights = dense.weights + sum / V::splat(layer.affine.sigma_w);
-        dense.roots = dense.roots.map(|root| root + part);
+        dense.roots = [dense.roots[0] + part, dense.roots[1] + part];
         dense
     }
 
