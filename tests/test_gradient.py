@@ -319,7 +319,7 @@ def test_what_is_refused():
     with pytest.raises(TypeError, match="weights"):
         kernel.gradient(x, weights="all")
     with pytest.raises(ValueError, match="the sums leave the range of float64"):
-        kernel.gradient(1e100 * x, weights=np.full((3, 3), 1e200))
+        mlp(1, 1, 1).kernel().gradient(1e100 * x, weights=np.full((3, 3), 1e200))
     with pytest.raises(ValueError, match="get is 'both'"):
         kernel.gradient(x, get="both")
     with pytest.raises(ValueError, match="4 features"):
