@@ -315,8 +315,8 @@ class Kernel:
         equal for every σ, so their derivatives are those of the diagonal. The derivative of Ṫ of a jump, which is
         0 by convention, is 0 too.
 
-        Reverse mode along each pair, O(N·M·(n_0 + L)): some ten to thirty steps of the recursion per layer, where
-        central differences take 4·L kernels. Errors are a few times those of the kernel.
+        Reverse mode along each pair, O(N·M·(n_0 + L)): three to seven kernels of the same network, where central
+        differences take 4·L. Errors are a few times those of the kernel, relative to its scale and the derivative's.
 
         The log marginal likelihood ``-½ yᵀ C⁻¹ y - ½ log det C`` of a Gaussian process with ``C = K + s² I`` has the
         derivatives ``½ Σ_ij (α αᵀ - C⁻¹)_ij ∂K_ij/∂σ`` with ``α = C⁻¹ y``: those are its weights.
