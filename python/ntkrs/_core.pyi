@@ -63,6 +63,17 @@ class InfiniteKernel:
         wanted: Wanted,
         progress: Report | None,
     ) -> NDArray[np.float64]: ...
+    def gradient(
+        self, arrays: _Gram, get: Sequence[str], follows: Sequence[tuple[bool, bool]], progress: Report | None
+    ) -> None: ...
+    def contracted_gradient(
+        self,
+        inputs: tuple[Array, Array | None],
+        weights: NDArray[np.float64],
+        get: Sequence[str],
+        follows: Sequence[tuple[bool, bool]],
+        progress: Report | None,
+    ) -> NDArray[np.float64]: ...
     def scalar(self, rho: NDArray[np.float64], q: float, wanted: Wanted) -> NDArray[np.float64]: ...
 
 @final

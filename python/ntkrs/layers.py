@@ -104,6 +104,11 @@ class Dense:
             raise ValueError(f"{self!r} has tau_b, but in standard parameters biases learn at the scale 1")
         return inputs**0.5, 1.0 if self.sigma_b else 0.0
 
+    def learning_follows(self, parameterization: str) -> tuple[bool, bool]:
+        """Whether τ_w and τ_b of :meth:`learning_scales` are σ_w and σ_b, and change with them."""
+        ours = self.trainable and parameterization == "ntk"
+        return ours, ours and self.tau_b is None
+
 
 #: One element of a :class:`Sequential`.
 Layer: TypeAlias = Dense | Elementwise

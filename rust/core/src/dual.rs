@@ -8,9 +8,11 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
+use crate::derivative::Differentiable;
 use crate::double_double::DoubleDouble;
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
+use crate::number::Number;
 
 /// The expectations of one activation.
 pub trait Dual: Debug + Send + Sync {
@@ -28,6 +30,11 @@ pub trait Dual: Debug + Send + Sync {
     /// # Panics
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
+
+    /// Its derivatives, if there are formulas for them.
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        None
+    }
 }
 
 /// What an activation makes of Gaussian variables, one by one.
@@ -75,8 +82,8 @@ impl<'a> Variables<'a> {
 pub const MOST_FEATURES: usize = 12;
 
 /// Numbers of [`ClosedForm::describe`], filled up.
-pub fn features<const N: usize>(numbers: [f64; N]) -> [f64; MOST_FEATURES] {
-    let mut all = [0.0; MOST_FEATURES];
+pub fn features<R: Real, const N: usize>(numbers: [R; N]) -> [R; MOST_FEATURES] {
+    let mut all = [R::splat(0.0); MOST_FEATURES];
     all[..N].copy_from_slice(&numbers);
     all
 }
@@ -87,10 +94,10 @@ pub trait ClosedForm: Debug + Send + Sync {
     const FEATURES: usize;
 
     /// `√E φ(u)²` for `u ~ N(0, r²)`.
-    fn root(&self, r: DoubleDouble) -> DoubleDouble;
+    fn root<N: Number>(&self, r: N) -> N;
 
     /// What [`ClosedForm::pair`] wants to know of one variable of root r. Must be finite for every finite r ≥ 0.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES];
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES];
 
     /// The gap of (φ(u), φ(v)), and Ṫ. Symmetric in u and v, bitwise; a gap of +0 between equal variables stays +0.
     ///
@@ -101,12 +108,21 @@ pub trait ClosedForm: Debug + Send + Sync {
 impl<C: ClosedForm> Dual for C {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
         let numbers: Vec<_> = r.iter().map(|r| ClosedForm::describe(self, *r)).collect();
-        let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
+        let feature = |index: usize| {
+            numbers
+                .iter()
+                .map(|numbers: &[f64; MOST_FEATURES]| numbers[index])
+                .collect()
+        };
         Ok(Description {
             roots: r.iter().map(|r| self.root(*r)).collect(),
             features: Features((0..C::FEATURES).map(feature).collect()),
             missing: 0.0,
         })
+    }
+
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {

@@ -20,7 +20,7 @@ use ndarray::ArrayView2;
 #[derive(Debug)]
 pub struct Inputs<T: Scalar> {
     directions: Directions<T>,
-    profile: Profile,
+    pub(crate) profile: Profile,
 }
 
 impl<T: Scalar> Inputs<T> {
@@ -60,6 +60,41 @@ impl<T: Scalar> Inputs<T> {
     }
 }
 
+/// That two batches of inputs belong together.
+///
+/// # Errors
+/// [`Error::Features`] if the inputs differ in their number of features.
+pub(crate) fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
+    let depth = |inputs: &Inputs<T>| inputs.directions.rows().depth();
+    let (expected, got) = (depth(rows), depth(cols));
+    if got != expected {
+        return Err(Error::Features {
+            argument: "Z",
+            got,
+            reference: "X",
+            expected,
+        });
+    }
+    Ok(())
+}
+
+/// Fills a tile with the gaps between inputs.
+pub(crate) fn input_gaps<T: Scalar>(
+    isa: Isa,
+    (rows, cols): (&Inputs<T>, &Inputs<T>),
+    area: &Area,
+    tile: &mut Tile,
+    scratch: &mut gap::Scratch,
+) {
+    let (rows, cols) = (&rows.directions, &cols.directions);
+    let (row_panels, col_panels) = (
+        rows.rows().of_rows(&area.rows),
+        cols.rows().of_rows(&area.cols),
+    );
+    product(row_panels, col_panels, tile);
+    gaps(isa, [rows, cols], area, tile, scratch);
+}
+
 /// The kernels between two batches of inputs.
 #[derive(Debug)]
 pub struct Infinite<'a, T: Scalar> {
@@ -79,18 +114,7 @@ impl<'a, T: Scalar> Infinite<'a, T> {
         cols: &'a Inputs<T>,
         outputs: &'a [Output],
     ) -> Result<Self> {
-        let (expected, got) = (
-            rows.directions.rows().depth(),
-            cols.directions.rows().depth(),
-        );
-        if got != expected {
-            return Err(Error::Features {
-                argument: "Z",
-                got,
-                reference: "X",
-                expected,
-            });
-        }
+        check_features(rows, cols)?;
         Ok(Self {
             rows,
             cols,
@@ -123,15 +147,9 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
-        let (rows, cols) = (&self.rows.directions, &self.cols.directions);
-        let (row_panels, col_panels) = (
-            rows.rows().of_rows(&area.rows),
-            cols.rows().of_rows(&area.cols),
-        );
-        product(row_panels, col_panels, &mut scratch.gaps);
-        gaps(
+        input_gaps(
             self.pass.isa(),
-            [rows, cols],
+            (self.rows, self.cols),
             area,
             &mut scratch.gaps,
             &mut scratch.close,

@@ -5,12 +5,14 @@
 //!
 //! ```text
 //! ensemble                        moments over initialisations
-//! gram  multiply                  the drivers: whole kernels, products with vectors
+//! gram  multiply  contract        the drivers: whole kernels, products with vectors, with a matrix
+//! gradient                        the derivatives of infinite ones
 //! linear  infinite  empirical     kernels on a tile          jacobian  vector_products  train
 //! recursion  gap                  one depth step             forward  backward  sweep
 //! catalogue                       the activations            network
 //! series                          T and Ṫ of any of them
-//! activation  dual                φ, φ'; T and Ṫ            tile  panel  pool
+//! activation  dual  derivative    φ, φ'; T and Ṫ; slopes    tile  panel  pool
+//! tangent  number                 numbers with derivatives
 //! special                         functions of vectors
 //! loss  scalar  isa  random       storage types, instruction sets and their micro-kernels, normal numbers
 //! error
@@ -22,6 +24,8 @@ pub mod activation;
 pub mod backward;
 pub mod bound;
 pub mod catalogue;
+pub mod contract;
+pub mod derivative;
 pub mod directions;
 pub mod double_double;
 pub mod dual;
@@ -30,6 +34,7 @@ pub mod ensemble;
 pub mod error;
 pub mod forward;
 pub mod gap;
+pub mod gradient;
 pub mod gram;
 pub mod infinite;
 pub mod isa;
@@ -38,6 +43,7 @@ pub mod linear;
 pub mod loss;
 pub mod multiply;
 pub mod network;
+pub mod number;
 pub mod panel;
 pub mod pool;
 pub mod random;
@@ -46,6 +52,7 @@ pub mod scalar;
 pub mod series;
 pub mod special;
 pub(crate) mod sweep;
+pub mod tangent;
 pub mod tile;
 pub mod train;
 pub mod vector_products;

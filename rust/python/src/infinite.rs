@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use crate::arrays::{Batches, Gram, Inputs, Typed, views};
 use crate::callable::Spec;
 use crate::errors;
+use crate::gradient;
 use crate::gram::fill;
 use crate::ticker::Ticker;
 
@@ -23,7 +24,7 @@ type Wanted = (String, usize);
 /// The NNGP and NTK of a network: `layers` are (σ_w, σ_b, τ_w, τ_b), `activations` (name, parameters) or functions.
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct InfiniteKernel {
-    recursion: Recursion,
+    pub(crate) recursion: Recursion,
 }
 
 #[pymethods]
@@ -110,6 +111,45 @@ impl InfiniteKernel {
         product.map(|product| PyArray2::from_owned_array(py, product))
     }
 
+    /// For `arrays = (x, z, planes)`: the derivatives of each kernel with respect to σ_w of every dense layer, then to
+    /// σ_b of every one, to planes of shape (N, 1, M, 1). `follows`: whether τ_w and τ_b of a layer are its σ_w and σ_b.
+    fn gradient(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
+        get: Vec<String>,
+        follows: Vec<(bool, bool)>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let _floats = DefaultFloats::enter();
+        let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
+        let ticker = Ticker::new(progress);
+        match arrays {
+            Typed::F64(arrays) => self.fill_gradient(py, arrays, &wanted, ticker),
+            Typed::F32(arrays) => self.fill_gradient(py, arrays, &wanted, ticker),
+        }
+    }
+
+    /// `Σ_ij A_ij ∂K_ij` for weights A (N, M) and the derivatives of [`InfiniteKernel::gradient`].
+    fn contracted_gradient<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        weights: PyReadonlyArray2<'py, f64>,
+        get: Vec<String>,
+        follows: Vec<(bool, bool)>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let _floats = DefaultFloats::enter();
+        let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
+        let (ticker, weights) = (Ticker::new(progress), weights.as_array());
+        let sums = match inputs {
+            Typed::F64(inputs) => self.contract_gradient(py, inputs, weights, &wanted, ticker),
+            Typed::F32(inputs) => self.contract_gradient(py, inputs, weights, &wanted, ticker),
+        };
+        sums.map(|sums| PyArray1::from_vec(py, sums))
+    }
+
     /// Σ or Θ of inputs with correlation ρ and `|x|²/n_0 = q`, for each ρ in [−1, 1].
     fn scalar<'py>(
         &self,
@@ -155,7 +195,7 @@ impl InfiniteKernel {
         Ok(bound(&rows, &other))
     }
 
-    fn pack<T: Scalar + Element>(
+    pub(crate) fn pack<T: Scalar + Element>(
         &self,
         (x, z): Batches<'_, T>,
     ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
@@ -207,7 +247,7 @@ impl InfiniteKernel {
         values.map_err(|error| ticker.exception(error))
     }
 
-    fn output(&self, (name, layer): &Wanted) -> Result<Output> {
+    pub(crate) fn output(&self, (name, layer): &Wanted) -> Result<Output> {
         let output = match name.as_str() {
             "nngp" => Output::Nngp(*layer),
             "ntk" => Output::Ntk(*layer),

@@ -5,6 +5,7 @@ mod callable;
 mod ensemble;
 mod errors;
 mod finite;
+mod gradient;
 mod gram;
 mod infinite;
 mod ticker;

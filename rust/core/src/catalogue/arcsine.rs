@@ -2,8 +2,8 @@
 
 use std::f64::consts::SQRT_2;
 
-use crate::double_double::DoubleDouble;
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::{OddSeries, angle_of, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
@@ -30,34 +30,35 @@ pub(super) const SMALLEST: f64 = 1e-100;
 const LARGEST: f64 = 1e70;
 
 /// α of a variable of root z.
-pub(super) fn angle(z: DoubleDouble) -> DoubleDouble {
+pub(super) fn angle<N: Number>(z: N) -> N {
     let z = z.max(SMALLEST).min(LARGEST);
     let w = z * z;
-    (w / (w.scaled(1) + 1.0.into()).sqrt()).atan()
+    (w / (w.scaled(1) + N::constant(1.0)).sqrt()).atan()
 }
 
-impl Arcsine<f64> {
-    pub fn new(root: DoubleDouble) -> Self {
+impl<S: Single> Arcsine<S> {
+    pub fn new<N: Number<Single = S>>(root: N) -> Self {
+        let (one, half) = (S::splat(1.0), S::splat(0.5));
         let root = root.max(SMALLEST);
-        let z = root.value;
-        let m = 1.0 / libm::hypot(1.0, z);
+        let z = root.single();
+        let m = one / one.hypot(z);
         let p = z * m;
-        let (sine, cosine) = (p * p, m * (m * libm::hypot(1.0, SQRT_2 * z)));
-        let half_cosine = (0.5 * (1.0 + cosine)).sqrt();
-        let half_co_cosine = (0.5 * (1.0 + sine)).sqrt();
+        let (sine, cosine) = (p * p, m * (m * one.hypot(S::splat(SQRT_2) * z)));
+        let half_cosine = (half * (one + cosine)).sqrt();
+        let half_co_cosine = (half * (one + sine)).sqrt();
         Self {
             z,
-            rest: root.rest,
+            rest: root.rest(),
             p,
             m,
-            sine: 0.5 * sine / half_cosine,
+            sine: half * sine / half_cosine,
             cosine: half_cosine,
-            co_sine: 0.5 * cosine / half_co_cosine,
+            co_sine: half * cosine / half_co_cosine,
             co_cosine: half_co_cosine,
         }
     }
 
-    pub fn numbers(&self) -> [f64; NUMBERS] {
+    pub fn numbers(&self) -> [S; NUMBERS] {
         [
             self.z,
             self.rest,
@@ -192,6 +193,7 @@ impl<R: Real> Pair<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::double_double::DoubleDouble;
 
     #[test]
     fn differences_are_those_of_the_angles() {
@@ -203,8 +205,9 @@ mod tests {
             (1e3, 1e3),
             (1e-8, 1e-9),
         ] {
+            let variable = |z: f64| Arcsine::new(DoubleDouble::from(z));
             for size in [0.0, 1e-9, 0.1, 0.9, 1.0] {
-                let (u, v) = (Arcsine::new(a.into()), Arcsine::new(b.into()));
+                let (u, v) = (variable(a), variable(b));
                 let pair = Pair::new(u, v, size);
                 let aligned = libm::asin(u.p * v.p);
                 let turned = libm::asin(u.p * v.p * (1.0 - size));
@@ -213,7 +216,7 @@ mod tests {
                     (pair.closing - (aligned - turned)).abs() <= tolerance,
                     "{a} {b} {size}"
                 );
-                let [first, second] = [a, b].map(|z| angle(z.into()).value);
+                let [first, second] = [a, b].map(|z| angle(DoubleDouble::from(z)).value);
                 let mean = 0.5 * (first + second);
                 assert!(
                     (pair.excess - (mean - aligned)).abs() <= tolerance,

@@ -6,6 +6,7 @@ use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
+use crate::number::Number;
 use crate::special::{erf, exp_minus_square};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, angle, arcsine_lift};
@@ -46,13 +47,17 @@ impl Activation for Erf {
 const LINEAR: f64 = 1e-16;
 
 /// √α of the variable of root z, also where α underflows.
-fn root_of_angle(z: DoubleDouble) -> DoubleDouble {
-    if z.value < LINEAR { z } else { angle(z).sqrt() }
+fn root_of_angle<N: Number>(z: N) -> N {
+    if z.value() < LINEAR {
+        z
+    } else {
+        angle(z).sqrt()
+    }
 }
 
 /// √w of a variable of root r.
-fn argument(r: DoubleDouble) -> DoubleDouble {
-    r * DoubleDouble::from(2.0).sqrt()
+fn argument<N: Number>(r: N) -> N {
+    r * DoubleDouble::from(2.0).sqrt().into()
 }
 
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`, with w = 2q.
@@ -62,21 +67,21 @@ fn argument(r: DoubleDouble) -> DoubleDouble {
 impl ClosedForm for Erf {
     const FEATURES: usize = NUMBERS + 2;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
+    fn root<N: Number>(&self, r: N) -> N {
         let turn = DoubleDouble::from(2.0) / DoubleDouble::PI;
-        root_of_angle(argument(r)) * turn.sqrt()
+        root_of_angle(argument(r)) * turn.sqrt().into()
     }
 
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let root = argument(r).max(SMALLEST);
         let variable = Arcsine::new(root);
         let [z, rest, p, m, a, b, c, d] = variable.numbers();
         let alpha = root_of_angle(root);
         // α/sin α − 1, with sin α = w/(1+w): of small variables only.
         let near = root.min(1.0);
-        let w = near * near;
-        let lift = alpha * alpha / w * (w + 1.0.into()) - 1.0.into();
-        features([z, rest, p, m, a, b, c, d, alpha.value, lift.value])
+        let (w, one) = (near * near, N::constant(1.0));
+        let lift = alpha * alpha / w * (w + one) - one;
+        features([z, rest, p, m, a, b, c, d, alpha.single(), lift.single()])
     }
 
     #[inline(always)]

@@ -1,10 +1,10 @@
 //! Exponentials.
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
 use crate::isa::Real;
+use crate::number::Number;
 use crate::special::{exp, expm1};
 
 use super::{finite, moderate};
@@ -60,16 +60,17 @@ impl Activation for Exponential {
 impl ClosedForm for Exponential {
     const FEATURES: usize = 3;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let y = r * self.b.into();
-        let root = (y * y).exp() * self.a.abs().into();
+    fn root<N: Number>(&self, r: N) -> N {
+        let y = r * N::constant(self.b);
+        let root = (y * y).exp() * N::constant(self.a.abs());
         moderate(root, self.b)
     }
 
     /// `|b| r`, what rounding took from it, and `|b| √E φ²`.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let y = r * self.b.abs().into();
-        features([y.value, y.rest, self.b.abs() * self.root(r).value])
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+        let size = N::constant(self.b.abs());
+        let y = r * size;
+        features([y.single(), y.rest(), (size * self.root(r)).single()])
     }
 
     #[inline(always)]

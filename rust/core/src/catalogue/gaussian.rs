@@ -5,6 +5,7 @@ use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::exp_minus_square;
 
 use super::positive;
@@ -70,18 +71,20 @@ const LARGEST: f64 = 1e60;
 impl ClosedForm for Gaussian {
     const FEATURES: usize = 5;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let t = (r * self.root).scaled(1).hypot(1.0.into());
-        (DoubleDouble::from(1.0) / t).sqrt()
+    fn root<N: Number>(&self, r: N) -> N {
+        let one = N::constant(1.0);
+        let t = (r * self.root.into()).scaled(1).hypot(one);
+        (one / t).sqrt()
     }
 
     /// `y = √b r`, what rounding took from it, t, `2bq/t` and `2br/t^{3/2}`.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let y = (r * self.root).min(LARGEST);
-        let t = libm::hypot(1.0, 2.0 * y.value);
-        let ratio = y.value / t;
-        let slope = 2.0 * self.root.value * ratio / t.sqrt();
-        features([y.value, y.rest, t, 2.0 * y.value * ratio, slope])
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+        let number = N::Single::splat;
+        let near = (r * self.root.into()).min(LARGEST);
+        let (y, twice) = (near.single(), near.scaled(1).single());
+        let t = number(1.0).hypot(twice);
+        let slope = number(2.0 * self.root.value) * (y / t) / t.sqrt();
+        features([y, near.rest(), t, twice * (y / t), slope])
     }
 
     #[inline(always)]

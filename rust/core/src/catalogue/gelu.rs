@@ -6,6 +6,7 @@ use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::{angle_and_lift, normal};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, angle};
@@ -65,26 +66,27 @@ struct Variable<R> {
     even: R,
 }
 
-impl Variable<f64> {
-    fn new(r: DoubleDouble) -> Self {
+impl<S: Single> Variable<S> {
+    fn new<N: Number<Single = S>>(r: N) -> Self {
+        let one = S::splat(1.0);
         let r = r.max(SMALLEST).min(LARGEST);
-        let (angle, q, even) = (Arcsine::new(r), r.value * r.value, even_square(r));
+        let (angle, z, even) = (Arcsine::new(r), r.single(), even_square(r));
         Self {
             angle,
-            e: libm::hypot(1.0, SQRT_2 * r.value),
-            y: (1.0 - q) * angle.m * angle.m,
-            root: (DoubleDouble::from(0.25) + even).sqrt().value,
-            even: even.value,
+            e: one.hypot(S::splat(SQRT_2) * z),
+            y: (one - z * z) * angle.m * angle.m,
+            root: (N::constant(0.25) + even).sqrt().single(),
+            even: even.single(),
         }
     }
 }
 
 /// Of the even part of φ, `E ψ²/q = [α + (q + q e²)/((1+q)² e)]/(2π)`.
-fn even_square(r: DoubleDouble) -> DoubleDouble {
-    let (one, q) = (DoubleDouble::from(1.0), r * r);
+fn even_square<N: Number>(r: N) -> N {
+    let (one, q) = (N::constant(1.0), r * r);
     let (e, above) = ((one + q.scaled(1)).sqrt(), one + q);
     let outside = (q.scaled(1) / above) / e; // 1 + e² = 2(1+q)
-    (angle(r) + outside) / DoubleDouble::PI.scaled(1)
+    (angle(r) + outside) / DoubleDouble::PI.scaled(1).into()
 }
 
 impl<R: Real> Variable<R> {
@@ -111,12 +113,12 @@ impl<R: Real> Variable<R> {
 impl ClosedForm for Gelu {
     const FEATURES: usize = NUMBERS + 4;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
+    fn root<N: Number>(&self, r: N) -> N {
         let even = even_square(r.max(SMALLEST).min(LARGEST));
-        r * (DoubleDouble::from(0.25) + even).sqrt()
+        r * (N::constant(0.25) + even).sqrt()
     }
 
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let variable = Variable::new(r);
         let [z, rest, p, m, a, b, c, d] = variable.angle.numbers();
         let Variable {

@@ -17,8 +17,8 @@ mod wave;
 use std::sync::Arc;
 
 use crate::activation::Activation;
-use crate::double_double::DoubleDouble;
 use crate::error::{Error, Result};
+use crate::number::Number;
 use crate::series::Series;
 
 pub use elu::Elu;
@@ -107,10 +107,10 @@ fn degree(value: f64) -> Result<usize> {
 }
 
 /// `√E φ²`, or infinity, which the recursion refuses, where its square or that of `factor` times it would overflow.
-fn moderate(root: DoubleDouble, factor: f64) -> DoubleDouble {
-    if root.value.abs() * factor.abs().max(1.0) < 1e150 {
+fn moderate<N: Number>(root: N, factor: f64) -> N {
+    if root.value().abs() * factor.abs().max(1.0) < 1e150 {
         root
     } else {
-        f64::INFINITY.into()
+        N::constant(f64::INFINITY)
     }
 }

@@ -4,9 +4,10 @@ use std::f64::consts::PI;
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
-use crate::dual::{ClosedForm, Dual, MOST_FEATURES};
+use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
+use crate::number::Number;
 use crate::special::angle_and_lift;
 
 /// `φ(x) = max(x, 0) + slope·min(x, 0)`.
@@ -68,13 +69,13 @@ impl Activation for PiecewiseLinear {
 impl ClosedForm for PiecewiseLinear {
     const FEATURES: usize = 0;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
+    fn root<N: Number>(&self, r: N) -> N {
         let slope = DoubleDouble::from(self.slope);
-        r * ((slope * slope + 1.0.into()) / 2.0).sqrt()
+        r * ((slope * slope + 1.0.into()) / 2.0).sqrt().into()
     }
 
-    fn describe(&self, _r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        [0.0; MOST_FEATURES]
+    fn describe<N: Number>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
+        features([])
     }
 
     #[inline(always)]

@@ -1,10 +1,12 @@
 //! Polynomials, by their Hermite coefficients.
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
+use crate::derivative::{Differentiable, Form};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Real, Vector, Vectorized};
+use crate::number::Number;
 use crate::special::sum_of_powers;
 
 use super::{finite, moderate};
@@ -216,12 +218,12 @@ impl Expansion {
     }
 
     /// `Σ_j w_j r^{j−less}` over the powers of line l, none of which is negative.
-    fn coefficient(&self, l: usize, r: DoubleDouble, less: usize) -> DoubleDouble {
-        let (mut sum, square) = (DoubleDouble::from(0.0), r * r);
+    fn coefficient<N: Number>(&self, l: usize, r: N, less: usize) -> N {
+        let (mut sum, square) = (N::constant(0.0), r * r);
         // Powers below `less` have no coefficient.
         let skipped = less.saturating_sub(l).div_ceil(2);
         for weight in self.weights[l].iter().skip(skipped).rev() {
-            sum = sum * square + *weight;
+            sum = sum * square + (*weight).into();
         }
         power(r, l + 2 * skipped - less) * sum
     }
@@ -231,22 +233,23 @@ impl Expansion {
     }
 
     /// `√E φ²`, the unit vector of the a_l, and `√l a_l/r` from l = 1 on.
-    fn numbers(&self, r: DoubleDouble) -> (DoubleDouble, Vec<f64>) {
+    fn numbers<N: Number>(&self, r: N) -> (N, Vec<N::Single>) {
         let all: Vec<_> = (0..=self.degree())
             .map(|l| self.coefficient(l, r, self.lowest))
             .collect();
         let norm = all
             .iter()
-            .fold(DoubleDouble::from(0.0), |norm, a| norm + *a * *a)
+            .fold(N::constant(0.0), |norm, a| norm + *a * *a)
             .sqrt();
         let unit = all.iter().map(|a| {
-            if norm.value > 0.0 {
-                (*a / norm).value
+            if norm.value() > 0.0 {
+                (*a / norm).single()
             } else {
-                0.0
+                N::Single::splat(0.0)
             }
         });
-        let slope = |l: usize| (l as f64).sqrt() * self.coefficient(l, r, 1).value;
+        let slope =
+            |l: usize| N::Single::splat((l as f64).sqrt()) * self.coefficient(l, r, 1).single();
         let numbers = unit.chain((1..=self.degree()).map(slope)).collect();
         (
             moderate(norm * power(r, self.lowest), self.degree() as f64),
@@ -256,8 +259,8 @@ impl Expansion {
 }
 
 /// r^n.
-fn power(r: DoubleDouble, n: usize) -> DoubleDouble {
-    (0..n).fold(1.0.into(), |power, _| power * r)
+fn power<N: Number>(r: N, n: usize) -> N {
+    (0..n).fold(N::constant(1.0), |power, _| power * r)
 }
 
 impl Dual for Expansion {
@@ -271,29 +274,65 @@ impl Dual for Expansion {
         })
     }
 
+    fn differentiable(&self) -> Option<&dyn Differentiable> {
+        Some(self)
+    }
+
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
         let count = 2 * self.degree() + 1;
         let u: Vec<f64> = (0..count).map(|index| pairs.u(index)).collect();
         let v: Vec<&[Block]> = (0..count).map(|index| pairs.v(index)).collect();
-        let (units, slopes) = u.split_at(self.degree() + 1);
-        let (unit_blocks, slope_blocks) = v.split_at(self.degree() + 1);
         isa.run(Step {
-            units,
-            slopes,
-            unit_blocks,
-            slope_blocks,
+            expansion: self,
+            u: &u,
+            v: &v,
             gaps,
             dots,
         });
     }
 }
 
+impl Form for Expansion {
+    fn variable<N: Number>(&self, r: N) -> (N, Vec<N::Single>) {
+        self.numbers(r)
+    }
+
+    #[inline(always)]
+    fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
+        let (zero, one, half) = (R::splat(0.0), R::splat(1.0), R::splat(0.5));
+        let (size, sign) = (gap.abs(), one.copysign(gap));
+        let rho = one - size;
+        // ρ^l, and 1 − |ρ|^l.
+        let (mut power, mut fall, mut turn) = (one, zero, one);
+        let (mut to_equal, mut to_opposite, mut falls) = (zero, zero, zero);
+        for l in 0..=self.degree() {
+            let (u, v) = (u(l), turn * v(l));
+            let (difference, sum) = (u - v, u + v);
+            to_equal = difference.mul_add(difference, to_equal);
+            to_opposite = sum.mul_add(sum, to_opposite);
+            falls = (u * v).mul_add(fall, falls);
+            fall = power.mul_add(size, fall);
+            power = power * rho;
+            turn = turn * sign;
+        }
+        let to_equal = half.mul_add(to_equal, falls).max(zero);
+        let to_opposite = (half * to_opposite - falls).max(zero);
+        let new = R::select(to_opposite.less(to_equal), -to_opposite, to_equal);
+        let signed_rho = rho.copysign(gap);
+        let (mut slope, mut power) = (zero, one);
+        for l in self.degree() + 1..=2 * self.degree() {
+            slope = (u(l) * v(l)).mul_add(power, slope);
+            power = power * signed_rho;
+        }
+        (new, slope)
+    }
+}
+
 /// The loop over pairs.
 struct Step<'a> {
-    units: &'a [f64],
-    slopes: &'a [f64],
-    unit_blocks: &'a [&'a [Block]],
-    slope_blocks: &'a [&'a [Block]],
+    expansion: &'a Expansion,
+    u: &'a [f64],
+    v: &'a [&'a [Block]],
     gaps: &'a mut [Block],
     dots: &'a mut [Block],
 }
@@ -303,34 +342,11 @@ impl Vectorized for Step<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (zero, one, half) = (V::splat(0.0), V::splat(1.0), V::splat(0.5));
+        let (u, v) = (self.u, self.v);
         for (block, (gap, dot)) in self.gaps.iter_mut().zip(self.dots).enumerate() {
-            let signed = V::load(gap);
-            let size = signed.abs();
-            let sign = one.copysign(signed);
-            let rho = one - size;
-            // ρ^l, and 1 − |ρ|^l.
-            let (mut power, mut fall, mut turn) = (one, zero, one);
-            let (mut to_equal, mut to_opposite, mut falls) = (zero, zero, zero);
-            for (u, v) in self.units.iter().zip(self.unit_blocks) {
-                let (u, v) = (V::splat(*u), turn * V::load(&v[block]));
-                let (difference, sum) = (u - v, u + v);
-                to_equal = difference.mul_add(difference, to_equal);
-                to_opposite = sum.mul_add(sum, to_opposite);
-                falls = (u * v).mul_add(fall, falls);
-                fall = power.mul_add(size, fall);
-                power = power * rho;
-                turn = turn * sign;
-            }
-            let to_equal = half.mul_add(to_equal, falls).max(zero);
-            let to_opposite = (half * to_opposite - falls).max(zero);
-            V::select(to_opposite.less(to_equal), -to_opposite, to_equal).store(gap);
-            let signed_rho = rho.copysign(signed);
-            let (mut slope, mut power) = (zero, one);
-            for (u, v) in self.slopes.iter().zip(self.slope_blocks) {
-                slope = (V::splat(*u) * V::load(&v[block])).mul_add(power, slope);
-                power = power * signed_rho;
-            }
+            let (row, col) = (|l: usize| V::splat(u[l]), |l: usize| V::load(&v[l][block]));
+            let (new, slope) = self.expansion.of_pair(row, col, V::load(gap));
+            new.store(gap);
             slope.store(dot);
         }
     }

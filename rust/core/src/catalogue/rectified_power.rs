@@ -7,6 +7,7 @@ use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::{angle_and_lift, sum_of_powers};
 
 use super::moderate;
@@ -90,22 +91,21 @@ impl Activation for RectifiedPower {
 impl ClosedForm for RectifiedPower {
     const FEATURES: usize = 1;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        if r.value == 0.0 {
-            return 0.0.into(); // φ(0), also of the step function
+    fn root<N: Number>(&self, r: N) -> N {
+        if r.value() == 0.0 {
+            return N::constant(0.0); // φ(0), also of the step function
         }
-        let power = (0..self.degree).fold(DoubleDouble::from(1.0), |power, _| power * r);
+        let power = (0..self.degree).fold(N::constant(1.0), |power, _| power * r);
         let half = DoubleDouble::from(double_factorial(self.degree)) / 2.0;
-        moderate(power * half.sqrt(), self.degree as f64)
+        moderate(power * half.sqrt().into(), self.degree as f64)
     }
 
     /// `n r^{n−1} √((2n−3)!!/2)`.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        let r = r.value;
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let below = self.degree.saturating_sub(1);
-        let power = libm::pow(r, below as f64);
-        let slope = self.degree as f64 * power * (double_factorial(below) / 2.0).sqrt();
-        features([slope])
+        let degree = N::Single::splat(self.degree as f64);
+        let root = N::Single::splat((double_factorial(below) / 2.0).sqrt());
+        features([degree * r.single().power(below) * root])
     }
 
     #[inline(always)]

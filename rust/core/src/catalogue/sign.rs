@@ -3,9 +3,9 @@
 use std::f64::consts::FRAC_2_PI;
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
-use crate::dual::{ClosedForm, Dual, MOST_FEATURES};
+use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
+use crate::number::Number;
 use crate::special::angle_and_lift;
 
 /// `φ(x) = sign(x)`, 0 at 0, with `φ'(x) = 0`.
@@ -45,12 +45,12 @@ impl Activation for Sign {
 impl ClosedForm for Sign {
     const FEATURES: usize = 0;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        f64::from(u8::from(r.value > 0.0)).into()
+    fn root<N: Number>(&self, r: N) -> N {
+        N::constant(f64::from(u8::from(r.value() > 0.0)))
     }
 
-    fn describe(&self, _r: DoubleDouble) -> [f64; MOST_FEATURES] {
-        [0.0; MOST_FEATURES]
+    fn describe<N: Number>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
+        features([])
     }
 
     #[inline(always)]

@@ -7,6 +7,7 @@ use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
+use crate::number::{Number, Single};
 use crate::special::{OddSeries, exp, expm1, sin_cos};
 
 use super::{finite, positive};
@@ -75,17 +76,17 @@ impl Wave {
     }
 
     /// `√E φ²/|a|` of `b²q`.
-    fn relative_root(&self, x: DoubleDouble) -> DoubleDouble {
+    fn relative_root<N: Number>(&self, x: N) -> N {
         let less = -(-x.scaled(1)).exp_m1();
-        let (odd, even) = (self.odd.into(), DoubleDouble::from(self.even));
-        (even * (DoubleDouble::from(2.0) - less) + less * odd)
+        let (odd, even) = (N::constant(self.odd), N::constant(self.even));
+        (even * (N::constant(2.0) - less) + less * odd)
             .scaled(-1)
             .sqrt()
     }
 
     /// `|b| r`, within a range.
-    fn phase(&self, r: DoubleDouble) -> DoubleDouble {
-        (r * self.b.abs()).max(SMALLEST).min(LARGEST)
+    fn phase<N: Number>(&self, r: N) -> N {
+        (r * self.b.abs().into()).max(SMALLEST).min(LARGEST)
     }
 }
 
@@ -158,17 +159,24 @@ const LARGEST: f64 = 1e100;
 impl ClosedForm for Wave {
     const FEATURES: usize = 5;
 
-    fn root(&self, r: DoubleDouble) -> DoubleDouble {
-        let z = r * self.b;
-        self.relative_root(z * z) * self.a.abs().into()
+    fn root<N: Number>(&self, r: N) -> N {
+        let z = r * self.b.into();
+        self.relative_root(z * z) * N::constant(self.a.abs())
     }
 
     /// `|b| r`, what rounding took from it, `e^{−x}`, `√E φ²/|a|`, and `1 − e^{−2x}`.
-    fn describe(&self, r: DoubleDouble) -> [f64; MOST_FEATURES] {
+    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let z = self.phase(r);
         let x = z * z;
-        let (falling, wide) = (libm::exp(-x.value), -libm::expm1(-2.0 * x.value));
-        features([z.value, z.rest, falling, self.relative_root(x).value, wide])
+        let single = x.single();
+        let (falling, wide) = ((-single).exp(), -(N::Single::splat(-2.0) * single).expm1());
+        features([
+            z.single(),
+            z.rest(),
+            falling,
+            self.relative_root(x).single(),
+            wide,
+        ])
     }
 
     #[inline(always)]

@@ -8,8 +8,11 @@
 //! with `own = Σ`, or `τ_w² T + τ_b²` for a layer that learns at other scales. Along a row's own diagonal nothing depends
 //! on the other input: [`Profile`] holds it, O(N) per layer. A pair then carries its gap alone, and `Σ = r_i r_j ρ`.
 
+mod chain;
+mod gradient;
 mod pass;
 mod profile;
+mod widening;
 
 use std::sync::Arc;
 
@@ -20,6 +23,8 @@ use crate::dual::{Description, Dual};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 
+pub use chain::Chain;
+pub use gradient::{Follows, Gradient, States};
 pub use pass::{Pairs, Pass};
 pub use profile::Profile;
 

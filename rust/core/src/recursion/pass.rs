@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::profile::Profile;
+use super::widening::widen;
 use super::{Affine, Output, Recursion};
 use crate::dual::Variables;
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
@@ -159,9 +160,7 @@ impl Pairs {
     }
 }
 
-/// The gaps of `u_i·φ + σ_b·b`. With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and
-/// `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new correlation is `wρ + b`, so that
-/// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing cancels.
+/// The gaps after a bias.
 struct Widen<'a> {
     /// `u`, what rounding took from it, `1/r`, `u/r` and `σ_b/r` of the row and of the columns.
     row: [f64; 5],
@@ -174,27 +173,13 @@ impl Vectorized for Widen<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (one, two) = (V::splat(1.0), V::splat(2.0));
-        let [u, rest, inverse, weight, bias] = self.row.map(V::splat);
+        let row = self.row.map(V::splat);
         let [us, rests, inverses, weights, biases] = self.cols;
         let cols = us.iter().zip(rests).zip(inverses);
         let cols = cols.zip(weights.iter().zip(biases));
-        for (gap, (((u_j, rest_j), inverse_j), (weight_j, bias_j))) in
-            self.gaps.iter_mut().zip(cols)
-        {
-            let bias_j = V::load(bias_j);
-            let (w, b) = (weight * V::load(weight_j), bias * bias_j);
-            let difference = (u - V::load(u_j)) + (rest - V::load(rest_j));
-            // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
-            let spread = (difference * bias * V::load(inverse_j)) * (difference * bias_j * inverse);
-            let spread = spread / (one + w + b);
-            let signed = V::load(gap);
-            let size = signed.abs();
-            let aligned = w.mul_add(size, spread);
-            let still_opposite = -(aligned + two * b);
-            let turned = w.mul_add(two - size, spread);
-            let from_opposite = V::select(b.less(w * (one - size)), still_opposite, turned);
-            V::select(signed.is_negative(), from_opposite, aligned).store(gap);
+        for (gap, (((u, rest), inverse), (weight, bias))) in self.gaps.iter_mut().zip(cols) {
+            let col = [u, rest, inverse, weight, bias].map(V::load);
+            widen([row, col], V::load(gap)).store(gap);
         }
     }
 }

@@ -93,6 +93,19 @@ impl Level {
         }
     }
 
+    /// `u = σ_w √E φ²`.
+    pub(super) fn u(&self) -> Vec<DoubleDouble> {
+        match &self.bias {
+            Some(bias) => {
+                let numbers = bias.u.iter().zip(bias.rest.iter());
+                numbers
+                    .map(|(value, rest)| DoubleDouble { value, rest })
+                    .collect()
+            }
+            None => self.r.clone(),
+        }
+    }
+
     /// Fills what is in units of the rows' powers of two.
     pub(super) fn scale(&mut self, exponents: &[i32]) {
         let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);

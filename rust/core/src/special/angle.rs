@@ -9,21 +9,28 @@ pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
     let t = gap * R::splat(0.5);
     let root = t.sqrt();
     let angle = (root + root) * polynomial(&ASIN, t);
-    (angle, root * t * polynomial(&LIFT, t))
+    let lift = root * t * polynomial(&LIFT, t);
+    let sine = (gap.max(R::splat(f64::MIN_POSITIVE)) * (R::splat(2.0) - gap)).sqrt();
+    (
+        angle.with_slopes([(R::splat(1.0) / sine, gap)]),
+        lift.with_slopes([(angle, gap)]),
+    )
 }
 
 /// The angle in [0, π/2] of this sine and cosine, to some 2 ε, however small.
 #[inline(always)]
 pub fn angle_of<R: Real>(sine: R, cosine: R) -> R {
     let tangent = sine / (cosine + R::splat(1.0)); // of half the angle
-    (tangent + tangent) * polynomial(&ATAN_WIDE, tangent * tangent)
+    let angle = (tangent + tangent) * polynomial(&ATAN_WIDE, tangent * tangent);
+    angle.with_slopes([(cosine, sine), (-sine, cosine)])
 }
 
 /// The angle in [−π/4, π/4] of this sine and cosine, to some 2 ε, however small.
 #[inline(always)]
 pub fn small_angle_of<R: Real>(sine: R, cosine: R) -> R {
     let tangent = sine / (cosine + R::splat(1.0));
-    (tangent + tangent) * polynomial(&ATAN, tangent * tangent)
+    let angle = (tangent + tangent) * polynomial(&ATAN, tangent * tangent);
+    angle.with_slopes([(cosine, sine), (-sine, cosine)])
 }
 
 /// asin(√t)/√t on [0, 0.5], to 3.3e-17.

@@ -74,8 +74,16 @@ pub trait Real:
     /// `yes` where the mask holds, else `no`. Both are computed.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
 
-    /// `f` of each lane, one by one: for what is rare.
+    /// `f` of each lane, one by one: for what is rare. Numbers that carry derivatives take it for a constant.
     fn each(self, f: impl Fn(f64) -> f64) -> Self;
+
+    /// `self`, which is a function of some variables with these slopes, as (slope, variable): numbers that carry
+    /// derivatives take them from here, rather than from the approximation that computed the value.
+    #[inline(always)]
+    #[must_use]
+    fn with_slopes<const K: usize>(self, _slopes: [(Self, Self); K]) -> Self {
+        self
+    }
 }
 
 /// [`WIDTH`] values side by side.

@@ -1,0 +1,162 @@
+//! Derivatives of what an activation makes of pairs: forward, in the numbers that carry them.
+
+use std::fmt::Debug;
+
+use crate::double_double::DoubleDouble;
+use crate::dual::{ClosedForm, Features, MOST_FEATURES, Variables};
+use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
+use crate::number::{Jet, Number};
+use crate::tangent::Tangent;
+
+/// A dual whose formulas are functions of any number.
+pub trait Form: Debug + Send + Sync {
+    /// `√E φ(u)²` for `u ~ N(0, r²)`, and the features of u.
+    fn variable<N: Number>(&self, r: N) -> (N, Vec<N::Single>);
+
+    /// The gap of (φ(u), φ(v)), and Ṫ, of two variables whose features are given by their index.
+    ///
+    /// To be marked `#[inline(always)]`, with all that it calls.
+    fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R);
+}
+
+impl<C: ClosedForm> Form for C {
+    fn variable<N: Number>(&self, r: N) -> (N, Vec<N::Single>) {
+        let features = self.describe(r);
+        (self.root(r), features[..C::FEATURES].to_vec())
+    }
+
+    #[inline(always)]
+    fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
+        let one = R::splat(1.0);
+        let (mut row, mut col) = ([one; MOST_FEATURES], [one; MOST_FEATURES]);
+        for index in 0..C::FEATURES {
+            (row[index], col[index]) = (u(index), v(index));
+        }
+        self.pair(row, col, gap)
+    }
+}
+
+/// How an activation answers to changes of its variables.
+pub trait Differentiable: Debug + Send + Sync {
+    /// Derivatives with respect to log r, of variables of roots r.
+    fn slopes(&self, r: &[DoubleDouble]) -> Slopes;
+
+    /// The step of the dual with its derivatives, for the pairs of one u and several v. `slopes` are those of the
+    /// features of `pairs`.
+    ///
+    /// Exchanging u and v exchanges the derivatives, bitwise.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    fn step(
+        &self,
+        isa: Isa,
+        pairs: &Variables<'_>,
+        slopes: &Variables<'_>,
+        gaps: &[Block],
+        steps: &mut [Step],
+    );
+}
+
+/// Derivatives with respect to log r.
+#[derive(Debug, Default)]
+pub struct Slopes {
+    /// Of `log √E φ(u)²`; 0 where that is −∞.
+    pub elasticities: Blocks,
+    /// Of the features.
+    pub features: Features,
+}
+
+/// What comes of a block of pairs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Step {
+    /// The gap of (φ(u), φ(v)).
+    pub gap: Block,
+    /// Ṫ.
+    pub dot: Block,
+    /// Derivatives of the gap with respect to the logarithms of the old gap, of `r_u` and of `r_v`.
+    pub gap_slopes: [Block; DIRECTIONS],
+    /// Those of Ṫ.
+    pub dot_slopes: [Block; DIRECTIONS],
+}
+
+const DIRECTIONS: usize = 3;
+
+impl<F: Form> Differentiable for F {
+    fn slopes(&self, r: &[DoubleDouble]) -> Slopes {
+        let variable = |r: &DoubleDouble| self.variable(Jet::along(0, r.value, r.value));
+        let (roots, features): (Vec<Jet>, Vec<_>) = r.iter().map(variable).unzip();
+        let elasticity = |root: &Jet| match root.value {
+            0.0 => 0.0,
+            value => root.slopes[0] / value,
+        };
+        let count = features.first().map_or(0, Vec::len);
+        let feature = |index: usize| {
+            let slopes = features.iter().map(|one| one[index].slopes[0]);
+            slopes.collect()
+        };
+        Slopes {
+            elasticities: roots.iter().map(elasticity).collect(),
+            features: Features((0..count).map(feature).collect()),
+        }
+    }
+
+    fn step(
+        &self,
+        isa: Isa,
+        pairs: &Variables<'_>,
+        slopes: &Variables<'_>,
+        gaps: &[Block],
+        steps: &mut [Step],
+    ) {
+        assert!(gaps.len() == steps.len() && gaps.len() == pairs.blocks.len());
+        let count = pairs.rows.0.len();
+        let row = |variables: &Variables<'_>| (0..count).map(|k| variables.u(k)).collect();
+        isa.run(Loop {
+            form: self,
+            u: [row(pairs), row(slopes)],
+            v: [cols(pairs), cols(slopes)],
+            gaps,
+            steps,
+        });
+    }
+}
+
+/// The features of columns.
+fn cols<'a>(variables: &Variables<'a>) -> Vec<&'a [Block]> {
+    let count = variables.cols.0.len();
+    (0..count).map(|index| variables.v(index)).collect()
+}
+
+/// The loop over blocks of pairs.
+struct Loop<'a, F> {
+    form: &'a F,
+    /// Features and their slopes.
+    u: [Vec<f64>; 2],
+    v: [Vec<&'a [Block]>; 2],
+    gaps: &'a [Block],
+    steps: &'a mut [Step],
+}
+
+impl<F: Form> Vectorized for Loop<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (u, v) = (&self.u, &self.v);
+        for (block, (gap, step)) in self.gaps.iter().zip(self.steps).enumerate() {
+            let gap = V::load(gap);
+            let (new, dot) = self.form.of_pair(
+                |k| Tangent::along(1, V::splat(u[0][k]), V::splat(u[1][k])),
+                |k| Tangent::along(2, V::load(&v[0][k][block]), V::load(&v[1][k][block])),
+                Tangent::<V, DIRECTIONS>::along(0, gap, gap),
+            );
+            new.value.store(&mut step.gap);
+            dot.value.store(&mut step.dot);
+            for n in 0..DIRECTIONS {
+                new.slopes[n].store(&mut step.gap_slopes[n]);
+                dot.slopes[n].store(&mut step.dot_slopes[n]);
+            }
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Derivatives of Σ and Θ with respect to σ_w and σ_b of every dense layer.
+//!
+//! A row of pairs goes forward through all layers and leaves what each of them made of it; then, for each output, the
+//! derivatives go backward (reverse mode), so that L layers cost what some passes of the recursion do, not L². Along a
+//! pair goes its gap; along each of its inputs `λ = log r`, of which [`Chain`] knows the rest. With `α = u²/r²`:
+//!
+//! ```text
+//! own = τ_w² ω_i ω_j ρ(t) + τ_b²        Θ = own + σ_w² Ṫ Θ'        u = σ_w ω,  r² = u² + σ_b²,  dλ = α dlog u + σ_b/r² dσ_b
+//! ```
+//!
+//! where ω and t are the roots and the gap that the activation left. Where a kink makes the slope of Ṫ in the gap infinite,
+//! that of the gap is 0: what is passed on are products with the gap.
+
+mod backward;
+mod layer;
+
+use std::ops::Range;
+
+use super::chain::{self, Chain};
+use super::{Output, Profile, Recursion};
+use crate::derivative::{Differentiable, Step};
+use crate::dual::Variables;
+use crate::error::{Error, Result};
+use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
+use crate::tile::Tile;
+
+use backward::{Backward, Own};
+use layer::{Forward, Layer};
+
+/// Whether the learning scales of a layer are its σ_w and σ_b, and so change with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follows {
+    /// Whether τ_w is σ_w.
+    pub weights: bool,
+    /// Whether τ_b is σ_b.
+    pub biases: bool,
+}
+
+/// The derivatives of kernels between two batches of inputs.
+#[derive(Debug)]
+pub struct Gradient<'a> {
+    recursion: &'a Recursion,
+    isa: Isa,
+    sides: [(&'a Profile, &'a Chain); 2],
+    outputs: &'a [Output],
+    follows: &'a [Follows],
+    activations: Vec<&'a dyn Differentiable>,
+}
+
+/// What the layers leave of one row against blocks of columns.
+#[derive(Debug, Default)]
+pub struct States {
+    layers: Vec<State>,
+    adjoints: Vec<Adjoint>,
+}
+
+/// What one layer leaves.
+#[derive(Debug, Default)]
+struct State {
+    /// What the activation before it made of the pairs.
+    steps: Vec<Step>,
+    /// The gaps after it, and Θ.
+    gaps: Vec<Block>,
+    ntk: Vec<Block>,
+}
+
+/// Derivatives of an output with respect to Θ and the gap after a layer, and to log r of the row and of the columns.
+#[derive(Clone, Copy, Debug, Default)]
+struct Adjoint {
+    ntk: Block,
+    gap: Block,
+    roots: [Block; 2],
+}
+
+impl<'a> Gradient<'a> {
+    /// Those of these outputs, which are of the whole network.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the derivatives of an activation's dual are not known.
+    ///
+    /// # Panics
+    /// If an output is another one, or there is not one of `follows` per layer.
+    pub fn new(
+        recursion: &'a Recursion,
+        isa: Isa,
+        sides: [(&'a Profile, &'a Chain); 2],
+        outputs: &'a [Output],
+        follows: &'a [Follows],
+    ) -> Result<Self> {
+        let last = recursion.layers() - 1;
+        let whole = |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
+        assert!(outputs.iter().all(whole) && follows.len() == recursion.layers());
+        Ok(Self {
+            recursion,
+            isa,
+            sides,
+            outputs,
+            follows,
+            activations: recursion.differentiable()?,
+        })
+    }
+
+    /// The instruction set that it runs on.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// How many planes there are: for each output those of σ_w of every layer, then those of σ_b.
+    pub fn planes(&self) -> usize {
+        2 * self.recursion.layers() * self.outputs.len()
+    }
+
+    /// Runs row `i` against `blocks` of columns, whose gaps are given, and writes row `r` of all planes.
+    ///
+    /// Bitwise symmetric in the two inputs, and independent of the range of columns.
+    ///
+    /// # Panics
+    /// If `gaps` or a plane does not hold as many blocks, or there are not as many planes.
+    pub fn run(
+        &self,
+        i: usize,
+        blocks: &Range<usize>,
+        gaps: &[Block],
+        states: &mut States,
+        (planes, r): (&mut [Tile], usize),
+    ) {
+        assert!(gaps.len() == blocks.len() && planes.len() == self.planes());
+        states.reset(self.recursion.layers(), gaps);
+        for index in 0..self.recursion.layers() {
+            self.forward(index, i, blocks, &mut states.layers);
+        }
+        let layers = self.recursion.layers();
+        for (output, planes) in self.outputs.iter().zip(planes.chunks_mut(2 * layers)) {
+            let start = f64::from(u8::from(matches!(output, Output::Ntk(_))));
+            states.start([start; WIDTH]);
+            let (weights, biases) = planes.split_at_mut(layers);
+            for index in (0..layers).rev() {
+                let targets =
+                    [&mut weights[index], &mut biases[index]].map(|plane| plane.row_blocks_mut(r));
+                self.backward(index, *output, (i, blocks), states, targets);
+            }
+            for plane in planes {
+                self.unscale(i, blocks, plane.row_blocks_mut(r));
+            }
+        }
+    }
+
+    /// An activation, but before the first layer, and dense layer `index`.
+    fn forward(&self, index: usize, i: usize, blocks: &Range<usize>, states: &mut [State]) {
+        let (before, rest) = states.split_at_mut(index);
+        let state = &mut rest[0];
+        if let Some(before) = before.last() {
+            let [row, col] = self.sides;
+            let variables = |rows, cols| Variables {
+                rows,
+                row: i,
+                cols,
+                blocks: blocks.clone(),
+            };
+            let level = index - 1;
+            let pairs = variables(&row.0.levels[level].features, &col.0.levels[level].features);
+            let slopes = variables(row.1.slopes(level), col.1.slopes(level));
+            self.activations[level].step(self.isa, &pairs, &slopes, &before.gaps, &mut state.steps);
+        }
+        self.isa.run(Forward {
+            layer: self.layer(index, i, blocks),
+            before: before.last().map(|before| &before.ntk[..]),
+            state,
+        });
+    }
+
+    /// Passes the adjoints through dense layer `index`, and the activation before it if there is one; writes the
+    /// derivatives with respect to σ_w and σ_b.
+    fn backward(
+        &self,
+        index: usize,
+        output: Output,
+        (i, blocks): (usize, &Range<usize>),
+        states: &mut States,
+        targets: [&mut [Block]; 2],
+    ) {
+        let layer = self.layer(index, i, blocks);
+        let own = if output == Output::Nngp(index) {
+            Own::nngp(layer.affine)
+        } else {
+            Own::ntk(layer.affine, self.follows[index])
+        };
+        self.isa.run(Backward {
+            layer,
+            own,
+            state: &states.layers[index],
+            before: index.checked_sub(1).map(|before| &states.layers[before]),
+            adjoints: &mut states.adjoints,
+            targets,
+        });
+    }
+
+    /// What dense layer `index` knows of row `i` and the columns.
+    fn layer(&self, index: usize, i: usize, blocks: &Range<usize>) -> Layer<'_> {
+        let [row, cols] = self.sides.map(|(_, chain)| chain.numbers(index));
+        Layer {
+            affine: self.recursion.layers[index],
+            row: row.each_ref().map(|numbers| numbers.get(i)),
+            cols: cols
+                .each_ref()
+                .map(|numbers| &numbers.blocks()[blocks.clone()]),
+        }
+    }
+
+    /// Takes the scaling of the rows from values.
+    fn unscale(&self, i: usize, blocks: &Range<usize>, values: &mut [Block]) {
+        let [(rows, _), (cols, _)] = self.sides;
+        if let (Some(rows), Some(cols)) = (&rows.factors, &cols.factors) {
+            self.isa.run(Unscale {
+                factor: rows.get(i),
+                factors: &cols.blocks()[blocks.clone()],
+                values,
+            });
+        } else {
+            let exponents = &cols.exponents[blocks.start * WIDTH..];
+            for (value, exponent) in values.as_flattened_mut().iter_mut().zip(exponents) {
+                *value = libm::scalbn(*value, rows.exponents[i] + exponent);
+            }
+        }
+    }
+}
+
+impl Recursion {
+    /// The derivatives of all activations.
+    pub(super) fn differentiable(&self) -> Result<Vec<&dyn Differentiable>> {
+        let derivative = |index: usize| {
+            self.dual(index).differentiable().ok_or_else(|| {
+                let message = format!(
+                    "the kernel of {:?} is a series, whose gradient is not known: only activations with a closed form \
+                     have one",
+                    self.activations[index]
+                );
+                Error::Invalid(message)
+            })
+        };
+        (0..self.activations.len()).map(derivative).collect()
+    }
+}
+
+impl States {
+    fn reset(&mut self, layers: usize, gaps: &[Block]) {
+        self.layers.resize_with(layers, State::default);
+        for state in &mut self.layers {
+            // All of it is written before it is read, but for the gaps of the inputs.
+            state.steps.resize(gaps.len(), Step::default());
+            for values in [&mut state.gaps, &mut state.ntk] {
+                values.resize(gaps.len(), [0.0; WIDTH]);
+            }
+        }
+        if let Some(first) = self.layers.first_mut() {
+            for (step, gap) in first.steps.iter_mut().zip(gaps) {
+                step.gap = *gap;
+            }
+        }
+    }
+
+    /// The adjoints of an output, after the last layer: with respect to Θ as given, nothing else.
+    fn start(&mut self, ntk: Block) {
+        let adjoint = Adjoint {
+            ntk,
+            ..Adjoint::default()
+        };
+        self.adjoints.clear();
+        self.adjoints.resize(self.layers[0].gaps.len(), adjoint);
+    }
+}
+
+/// `values ← factor · factors · values`.
+struct Unscale<'a> {
+    factor: f64,
+    factors: &'a [Block],
+    values: &'a mut [Block],
+}
+
+impl Vectorized for Unscale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let factor = V::splat(self.factor);
+        for (value, factors) in self.values.iter_mut().zip(self.factors) {
+            (factor * V::load(factors) * V::load(value)).store(value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue;
+    use crate::double_double::DoubleDouble;
+    use crate::recursion::{Affine, Pairs};
+
+    const ROOTS: [f64; 9] = [0.7, 0.7, 1.3, 0.2, 1.0, 2.5, 0.0, 1.1, 0.9];
+    const GAPS: [f64; 9] = [0.0, -0.0, 0.3, -0.4, 1.0, 1e-6, 1.0, -1e-3, 0.9];
+
+    fn recursion(sigmas: &[[f64; 2]]) -> Recursion {
+        let affine = |[sigma_w, sigma_b]: &[f64; 2]| Affine {
+            sigma_w: *sigma_w,
+            sigma_b: *sigma_b,
+            tau_w: *sigma_w,
+            tau_b: *sigma_b,
+        };
+        let names = ["gelu", "relu", "erf"];
+        let activations = names.map(|name| catalogue::activation(name, &[]).unwrap());
+        Recursion::new(sigmas.iter().map(affine).collect(), activations.into()).unwrap()
+    }
+
+    fn roots() -> Vec<DoubleDouble> {
+        ROOTS.map(DoubleDouble::from).into()
+    }
+
+    /// The gaps of row 0 to all.
+    fn gaps() -> [Block; 2] {
+        let gap = |i: usize| GAPS.get(i).copied().unwrap_or(1.0);
+        [0, 1].map(|block| std::array::from_fn(|lane| gap(block * WIDTH + lane)))
+    }
+
+    fn kernel(isa: Isa, sigmas: &[[f64; 2]], output: Output) -> Tile {
+        let recursion = recursion(sigmas);
+        let profile = recursion.profile(roots(), "X").unwrap();
+        let (mut planes, mut gaps) = ([Tile::default()], gaps());
+        planes[0].reshape(1, 2 * WIDTH);
+        let outputs = [output];
+        let pass = recursion.between(isa, &profile, &profile, &outputs);
+        let mut pairs = Pairs::default();
+        pass.run(0, &(0..2), &mut gaps, &mut pairs, (&mut planes, 0));
+        planes[0].clone()
+    }
+
+    #[test]
+    fn derivatives_are_those_of_differences_on_every_instruction_set() {
+        const H: f64 = 1e-4;
+        let sigmas = [[1.2, 0.1], [0.9, 0.3], [1.4, 0.2], [1.1, 0.5]];
+        let (recursion, last) = (recursion(&sigmas), sigmas.len() - 1);
+        let profile = recursion.profile(roots(), "X").unwrap();
+        let chain = Chain::new(&recursion, &profile).unwrap();
+        let outputs = [Output::Nngp(last), Output::Ntk(last)];
+        let follows = [Follows {
+            weights: true,
+            biases: true,
+        }; 4];
+        for isa in Isa::available() {
+            let sides = [(&profile, &chain); 2];
+            let gradient = Gradient::new(&recursion, isa, sides, &outputs, &follows).unwrap();
+            let mut planes = vec![Tile::default(); gradient.planes()];
+            for plane in &mut planes {
+                plane.reshape(1, 2 * WIDTH);
+                plane.row_mut(0).fill(f64::NAN);
+            }
+            let mut states = States::default();
+            gradient.run(0, &(0..2), &gaps(), &mut states, (&mut planes, 0));
+            for (index, plane) in planes.iter().enumerate() {
+                let (output, scale, layer) = (outputs[index / 8], index / 4 % 2, index % 4);
+                let at = |h: f64| {
+                    let mut sigmas = sigmas;
+                    sigmas[layer][scale] += h;
+                    kernel(isa, &sigmas, output)
+                };
+                let (above, below) = (at(H), at(-H));
+                for (i, value) in plane.row(0).iter().enumerate().take(ROOTS.len()) {
+                    let difference = (above.row(0)[i] - below.row(0)[i]) / (2.0 * H);
+                    // H² times third derivatives of some hundreds.
+                    assert!(
+                        (value - difference).abs() < 1e-5,
+                        "{isa} {index} {i}: {value} {difference}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn series_have_no_gradient() {
+        let affine = Affine {
+            sigma_w: 1.0,
+            sigma_b: 0.0,
+            tau_w: 1.0,
+            tau_b: 0.0,
+        };
+        let activation = catalogue::activation("tanh", &[]).unwrap();
+        let recursion = Recursion::new(vec![affine; 2], vec![activation]).unwrap();
+        assert!(matches!(recursion.differentiable(), Err(Error::Invalid(_))));
+    }
+}
