@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers, _parameters
+from ntkrs import _arrays, _core, _memory, _numbers
 from ntkrs._progress import reporter
 from ntkrs.layers import Sequential, check_architecture
 from ntkrs.network import Network
@@ -98,7 +98,6 @@ def ensemble_ntk(
         raise ValueError("X has 0 features, but a network has at least 1 input")
     if z is not None and z.shape[1] != x.shape[1]:
         raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
-    _parameters.check_trained(arch)
     net = _template(arch)
     selection, numbers = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
     report = reporter(progress)
