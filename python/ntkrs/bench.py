@@ -223,7 +223,7 @@ def cases(*, quick: bool) -> list[Case]:
     return [
         linear(8000, 784),
         infinite(8000, 784, 3),
-        infinite(2000, 784, 20),
+        infinite(8000, 784, 20),
         infinite(8000, 784, 3, "erf"),
         infinite(8000, 784, 3, "gelu"),
         empirical(2000, 784, 1024, 1, "trace"),
