@@ -1,7 +1,8 @@
-"""Fail if a hot loop of the compiled core calls a function or spills a register.
+"""Fail if a hot loop of the compiled core calls a function or spills a register, or vector instructions are called.
 
 Disassembles the extension module with objdump, finds the innermost loops of the micro-kernels that multiply and add,
-and looks at their instructions.
+and looks at their instructions. Elsewhere an intrinsic that is a function of its own tells of code that was compiled
+without the instruction set it is for: a closure or a function of arrays that was not inlined, ten times slower.
 
     python benches/check_loops.py [path of the extension module]
 """
@@ -17,6 +18,9 @@ from shutil import which
 #: Functions whose loops are hot, and how many fused multiply-adds the largest loop of each must have.
 HOT = {"avx512::tile_f64": 24, "avx512::tile_f32": 24, "avx2::tile_f64": 8, "avx2::tile_f32": 8}
 
+#: Intrinsics of vectors, which are instructions where they are inlined.
+INTRINSIC = re.compile(r"core::core_arch::x86::(avx|fma|sse)")
+
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 
@@ -30,21 +34,24 @@ class Instruction:
     operands: str
 
 
-def functions(path: str) -> dict[str, list[list[Instruction]]]:
-    """The instructions of each hot function, one list for each of its instances."""
+def functions(path: str) -> tuple[dict[str, list[list[Instruction]]], list[str]]:
+    """The instructions of each hot function, one list for each of its instances; and the intrinsics that are called."""
     command = ["objdump", "--disassemble", "--demangle", "--no-show-raw-insn", path]
     found: dict[str, list[list[Instruction]]] = {name: [] for name in HOT}
+    called: list[str] = []
     body: list[Instruction] | None = None
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as objdump:  # noqa: S603
         for line in objdump.stdout or ():
             if title := FUNCTION.match(line):
+                if INTRINSIC.match(title[1]):
+                    called.append(title[1])
                 name = next((name for name in HOT if name in title[1]), None)
                 body = None if name is None else []
                 if name is not None and body is not None:
                     found[name].append(body)
             elif body is not None and (part := INSTRUCTION.match(line)):
                 body.append(Instruction(int(part[1], 16), part[2], part[3]))
-    return found
+    return found, called
 
 
 def loops(body: list[Instruction]) -> list[list[Instruction]]:
@@ -78,7 +85,8 @@ def main() -> int:
         return 0
     path = sys.argv[1] if len(sys.argv) > 1 else __import__("ntkrs._core", fromlist=["_core"]).__file__
     status = 0
-    for name, instances in functions(path).items():
+    found, called = functions(path)
+    for name, instances in found.items():
         hot = [loop for body in instances for loop in loops(body)]
         largest = max(map(multiply_adds, hot), default=0)
         bad = [fault for loop in hot for fault in faults(loop)]
@@ -87,7 +95,8 @@ def main() -> int:
         for fault in bad[:10]:
             print(f"    {fault}")
         status |= verdict == "BAD"
-    return status
+    print(f"intrinsics that are not inlined: {', '.join(called) or 'none'}")
+    return int(status or bool(called))
 
 
 if __name__ == "__main__":

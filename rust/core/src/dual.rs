@@ -89,7 +89,7 @@ pub fn features<R: Real, const N: usize>(numbers: [R; N]) -> [R; MOST_FEATURES] 
 }
 
 /// Expectations by a formula for one pair: all that there is to write for an activation with a closed form.
-pub trait ClosedForm: Debug + Send + Sync {
+pub trait ClosedForm: Copy + Debug + Send + Sync {
     /// How many numbers of [`ClosedForm::describe`] are used.
     const FEATURES: usize;
 
@@ -131,7 +131,7 @@ impl<C: ClosedForm> Dual for C {
             (u[index], v[index]) = (pairs.u(index), pairs.v(index));
         }
         isa.run(Step {
-            form: self,
+            form: *self,
             u,
             v,
             gaps,
@@ -142,7 +142,8 @@ impl<C: ClosedForm> Dual for C {
 
 /// The loop over pairs.
 struct Step<'a, C> {
-    form: &'a C,
+    /// Not by reference: what follows from its parameters alone is then computed once, before the loop.
+    form: C,
     u: [f64; MOST_FEATURES],
     v: [&'a [Block]; MOST_FEATURES],
     gaps: &'a mut [Block],

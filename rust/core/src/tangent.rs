@@ -108,6 +108,13 @@ impl<R: Real, const N: usize> Neg for Tangent<R, N> {
 impl<R: Real, const N: usize> Real for Tangent<R, N> {
     type Mask = R::Mask;
 
+    type Value = R::Value;
+
+    #[inline(always)]
+    fn value(self) -> R::Value {
+        self.value.value()
+    }
+
     #[inline(always)]
     fn splat(value: f64) -> Self {
         Self::constant(R::splat(value))
@@ -185,11 +192,11 @@ impl<R: Real, const N: usize> Real for Tangent<R, N> {
     }
 
     #[inline(always)]
-    fn with_slopes<const K: usize>(self, slopes: [(Self, Self); K]) -> Self {
-        let mut result = Self::constant(self.value);
+    fn function<const K: usize>(value: R::Value, slopes: [(R::Value, Self); K]) -> Self {
+        let mut result = Self::constant(R::function(value, []));
         for (slope, variable) in slopes {
-            let part = variable.chain(self.value, slope.value);
-            result = result.zip(part, self.value, |a, b| a + b);
+            let part = variable.chain(result.value, R::function(slope, []));
+            result = result.zip(part, result.value, |a, b| a + b);
         }
         result
     }

@@ -236,22 +236,19 @@ fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole
 /// ```
 #[inline(always)]
 fn steep_spread<R: Real>(u: Variable<R>, v: Variable<R>, near: R) -> R {
-    let (one, half, turn) = (R::splat(1.0), R::splat(0.5), R::splat(0.5 / PI));
-    // β − sin β cos β = β sin²β − cos β (sin β − β cos β)
-    let missing = |sine: R, cosine: R, both: R| {
-        let (angle, lift) = angle_and_lift(cosine * cosine / (one + sine));
-        turn * (angle * cosine * cosine - sine * lift - sine * both * both / cosine)
-    };
-    let own = |w: Variable<R>| {
-        let both = w.angle.m * w.angle.m;
-        missing(w.angle.p * w.angle.p, w.e * both, both)
-    };
-    let both = u.angle.m * v.angle.m;
-    let (d, d_u, d_v) = (
-        missing(u.angle.p * v.angle.p, near * both, both),
-        own(u),
-        own(v),
-    );
+    let half = R::splat(0.5);
+    let d = missing(u, v, near);
+    let (d_u, d_v) = (missing(u, u, u.e), missing(v, v, v.e));
     let roots = (d_u - d_v) / (u.root + v.root);
     d - half * (d_u + d_v) - half * roots * roots
+}
+
+/// d of two variables whose E is given: `β − sin β cos β = β sin²β − cos β (sin β − β cos β)`.
+#[inline(always)]
+fn missing<R: Real>(u: Variable<R>, v: Variable<R>, e: R) -> R {
+    let both = u.angle.m * v.angle.m;
+    let (sine, cosine) = (u.angle.p * v.angle.p, e * both);
+    let (angle, lift) = angle_and_lift(cosine * cosine / (R::splat(1.0) + sine));
+    let parts = angle * cosine * cosine - sine * lift - sine * both * both / cosine;
+    R::splat(0.5 / PI) * parts
 }

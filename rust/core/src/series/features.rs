@@ -103,7 +103,12 @@ impl<'a> Columns<'a> {
 
     #[inline(always)]
     pub fn law<V: Vector>(&self) -> Law<V> {
-        law(|index| V::load(&self.law[index]))
+        // A loop: functions of arrays are not always inlined, and then compiled without vector instructions.
+        let mut law = [[V::splat(0.0); POWERS]; 2];
+        for (value, block) in law.as_flattened_mut().iter_mut().zip(self.law) {
+            *value = V::load(block);
+        }
+        law
     }
 
     /// A coefficient at a node of an octave: by the law, where the octaves end before.

@@ -263,8 +263,12 @@ impl<V: Vector> Pair<'_, V> {
             let [u, v] = self.laws();
             let rest = Beyond::new(&u, &v, self.start(), falls.decay, falls.size);
             self.add_rest(self.terms, rest.openings(), &mut openings);
-            let difference = |parity: usize, j: usize| u[parity][j] - signs[parity] * v[parity][j];
-            let law = [0, 1].map(|parity| std::array::from_fn(|j| difference(parity, j)));
+            let mut law = u;
+            for parity in [0, 1] {
+                for (u, v) in law[parity].iter_mut().zip(v[parity]) {
+                    *u = *u - signs[parity] * v;
+                }
+            }
             let none = V::splat(0.0);
             let rest = Beyond::new(&law, &law, self.start(), none, none);
             self.add_rest(self.terms, rest.values(), &mut spread);
@@ -304,10 +308,13 @@ impl<V: Vector> Pair<'_, V> {
     /// The laws of u and of v.
     #[inline(always)]
     fn laws(&self) -> [Law<V>; 2] {
-        [
-            self.row.law.map(|law| law.map(V::splat)),
-            self.columns.law(),
-        ]
+        let columns = self.columns.law();
+        let mut row = columns;
+        let values = self.row.law.as_flattened();
+        for (vector, value) in row.as_flattened_mut().iter_mut().zip(values) {
+            *vector = V::splat(*value);
+        }
+        [row, columns]
     }
 
     /// How many octaves any lane wants of those there are.

@@ -37,17 +37,17 @@ pub(super) fn coefficient<R: Real>(
 /// The coefficients of the product of two laws, bitwise symmetric in them.
 #[inline(always)]
 fn product<R: Real>(u: &[R; POWERS], v: &[R; POWERS]) -> [R; POWERS] {
-    std::array::from_fn(|j| {
-        let mut sum = R::splat(0.0);
+    // A loop: functions of arrays are not always inlined, and then compiled without vector instructions.
+    let mut products = [R::splat(0.0); POWERS];
+    for (j, sum) in products.iter_mut().enumerate() {
         for i in 0..j.div_ceil(2) {
-            sum = sum + (u[i] * v[j - i] + u[j - i] * v[i]);
+            *sum = *sum + (u[i] * v[j - i] + u[j - i] * v[i]);
         }
         if j % 2 == 0 {
-            sum + u[j / 2] * v[j / 2]
-        } else {
-            sum
+            *sum = *sum + u[j / 2] * v[j / 2];
         }
-    })
+    }
+    products
 }
 
 /// What is to be summed of each parity from `u = 64/y` on, where `|ρ| = 1 − size = e^{−t}`, n being u for even orders and

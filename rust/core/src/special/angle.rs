@@ -6,31 +6,37 @@ use crate::isa::Real;
 /// ψ and `sin ψ − ψ cos ψ` for `cos ψ = 1 − gap`, gap in [0, 1]. To some 2 ε, however small the gap.
 #[inline(always)]
 pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
-    let t = gap * R::splat(0.5);
+    let (size, number) = (gap.value(), R::Value::splat);
+    let t = size * number(0.5);
     let root = t.sqrt();
     let angle = (root + root) * polynomial(&ASIN, t);
     let lift = root * t * polynomial(&LIFT, t);
-    let sine = (gap.max(R::splat(f64::MIN_POSITIVE)) * (R::splat(2.0) - gap)).sqrt();
+    let sine = (size.max(number(f64::MIN_POSITIVE)) * (number(2.0) - size)).sqrt();
     (
-        angle.with_slopes([(R::splat(1.0) / sine, gap)]),
-        lift.with_slopes([(angle, gap)]),
+        R::function(angle, [(number(1.0) / sine, gap)]),
+        R::function(lift, [(angle, gap)]),
     )
 }
 
 /// The angle in [0, π/2] of this sine and cosine, to some 2 ε, however small.
 #[inline(always)]
 pub fn angle_of<R: Real>(sine: R, cosine: R) -> R {
-    let tangent = sine / (cosine + R::splat(1.0)); // of half the angle
-    let angle = (tangent + tangent) * polynomial(&ATAN_WIDE, tangent * tangent);
-    angle.with_slopes([(cosine, sine), (-sine, cosine)])
+    angle_by(&ATAN_WIDE, sine, cosine)
 }
 
 /// The angle in [−π/4, π/4] of this sine and cosine, to some 2 ε, however small.
 #[inline(always)]
 pub fn small_angle_of<R: Real>(sine: R, cosine: R) -> R {
-    let tangent = sine / (cosine + R::splat(1.0));
-    let angle = (tangent + tangent) * polynomial(&ATAN, tangent * tangent);
-    angle.with_slopes([(cosine, sine), (-sine, cosine)])
+    angle_by(&ATAN, sine, cosine)
+}
+
+/// The angle of this sine and cosine, by the arctangent of its half.
+#[inline(always)]
+fn angle_by<R: Real, const N: usize>(arctangent: &[f64; N], sine: R, cosine: R) -> R {
+    let (s, c) = (sine.value(), cosine.value());
+    let tangent = s / (c + R::Value::splat(1.0));
+    let angle = (tangent + tangent) * polynomial(arctangent, tangent * tangent);
+    R::function(angle, [(c, sine), (-s, cosine)])
 }
 
 /// asin(√t)/√t on [0, 0.5], to 3.3e-17.

@@ -35,12 +35,14 @@ pub fn exp<R: Real>(x: R) -> R {
 /// `e^{x + rest}`, to 1 ulp, for a rest far smaller than x: what rounding took from x.
 #[inline(always)]
 pub fn exp_of_sum<R: Real>(x: R, rest: R) -> R {
-    let x = x.max(R::splat(UNDERFLOW)).min(R::splat(OVERFLOW));
-    let (exponent, r) = reduce(x, rest);
+    let number = R::Value::splat;
+    let near = x.value().max(number(UNDERFLOW)).min(number(OVERFLOW));
+    let (exponent, r) = reduce(near, rest.value());
     // In two steps: 2^exponent may be no normal number where its product is.
-    let half = (exponent * R::splat(0.5)).round();
-    let value = R::splat(1.0) + expm1_near_zero(r);
-    value * half.power_of_two() * (exponent - half).power_of_two()
+    let half = (exponent * number(0.5)).round();
+    let value = number(1.0) + expm1_near_zero(r);
+    let value = value * half.power_of_two() * (exponent - half).power_of_two();
+    R::function(value, [(value, x), (value, rest)])
 }
 
 /// `e^{−x²}`, to 1 ulp however small.
@@ -71,14 +73,16 @@ fn square<R: Real>(x: R) -> (R, R) {
 /// `e^x − 1`, to 2 ulp however small x.
 #[inline(always)]
 pub fn expm1<R: Real>(x: R) -> R {
-    let x = x.max(R::splat(-40.0)).min(R::splat(OVERFLOW));
-    let (exponent, r) = reduce(x, R::splat(0.0));
+    let number = R::Value::splat;
+    let near = x.value().max(number(-40.0)).min(number(OVERFLOW));
+    let (exponent, r) = reduce(near, number(0.0));
     // In two steps: 2^1024 is no number, but half of it times r may be.
-    let half = (exponent * R::splat(0.5)).round();
+    let half = (exponent * number(0.5)).round();
     let (first, second) = (half.power_of_two(), (exponent - half).power_of_two());
-    let inverse = (-exponent).max(R::splat(-1022.0)).power_of_two();
-    let near_one = expm1_near_zero(r) + (R::splat(1.0) - inverse);
-    near_one * first * second
+    let inverse = (-exponent).max(number(-1022.0)).power_of_two();
+    let near_one = expm1_near_zero(r) + (number(1.0) - inverse);
+    let value = near_one * first * second;
+    R::function(value, [(value + number(1.0), x)])
 }
 
 /// `tanh x`, to 3 ulp.

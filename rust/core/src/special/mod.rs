@@ -18,17 +18,34 @@ pub use exponential::{
 pub use odd_series::OddSeries;
 pub use trigonometric::sin_cos;
 
-/// `Σ_k coefficients[k] x^k`, by Horner's rule.
+/// `Σ_k coefficients[k] x^k`, for terms that fall: four sums by Horner's rule, side by side, and the first term last.
+///
+/// One sum would keep the multiply-adds waiting for each other: processors look ahead no further than a few pairs.
 #[inline(always)]
 pub fn polynomial<R: Real, const N: usize>(coefficients: &[f64; N], x: R) -> R {
-    let mut sum = R::splat(coefficients[N - 1]);
-    for coefficient in coefficients[..N - 1].iter().rev() {
-        sum = sum.mul_add(x, R::splat(*coefficient));
+    const { assert!(N > 4) };
+    let square = x * x;
+    let step = square * square;
+    let near = every_fourth(coefficients, 2, step).mul_add(x, every_fourth(coefficients, 1, step));
+    let far = every_fourth(coefficients, 4, step).mul_add(x, every_fourth(coefficients, 3, step));
+    far.mul_add(square, near)
+        .mul_add(x, R::splat(coefficients[0]))
+}
+
+/// `Σ_k coefficients[first + 4k] step^k`, by Horner's rule.
+#[inline(always)]
+fn every_fourth<R: Real, const N: usize>(coefficients: &[f64; N], first: usize, step: R) -> R {
+    let last = first + (N - 1 - first) / 4 * 4;
+    let mut sum = R::splat(coefficients[last]);
+    let mut k = last;
+    while k > first {
+        k -= 4;
+        sum = sum.mul_add(step, R::splat(coefficients[k]));
     }
     sum
 }
 
-/// As [`polynomial`], of a number of coefficients that is not known beforehand, 0 of none.
+/// As [`polynomial`], of a few coefficients, or a number that is not known beforehand: one sum, 0 of none.
 #[inline(always)]
 pub fn sum_of_powers<R: Real>(coefficients: &[f64], x: R) -> R {
     let mut sum = R::splat(0.0);

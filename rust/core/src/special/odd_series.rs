@@ -1,6 +1,6 @@
 //! How far odd functions are from powers.
 
-use super::polynomial;
+use super::sum_of_powers;
 use crate::isa::Real;
 
 /// `f(x) = Σ_n c_n x^{2n+1}`, for small x.
@@ -43,7 +43,7 @@ impl OddSeries {
         let (mut before, mut powers) = (R::splat(0.0), R::splat(1.0));
         let mut excess = R::splat(0.0);
         for products in &self.products {
-            excess = (powers * powers).mul_add(polynomial(products, square), excess);
+            excess = (powers * powers).mul_add(sum_of_powers(products, square), excess);
             (before, powers) = (powers, sum * powers - product * before);
         }
         product * (difference * difference) * excess

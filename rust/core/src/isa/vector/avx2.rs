@@ -7,6 +7,7 @@ use std::arch::x86_64 as x86;
 use super::super::Lanes;
 use super::{
     EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
+    without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX2.
@@ -57,6 +58,8 @@ operators! { Avx2:
 }
 
 impl Real for Avx2 {
+    without_slopes!();
+
     /// Lanes of ones or zeros.
     type Mask = Self;
 

@@ -7,6 +7,7 @@ use std::arch::x86_64 as x86;
 use super::super::Lanes;
 use super::{
     EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
+    without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX-512.
@@ -49,6 +50,8 @@ operators! { Avx512:
 }
 
 impl Real for Avx512 {
+    without_slopes!();
+
     type Mask = x86::__mmask8;
 
     #[inline(always)]

@@ -77,13 +77,15 @@ pub trait Real:
     /// `f` of each lane, one by one: for what is rare. Numbers that carry derivatives take it for a constant.
     fn each(self, f: impl Fn(f64) -> f64) -> Self;
 
-    /// `self`, which is a function of some variables with these slopes, as (slope, variable): numbers that carry
-    /// derivatives take them from here, rather than from the approximation that computed the value.
-    #[inline(always)]
-    #[must_use]
-    fn with_slopes<const K: usize>(self, _slopes: [(Self, Self); K]) -> Self {
-        self
-    }
+    /// The number itself: its own type, but for numbers that carry derivatives.
+    type Value: Real<Value = Self::Value>;
+
+    /// The number itself.
+    fn value(self) -> Self::Value;
+
+    /// A function of some variables, given its value and its slopes, as (slope, variable): numbers that carry derivatives
+    /// take them from here, rather than from the approximation that computes the value.
+    fn function<const K: usize>(value: Self::Value, slopes: [(Self::Value, Self); K]) -> Self;
 }
 
 /// [`WIDTH`] values side by side.
@@ -121,7 +123,12 @@ pub trait Vector: Real {
         for (values, row) in values.iter_mut().zip(rows) {
             row.store(values);
         }
-        from_fn(|column| Self::load(&from_fn(|row| values[row][column])))
+        // A loop: functions of arrays are not always inlined, and then compiled without vector instructions.
+        let mut columns = rows;
+        for (lane, column) in columns.iter_mut().enumerate() {
+            *column = Self::load(&from_fn(|row| values[row][lane]));
+        }
+        columns
     }
 }
 
@@ -172,6 +179,24 @@ macro_rules! operators {
 }
 pub(crate) use operators;
 
+/// The part of [`Real`] that numbers without derivatives share.
+macro_rules! without_slopes {
+    () => {
+        type Value = Self;
+
+        #[inline(always)]
+        fn value(self) -> Self {
+            self
+        }
+
+        #[inline(always)]
+        fn function<const K: usize>(value: Self, _slopes: [(Self, Self); K]) -> Self {
+            value
+        }
+    };
+}
+pub(crate) use without_slopes;
+
 /// Adding this to an integer below 2⁵¹ leaves it in the low bits of the sum.
 const INTEGER_IN_LOW_BITS: f64 = 1.5 * (1_u64 << 52) as f64;
 
@@ -180,6 +205,8 @@ const EXPONENT_BIAS: i64 = 1023;
 const EXPONENT_SHIFT: u32 = 52;
 
 impl Real for f64 {
+    without_slopes!();
+
     type Mask = bool;
 
     #[inline(always)]

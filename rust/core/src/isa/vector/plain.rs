@@ -1,6 +1,6 @@
 //! Eight values in an array: the compiler puts them into what registers the target has.
 
-use super::{Real, Vector, WIDTH, operators};
+use super::{Real, Vector, WIDTH, operators, without_slopes};
 
 /// Eight `f64`.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +40,8 @@ operators! { Plain:
 }
 
 impl Real for Plain {
+    without_slopes!();
+
     type Mask = [bool; WIDTH];
 
     #[inline(always)]
