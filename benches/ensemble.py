@@ -95,6 +95,9 @@ def compare(d: int, depth: int, seeds: int) -> None:
             times.setdefault("loop", []).append(seconds(lambda: loop(x, depth, part)) / part)
         times.setdefault("draws", []).append(seconds(lambda: [draws(d, depth, s) for s in range(part)]) / part)
         times.setdefault("ours", []).append(seconds(lambda: ntkrs.ensemble_ntk(arch, x, seeds=seeds)) / seeds)
+        times.setdefault("law", []).append(
+            seconds(lambda: ntkrs.ensemble_ntk(arch, x, seeds=seeds, draws="law")) / seeds
+        )
         single = seconds(lambda: ntkrs.ensemble_ntk(arch, x[:1], seeds=seeds))
         times.setdefault("single", []).append(single / seeds)
     best = {name: 1e6 * statistics.median(values) for name, values in times.items()}
@@ -103,7 +106,8 @@ def compare(d: int, depth: int, seeds: int) -> None:
     error = max(abs(moments.mean - mean).max() / mean.max(), abs(moments.variance - variance).max() / variance.max())
     print(f"d={d} depth={depth}: microseconds a network: ", end="")
     print(f"NumPy {best['loop']:.0f} (draws {best['draws']:.0f}), ntkrs {best['ours']:.1f}", end="")
-    print(f" (one input {best['single']:.1f}), {best['loop'] / best['ours']:.1f} times; differs by {error:.0e}")
+    print(f" (one input {best['single']:.1f}), {best['loop'] / best['ours']:.1f} times; differs by {error:.0e}", end="")
+    print(f"; draws by law {best['law']:.1f}, {best['loop'] / best['law']:.1f} times")
 
 
 def main() -> None:

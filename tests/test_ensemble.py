@@ -33,6 +33,35 @@ def test_networks_are_those_of_init_bit_for_bit():
         assert not moments.variance.any()
 
 
+def test_draws_by_law_have_the_law_of_parameters():
+    """Means and variances of 2000 networks differ by their standard errors, those of variances some √(2/S)."""
+    wide, other = np.random.default_rng(2).standard_normal((2, 5, 200))
+    arch = mlp(2, 30, 2, "relu", 2**0.5, 0.3)
+    for z in (None, other):
+        first = ntkrs.ensemble_ntk(arch, wide, z, seeds=2000, outputs="trace")
+        second = ntkrs.ensemble_ntk(arch, wide, z, seeds=2000, outputs="trace", draws="law")
+        assert not np.array_equal(first.mean, second.mean)
+        error = np.sqrt((first.variance + second.variance) / 2000)
+        assert np.all(abs(first.mean - second.mean) < 5 * error)
+        assert np.all(abs(np.log(first.variance / second.variance)) < 0.4)
+
+
+def test_draws_by_law_keep_inner_products_and_few_features():
+    wide = np.random.default_rng(2).standard_normal((5, 200))
+    wide[3], wide[4] = wide[0], 0.0
+    # One layer: its kernel depends on no draw. Rounding of a decomposition of 200 features.
+    mean, variance = ntkrs.ensemble_ntk(Sequential(Dense(2, 1.3, 0.2)), wide, seeds=3, outputs=0, draws="law")
+    np.testing.assert_allclose(mean, 1.3**2 / 200 * wide @ wide.T + 0.2**2, rtol=0, atol=1e-14)
+    assert not variance.any()
+    # Six features of forty rows: there is nothing to gain.
+    for one, same in zip(
+        ntkrs.ensemble_ntk(ARCH, X, seeds=3), ntkrs.ensemble_ntk(ARCH, X, seeds=3, draws="law"), strict=True
+    ):
+        assert np.array_equal(one, same)
+    with pytest.raises(ValueError, match="draws"):
+        ntkrs.ensemble_ntk(ARCH, X, draws="weights")
+
+
 def test_no_thread_count_changes_a_bit():
     results = []
     for count in (1, 2, 3, 8):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,7 @@ def ensemble_ntk(
     *,
     width: int | None = None,
     seeds: int | Sequence[int] = 100,
+    draws: Literal["parameters", "law"] = "parameters",
     outputs: Outputs = "full",
     progress: Progress = None,
 ) -> EnsembleNtk:
@@ -56,6 +57,9 @@ def ensemble_ntk(
     seeds : int or sequence of int
         How many networks, S >= 2, with the seeds 0 to S - 1; or their seeds. That of seed s is
         ``arch.init(n_0, rng=s)``, bit for bit where no layer has ``tau_b``.
+    draws : {"parameters", "law"}
+        "parameters": all of them, those of ``arch.init``. "law": of the first layer's weights only what these inputs
+        can see, N + M numbers a unit instead of n_0; the kernels have the same law, but are not those of ``arch.init``.
     outputs : str or int
         As for :meth:`ntkrs.Network.ntk`.
     progress : callable or bool, optional
@@ -74,6 +78,10 @@ def ensemble_ntk(
     Notes
     -----
     Each network runs on one thread, all threads side by side; a network and a few kernels for each thread are held.
+    Drawing numbers takes most of the time where n_0 is large. A first layer of normal weights is seen through X W
+    alone, which has the law of R W' for any R with R Rᵀ = X Xᵀ, N × N: with ``draws="law"`` networks have R for inputs,
+    from a QR decomposition of Xᵀ, and no cost depends on n_0.
+
     As the width n grows the variance falls like 1/n, and the mean approaches ``arch.kernel()``.
 
     References
@@ -98,21 +106,37 @@ def ensemble_ntk(
         raise ValueError("X has 0 features, but a network has at least 1 input")
     if z is not None and z.shape[1] != x.shape[1]:
         raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
+    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, _inputs(arch, x), strict=True)]
+    if _numbers.choice(draws, "draws", ("parameters", "law")) == "law":
+        x, z = _triangular(x, z)
     net = _template(arch)
     selection, numbers = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
     report = reporter(progress)
     pairs, count = (len(x), len(x if z is None else z)), arch.outputs
     planes, block = count if selection == "diagonal" else 1, count if selection == "full" else 1
     shape = (planes, pairs[0], block, pairs[1], block)
-    threads, sizes = _core.get_num_threads(), [x.shape[1], *(dense.width for dense in arch.dense)]
+    threads, sizes = _core.get_num_threads(), [*_inputs(arch, x), arch.outputs]
     parameters = sum((n + 1) * m for n, m in pairwise(sizes))
     count = (2 + 3 * threads) * int(np.prod(shape)) + 2 * threads * parameters
     _memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
-    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, sizes[:-1], strict=True)]
     mean, variance = np.empty(int(np.prod(shape))), np.empty(int(np.prod(shape)))
     core = net._scaled(1.0, unit_biases=True)  # noqa: SLF001 of this package
     _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, numbers, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
+
+
+def _inputs(arch: Sequential, x: Array) -> list[int]:
+    """Return the numbers of inputs of the layers."""
+    return [x.shape[1], *(dense.width for dense in arch.dense[:-1])]
+
+
+def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
+    """Return rows with the inner products of these, of no more features than there are rows."""
+    rows = x if z is None else np.concatenate([x, z])
+    if rows.shape[1] <= len(rows):
+        return x, z
+    triangle = np.ascontiguousarray(np.linalg.qr(rows.T).R.T)
+    return triangle[: len(x)], None if z is None else triangle[len(x) :]
 
 
 def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.float64]:
