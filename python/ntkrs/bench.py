@@ -112,13 +112,13 @@ def linear(n: int, d: int) -> Case:
     return Case(name, n * (n + 1.0) * d, float(n * n), ours, numpy, "linear", lambda dtype: (inputs(n, d, dtype),))
 
 
-def infinite(n: int, d: int, depth: int, activation: str = "relu") -> Case:
+def infinite(n: int, d: int, depth: int, activation: str = "relu", sigma_b: float = 0.1) -> Case:
     """NNGP and NTK of an infinitely wide network."""
-    kernel = ntkrs.mlp(depth, 1, 1, activation, 2**0.5, 0.1).kernel()
+    kernel = ntkrs.mlp(depth, 1, 1, activation, 2**0.5, sigma_b).kernel()
     by_hand = {"relu": rival.infinite_relu, "erf": rival.infinite_erf, "gelu": rival.infinite_gelu}[activation]
 
     def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
-        return inputs(n, d, dtype), depth, 2**0.5, 0.1
+        return inputs(n, d, dtype), depth, 2**0.5, sigma_b
 
     def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
         x = inputs(n, d, dtype)
@@ -128,7 +128,8 @@ def infinite(n: int, d: int, depth: int, activation: str = "relu") -> Case:
         return partial(by_hand, *arguments(dtype))
 
     label = {"relu": "ReLU", "gelu": "GELU"}.get(activation, activation)
-    name = f"infinite NNGP+NTK, {label}, {depth} hidden, N={n} d={d}"
+    biases = "" if sigma_b else ", no biases"
+    name = f"infinite NNGP+NTK, {label}, {depth} hidden{biases}, N={n} d={d}"
     flops, items = n * (n + 1.0) * d, 2.0 * n * n
     work = "" if activation == "gelu" else "infinite"
     return Case(name, flops, items, ours, numpy, work, lambda dtype: (*arguments(dtype), activation))
@@ -224,6 +225,7 @@ def cases(*, quick: bool) -> list[Case]:
         linear(8000, 784),
         infinite(8000, 784, 3),
         infinite(8000, 784, 20),
+        infinite(8000, 784, 20, sigma_b=0.0),
         infinite(8000, 784, 3, "erf"),
         infinite(8000, 784, 3, "gelu"),
         empirical(2000, 784, 1024, 1, "trace"),

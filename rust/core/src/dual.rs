@@ -31,6 +31,13 @@ pub trait Dual: Debug + Send + Sync {
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
 
+    /// The correlation of φ(u) and φ(v) for u and v of this one, and Ṫ in units of `√(T(u,u) T(v,v))/(r1·r2)`, if they depend
+    /// on nothing else: where `φ(cx) = c φ(x)` for c > 0.
+    fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
+        let _ = correlation;
+        None
+    }
+
     /// Its derivatives, if there are formulas for them.
     fn differentiable(&self) -> Option<&dyn Differentiable> {
         None
@@ -99,6 +106,12 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
     /// What [`ClosedForm::pair`] wants to know of one variable of root r. Must be finite for every finite r ≥ 0.
     fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES];
 
+    /// See [`Dual::of_direction`].
+    fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
+        let _ = correlation;
+        None
+    }
+
     /// The gap of (φ(u), φ(v)), and Ṫ. Symmetric in u and v, bitwise; a gap of +0 between equal variables stays +0.
     ///
     /// To be marked `#[inline(always)]`, with all that it calls.
@@ -119,6 +132,10 @@ impl<C: ClosedForm> Dual for C {
             features: Features((0..C::FEATURES).map(feature).collect()),
             missing: 0.0,
         })
+    }
+
+    fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
+        ClosedForm::of_direction(self, correlation)
     }
 
     fn differentiable(&self) -> Option<&dyn Differentiable> {

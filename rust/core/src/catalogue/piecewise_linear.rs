@@ -78,6 +78,15 @@ impl ClosedForm for PiecewiseLinear {
         features([])
     }
 
+    fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
+        let (one, slope) = (DoubleDouble::from(1.0), DoubleDouble::from(self.slope));
+        let kink = (one - slope) * (one - slope) / ((one + slope * slope) * DoubleDouble::PI);
+        let (minus, plus) = ((one - correlation).max(0.0), (one + correlation).max(0.0));
+        let angle = (minus / plus).sqrt().atan().scaled(1);
+        let lift = (minus * plus).sqrt() - angle * correlation;
+        Some((correlation + kink * lift, one - kink * angle))
+    }
+
     #[inline(always)]
     fn pair<R: Real>(&self, _u: [R; MOST_FEATURES], _v: [R; MOST_FEATURES], gap: R) -> (R, R) {
         let slope = self.slope;

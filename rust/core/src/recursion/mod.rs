@@ -12,9 +12,10 @@ mod chain;
 mod gradient;
 mod pass;
 mod profile;
+mod table;
 mod widening;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::activation::{Activation, check_alternation};
 use crate::bound::Bound;
@@ -29,6 +30,7 @@ pub use pass::{Pairs, Pass};
 pub use profile::Profile;
 
 use profile::Level;
+use table::Table;
 
 /// Above this, products of two scaled roots would overflow.
 const LARGEST: f64 = 1e154;
@@ -65,6 +67,8 @@ pub enum Output {
 pub struct Recursion {
     layers: Vec<Affine>,
     activations: Vec<Arc<dyn Activation>>,
+    /// Made when it is first wanted.
+    table: OnceLock<Option<Table>>,
 }
 
 impl Recursion {
@@ -87,6 +91,7 @@ impl Recursion {
         Ok(Self {
             layers,
             activations,
+            table: OnceLock::new(),
         })
     }
 
@@ -172,7 +177,16 @@ impl Recursion {
             rows,
             cols,
             outputs,
+            table: self.table(),
         }
+    }
+
+    /// The last layer as a function of the gap, where it is one.
+    fn table(&self) -> Option<&Table> {
+        let duals = (0..self.activations.len()).map(|index| self.dual(index));
+        self.table
+            .get_or_init(|| Table::new(&self.layers, duals))
+            .as_ref()
     }
 
     pub(crate) fn dual(&self, index: usize) -> &dyn Dual {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::profile::Profile;
+use super::table::{LookUp, NNGP, NTK, Table};
 use super::widening::widen;
 use super::{Affine, Output, Recursion};
 use crate::dual::Variables;
@@ -17,6 +18,8 @@ pub struct Pass<'a> {
     pub(super) rows: &'a Profile,
     pub(super) cols: &'a Profile,
     pub(super) outputs: &'a [Output],
+    /// What the kernels of the last layer are looked up in, if there is one.
+    pub(super) table: Option<&'a Table>,
 }
 
 /// What the layers leave of one row against blocks of columns.
@@ -60,6 +63,22 @@ impl<'a> Pass<'a> {
     ) {
         assert!(gaps.len() == blocks.len() && planes.len() == self.outputs.len());
         pairs.reset(blocks.len());
+        if let Some(table) = self.table {
+            self.look_up(table, i, blocks, gaps, pairs);
+            for (plane, output) in planes.iter_mut().zip(self.outputs) {
+                if let Some(column) = self.column(*output) {
+                    let values = [&pairs.nngp, &pairs.ntk][column];
+                    self.store(i, blocks, values, plane.row_blocks_mut(r));
+                }
+            }
+            if self
+                .outputs
+                .iter()
+                .all(|output| self.column(*output).is_some())
+            {
+                return;
+            }
+        }
         for (index, affine) in self.recursion.layers.iter().enumerate() {
             if index > 0 {
                 let variables = Variables {
@@ -74,6 +93,7 @@ impl<'a> Pass<'a> {
             self.pass_layer(index, affine, i, blocks, gaps, pairs);
             for (plane, output) in planes.iter_mut().zip(self.outputs) {
                 let values = match *output {
+                    output if self.column(output).is_some() => continue,
                     Output::Nngp(layer) if layer == index => &pairs.nngp,
                     Output::Ntk(layer) if layer == index => &pairs.ntk,
                     Output::Part(layer) if layer == index => {
@@ -94,6 +114,75 @@ impl<'a> Pass<'a> {
             if let Some((_, values)) = part {
                 self.store(i, blocks, values, plane.row_blocks_mut(r));
             }
+        }
+    }
+
+    /// The column of the table that holds an output, if there is one.
+    fn column(&self, output: Output) -> Option<usize> {
+        let last = self.recursion.layers() - 1;
+        self.table.and(match output {
+            Output::Nngp(layer) if layer == last => Some(NNGP),
+            Output::Ntk(layer) if layer == last => Some(NTK),
+            _ => None,
+        })
+    }
+
+    /// Looks up what is wanted of the last layer's kernels.
+    fn look_up(
+        &self,
+        table: &Table,
+        i: usize,
+        blocks: &Range<usize>,
+        gaps: &[Block],
+        pairs: &mut Pairs,
+    ) {
+        let last = self.recursion.layers() - 1;
+        let (r, cols) = (
+            self.rows.levels[last].scaled.get(i),
+            &self.cols.levels[last].scaled,
+        );
+        let cols = &cols.blocks()[blocks.clone()];
+        let Pairs { nngp, ntk, .. } = pairs;
+        let wanted = |column| {
+            self.outputs
+                .iter()
+                .any(|output| self.column(*output) == Some(column))
+        };
+        match (wanted(NNGP), wanted(NTK)) {
+            (true, true) => {
+                let (columns, targets) = ([NNGP, NTK], [&mut nngp[..], &mut ntk[..]]);
+                self.isa.run(LookUp {
+                    table,
+                    r,
+                    cols,
+                    gaps,
+                    columns,
+                    targets,
+                });
+            }
+            (true, false) => {
+                let (columns, targets) = ([NNGP], [&mut nngp[..]]);
+                self.isa.run(LookUp {
+                    table,
+                    r,
+                    cols,
+                    gaps,
+                    columns,
+                    targets,
+                });
+            }
+            (false, true) => {
+                let (columns, targets) = ([NTK], [&mut ntk[..]]);
+                self.isa.run(LookUp {
+                    table,
+                    r,
+                    cols,
+                    gaps,
+                    columns,
+                    targets,
+                });
+            }
+            (false, false) => {}
         }
     }
 

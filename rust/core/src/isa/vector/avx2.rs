@@ -6,8 +6,8 @@ use std::arch::x86_64 as x86;
 
 use super::super::Lanes;
 use super::{
-    EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
-    without_slopes,
+    CHOICES, Choice, EXPONENT_BIAS, EXPONENT_SHIFT, EachPlace, INTEGER_IN_LOW_BITS, Real, Vector,
+    Vectorized, WIDTH, each_place, operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX2.
@@ -161,6 +161,22 @@ impl Real for Avx2 {
 }
 
 impl Vector for Avx2 {
+    type Places = EachPlace;
+
+    #[inline(always)]
+    fn places(self) -> EachPlace {
+        each_place(self)
+    }
+
+    #[inline(always)]
+    fn choose(choice: &Choice, places: EachPlace) -> Self {
+        let [a, b, c, d, e, f, g, h] = places.map(|place| choice[usize::from(place) % CHOICES]);
+        Self([
+            avx2!(x86::_mm256_setr_pd(a, b, c, d)),
+            avx2!(x86::_mm256_setr_pd(e, f, g, h)),
+        ])
+    }
+
     #[inline(always)]
     fn load(values: &[f64; WIDTH]) -> Self {
         let start = values.as_ptr();

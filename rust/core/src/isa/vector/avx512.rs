@@ -6,8 +6,8 @@ use std::arch::x86_64 as x86;
 
 use super::super::Lanes;
 use super::{
-    EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH, operators,
-    without_slopes,
+    Choice, EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH,
+    operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX-512.
@@ -152,6 +152,27 @@ impl Vector for Avx512 {
     #[inline(always)]
     fn store(self, values: &mut [f64; WIDTH]) {
         avx512!(x86::_mm512_storeu_pd(values.as_mut_ptr(), self.0));
+    }
+
+    /// Of each lane the lowest four bits.
+    type Places = x86::__m512i;
+
+    #[inline(always)]
+    fn places(self) -> Self::Places {
+        avx512!({
+            let sums = x86::_mm512_add_pd(self.0, x86::_mm512_set1_pd(INTEGER_IN_LOW_BITS));
+            x86::_mm512_castpd_si512(sums)
+        })
+    }
+
+    #[inline(always)]
+    fn choose(choice: &Choice, places: Self::Places) -> Self {
+        let (front, end) = choice.split_at(WIDTH);
+        Self(avx512!(x86::_mm512_permutex2var_pd(
+            x86::_mm512_loadu_pd(front.as_ptr()),
+            places,
+            x86::_mm512_loadu_pd(end.as_ptr())
+        )))
     }
 
     #[inline(always)]

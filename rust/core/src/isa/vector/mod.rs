@@ -22,6 +22,26 @@ pub use blocks::{Block, Blocks, blocks_of};
 /// How many values a [`Vector`] holds, whatever the instruction set.
 pub const WIDTH: usize = 8;
 
+/// How many numbers [`Vector::choose`] chooses among.
+pub const CHOICES: usize = 2 * WIDTH;
+
+/// Numbers for [`Vector::choose`].
+pub type Choice = [f64; CHOICES];
+
+/// [`Vector::places`] one by one.
+type EachPlace = [u8; WIDTH];
+
+/// See [`Vector::places`].
+#[inline(always)]
+fn each_place<V: Vector>(integers: V) -> EachPlace {
+    let (mut sums, mut places) = ([0.0; WIDTH], [0; WIDTH]);
+    (integers + V::splat(INTEGER_IN_LOW_BITS)).store(&mut sums);
+    for (place, sum) in places.iter_mut().zip(sums) {
+        *place = sum.to_bits() as u8 % CHOICES as u8;
+    }
+    places
+}
+
 /// A number, or several side by side.
 pub trait Real:
     Copy
@@ -95,6 +115,15 @@ pub trait Vector: Real {
 
     /// Writes the values.
     fn store(self, values: &mut Block);
+
+    /// Which places of a [`Choice`] the lanes name.
+    type Places: Copy;
+
+    /// The places that these integers name: from 0 at the front on, or from −1 at the end backwards.
+    fn places(self) -> Self::Places;
+
+    /// In each lane the number at its place.
+    fn choose(choice: &Choice, places: Self::Places) -> Self;
 
     /// Writes the values past the caches, where the instruction set can. [`Vector::drain`] ends such writes.
     #[inline(always)]
@@ -314,6 +343,10 @@ mod tests {
                 V::select(x.less(y), one, zero),
                 V::select(x.is_negative(), one, zero),
                 x.each(|x| 1.0 / x),
+                V::choose(
+                    &from_fn(|i| i as f64),
+                    V::load(&[0.0, 1.0, 7.0, 8.0, 15.0, -1.0, -16.0, -7.0]).places(),
+                ),
             ];
             let store = |vector: V| {
                 let mut values = [f64::NAN; WIDTH];
@@ -373,6 +406,7 @@ mod tests {
                     f64::from(u8::from(x < y)),
                     f64::from(u8::from(x.is_sign_negative())),
                     1.0 / x,
+                    [0.0, 1.0, 7.0, 8.0, 15.0, 15.0, 0.0, 9.0][lane],
                 ];
                 for (operation, (result, expected)) in results.iter().zip(expected).enumerate() {
                     assert_eq!(

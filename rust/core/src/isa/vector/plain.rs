@@ -1,6 +1,8 @@
 //! Eight values in an array: the compiler puts them into what registers the target has.
 
-use super::{Real, Vector, WIDTH, operators, without_slopes};
+use super::{
+    CHOICES, Choice, EachPlace, Real, Vector, WIDTH, each_place, operators, without_slopes,
+};
 
 /// Eight `f64`.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +130,22 @@ impl Real for Plain {
 const ROUNDER: f64 = (1_u64 << 52) as f64;
 
 impl Vector for Plain {
+    type Places = EachPlace;
+
+    #[inline(always)]
+    fn places(self) -> EachPlace {
+        each_place(self)
+    }
+
+    #[inline(always)]
+    fn choose(choice: &Choice, places: EachPlace) -> Self {
+        let mut values = [0.0; WIDTH];
+        for (value, place) in values.iter_mut().zip(places) {
+            *value = choice[usize::from(place) % CHOICES];
+        }
+        Self(values)
+    }
+
     #[inline(always)]
     fn load(values: &[f64; WIDTH]) -> Self {
         Self(*values)
