@@ -145,17 +145,20 @@ impl<F: Form> Vectorized for Loop<'_, F> {
     fn run<V: Vector>(self) {
         let (u, v) = (&self.u, &self.v);
         for (block, (gap, step)) in self.gaps.iter().zip(self.steps).enumerate() {
-            let gap = V::load(gap);
-            let (new, dot) = self.form.of_pair(
-                |k| Tangent::along(1, V::splat(u[0][k]), V::splat(u[1][k])),
-                |k| Tangent::along(2, V::load(&v[0][k][block]), V::load(&v[1][k][block])),
-                Tangent::<V, DIRECTIONS>::along(0, gap, gap),
-            );
-            new.value.store(&mut step.gap);
-            dot.value.store(&mut step.dot);
-            for n in 0..DIRECTIONS {
-                new.slopes[n].store(&mut step.gap_slopes[n]);
-                dot.slopes[n].store(&mut step.dot_slopes[n]);
+            for part in 0..V::PARTS {
+                let load = |values: &[&[Block]], k: usize| V::load_part(&values[k][block], part);
+                let gap = V::load_part(gap, part);
+                let (new, dot) = self.form.of_pair(
+                    |k| Tangent::along(1, V::Part::splat(u[0][k]), V::Part::splat(u[1][k])),
+                    |k| Tangent::along(2, load(&v[0], k), load(&v[1], k)),
+                    Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap),
+                );
+                V::store_part(new.value, &mut step.gap, part);
+                V::store_part(dot.value, &mut step.dot, part);
+                for n in 0..DIRECTIONS {
+                    V::store_part(new.slopes[n], &mut step.gap_slopes[n], part);
+                    V::store_part(dot.slopes[n], &mut step.dot_slopes[n], part);
+                }
             }
         }
     }

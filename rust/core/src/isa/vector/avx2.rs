@@ -7,7 +7,7 @@ use std::arch::x86_64 as x86;
 use super::super::Lanes;
 use super::{
     CHOICES, Choice, EXPONENT_BIAS, EXPONENT_SHIFT, EachPlace, INTEGER_IN_LOW_BITS, Real, Vector,
-    Vectorized, WIDTH, each_place, operators, without_slopes,
+    Vectorized, WIDTH, each_place, in_one_part, operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX2.
@@ -161,6 +161,8 @@ impl Real for Avx2 {
 }
 
 impl Vector for Avx2 {
+    in_one_part!();
+
     type Places = EachPlace;
 
     #[inline(always)]

@@ -7,7 +7,7 @@ use std::arch::x86_64 as x86;
 use super::super::Lanes;
 use super::{
     Choice, EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH,
-    operators, without_slopes,
+    in_one_part, operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX-512.
@@ -144,6 +144,8 @@ impl Real for Avx512 {
 }
 
 impl Vector for Avx512 {
+    in_one_part!();
+
     #[inline(always)]
     fn load(values: &[f64; WIDTH]) -> Self {
         Self(avx512!(x86::_mm512_loadu_pd(values.as_ptr())))

@@ -116,6 +116,19 @@ pub trait Vector: Real {
     /// Writes the values.
     fn store(self, values: &mut Block);
 
+    /// What long formulas are computed in: the whole vector, or one number after the other where it is an array, whose every
+    /// operation would be written out [`WIDTH`] times.
+    type Part: Real;
+
+    /// How many parts there are.
+    const PARTS: usize;
+
+    /// A part of these values.
+    fn load_part(values: &Block, part: usize) -> Self::Part;
+
+    /// Writes a part of the values.
+    fn store_part(value: Self::Part, values: &mut Block, part: usize);
+
     /// Which places of a [`Choice`] the lanes name.
     type Places: Copy;
 
@@ -225,6 +238,28 @@ macro_rules! without_slopes {
     };
 }
 pub(crate) use without_slopes;
+
+/// The part of [`Vector`] that vectors in registers share.
+#[cfg(target_arch = "x86_64")]
+macro_rules! in_one_part {
+    () => {
+        type Part = Self;
+
+        const PARTS: usize = 1;
+
+        #[inline(always)]
+        fn load_part(values: &[f64; WIDTH], _part: usize) -> Self {
+            Self::load(values)
+        }
+
+        #[inline(always)]
+        fn store_part(value: Self, values: &mut [f64; WIDTH], _part: usize) {
+            value.store(values);
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+pub(crate) use in_one_part;
 
 /// Adding this to an integer below 2⁵¹ leaves it in the low bits of the sum.
 const INTEGER_IN_LOW_BITS: f64 = 1.5 * (1_u64 << 52) as f64;

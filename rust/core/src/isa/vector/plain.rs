@@ -1,7 +1,7 @@
 //! Eight values in an array: the compiler puts them into what registers the target has.
 
 use super::{
-    CHOICES, Choice, EachPlace, Real, Vector, WIDTH, each_place, operators, without_slopes,
+    Block, CHOICES, Choice, EachPlace, Real, Vector, WIDTH, each_place, operators, without_slopes,
 };
 
 /// Eight `f64`.
@@ -130,6 +130,20 @@ impl Real for Plain {
 const ROUNDER: f64 = (1_u64 << 52) as f64;
 
 impl Vector for Plain {
+    type Part = f64;
+
+    const PARTS: usize = WIDTH;
+
+    #[inline(always)]
+    fn load_part(values: &Block, part: usize) -> f64 {
+        values[part]
+    }
+
+    #[inline(always)]
+    fn store_part(value: f64, values: &mut Block, part: usize) {
+        values[part] = value;
+    }
+
     type Places = EachPlace;
 
     #[inline(always)]
