@@ -25,6 +25,9 @@ def test_numpy_computes_the_same(dtype):
         for ours, theirs in zip(kernel, by_hand(x, 3, 2**0.5, 0.1), strict=True):
             assert theirs.dtype == dtype
             np.testing.assert_allclose(ours[off], theirs[off], rtol=0, atol=tolerance)
+    kernel = mlp(3, 1, 1, "relu", 2**0.5, 0.1).kernel()(x[:9], x[9:], get=("nngp", "ntk"))
+    for ours, theirs in zip(kernel, rival.infinite_relu(x[:9], 3, 2**0.5, 0.1, x[9:]), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
     net = mlp(3, 11, 4, "relu", 2**0.5, 0.1).init(7, dtype=dtype)
     arguments = (net.weights, net.biases, 2**0.5, 0.1, x)
     for form in ("full", "trace"):

@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 
 
-def infinite_relu(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[Any, Any]:
-    """NNGP and NTK of a ReLU network, (N, N) each: the arc-cosine recursion, in place where it can be."""
+def infinite_relu(x: Any, depth: int, sigma_w: float, sigma_b: float, z: Any = None) -> tuple[Any, Any]:
+    """NNGP and NTK of a ReLU network, (N, N) or (N, M) each: the arc-cosine recursion, in place where it can be."""
+    z = x if z is None else z
     variance, bias = x.dtype.type(sigma_w**2), x.dtype.type(sigma_b**2)
-    nngp = x @ x.T
+    nngp = x @ z.T
     nngp *= variance / x.shape[1]
     nngp += bias
     ntk = nngp.copy()
+    diagonals = [variance * np.einsum("nd,nd->n", rows, rows) / x.shape[1] + bias for rows in (x, z)]
     for _ in range(depth):
-        roots = np.sqrt(np.diagonal(nngp))
-        scale = np.outer(roots, roots)
+        scale = np.outer(*(np.sqrt(diagonal) for diagonal in diagonals))
+        diagonals = [variance * diagonal / 2 + bias for diagonal in diagonals]
         rho = nngp / scale
         np.clip(rho, -1, 1, out=rho)
         theta = np.arccos(rho)

@@ -135,6 +135,26 @@ def infinite(n: int, d: int, depth: int, activation: str = "relu", sigma_b: floa
     return Case(name, flops, items, ours, numpy, work, lambda dtype: (*arguments(dtype), activation))
 
 
+def test_train(m: int, n: int, d: int, depth: int) -> Case:
+    """NNGP and NTK of an infinitely wide ReLU network between m test and n training inputs."""
+    kernel = ntkrs.mlp(depth, 1, 1, "relu", 2**0.5, 0.1).kernel()
+
+    def batches(dtype: np.dtype[Any]) -> tuple[Any, Any]:
+        x = inputs(m + n, d, dtype)
+        return x[:m], x[m:]
+
+    def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
+        test, train = batches(dtype)
+        return lambda: kernel(test, train, get=("nngp", "ntk"))
+
+    def numpy(dtype: np.dtype[Any]) -> Callable[[], object]:
+        test, train = batches(dtype)
+        return partial(rival.infinite_relu, test, depth, 2**0.5, 0.1, train)
+
+    name = f"infinite NNGP+NTK, ReLU, {depth} hidden, {m} × {n} d={d}"
+    return Case(name, 2.0 * m * n * d, 2.0 * m * n, ours, numpy)
+
+
 def _finite(
     n: int, d: int, width: int, outputs: int, dtype: np.dtype[Any]
 ) -> tuple[ntkrs.Network, tuple[Any, Any, float, float, Any]]:
@@ -216,6 +236,7 @@ def cases(*, quick: bool) -> list[Case]:
             linear(500, 100),
             infinite(500, 100, 3),
             infinite(500, 100, 3, "erf"),
+            test_train(50, 500, 100, 3),
             empirical(200, 50, 64, 1, "trace"),
             empirical(50, 50, 64, 3, "full"),
             jacobian(20, 50, 64, 2),
@@ -224,6 +245,7 @@ def cases(*, quick: bool) -> list[Case]:
     return [
         linear(8000, 784),
         infinite(8000, 784, 3),
+        test_train(1000, 8000, 784, 3),
         infinite(8000, 784, 20),
         infinite(8000, 784, 20, sigma_b=0.0),
         infinite(8000, 784, 3, "erf"),

@@ -1,8 +1,10 @@
 //! Packed inputs with their norms, of which differences and ratios are to be had to the last digits.
 
 use crate::double_double::{DoubleDouble, two_product, two_sum};
+use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::panel::Panels;
+use crate::pool;
 use crate::scalar::{Line, Scalar};
 
 /// Packed inputs, each in units of its power of two, with what is known of them one by one.
@@ -31,30 +33,36 @@ pub(crate) struct Lengths<'a> {
 impl<T: Scalar> Directions<T> {
     /// Rows that are `2^exponents[i]` times those of the matrix. O(N·d).
     ///
+    /// # Errors
+    /// Those of [`pool::for_each`].
+    ///
     /// # Panics
     /// If there is not one exponent per row.
-    pub fn new(rows: Panels<T>, exponents: &[i32]) -> Self {
+    pub fn new(rows: Panels<T>, exponents: &[i32]) -> Result<Self> {
         assert_eq!(rows.rows(), exponents.len());
-        let (isa, mut entries) = (rows.all().isa(), Vec::new());
-        let mut norms = Vec::with_capacity(rows.rows());
-        for index in 0..rows.rows().div_ceil(WIDTH) {
-            widen(&rows, index, &mut entries);
-            let [values, rests] = isa.run(SquaredNorms(&entries));
-            let squares = values.into_iter().zip(rests);
-            norms.extend(squares.map(|(value, rest)| DoubleDouble { value, rest }.sqrt()));
-        }
-        norms.truncate(rows.rows());
+        let isa = rows.all().isa();
+        let mut norms = vec![DoubleDouble::default(); rows.rows()];
+        let fill = |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble])| {
+            widen(&rows, index, entries);
+            let [values, rests] = isa.run(SquaredNorms(entries));
+            for (norm, (value, rest)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
+                *norm = DoubleDouble { value, rest }.sqrt();
+            }
+        };
+        let blocks = norms.chunks_mut(WIDTH).enumerate();
+        let (total, numbers) = (blocks.len(), rows.rows() * rows.depth());
+        pool::for_each_quick(blocks, total, numbers, Vec::new, fill)?;
         let invert = |norm: &DoubleDouble| match norm.value {
             0.0 => DoubleDouble::default(),
             _ => DoubleDouble::from(1.0) / *norm,
         };
         let inverses: Vec<_> = norms.iter().map(invert).collect();
-        Self {
+        Ok(Self {
             norms: parts(&norms),
             inverses: parts(&inverses),
             exponents: exponents.iter().map(|e| f64::from(*e)).collect(),
             rows,
-        }
+        })
     }
 
     /// The rows.
@@ -191,7 +199,7 @@ mod tests {
         for isa in Isa::available() {
             let matrix = Array2::from_shape_vec((1, 3), vec![3.0, 4.0, tiny]).unwrap();
             let (rows, exponents) = Panels::pack_scaled(matrix.view(), "X").unwrap();
-            let directions = Directions::new(rows.with_isa(isa), &exponents);
+            let directions = Directions::new(rows.with_isa(isa), &exponents).unwrap();
             let root = directions.root_mean_squares()[0];
             let square = root * root * 3.0.into() - 25.0.into();
             assert!((square.value / (tiny * tiny) - 1.0).abs() < 1e-6, "{isa}");
@@ -199,7 +207,7 @@ mod tests {
         }
         let zero = Array2::<f32>::zeros((9, 2));
         let (rows, exponents) = Panels::pack_scaled(zero.view(), "X").unwrap();
-        let directions = Directions::new(rows, &exponents);
+        let directions = Directions::new(rows, &exponents).unwrap();
         assert_eq!(directions.root_mean_squares(), vec![0.0.into(); 9]);
         assert_eq!(directions.own_gap(8), 1.0);
     }

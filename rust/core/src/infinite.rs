@@ -27,7 +27,7 @@ impl<T: Scalar> Inputs<T> {
     /// Packs (N, d) inputs and runs the recursion along their diagonal. O(N·d + N·layers).
     ///
     /// # Errors
-    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Overflow`], [`Error::Memory`].
+    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Overflow`], [`Error::Memory`]; those of [`pool::for_each`].
     pub fn new(
         recursion: &Recursion,
         x: ArrayView2<'_, T>,
@@ -37,7 +37,7 @@ impl<T: Scalar> Inputs<T> {
             return Err(Error::NoFeatures { argument });
         }
         let (rows, exponents) = Panels::pack_scaled(x, argument)?;
-        let directions = Directions::new(rows, &exponents);
+        let directions = Directions::new(rows, &exponents)?;
         Ok(Self {
             profile: recursion.profile(directions.root_mean_squares(), argument)?,
             directions,

@@ -256,6 +256,30 @@ fn for_each_here<I, S>(
     Ok(())
 }
 
+/// Fewer numbers than this are not worth waking other threads for.
+const SERIAL: usize = 1 << 16;
+
+/// [`for_each`] of items that need no watch, for all that they touch in so many numbers is looked at once: on the calling
+/// thread alone where those are few.
+///
+/// # Errors
+/// As [`for_each`].
+pub fn for_each_quick<I, S>(
+    items: impl Iterator<Item = I> + Send,
+    total: usize,
+    numbers: usize,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, I) + Sync,
+) -> Result<()> {
+    if numbers < SERIAL {
+        let mut state = state();
+        items.for_each(|item| work(&mut state, item));
+        return Ok(());
+    }
+    let work = |state: &mut S, item, _: &Stop| work(state, item);
+    for_each(items, total, &mut unwatched, state, work)
+}
+
 /// [`for_each`] with states that outlive the call: at most one thread for each of them works.
 ///
 /// # Errors

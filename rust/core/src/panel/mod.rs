@@ -45,9 +45,6 @@ pub struct PanelSlice<'a, T: Scalar> {
 /// sums of equal terms, whose rounding errs to one side. Being fixed, it fixes the result.
 pub(crate) const SUM: usize = 128;
 
-/// Matrices of fewer entries are packed on the calling thread: waking others takes longer.
-const SERIAL: usize = 1 << 16;
-
 impl<T: Scalar> Panels<T> {
     /// How many rows one panel holds.
     pub const LANES: usize = T::Line::LANES;
@@ -152,18 +149,14 @@ impl<T: Scalar> Panels<T> {
             }
         };
         let panels = self.lines.chunks_mut(depth.max(1)).enumerate();
-        if matrix.len() < SERIAL {
-            panels.for_each(fill_panel);
-        } else {
-            let total = panels.len();
-            pool::for_each(
-                panels,
-                total,
-                &mut pool::unwatched,
-                || (),
-                |(), item, _| fill_panel(item),
-            )?;
-        }
+        let total = panels.len();
+        pool::for_each_quick(
+            panels,
+            total,
+            matrix.len(),
+            || (),
+            |(), item| fill_panel(item),
+        )?;
         match bad.into_inner().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
             Some((row, column)) => {
@@ -342,16 +335,22 @@ fn first_not_finite<T: Scalar>(values: ArrayView1<'_, T>) -> Option<usize> {
 
 fn largest<T: Scalar>(values: ArrayView1<'_, T>) -> f64 {
     let larger = |max: f64, value: &T| {
-        if value.widen().abs() > max {
-            value.widen().abs()
-        } else {
-            max
-        }
+        let size = value.widen().abs();
+        if size > max { size } else { max }
     };
-    match values.as_slice() {
-        Some(slice) => slice.iter().fold(0.0, larger),
-        None => values.iter().fold(0.0, larger),
+    let Some(slice) = values.as_slice() else {
+        return values.iter().fold(0.0, larger);
+    };
+    // Eight side by side: each would wait for the one before it.
+    let (chunks, rest) = slice.as_chunks::<8>();
+    let mut maxima = [0.0; 8];
+    for chunk in chunks {
+        for (max, value) in maxima.iter_mut().zip(chunk) {
+            *max = larger(*max, value);
+        }
     }
+    let largest = maxima.into_iter().fold(0.0, f64::max);
+    rest.iter().fold(largest, larger)
 }
 
 /// Writes one row to a lane of a panel, divided by two to the power of `exponent`.
