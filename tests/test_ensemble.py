@@ -46,6 +46,19 @@ def test_draws_by_law_have_the_law_of_parameters():
         assert np.all(abs(np.log(first.variance / second.variance)) < 0.4)
 
 
+def test_draws_by_law_refuse_and_return_what_draws_of_parameters_do():
+    for draws in ("parameters", "law"):
+        x = np.random.default_rng(0).standard_normal((4, 12))
+        for batches in ((x[:0],), (x, x[:0]), (x[:0], x[:0])):
+            mean, variance = ntkrs.ensemble_ntk(ARCH, *batches, seeds=2, draws=draws, outputs="trace")
+            assert mean.shape == variance.shape == (len(batches[0]), len(batches[-1]))
+        x[2, 7] = np.nan
+        with pytest.raises(ValueError, match=r"X holds (nan|NaN) at .*2, .*7"):
+            ntkrs.ensemble_ntk(ARCH, x, seeds=2, draws=draws)
+        with pytest.raises(ValueError, match=r"Z holds (nan|NaN) at .*0, .*7"):
+            ntkrs.ensemble_ntk(ARCH, np.ones((3, 12)), x[2:], seeds=2, draws=draws)
+
+
 def test_draws_by_law_keep_inner_products_and_few_features():
     wide = np.random.default_rng(2).standard_normal((5, 200))
     wide[3], wide[4] = wide[0], 0.0

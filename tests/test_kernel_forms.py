@@ -83,6 +83,10 @@ def test_parts_add_up_and_are_those_of_the_layers(batches):
         _, part = infinite.kernels_numpy(x, z, SIGMA_W, SIGMA_B, ACTIVATIONS, tau_w, tau_b)
         assert_close(parts[layer], part, scale=np.abs(parts).max())
     assert np.array_equal(kernel(x, per_layer=True), kernel(x, x, per_layer=True))
+    with pytest.raises(TypeError, match="per_layer is 'yes', but True or False is needed"):
+        mlp(1, 1, 1).kernel()(np.eye(2), per_layer="yes")
+    with pytest.raises(ValueError, match="Z has 1 features, but X has 2"):
+        mlp(1, 1, 1, "tanh").kernel().error_bound(np.eye(2), np.ones((2, 1)))
     with pytest.raises(ValueError, match="per_layer=True is for 'ntk' alone"):
         kernel(x, get="nngp", per_layer=True)
 

@@ -22,6 +22,7 @@ REFUSED = {
     "a class": (lambda: Sequential(Dense(1), Relu, Dense(1)), TypeError, "forget the parentheses"),
     "a string": (lambda: Sequential(Dense(1), "relu", Dense(1)), TypeError, "'relu'.*a Dense or an activation"),
     "width 0": (lambda: Dense(0), ValueError, "width is 0.*at least 1"),
+    "outputs 0": (lambda: mlp(1, 2, 0), ValueError, "outputs is 0.*at least 1"),
     "width 1.5": (lambda: Dense(1.5), TypeError, "width is 1.5.*an integer"),
     "width True": (lambda: Dense(True), TypeError, "width is True"),
     "sigma_w 0": (lambda: Dense(1, sigma_w=0), ValueError, "sigma_w is 0.*positive"),

@@ -278,3 +278,14 @@ REFUSED = {
 def test_what_does_not_fit_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_inputs_whose_kernel_is_beyond_all_numbers_are_refused():
+    kernel, x = ntkrs.mlp(2, 1, 1).kernel(), np.eye(3)
+    predict_at = predict.gp_inference(kernel, x, np.ones(3))
+    with pytest.raises(ValueError, match=r"the nngp of x_test is not finite\. Scale the inputs down"):
+        predict_at(1e160 * x, get="nngp", compute_cov=True)
+    with pytest.raises(ValueError, match="of x_train is not finite"):
+        predict.gp_inference(kernel, 1e200 * x, np.ones(3))(x, get="ntk")
+    with pytest.raises(ValueError, match="of x_train is not finite"):
+        predict.gradient_descent_mse_ensemble(kernel, 1e200 * x, np.ones(3))(1.0, x)

@@ -230,6 +230,11 @@ REFUSED = {
         ValueError,
         "tolerance is 0.0, but must be positive",
     ),
+    "tolerance of eigh": (
+        lambda: predict.gradient_descent_mse(K, Y, tolerance=-1),
+        ValueError,
+        r"tolerance is -1\.0, but must be positive",
+    ),
     "max_iterations": (
         lambda: predict.gradient_descent_mse(K, Y, method="krylov", max_iterations=0),
         ValueError,

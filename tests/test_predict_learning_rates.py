@@ -48,6 +48,7 @@ def test_a_kernel_of_zeros_allows_any_rate(n):
 
 REFUSED = {
     "shape": (lambda: max_learning_rate(np.ones((3, 2)), 3), ValueError, r"has shape \(3, 2\), but \(N, N\)"),
+    "size 0": (lambda: max_learning_rate(np.eye(3), 0), ValueError, "y_train_size is 0, but k_train_train is 3 × 3"),
     "NaN": (lambda: max_learning_rate(np.full((3, 3), np.nan), 3), ValueError, "holds nan"),
     "asymmetric": (lambda: max_learning_rate(np.triu(np.ones((3, 3))), 3), ValueError, "differs from its transpose"),
     "negative": (lambda: max_learning_rate(-np.eye(3), 3), np.linalg.LinAlgError, "eigenvalues up to -1 only"),

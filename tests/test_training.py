@@ -337,3 +337,23 @@ def test_scales_that_leave_no_digits_are_refused(dtype, alpha):
 def test_the_drift_of_no_kernel_is_refused():
     with pytest.raises(ValueError, match="X gives a kernel that is all 0"):
         ntkrs.mlp(1, 3, 1).init(2).train(np.zeros((2, 2)), np.ones(2), 0.1, 1, record=["kernel_drift"])
+
+
+def test_what_is_written_to_the_inputs_meanwhile_changes_nothing():
+    def train(progress, x, y):
+        net = mlp(2, 16, 1, "tanh").init(4, rng=0)
+        # Large enough for several ticks of a progress that is told every 50 ms.
+        return net.train(x, y, 0.1, 400, record_every=100, record=["outputs", "kernel_drift"], progress=progress)
+
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((600, 4)), rng.standard_normal((600, 1))
+    expected, before = train(None, x.copy(), y.copy())
+
+    def spoil(*_):
+        x[:], y[:] = 7.0, -7.0
+
+    trained, history = train(spoil, x, y)
+    assert (x == 7.0).all()
+    np.testing.assert_array_equal(trained.parameters, expected.parameters)
+    for ours, theirs in zip(history, before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

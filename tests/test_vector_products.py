@@ -149,6 +149,11 @@ REFUSED = {
     "v text": (lambda: NET.jvp(X, ["a"] * P), TypeError, "v has dtype"),
     "v 1e300": (lambda: NET.jvp(X, np.full(P, 1e300)), ValueError, "v holds 1e.300 at .* exceeds float32"),
     "u shape": (lambda: NET.vjp(X, np.ones((3, 5))), ValueError, r"u has shape \(3, 5\), but \(N, O\) = \(5, 3\)"),
+    "u too large": (
+        lambda: mlp(0, 1, 3).init(5, dtype=np.float32).vjp(1e20 * X, np.full((5, 3), 1e20)),
+        ValueError,
+        r"exceeds the largest float32\. Scale X down, or use a float64 network\.$",
+    ),
     "u inf": (lambda: NET.vjp(X, np.full((5, 3), np.inf)), ValueError, r"u holds inf at \(0, 0\)"),
     "X": (lambda: NET.vjp(X[:, :2], np.ones((5, 3))), ValueError, "X has 2 features"),
     "X NaN": (lambda: NET.jvp(X * np.nan, np.ones(P)), ValueError, "X holds NaN"),
@@ -177,3 +182,11 @@ REFUSED = {
 def test_what_does_not_fit_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("outputs", ["full", "trace", "mean", "diagonal", "sum", 1])
+def test_an_operator_of_no_samples_is_empty(outputs):
+    operator = NET.operator(X[:0], outputs)
+    assert operator.shape == (0, 0)
+    assert (operator @ np.zeros(0)).shape == (0,)
+    assert (operator @ np.zeros((0, 2))).shape == (0, 2)

@@ -4,6 +4,7 @@ import math
 import operator
 import sys
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def real(value: object, name: str) -> float:
     ValueError
         If it is NaN or an infinity, or beyond float64.
     """
-    if isinstance(value, str | bytes):
+    if isinstance(value, str | bytes | bool | np.bool_):
         raise TypeError(f"{name} is {value!r}, but a number is needed")
     try:
         number = float(value)  # type: ignore[arg-type]  # anything else raises
@@ -124,6 +125,37 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
         *most, last = map(repr, known)
         raise ValueError(f"{name} is {value!r}, but must be {', '.join(most)} or {last}")
     return value
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The generator of random numbers that ``rng`` is, or a seed of.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no seed.
+    """
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng is {rng!r}, but a seed >= 0 or a numpy.random.Generator is needed") from None
+
+
+def dtype(value: Any) -> np.dtype[Any]:
+    """``value`` as a dtype.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        found: np.dtype[Any] | None = None if value is None else np.dtype(value)
+    except TypeError:
+        found = None
+    if found is None:
+        raise TypeError(f"dtype is {value!r}, but must be float32 or float64")
+    return found
 
 
 def boolean(value: object, name: str) -> bool:

@@ -19,6 +19,7 @@ def register() -> None:
         user_api = "ntkrs"
         internal_api = "ntkrs"
         filename_prefixes = ("_core.abi3", "_core.pyd")
+        check_symbols = ("ntkrs_num_threads",)
 
         def get_num_threads(self) -> int:
             """Return the present number."""

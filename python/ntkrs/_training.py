@@ -136,6 +136,7 @@ def train(
         raise ValueError("X has no samples, but training needs at least 1")
     stops, wanted = _stops(steps, record_every), _record(record)
     _require(self, len(x), len(stops), wanted)
+    x = x.copy() if "kernel_drift" in wanted else x  # the inputs of all kernels, whatever others write meanwhile
     targets = _targets(y, loss, len(x), self.arch.outputs)
     rate = _numbers.positive(learning_rate, "learning_rate")
     scale = _alpha(alpha, self.dtype)

@@ -235,8 +235,8 @@ class _Products:
         """Return J (Jᵀ u) for the weights u of the outputs that make v, and back."""
         n, o, selection = len(self._x), self._outputs, self._selection
         if selection in ("trace", "mean", "diagonal"):
-            values = v.reshape(n, -1)
-            parts = [self._single(values[:, m % values.shape[1]], m) for m in range(o)]
+            values: Any = v.reshape(n, o) if selection == "diagonal" else np.tile(v[:, None], o)
+            parts = [self._single(values[:, m], m) for m in range(o)]
             if selection == "diagonal":
                 return np.stack(parts, axis=1).ravel()
             return sum(parts) / (o if selection == "mean" else 1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -77,7 +78,8 @@ def ensemble_ntk(
 
     Notes
     -----
-    Each network runs on one thread, all threads side by side; a network and a few kernels for each thread are held.
+    Each network runs on one thread, all threads side by side. Each holds a network, a copy of the inputs, their
+    activations, and a few kernels.
     Drawing numbers takes most of the time where n_0 is large. A first layer of normal weights is seen through X W
     alone, which has the law of R W' for any R with R Rᵀ = X Xᵀ, N × N: with ``draws="law"`` networks have R for inputs,
     from a QR decomposition of Xᵀ, and no cost depends on n_0.
@@ -117,9 +119,11 @@ def ensemble_ntk(
     shape = (planes, pairs[0], block, pairs[1], block)
     threads, sizes = _core.get_num_threads(), [*_inputs(arch, x), arch.outputs]
     parameters = sum((n + 1) * m for n, m in pairwise(sizes))
-    count = (2 + 3 * threads) * int(np.prod(shape)) + 2 * threads * parameters
+    # Of each thread: its kernels, its network and the rows of it that are drawn, its inputs, activations and deltas.
+    layers = sum(pairs) * (sizes[0] + (2 + block) * sum(sizes[1:]))
+    count = (2 + 3 * threads) * math.prod(shape) + threads * (2 * parameters + layers)
     _memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
-    mean, variance = np.empty(int(np.prod(shape))), np.empty(int(np.prod(shape)))
+    mean, variance = np.empty(math.prod(shape)), np.empty(math.prod(shape))
     core = net._scaled(1.0, unit_biases=True)  # noqa: SLF001 of this package
     _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, numbers, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
@@ -132,9 +136,14 @@ def _inputs(arch: Sequential, x: Array) -> list[int]:
 
 def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
     """Return rows with the inner products of these, of no more features than there are rows."""
-    rows = x if z is None else np.concatenate([x, z])
-    if rows.shape[1] <= len(rows):
+    batches = [_arrays.finite(x, "X")] if z is None else [_arrays.finite(x, "X"), _arrays.finite(z, "Z")]
+    count, features = sum(map(len, batches)), x.shape[1]
+    if features <= max(count, 1):
         return x, z
+    if count == 0:
+        return x[:, :1], None if z is None else z[:, :1]
+    _memory.require(16 * count * features, f"the QR decomposition of {count} samples of {features} features")
+    rows: Any = np.concatenate(batches)
     triangle = np.ascontiguousarray(np.linalg.qr(rows.T).R.T)
     return triangle[: len(x)], None if z is None else triangle[len(x) :]
 

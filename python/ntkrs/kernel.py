@@ -176,7 +176,7 @@ class Kernel:
         the result's size.
         """
         names, last = names_of(get), len(self.arch.dense) - 1
-        if per_layer:
+        if _numbers.boolean(per_layer, "per_layer"):
             if names != ("ntk",):
                 raise ValueError(f"get is {get!r}, but per_layer=True is for 'ntk' alone: only Θ is a sum over layers")
             return self._layers(X, Z, "part", cast("NDArray[Any] | None", out), progress)
@@ -247,7 +247,9 @@ class Kernel:
             return ErrorBound(*self._for(x).gram(arrays, wanted if planes else [], reporter(progress)))
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
-        """Return the diagonal of ``kernel(X)``, the same bits, in O(N n_0).
+        """Return the diagonal of ``kernel(X)``, the same bits, in O(N (n_0 + L)).
+
+        A series adds some hundred numbers a row and layer.
 
         Parameters
         ----------

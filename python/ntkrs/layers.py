@@ -283,5 +283,6 @@ def mlp(
     if hidden < 0:
         raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")
     layer = by_name(activation) if isinstance(activation, str) else activation
+    last = _numbers.count(outputs, "outputs")
     blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), layer] * hidden
-    return Sequential(*blocks, Dense(outputs, sigma_w, sigma_b))
+    return Sequential(*blocks, Dense(last, sigma_w, sigma_b))

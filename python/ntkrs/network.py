@@ -174,7 +174,7 @@ class Network:
     ) -> Network:
         """Return a network with parameters drawn at random: see :meth:`Sequential.init`."""
         inputs = _numbers.count(in_features, "in_features")
-        return cls._of(arch, inputs, _parameters.drawn(arch, inputs, np.random.default_rng(rng), np.dtype(dtype)))
+        return cls._of(arch, inputs, _parameters.drawn(arch, inputs, _numbers.generator(rng), _numbers.dtype(dtype)))
 
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""

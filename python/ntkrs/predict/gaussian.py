@@ -101,18 +101,20 @@ class TrainingKernels:
         """The kernel of the last name between the training inputs; all names are computed in one pass."""
         missing = tuple(name for name in dict.fromkeys(names) if name not in self._values)
         if missing:
-            self._values.update(zip(missing, self._kernel(self.x, get=missing), strict=True))
+            found = self._kernel(self.x, get=missing)
+            self._values.update((name, _finite(one, name, "x_train")) for name, one in zip(missing, found, strict=True))
         return self._values[names[-1]]
 
     def test(self, x: Array, first: str, second: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Two kernels, or one twice, between test and training inputs, in one pass."""
         distinct = tuple(dict.fromkeys((first, second)))
-        found = [values.astype(np.float64) for values in self._kernel(x, self.x, get=distinct)]
+        kernels = zip(distinct, self._kernel(x, self.x, get=distinct), strict=True)
+        found = [_finite(values, name, "x_test and x_train").astype(np.float64) for name, values in kernels]
         return found[0], found[-1]
 
     def between(self, x: Array, name: str) -> NDArray[np.float64]:
         """The kernel between test inputs."""
-        return np.asarray(self._kernel(x, get=name), dtype=np.float64)
+        return np.asarray(_finite(self._kernel(x, get=name), name, "x_test"), dtype=np.float64)
 
     def modes(self, name: str) -> Modes:
         """Modes of the regularised kernel."""
@@ -129,6 +131,13 @@ class TrainingKernels:
             vectors = self.modes(basis).vectors
             self._priors[name, basis] = vectors.T @ (self.train(name).astype(np.float64, copy=False) @ vectors)
         return self._priors[name, basis]
+
+
+def _finite(kernel: Array, name: str, inputs: str) -> Array:
+    """The kernel, if all of it is finite: inputs beyond 1e154 have entries beyond all numbers."""
+    if not np.isfinite(kernel).all():
+        raise ValueError(f"the {name} of {inputs} is not finite. Scale the inputs down.")
+    return kernel
 
 
 def covariance(

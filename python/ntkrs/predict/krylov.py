@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from ntkrs import _numbers
 from ntkrs.predict.modes import KrylovReport, assemble
 from ntkrs.predict.operators import Products
 from ntkrs.predict.rules import responses
@@ -219,12 +218,9 @@ def _orthonormal(block: NDArray[np.float64], tiny: float) -> tuple[NDArray[np.fl
 
 
 def spectral(
-    k_train_train: ArrayLike, regularization: tuple[float, bool], tolerance: float, max_iterations: int
+    k_train_train: ArrayLike, regularization: tuple[float, bool], tolerance: float, limit: int
 ) -> tuple[RitzModes, np.dtype[np.floating]]:
     """The kernel as :func:`ntkrs.predict.mse.gradient_descent_mse` needs it for ``method="krylov"``, and its dtype."""
     products = Products(k_train_train, regularization[0], absolute=regularization[1])
     products.check_symmetric()
-    limit = _numbers.integer(max_iterations, "max_iterations")
-    if limit < 1:
-        raise ValueError(f"max_iterations is {limit}, but at least 1 product is needed")
-    return RitzModes(products, _numbers.positive(tolerance, "tolerance"), limit), products.dtype
+    return RitzModes(products, tolerance, limit), products.dtype

@@ -72,6 +72,8 @@ def max_learning_rate(
     mu = _numbers.momentum(momentum)
     products = Products(k_train_train)
     products.check_symmetric()
+    if products.size and not size:
+        raise ValueError(f"y_train_size is 0, but k_train_train is {products.size} × {products.size}")
     largest = _largest_eigenvalue(products)
     if largest < 0:
         raise np.linalg.LinAlgError(

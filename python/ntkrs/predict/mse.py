@@ -314,10 +314,11 @@ def gradient_descent_mse(
     rule = training_rule(learning_rate, y.size, optimizer, momentum, loss_scale)
     regularizer = _numbers.nonnegative(diag_reg, "diag_reg")
     absolute = _numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
+    tolerance, limit = _numbers.positive(tolerance, "tolerance"), _numbers.count(max_iterations, "max_iterations")
     if _numbers.choice(method, "method", ("eigh", "krylov")) == "krylov":
         from ntkrs.predict import krylov
 
-        products, dtype = krylov.spectral(k_train_train, (regularizer, absolute), tolerance, max_iterations)
+        products, dtype = krylov.spectral(k_train_train, (regularizer, absolute), tolerance, limit)
         block = operator_blocks(k_train_train, products.size, y)
         return MseDynamics(products, rule, y, block, np.result_type(dtype, y))
     if _arguments.is_operator(k_train_train):

@@ -24,13 +24,7 @@ pub fn contract<K: TileKernel>(
     weights: ArrayView2<'_, f64>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
-    if weights.dim() != (kernel.rows(), kernel.cols()) {
-        return Err(Error::Shape {
-            argument: "weights".into(),
-            got: weights.shape().to_vec(),
-            expected: vec![kernel.rows(), kernel.cols()],
-        });
-    }
+    Error::check_shape("weights", weights.shape(), &[kernel.rows(), kernel.cols()])?;
     let areas = areas(kernel.rows(), kernel.cols(), symmetric);
     let sums: Vec<_> = areas.iter().map(|_| Mutex::new(Vec::new())).collect();
     let state = || {

@@ -51,11 +51,18 @@ pub fn moments(
 ) -> Result<()> {
     let length = shape.iter().product();
     for array in [&*mean, &*variance] {
-        check("out", &[array.len()], &[length])?;
+        Error::check_shape("out", &[array.len()], &[length])?;
     }
     let depth = ensemble.network.depth();
-    check("sizes", &[ensemble.sizes.len()], &[depth + 1])?;
-    check("weight_scales", &[ensemble.weight_scales.len()], &[depth])?;
+    Error::check_shape("sizes", &[ensemble.sizes.len()], &[depth + 1])?;
+    Error::check_shape("weight_scales", &[ensemble.weight_scales.len()], &[depth])?;
+    if ensemble.sizes.contains(&0) {
+        let message = format!(
+            "sizes is {:?}, but every layer must have units",
+            ensemble.sizes
+        );
+        return Err(Error::Invalid(message));
+    }
     mean.fill(0.0);
     variance.fill(0.0);
     let sums = Mutex::new(Sums {
@@ -141,17 +148,6 @@ fn finish(sums: Mutex<Sums<'_>>) -> Result<()> {
     let degrees = (sums.count.max(2) - 1) as f64;
     sums.squares.iter_mut().for_each(|value| *value /= degrees);
     Ok(())
-}
-
-fn check(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
-    if got == expected {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        argument: argument.into(),
-        got: got.to_vec(),
-        expected: expected.to_vec(),
-    })
 }
 
 /// A network and inputs that a worker keeps from seed to seed.

@@ -70,7 +70,7 @@ pub enum Error {
     Invalid(String),
 
     /// A finite network's values exceed the storage type.
-    #[error("{what} exceeds the largest {dtype}. Scale X down, or use a float64 network.")]
+    #[error("{what} exceeds the largest {dtype}. Scale X down{}.", if *dtype == "float32" { ", or use a float64 network" } else { "" })]
     TooLarge {
         /// What does.
         what: &'static str,
@@ -116,6 +116,23 @@ pub enum Error {
     /// A worker panicked: a defect of this library.
     #[error("internal error in a worker thread: {0}")]
     Panicked(String),
+}
+
+impl Error {
+    /// That an array has the shape it must have.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if it has not.
+    pub(crate) fn check_shape(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
+        if got == expected {
+            return Ok(());
+        }
+        Err(Self::Shape {
+            argument: argument.into(),
+            got: got.to_vec(),
+            expected: expected.to_vec(),
+        })
+    }
 }
 
 /// Shorthand for results of this crate.

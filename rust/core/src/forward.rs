@@ -214,14 +214,7 @@ impl<T: Scalar> Pass<T> {
     /// [`Error::Shape`] if the array has another shape.
     pub fn write_outputs(&self, mut out: ArrayViewMut2<'_, T>) -> Result<()> {
         let expected = [self.outputs.rows(), self.outputs.depth()];
-        if out.shape() != expected {
-            let got = out.shape().to_vec();
-            return Err(Error::Shape {
-                argument: "out".into(),
-                got,
-                expected: expected.to_vec(),
-            });
-        }
+        Error::check_shape("out", out.shape(), &expected)?;
         let mut row = vec![0.0; self.outputs.depth()];
         for (i, mut target) in out.rows_mut().into_iter().enumerate() {
             self.outputs.copy_row(i, &mut row);

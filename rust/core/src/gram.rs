@@ -53,16 +53,9 @@ fn fill<T: Scalar, K: TileKernel>(
         return Ok(());
     };
     let mut canvas = Canvas::new(outputs, shape)?;
-    let (got, expected) = (canvas.matrix_shape(), (kernel.rows(), kernel.cols()));
-    if got != expected || canvas.planes() != kernel.planes() {
-        let expected = vec![kernel.planes(), expected.0, expected.1];
-        let got = vec![canvas.planes(), got.0, got.1];
-        return Err(Error::Shape {
-            argument: "out".into(),
-            got,
-            expected,
-        });
-    }
+    let (rows, cols) = canvas.matrix_shape();
+    let expected = [kernel.planes(), kernel.rows(), kernel.cols()];
+    Error::check_shape("out", &[canvas.planes(), rows, cols], &expected)?;
     let total = canvas.slot_count(symmetric);
     let state = || Worker::<K> {
         scratch: K::Scratch::default(),

@@ -23,23 +23,41 @@ pub struct Inputs<T: Scalar> {
     pub(crate) profile: Profile,
 }
 
-impl<T: Scalar> Inputs<T> {
-    /// Packs (N, d) inputs and runs the recursion along their diagonal. O(N·d + N·layers).
+/// Packed inputs: all that is to be taken while nobody else may change them.
+#[derive(Debug)]
+pub struct Packed<T: Scalar> {
+    rows: Panels<T>,
+    exponents: Vec<i32>,
+    argument: &'static str,
+}
+
+impl<T: Scalar> Packed<T> {
+    /// Packs (N, d) inputs. O(N·d).
     ///
     /// # Errors
-    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Overflow`], [`Error::Memory`]; those of [`pool::for_each`].
-    pub fn new(
-        recursion: &Recursion,
-        x: ArrayView2<'_, T>,
-        argument: &'static str,
-    ) -> Result<Self> {
+    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Memory`]; those of [`pool::for_each`].
+    pub fn new(x: ArrayView2<'_, T>, argument: &'static str) -> Result<Self> {
         if x.ncols() == 0 {
             return Err(Error::NoFeatures { argument });
         }
         let (rows, exponents) = Panels::pack_scaled(x, argument)?;
-        let directions = Directions::new(rows, &exponents)?;
         Ok(Self {
-            profile: recursion.profile(directions.root_mean_squares(), argument)?,
+            rows,
+            exponents,
+            argument,
+        })
+    }
+}
+
+impl<T: Scalar> Inputs<T> {
+    /// Runs the recursion along the diagonal of the inputs. O(N·d + N·layers).
+    ///
+    /// # Errors
+    /// Those of [`pool::for_each`] and of [`Recursion::profile`].
+    pub fn new(recursion: &Recursion, packed: Packed<T>) -> Result<Self> {
+        let directions = Directions::new(packed.rows, &packed.exponents)?;
+        Ok(Self {
+            profile: recursion.profile(directions.root_mean_squares(), packed.argument)?,
             directions,
         })
     }
@@ -64,7 +82,7 @@ impl<T: Scalar> Inputs<T> {
 ///
 /// # Errors
 /// [`Error::Features`] if the inputs differ in their number of features.
-pub(crate) fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
+pub fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
     let depth = |inputs: &Inputs<T>| inputs.directions.rows().depth();
     let (expected, got) = (depth(rows), depth(cols));
     if got != expected {

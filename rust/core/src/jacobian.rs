@@ -23,14 +23,7 @@ pub fn jacobian<T: Scalar>(
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let (samples, outputs, parameters) = (x.rows(), network.outputs(), network.parameters());
-    if out.len() != samples * outputs * parameters {
-        let (got, expected) = (vec![out.len()], vec![samples, outputs, parameters]);
-        return Err(Error::Shape {
-            argument: "out".into(),
-            got,
-            expected,
-        });
-    }
+    Error::check_shape("out", &[out.len()], &[samples * outputs * parameters])?;
     let pass = forward(network, x, watch)?;
     let directions = [Directions::new(Array2::eye(outputs))];
     let deltas = backward(network, &pass, &directions, watch)?;

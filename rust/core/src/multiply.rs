@@ -36,13 +36,8 @@ pub fn multiply<K: TileKernel>(
     watch: &mut Watch<'_>,
 ) -> Result<Array2<f64>> {
     assert_eq!(kernel.planes(), 1);
-    if vectors.nrows() != kernel.cols() {
-        return Err(Error::Shape {
-            argument: "V".into(),
-            got: vectors.shape().to_vec(),
-            expected: vec![kernel.cols(), vectors.ncols()],
-        });
-    }
+    let expected = [kernel.cols(), vectors.ncols()];
+    Error::check_shape("V", vectors.shape(), &expected)?;
     let (rows, cols) = (bands(kernel.rows()), bands(kernel.cols()));
     let vectors = columns(vectors);
     let sums: Vec<_> = (0..rows.len() * cols.len())

@@ -83,15 +83,7 @@ impl<T: Scalar> Network<T> {
     /// # Errors
     /// [`Error::Shape`] if θ has another length, [`Error::NotFinite`], [`Error::Memory`].
     pub fn with_parameters(&self, theta: &[T]) -> Result<Self> {
-        if theta.len() != self.parameters() {
-            let (argument, got) = ("theta".into(), vec![theta.len()]);
-            let expected = vec![self.parameters()];
-            return Err(Error::Shape {
-                argument,
-                got,
-                expected,
-            });
-        }
+        Error::check_shape("theta", &[theta.len()], &[self.parameters()])?;
         let mut rest = theta;
         let mut layers = Vec::new();
         for (index, layer) in self.layers.iter().enumerate() {
@@ -212,15 +204,7 @@ impl<T: Scalar> Network<T> {
     /// # Errors
     /// [`Error::Shape`] if `out` has another length.
     pub(crate) fn write_parameters(&self, out: &mut [T]) -> Result<()> {
-        if out.len() != self.parameters() {
-            let (argument, got) = ("out".into(), vec![out.len()]);
-            let expected = vec![self.parameters()];
-            return Err(Error::Shape {
-                argument,
-                got,
-                expected,
-            });
-        }
+        Error::check_shape("out", &[out.len()], &[self.parameters()])?;
         let mut rest = out;
         for layer in &self.layers {
             let (weights, after) = rest.split_at_mut(layer.inputs() * layer.outputs());

@@ -8,8 +8,18 @@ use std::fmt::Debug;
 
 use crate::isa::{self, Isa, Lanes, MicroKernel, Plain, Vector};
 
-/// A storage type of panels and outputs: `f32` or `f64`.
-pub trait Scalar: Copy + Debug + Default + PartialEq + Send + Sync + 'static {
+/// Keeps other types out: code that is unsafe relies on what these two are.
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// A storage type of panels and outputs: `f32` or `f64`, and no other.
+pub trait Scalar:
+    sealed::Sealed + Copy + Debug + Default + PartialEq + Send + Sync + 'static
+{
     /// One cache line of values.
     type Line: Line<Self>;
 

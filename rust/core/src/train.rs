@@ -10,7 +10,7 @@
 use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
-use ndarray::{Array2, ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayViewMut2};
 
 use crate::error::{Error, Result};
 use crate::isa::{Vector, Vectorized};
@@ -66,20 +66,12 @@ impl<T: Scalar> Trainer<T> {
     pub fn new(
         network: &Network<T>,
         x: Panels<T>,
-        targets: ArrayView2<'_, T>,
+        targets: Array2<T>,
         rule: Rule,
         centred: bool,
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
-        let (got, expected) = (targets.shape().to_vec(), vec![x.rows(), network.outputs()]);
-        if got != expected {
-            let argument = "y".into();
-            return Err(Error::Shape {
-                argument,
-                got,
-                expected,
-            });
-        }
+        Error::check_shape("y", targets.shape(), &[x.rows(), network.outputs()])?;
         let still = |layer: &Layer<T>| -> Result<_> {
             Ok((layer.columns.zeros_like()?, vec![0.0; layer.bias.len()]))
         };
@@ -93,7 +85,7 @@ impl<T: Scalar> Trainer<T> {
             origin: network.duplicate()?,
             velocity: velocity?,
             sweep: Sweep::new(network, x)?,
-            targets: targets.to_owned(),
+            targets,
             offset: None,
             rule,
             steps: 0,
@@ -146,15 +138,7 @@ impl<T: Scalar> Trainer<T> {
     /// # Errors
     /// As [`Trainer::advance`]; [`Error::Shape`].
     pub fn outputs(&mut self, out: ArrayViewMut2<'_, T>, watch: &mut Watch<'_>) -> Result<()> {
-        let (got, expected) = (out.shape().to_vec(), self.targets.shape().to_vec());
-        if got != expected {
-            let argument = "out".into();
-            return Err(Error::Shape {
-                argument,
-                got,
-                expected,
-            });
-        }
+        Error::check_shape("out", out.shape(), self.targets.shape())?;
         self.evaluate(watch)?;
         self.write_outputs(out, T::narrow);
         Ok(())

@@ -33,8 +33,8 @@ pub fn vjp<T: Scalar>(
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let count = u.dim().0;
-    check_shape("u", u.shape(), &[count, x.rows(), network.outputs()])?;
-    check_shape("out", out.shape(), &[count, network.parameters()])?;
+    Error::check_shape("u", u.shape(), &[count, x.rows(), network.outputs()])?;
+    Error::check_shape("out", out.shape(), &[count, network.parameters()])?;
     network.check_features("X", x.depth())?;
     if x.rows() == 0 {
         out.fill(T::default());
@@ -56,6 +56,12 @@ pub fn vjp<T: Scalar>(
             .as_slice_mut()
             .ok_or_else(|| Error::Invalid("out is not contiguous".into()))?;
         sweep.write_gradient(network, out, watch)?;
+        if out.iter().any(|value| !value.widen().is_finite()) {
+            return Err(Error::TooLarge {
+                what: "an entry of the product",
+                dtype: T::NAME,
+            });
+        }
     }
     Ok(())
 }
@@ -75,7 +81,7 @@ pub fn jvp<T: Scalar>(
 ) -> Result<()> {
     network.check_features("X", x.depth())?;
     let samples = x.rows();
-    check_shape(
+    Error::check_shape(
         "out",
         out.shape(),
         &[tangents.len(), samples, network.outputs()],
@@ -262,15 +268,4 @@ fn write_rows<T: Scalar>(rows: &Panels<T>, mut out: ArrayViewMut2<'_, T>) {
             *value = rows.value(sample, unit);
         }
     }
-}
-
-fn check_shape(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
-    if got == expected {
-        return Ok(());
-    }
-    Err(Error::Shape {
-        argument: argument.into(),
-        got: got.to_vec(),
-        expected: expected.to_vec(),
-    })
 }

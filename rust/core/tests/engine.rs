@@ -7,7 +7,7 @@ use ntkrs_core::catalogue::activation;
 use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::forward::forward;
 use ntkrs_core::gram;
-use ntkrs_core::infinite::{Infinite, Inputs, diagonal};
+use ntkrs_core::infinite::{Infinite, Inputs, Packed, diagonal};
 use ntkrs_core::isa::Isa;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::linear::Linear;
@@ -213,7 +213,7 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
     let recursion = Recursion::new(layers, activations).unwrap();
     let mut x = noise(130, 9, 1);
     x.row_mut(7).fill(0.0);
-    let inputs = Inputs::new(&recursion, x.view(), "X").unwrap();
+    let inputs = Inputs::new(&recursion, Packed::new(x.view(), "X").unwrap()).unwrap();
     for output in [Output::Nngp(2), Output::Ntk(2), Output::Part(1)] {
         let outputs = [output];
         let kernel: Array2<f64> = compute(
@@ -247,7 +247,7 @@ fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
     let run = |depth: usize, outputs: &[Output]| {
         let recursion = Recursion::new(layers[..depth].to_vec(), vec![relu.clone(); depth - 1]);
         let recursion = recursion.unwrap();
-        let inputs = Inputs::new(&recursion, x.view(), "X").unwrap();
+        let inputs = Inputs::new(&recursion, Packed::new(x.view(), "X").unwrap()).unwrap();
         let kernel = Infinite::new(&recursion, &inputs, &inputs, outputs).unwrap();
         compute_planes(&kernel, outputs.len())
     };
@@ -315,8 +315,8 @@ fn descriptions_that_mean_nothing_are_errors() {
 #[test]
 fn batches_of_different_widths_are_an_error() {
     let recursion = Recursion::new(vec![affine(1.0, 0.0)], vec![]).unwrap();
-    let x = Inputs::new(&recursion, noise(3, 4, 0).view(), "X").unwrap();
-    let z = Inputs::new(&recursion, noise(3, 5, 0).view(), "Z").unwrap();
+    let x = Inputs::new(&recursion, Packed::new(noise(3, 4, 0).view(), "X").unwrap()).unwrap();
+    let z = Inputs::new(&recursion, Packed::new(noise(3, 5, 0).view(), "Z").unwrap()).unwrap();
     let message = Infinite::new(&recursion, &x, &z, &[Output::Ntk(0)])
         .unwrap_err()
         .to_string();
@@ -324,5 +324,5 @@ fn batches_of_different_widths_are_an_error() {
         message,
         "Z has 5 features, but X has 4 (both must be n_0). Did you pass Z transposed?"
     );
-    assert!(Inputs::new(&recursion, noise(3, 0, 0).view(), "X").is_err());
+    assert!(Packed::new(noise(3, 0, 0).view(), "X").is_err());
 }

@@ -236,11 +236,12 @@ fn run_vjp<T: Scalar + Element>(
 ) -> PyResult<()> {
     let _floats = DefaultFloats::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
-    let (u, out) = (u.as_array(), out.as_array_mut());
+    // Not a view: what others write to meanwhile.
+    let (u, out) = (u.as_array().to_owned(), out.as_array_mut());
     let mut ticker = Ticker::new(None);
     let result = py.detach(|| {
         let mut watch = |done, total| ticker.report(done, total);
-        vector_products::vjp(net, x, u, out, &mut watch)
+        vector_products::vjp(net, x, u.view(), out, &mut watch)
     });
     result.map_err(|error| ticker.exception(error))
 }

@@ -49,7 +49,7 @@ impl InfiniteKernel {
         ticker: &mut Ticker,
         then: impl FnOnce(&Gradient<'_, T>, bool, &mut Ticker) -> Result<R> + Send,
     ) -> PyResult<R> {
-        let (rows, other) = self.pack(batches)?;
+        let (rows, other) = self.pack(py, batches)?;
         let result = py.detach(|| {
             let rows = Chained::new(&self.recursion, rows)?;
             let other = other

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, ArrayView2};
 use ntkrs_core::bound::Bound as ErrorBound;
-use ntkrs_core::infinite::{self, Infinite};
+use ntkrs_core::infinite::{self, Infinite, Packed};
 use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::multiply::multiply;
 use ntkrs_core::recursion::{Affine, Output, Recursion};
@@ -50,12 +50,13 @@ impl InfiniteKernel {
     /// Bounds on the errors of Σ and Θ between rows of these inputs, besides round-off.
     fn error_bound(
         &self,
+        py: Python<'_>,
         inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
     ) -> PyResult<(f64, f64)> {
         let _floats = DefaultFloats::enter();
         match inputs {
-            Typed::F64(inputs) => self.pack(inputs).map(|(rows, other)| bound(&rows, &other)),
-            Typed::F32(inputs) => self.pack(inputs).map(|(rows, other)| bound(&rows, &other)),
+            Typed::F64(inputs) => self.pack(py, inputs).map(|both| bound(&both.0, &both.1)),
+            Typed::F32(inputs) => self.pack(py, inputs).map(|both| bound(&both.0, &both.1)),
         }
     }
 
@@ -180,7 +181,7 @@ impl InfiniteKernel {
         mut ticker: Ticker,
     ) -> PyResult<(f64, f64)> {
         let _floats = DefaultFloats::enter();
-        let (rows, other) = self.pack((x, z))?;
+        let (rows, other) = self.pack(py, (x, z))?;
         let planes = views(&mut planes);
         let result = py.detach(|| {
             let kernel = Infinite::new(
@@ -197,14 +198,21 @@ impl InfiniteKernel {
 
     pub(crate) fn pack<T: Scalar + Element>(
         &self,
+        py: Python<'_>,
         (x, z): Batches<'_, T>,
     ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
-        let pack = |array: &Inputs<'_, T>, argument| {
-            infinite::Inputs::new(&self.recursion, array.as_array(), argument)
-                .map_err(errors::to_python)
-        };
-        let other = z.as_ref().map(|z| pack(z, "Z")).transpose()?;
-        Ok((pack(&x, "X")?, other))
+        let pack = |array: &Inputs<'_, T>, argument| Packed::new(array.as_array(), argument);
+        let inputs = |packed| infinite::Inputs::new(&self.recursion, packed);
+        let z = z.as_ref().map(|z| pack(z, "Z")).transpose();
+        let packed = z.and_then(|z| Ok((pack(&x, "X")?, z)));
+        let both = packed.and_then(|(x, z)| {
+            py.detach(|| {
+                let (x, z) = (inputs(x)?, z.map(inputs).transpose()?);
+                z.iter().try_for_each(|z| infinite::check_features(&x, z))?;
+                Ok((x, z))
+            })
+        });
+        both.map_err(errors::to_python)
     }
 
     fn product<T: Scalar + Element>(
@@ -216,7 +224,7 @@ impl InfiniteKernel {
         mut ticker: Ticker,
     ) -> PyResult<Array2<f64>> {
         let _floats = DefaultFloats::enter();
-        let (rows, other) = self.pack(inputs)?;
+        let (rows, other) = self.pack(py, inputs)?;
         let vectors = vectors.as_array().to_owned();
         let result = py.detach(|| {
             let cols = other.as_ref().unwrap_or(&rows);
@@ -240,9 +248,12 @@ impl InfiniteKernel {
         let _floats = DefaultFloats::enter();
         let mut ticker = Ticker::new(None);
         let values = self.output(wanted).and_then(|output| {
-            let inputs = infinite::Inputs::new(&self.recursion, x, "X")?;
+            let packed = Packed::new(x, "X")?;
             let mut watch = |done, total| ticker.report(done, total);
-            py.detach(|| infinite::diagonal(&self.recursion, &inputs, output, &mut watch))
+            py.detach(|| {
+                let inputs = infinite::Inputs::new(&self.recursion, packed)?;
+                infinite::diagonal(&self.recursion, &inputs, output, &mut watch)
+            })
         });
         values.map_err(|error| ticker.exception(error))
     }

@@ -47,6 +47,13 @@ mod _core {
     };
 }
 
+/// What tells this library from others whose file is called `_core`: threadpoolctl looks for the symbol.
+#[allow(unsafe_code, reason = "a name of its own cannot clash")]
+#[unsafe(no_mangle)]
+pub extern "C" fn ntkrs_num_threads() -> usize {
+    pool::num_threads().unwrap_or(0)
+}
+
 /// Tells a forked child what it is.
 #[pyfunction]
 fn after_fork() {

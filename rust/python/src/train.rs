@@ -101,6 +101,7 @@ impl Trainer {
         &self,
         out: Typed<PyReadwriteArray1<'_, f64>, PyReadwriteArray1<'_, f32>>,
     ) -> PyResult<()> {
+        let _floats = DefaultFloats::enter();
         match (&self.0, out) {
             (Typed::F64(trainer), Typed::F64(mut out)) => trainer.parameters(out.as_slice_mut()?),
             (Typed::F32(trainer), Typed::F32(mut out)) => trainer.parameters(out.as_slice_mut()?),
@@ -127,7 +128,7 @@ fn build<T: Scalar + Element>(
 ) -> PyResult<train::Trainer<T>> {
     let _floats = DefaultFloats::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
-    let y = y.as_array();
+    let y = y.as_array().to_owned();
     let mut ticker = Ticker::new(None);
     let result = py.detach(|| {
         let mut watch = |done, total| ticker.report(done, total);

@@ -171,22 +171,31 @@ impl Recursion {
                 .iter()
                 .all(|output| output.layer() < self.layers.len())
         );
+        let last = self.layers.len() - 1;
+        let is_looked_up =
+            |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
         Pass {
             recursion: self,
             isa,
             rows,
             cols,
             outputs,
-            table: self.table(),
+            table: outputs
+                .iter()
+                .any(is_looked_up)
+                .then(|| self.table())
+                .flatten(),
         }
     }
 
     /// The last layer as a function of the gap, where it is one.
     fn table(&self) -> Option<&Table> {
-        let duals = (0..self.activations.len()).map(|index| self.dual(index));
-        self.table
-            .get_or_init(|| Table::new(&self.layers, duals))
-            .as_ref()
+        if self.table.get().is_none() {
+            // Not made while others wait: a process that is forked meanwhile would wait for ever. Two at once make the same.
+            let duals = (0..self.activations.len()).map(|index| self.dual(index));
+            let _ = self.table.set(Table::new(&self.layers, duals));
+        }
+        self.table.get()?.as_ref()
     }
 
     pub(crate) fn dual(&self, index: usize) -> &dyn Dual {

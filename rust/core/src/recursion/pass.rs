@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::profile::Profile;
 use super::table::{LookUp, NNGP, NTK, Table};
-use super::widening::widen;
+use super::widening::{correlation, widen};
 use super::{Affine, Output, Recursion};
 use crate::dual::Variables;
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
@@ -63,21 +63,10 @@ impl<'a> Pass<'a> {
     ) {
         assert!(gaps.len() == blocks.len() && planes.len() == self.outputs.len());
         pairs.reset(blocks.len());
-        if let Some(table) = self.table {
-            self.look_up(table, i, blocks, gaps, pairs);
-            for (plane, output) in planes.iter_mut().zip(self.outputs) {
-                if let Some(column) = self.column(*output) {
-                    let values = [&pairs.nngp, &pairs.ntk][column];
-                    self.store(i, blocks, values, plane.row_blocks_mut(r));
-                }
-            }
-            if self
-                .outputs
-                .iter()
-                .all(|output| self.column(*output).is_some())
-            {
-                return;
-            }
+        if let Some(table) = self.table
+            && self.look_up(table, (i, blocks), gaps, pairs, (planes, r))
+        {
+            return;
         }
         for (index, affine) in self.recursion.layers.iter().enumerate() {
             if index > 0 {
@@ -127,63 +116,55 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Looks up what is wanted of the last layer's kernels.
+    /// Looks up what is wanted of the last layer's kernels, and writes it. Whether that is all.
     fn look_up(
         &self,
         table: &Table,
-        i: usize,
-        blocks: &Range<usize>,
+        (i, blocks): (usize, &Range<usize>),
         gaps: &[Block],
         pairs: &mut Pairs,
-    ) {
-        let last = self.recursion.layers() - 1;
-        let (r, cols) = (
-            self.rows.levels[last].scaled.get(i),
-            &self.cols.levels[last].scaled,
-        );
-        let cols = &cols.blocks()[blocks.clone()];
-        let Pairs { nngp, ntk, .. } = pairs;
+        (planes, r): (&mut [Tile], usize),
+    ) -> bool {
         let wanted = |column| {
             self.outputs
                 .iter()
                 .any(|output| self.column(*output) == Some(column))
         };
+        let Pairs { nngp, ntk, .. } = pairs;
         match (wanted(NNGP), wanted(NTK)) {
-            (true, true) => {
-                let (columns, targets) = ([NNGP, NTK], [&mut nngp[..], &mut ntk[..]]);
-                self.isa.run(LookUp {
-                    table,
-                    r,
-                    cols,
-                    gaps,
-                    columns,
-                    targets,
-                });
-            }
-            (true, false) => {
-                let (columns, targets) = ([NNGP], [&mut nngp[..]]);
-                self.isa.run(LookUp {
-                    table,
-                    r,
-                    cols,
-                    gaps,
-                    columns,
-                    targets,
-                });
-            }
-            (false, true) => {
-                let (columns, targets) = ([NTK], [&mut ntk[..]]);
-                self.isa.run(LookUp {
-                    table,
-                    r,
-                    cols,
-                    gaps,
-                    columns,
-                    targets,
-                });
-            }
-            (false, false) => {}
+            (true, true) => self.read(table, (i, blocks), gaps, [NNGP, NTK], [nngp, ntk]),
+            (true, false) => self.read(table, (i, blocks), gaps, [NNGP], [nngp]),
+            (false, _) => self.read(table, (i, blocks), gaps, [NTK], [ntk]),
         }
+        for (plane, output) in planes.iter_mut().zip(self.outputs) {
+            if let Some(column) = self.column(*output) {
+                let values = [&pairs.nngp, &pairs.ntk][column];
+                self.store(i, blocks, values, plane.row_blocks_mut(r));
+            }
+        }
+        self.outputs
+            .iter()
+            .all(|output| self.column(*output).is_some())
+    }
+
+    /// Reads columns of the table.
+    fn read<const K: usize>(
+        &self,
+        table: &Table,
+        (i, blocks): (usize, &Range<usize>),
+        gaps: &[Block],
+        columns: [usize; K],
+        targets: [&mut Vec<Block>; K],
+    ) {
+        let last = self.recursion.layers() - 1;
+        self.isa.run(LookUp {
+            table,
+            r: self.rows.levels[last].scaled.get(i),
+            cols: &self.cols.levels[last].scaled.blocks()[blocks.clone()],
+            gaps,
+            columns,
+            targets: targets.map(|target| &mut target[..]),
+        });
     }
 
     /// A dense layer: widens the gaps by the biases, and adds the layer to Θ.
@@ -289,7 +270,7 @@ impl Vectorized for Accumulate<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (one, r, variance) = (V::splat(1.0), V::splat(self.r), V::splat(self.variance));
+        let (r, variance) = (V::splat(self.r), V::splat(self.variance));
         let Pairs {
             nngp,
             ntk,
@@ -299,8 +280,7 @@ impl Vectorized for Accumulate<'_> {
         } = self.pairs;
         for (gap, (nngp, col)) in self.gaps.iter().zip(nngp.iter_mut().zip(self.cols)) {
             let gap = V::load(gap);
-            let correlation = (one - gap.abs()).copysign(gap);
-            (r * V::load(col) * correlation).store(nngp);
+            (r * V::load(col) * correlation(gap)).store(nngp);
         }
         let own = own.as_ref().unwrap_or(nngp);
         if self.first {

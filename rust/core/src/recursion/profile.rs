@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Affine;
+use super::widening::correlation;
 use crate::bound::Bound;
 use crate::double_double::DoubleDouble;
 use crate::dual::Features;
@@ -147,8 +148,7 @@ impl Own {
         let cols = [&cols.weights, &cols.biases].map(|values| &values.blocks()[blocks.clone()]);
         let part = |((weights_j, biases_j), gap): ((&Block, &Block), &Block)| {
             std::array::from_fn(|lane| {
-                let rho = (1.0 - gap[lane].abs()).copysign(gap[lane]);
-                weights * weights_j[lane] * rho + biases * biases_j[lane]
+                weights * weights_j[lane] * correlation(gap[lane]) + biases * biases_j[lane]
             })
         };
         cols[0].iter().zip(cols[1]).zip(gaps).map(part).collect()

@@ -1,6 +1,12 @@
-//! What biases make of gaps.
+//! What biases make of gaps, and the correlations of these.
 
 use crate::isa::Real;
+
+/// ρ of a gap. Its slope is −1, everywhere.
+#[inline(always)]
+pub(super) fn correlation<R: Real>(gap: R) -> R {
+    (R::splat(1.0) - gap.abs()).copysign(gap)
+}
 
 /// The gap of `u_i·φ + σ_b·b`, from `u`, what rounding took from it, `1/r`, `u/r` and `σ_b/r` of both.
 ///

@@ -65,14 +65,7 @@ impl<'a, T: Scalar> Canvas<'a, T> {
         let planes = arrays
             .into_iter()
             .map(|mut array| {
-                if array.shape() != shape {
-                    let (got, expected) = (array.shape().to_vec(), shape.to_vec());
-                    return Err(Error::Shape {
-                        argument: "out".into(),
-                        got,
-                        expected,
-                    });
-                }
+                Error::check_shape("out", array.shape(), &shape)?;
                 let strides = [0, 1, 2, 3].map(|axis| array.strides()[axis]);
                 Ok(Plane {
                     base: array.as_mut_ptr(),

@@ -1,9 +1,10 @@
 //! A dense layer on the pairs of one row, and the activation before it: backward.
 
-use super::layer::{Layer, correlation, squared_ratio};
+use super::layer::{Layer, squared_ratio};
 use super::{Adjoint, Follows, State, chain};
 use crate::isa::{Block, Vector, Vectorized};
 use crate::recursion::Affine;
+use crate::recursion::widening::correlation;
 use crate::recursion::widening::widen;
 use crate::tangent::Tangent;
 

@@ -1,9 +1,9 @@
 //! A dense layer on the pairs of one row: forward.
 
 use super::{State, chain};
-use crate::isa::{Block, Real, Vector, Vectorized};
+use crate::isa::{Block, Vector, Vectorized};
 use crate::recursion::Affine;
-use crate::recursion::widening::widen;
+use crate::recursion::widening::{correlation, widen};
 use crate::tangent::Tangent;
 
 /// A dense layer, one row and the columns.
@@ -64,12 +64,6 @@ fn with_slopes<V: Vector>(
         Tangent::along(direction, weight, weight * (bias * bias)), // σ_b²/r² is 1 − α
         Tangent::along(direction, bias, -(alpha * bias)),
     ]
-}
-
-/// ρ of a gap. Its slope is −1, everywhere.
-#[inline(always)]
-pub(super) fn correlation<R: Real>(gap: R) -> R {
-    (R::splat(1.0) - gap.abs()).copysign(gap)
 }
 
 /// `(a/b)²`.

@@ -6,7 +6,7 @@
 
 mod polynomial;
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::Affine;
 use crate::double_double::DoubleDouble;
@@ -15,8 +15,8 @@ use crate::isa::{Block, CHOICES, Choice, Vector, Vectorized};
 
 use polynomial::{Polynomial, extrema};
 
-/// Fewer activations than this are computed as fast as they are looked up.
-const FEWEST: usize = 2;
+/// How many activations: fewer are computed as fast as they are looked up, and for more no degree suffices.
+const ACTIVATIONS: RangeInclusive<usize> = 2..=200;
 
 /// The degrees that are tried: as low as will do.
 const DEGREES: [usize; 7] = [12, 13, 14, 16, 20, 24, 32];
@@ -52,14 +52,14 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// That of a network, unless it has none, it would not pay, or no degree suffices (beyond two hundred layers).
+    /// That of a network, unless it has none or it would not pay.
     pub(super) fn new<'a>(
         layers: &[Affine],
         duals: impl Iterator<Item = &'a dyn Dual>,
     ) -> Option<Self> {
         let duals: Vec<_> = duals.collect();
         let biased = |layer: &Affine| layer.sigma_b != 0.0 || layer.tau_b != 0.0;
-        if duals.len() < FEWEST || layers.iter().any(biased) {
+        if !ACTIVATIONS.contains(&duals.len()) || layers.iter().any(biased) {
             return None;
         }
         let network = Network { layers, duals };
