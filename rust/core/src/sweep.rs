@@ -68,8 +68,8 @@ impl<T: Scalar> Sweep<T> {
     /// Memory for a batch of (N, n_0) inputs, N >= 1.
     ///
     /// # Errors
-    /// [`crate::Error::Features`] if it does not fit the network, [`crate::Error::Memory`].
-    pub(crate) fn new(network: &Network<T>, x: Panels<T>) -> Result<Self> {
+    /// [`Error::Features`] if it does not fit the network, [`Error::Memory`], [`Error::Cancelled`].
+    pub(crate) fn new(network: &Network<T>, x: Panels<T>, watch: &mut Watch<'_>) -> Result<Self> {
         network.check_features("X", x.depth())?;
         let (samples, layers) = (x.rows(), network.layers.iter());
         let band = band_panels::<T>(samples, 1)?;
@@ -77,9 +77,12 @@ impl<T: Scalar> Sweep<T> {
             .clone()
             .map(|layer| Panels::unwritten(layer.inputs(), samples))
             .collect::<Result<Vec<_>>>()?;
-        for (panel, target) in inputs[0].chunks_mut(1).enumerate() {
+        let columns = inputs[0].chunks_mut(1).enumerate();
+        let total = columns.len();
+        let transpose = |(): &mut (), (panel, target): (usize, &mut [T::Line]), _: &Stop| {
             x.all().transpose(panel, target);
-        }
+        };
+        pool::for_each(columns, total, watch, || (), transpose)?;
         let deltas = layers.map(|layer| Panels::unwritten(layer.outputs(), samples));
         let scratch =
             (0..pool::num_threads()?).map(|_| Scratch::new(network, band * Panels::<T>::LANES));

@@ -84,7 +84,7 @@ impl<T: Scalar> Trainer<T> {
             network: network.duplicate()?,
             origin: network.duplicate()?,
             velocity: velocity?,
-            sweep: Sweep::new(network, x)?,
+            sweep: Sweep::new(network, x, watch)?,
             targets,
             offset: None,
             rule,

@@ -40,7 +40,7 @@ pub fn vjp<T: Scalar>(
         out.fill(T::default());
         return Ok(());
     }
-    let mut sweep = Sweep::new(network, x)?;
+    let mut sweep = Sweep::new(network, x, watch)?;
     for (u, mut out) in u.outer_iter().zip(out.rows_mut()) {
         let seed = |sample: usize, f: &mut [f64]| {
             f.iter_mut()

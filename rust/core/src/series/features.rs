@@ -5,7 +5,9 @@ use super::orders::{DIRECT, NODES, Octave, octaves};
 use super::tail::{self, Law, POWERS};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Features, Variables};
+use crate::error::Result;
 use crate::isa::{Block, Blocks, Real, Vector, WIDTH};
+use crate::pool;
 
 /// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
 /// coefficients of these.
@@ -15,34 +17,54 @@ pub(super) const TERMS: usize = 2;
 pub(super) const OCTAVES: usize = 3;
 const NUMBERS: usize = 4;
 
-/// The roots and the features of these variables.
+/// What is known of up to [`WIDTH`] variables.
+#[derive(Clone, Default)]
+struct Eight {
+    roots: Vec<DoubleDouble>,
+    numbers: [Vec<f64>; NUMBERS],
+    lists: Blocks,
+}
+
+impl Eight {
+    fn new(variables: &[Variable<'_>]) -> Self {
+        let number = |of: fn(&Variable<'_>) -> f64| variables.iter().map(of).collect();
+        Self {
+            roots: variables.iter().map(|one| one.root.into()).collect(),
+            numbers: [
+                number(|one| one.slope),
+                number(|one| one.mean),
+                number(|one| one.curve.terms),
+                number(|one| one.curve.octaves as f64),
+            ],
+            lists: side_by_side(variables),
+        }
+    }
+}
+
+/// The roots and the features of the variables of roots r.
+///
+/// # Errors
+/// Those of [`pool::for_each`].
 pub(super) fn pack<'a>(
-    variables: impl Iterator<Item = Variable<'a>>,
-) -> (Vec<DoubleDouble>, Vec<Blocks>) {
-    let (mut roots, mut numbers, mut lists) = (Vec::new(), vec![Vec::new(); NUMBERS], Vec::new());
-    let mut eight = Vec::with_capacity(WIDTH);
-    for variable in variables {
-        roots.push(variable.root.into());
-        let all = [
-            variable.slope,
-            variable.mean,
-            variable.curve.terms,
-            variable.curve.octaves as f64,
-        ];
-        for (list, number) in numbers.iter_mut().zip(all) {
-            list.push(number);
-        }
-        eight.push(variable);
-        if eight.len() == WIDTH {
-            lists.push(side_by_side(&eight));
-            eight.clear();
-        }
-    }
-    if !eight.is_empty() {
-        lists.push(side_by_side(&eight));
-    }
-    let numbers = numbers.into_iter().map(|list| list.into_iter().collect());
-    (roots, numbers.chain(lists).collect())
+    r: &[DoubleDouble],
+    variable: impl Fn(f64) -> Variable<'a> + Sync,
+) -> Result<(Vec<DoubleDouble>, Vec<Blocks>)> {
+    let mut blocks = vec![Eight::default(); r.len().div_ceil(WIDTH)];
+    let total = blocks.len();
+    let describe = |(): &mut (), (block, r): (&mut Eight, &[DoubleDouble])| {
+        let variables: Vec<_> = r.iter().map(|r| variable(r.value)).collect();
+        *block = Eight::new(&variables);
+    };
+    let items = blocks.iter_mut().zip(r.chunks(WIDTH));
+    pool::for_each_quick(items, total, DIRECT * r.len(), || (), describe)?;
+    let roots = blocks.iter().flat_map(|eight| &eight.roots).copied();
+    let number = |index: usize| {
+        let numbers = blocks.iter().flat_map(|eight| &eight.numbers[index]);
+        numbers.copied().collect()
+    };
+    let (roots, numbers): (_, Vec<_>) = (roots.collect(), (0..NUMBERS).map(number).collect());
+    let lists = blocks.into_iter().map(|eight| eight.lists);
+    Ok((roots, numbers.into_iter().chain(lists).collect()))
 }
 
 /// Coefficient by coefficient, the last variable again where there are not eight.

@@ -56,9 +56,9 @@ impl<S: Smooth> Dual for Series<S> {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
         let isa = Isa::current()?;
         let curves = curves(&self.0, r.iter().map(|r| r.value), isa)?;
-        let curve = |r: &DoubleDouble| &curves[&Piece::of(r.value)];
-        let (roots, features) = features::pack(r.iter().map(|r| curve(r).at(r.value, isa)));
-        let missing = r.iter().map(|r| curve(r).missing(r.value));
+        let curve = |r: f64| &curves[&Piece::of(r)];
+        let (roots, features) = features::pack(r, |r| curve(r).at(r, isa))?;
+        let missing = r.iter().map(|r| curve(r.value).missing(r.value));
         Ok(Description {
             roots,
             features: Features(features),
