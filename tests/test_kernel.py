@@ -305,6 +305,9 @@ def test_rows_beyond_all_scales_are_refused():
         mlp(3, 1, 1, "relu", 1.5).kernel()(x)
     x[2] = 1e160
     assert np.isfinite(mlp(3, 1, 1, "relu", 1.5).kernel()(x[:1], x)).all()
+    tiny = Sequential(Dense(7, 1e-100), Relu(), Dense(1, 1e-100)).kernel("standard")
+    with pytest.raises(ValueError, match="row 0 of X leaves the range of float64"):  # Θ of the first layer does
+        tiny(x[:2])
     with pytest.raises(ValueError, match="row 2 of Z leaves the range"):
         mlp(3, 1, 1, "erf", 1.5).kernel()(x[:1], x)
 

@@ -133,15 +133,12 @@ impl Recursion {
         let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.value).1 - 1).collect();
         for level in &mut levels {
             level.scale(&exponents);
-            let too_large = |r: &f64| r.is_nan() || *r >= LARGEST;
-            if let Some(row) = level
-                .scaled
-                .blocks()
-                .as_flattened()
-                .iter()
-                .position(too_large)
-            {
-                return Err(Error::Overflow { argument, row });
+            let too_large = |number: &f64| number.is_nan() || *number >= LARGEST;
+            let own = level.own.iter().flat_map(|own| [&own.weights, &own.biases]);
+            for numbers in own.chain([&level.scaled]) {
+                if let Some(row) = numbers.iter().position(|number| too_large(&number)) {
+                    return Err(Error::Overflow { argument, row });
+                }
             }
         }
         let moderate = exponents.iter().all(|exponent| exponent.abs() <= MODERATE);
