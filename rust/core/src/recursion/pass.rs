@@ -203,20 +203,9 @@ impl<'a> Pass<'a> {
 
     /// Writes values without the scaling of the rows.
     fn store(&self, i: usize, blocks: &Range<usize>, values: &[Block], target: &mut [Block]) {
-        if let (Some(rows), Some(cols)) = (&self.rows.factors, &self.cols.factors) {
-            self.isa.run(Scale {
-                factor: rows.get(i),
-                factors: &cols.blocks()[blocks.clone()],
-                values,
-                target,
-            });
-        } else {
-            let exponents = &self.cols.exponents[blocks.start * WIDTH..];
-            let values = values.as_flattened().iter().zip(exponents);
-            for (target, (value, exponent)) in target.as_flattened_mut().iter_mut().zip(values) {
-                *target = libm::scalbn(*value, self.rows.exponents[i] + exponent);
-            }
-        }
+        let target = &mut target[..values.len()];
+        target.copy_from_slice(values);
+        self.rows.unscale(self.cols, self.isa, (i, blocks), target);
     }
 }
 
@@ -296,27 +285,6 @@ impl Vectorized for Accumulate<'_> {
             for (part, factor) in part.iter_mut().zip(factors.iter()) {
                 (V::load(part) * V::load(factor)).store(part);
             }
-        }
-    }
-}
-
-/// `target = factor · factors · values`.
-struct Scale<'a> {
-    factor: f64,
-    factors: &'a [Block],
-    values: &'a [Block],
-    target: &'a mut [Block],
-}
-
-impl Vectorized for Scale<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let factor = V::splat(self.factor);
-        let values = self.values.iter().zip(self.factors);
-        for (target, (values, factors)) in self.target.iter_mut().zip(values) {
-            (factor * V::load(factors) * V::load(values)).store(target);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::widening::correlation;
 use crate::bound::Bound;
 use crate::double_double::DoubleDouble;
 use crate::dual::Features;
-use crate::isa::{Block, Blocks};
+use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 
 /// The diagonal of every layer's kernel on a batch of inputs.
 ///
@@ -69,6 +69,47 @@ impl Profile {
     /// How far off the kernels between any of the inputs can be.
     pub fn bound(&self) -> Bound {
         self.bound
+    }
+
+    /// Takes the powers of two of input `i` and of blocks of `others` from values that are linear in both.
+    pub(super) fn unscale(
+        &self,
+        others: &Self,
+        isa: Isa,
+        (i, blocks): (usize, &Range<usize>),
+        values: &mut [Block],
+    ) {
+        if let (Some(own), Some(factors)) = (&self.factors, &others.factors) {
+            isa.run(Unscale {
+                factor: own.get(i),
+                factors: &factors.blocks()[blocks.clone()],
+                values,
+            });
+        } else {
+            let exponents = &others.exponents[blocks.start * WIDTH..];
+            for (value, exponent) in values.as_flattened_mut().iter_mut().zip(exponents) {
+                *value = libm::scalbn(*value, self.exponents[i] + exponent);
+            }
+        }
+    }
+}
+
+/// `values ← factor · factors · values`.
+struct Unscale<'a> {
+    factor: f64,
+    factors: &'a [Block],
+    values: &'a mut [Block],
+}
+
+impl Vectorized for Unscale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let factor = V::splat(self.factor);
+        for (value, factors) in self.values.iter_mut().zip(self.factors) {
+            (factor * V::load(factors) * V::load(value)).store(value);
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Output, Profile, Recursion};
 use crate::derivative::{Differentiable, Step};
 use crate::dual::Variables;
 use crate::error::{Error, Result};
-use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
+use crate::isa::{Block, Isa, WIDTH};
 use crate::tile::Tile;
 
 use backward::{Backward, Own};
@@ -139,8 +139,9 @@ impl<'a> Gradient<'a> {
                     [&mut weights[index], &mut biases[index]].map(|plane| plane.row_blocks_mut(r));
                 self.backward(index, *output, (i, blocks), states, targets);
             }
+            let [(rows, _), (cols, _)] = self.sides;
             for plane in planes {
-                self.unscale(i, blocks, plane.row_blocks_mut(r));
+                rows.unscale(cols, self.isa, (i, blocks), plane.row_blocks_mut(r));
             }
         }
     }
@@ -206,23 +207,6 @@ impl<'a> Gradient<'a> {
                 .map(|numbers| &numbers.blocks()[blocks.clone()]),
         }
     }
-
-    /// Takes the scaling of the rows from values.
-    fn unscale(&self, i: usize, blocks: &Range<usize>, values: &mut [Block]) {
-        let [(rows, _), (cols, _)] = self.sides;
-        if let (Some(rows), Some(cols)) = (&rows.factors, &cols.factors) {
-            self.isa.run(Unscale {
-                factor: rows.get(i),
-                factors: &cols.blocks()[blocks.clone()],
-                values,
-            });
-        } else {
-            let exponents = &cols.exponents[blocks.start * WIDTH..];
-            for (value, exponent) in values.as_flattened_mut().iter_mut().zip(exponents) {
-                *value = libm::scalbn(*value, rows.exponents[i] + exponent);
-            }
-        }
-    }
 }
 
 impl Recursion {
@@ -267,25 +251,6 @@ impl States {
         };
         self.adjoints.clear();
         self.adjoints.resize(self.layers[0].gaps.len(), adjoint);
-    }
-}
-
-/// `values ← factor · factors · values`.
-struct Unscale<'a> {
-    factor: f64,
-    factors: &'a [Block],
-    values: &'a mut [Block],
-}
-
-impl Vectorized for Unscale<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let factor = V::splat(self.factor);
-        for (value, factors) in self.values.iter_mut().zip(self.factors) {
-            (factor * V::load(factors) * V::load(value)).store(value);
-        }
     }
 }
 
