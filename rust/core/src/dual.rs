@@ -86,7 +86,7 @@ impl<'a> Variables<'a> {
 }
 
 /// The most features that a [`ClosedForm`] can have.
-pub const MOST_FEATURES: usize = 12;
+pub const MOST_FEATURES: usize = 13;
 
 /// Numbers of [`ClosedForm::describe`], filled up.
 pub fn features<R: Real, const N: usize>(numbers: [R; N]) -> [R; MOST_FEATURES] {
@@ -94,6 +94,9 @@ pub fn features<R: Real, const N: usize>(numbers: [R; N]) -> [R; MOST_FEATURES] 
     all[..N].copy_from_slice(&numbers);
     all
 }
+
+/// Gaps below this are near: the new gap, as one less the new correlation, loses digits.
+pub const NEAR: f64 = 0.1;
 
 /// Expectations by a formula for one pair: all that there is to write for an activation with a closed form.
 pub trait ClosedForm: Copy + Debug + Send + Sync {
@@ -116,6 +119,34 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
     ///
     /// To be marked `#[inline(always)]`, with all that it calls.
     fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R);
+
+    /// As [`ClosedForm::pair`] for the pairs in whose plain formulas nothing cancels, and how much room is left before
+    /// something does, less than nothing for all others. `None` if that would not be much faster.
+    #[inline(always)]
+    fn far_pair<R: Real>(
+        &self,
+        u: [R; MOST_FEATURES],
+        v: [R; MOST_FEATURES],
+        gap: R,
+    ) -> Option<(R, (R, R))> {
+        let _ = (u, v, gap);
+        None
+    }
+
+    /// [`ClosedForm::pair`], by [`ClosedForm::far_pair`] where that will do.
+    #[inline(always)]
+    fn quick_pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+        let Some((room, far)) = self.far_pair(u, v, gap) else {
+            return self.pair(u, v, gap);
+        };
+        let near = room.is_negative();
+        if !R::any(near) {
+            return far;
+        }
+        let pair = self.pair(u, v, gap);
+        let select = |pair, far| R::select(near, pair, far);
+        (select(pair.0, far.0), select(pair.1, far.1))
+    }
 }
 
 impl<C: ClosedForm> Dual for C {
@@ -182,7 +213,7 @@ impl<C: ClosedForm> Vectorized for Step<'_, C> {
             for (vector, numbers) in v.iter_mut().zip(self.v).take(C::FEATURES) {
                 *vector = V::load(&numbers[block]);
             }
-            let (new, slope) = self.form.pair(u, v, V::load(gap));
+            let (new, slope) = self.form.quick_pair(u, v, V::load(gap));
             new.store(gap);
             slope.store(dot);
         }

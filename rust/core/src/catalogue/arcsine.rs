@@ -4,7 +4,7 @@ use std::f64::consts::SQRT_2;
 
 use crate::isa::Real;
 use crate::number::{Number, Single};
-use crate::special::{OddSeries, angle_of, small_angle_of};
+use crate::special::{OddSeries, angle_between, angle_of, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
 pub(super) const NUMBERS: usize = 8;
@@ -140,16 +140,27 @@ pub(super) fn arcsine_lift<R: Real>(square: R) -> R {
     sum * square
 }
 
+/// cos² of α0: a sum of positive terms, symmetric in u and v.
+#[inline(always)]
+fn square_of_cosine<R: Real>(u: Arcsine<R>, v: Arcsine<R>) -> R {
+    let (both, first, second) = (u.m * v.m, u.p * v.m, v.p * u.m);
+    both * both + (first * first + second * second)
+}
+
+/// How much more that of α is.
+#[inline(always)]
+fn square_of_opening<R: Real>(sines: R, size: R) -> R {
+    sines * sines * (size * (R::splat(2.0) - size))
+}
+
 impl<R: Real> Pair<R> {
     #[inline(always)]
     pub fn new(u: Arcsine<R>, v: Arcsine<R>, size: R) -> Self {
         let (one, half) = (R::splat(1.0), R::splat(0.5));
         let (sine, both) = (u.p * v.p, u.m * v.m);
-        // cos² of α0 and of α: sums of positive terms, symmetric in u and v.
-        let (first, second) = (u.p * v.m, v.p * u.m);
-        let square = both * both + (first * first + second * second);
+        let square = square_of_cosine(u, v);
         let turn = size * (R::splat(2.0) - size); // 1 − ρ²
-        let opening = sine * sine * turn;
+        let opening = square_of_opening(sine, size);
         let tiny = R::splat(f64::MIN_POSITIVE);
         let cosine = square.max(tiny).sqrt();
         let turned_cosine = (square + opening).max(tiny).sqrt();
@@ -186,6 +197,31 @@ impl<R: Real> Pair<R> {
                 ARCSINE.excess(sine_u, sine_v, difference),
                 R::splat(-1.0),
             ),
+        }
+    }
+}
+
+/// The angle of two variables, in size: their correlation is `1 − size` in size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turned<R> {
+    /// `p_u p_v`, and `p_u p_v |ρ| = sin |α|`.
+    pub sines: R,
+    pub sine: R,
+    pub cosine: R,
+    pub angle: R,
+}
+
+impl<R: Real> Turned<R> {
+    #[inline(always)]
+    pub fn new(u: Arcsine<R>, v: Arcsine<R>, size: R) -> Self {
+        let sines = u.p * v.p;
+        let sine = sines * (R::splat(1.0) - size);
+        let cosine = (square_of_cosine(u, v) + square_of_opening(sines, size)).sqrt();
+        Self {
+            sines,
+            sine,
+            cosine,
+            angle: angle_between(sine, cosine),
         }
     }
 }

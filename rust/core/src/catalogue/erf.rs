@@ -4,12 +4,12 @@ use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
-use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
+use crate::dual::{ClosedForm, Dual, MOST_FEATURES, NEAR, features};
 use crate::isa::Real;
 use crate::number::Number;
 use crate::special::{erf, exp_minus_square};
 
-use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, angle, arcsine_lift};
+use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, Turned, angle, arcsine_lift};
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ fn argument<N: Number>(r: N) -> N {
 /// The new gap is `1 − α/√(α_u α_v)`. It opens for two reasons, each computed without cancellation: the angle α falls
 /// from α0, that of aligned variables, as the gap grows; and α0 falls behind `√(α_u α_v)` as the variances part.
 impl ClosedForm for Erf {
-    const FEATURES: usize = NUMBERS + 2;
+    const FEATURES: usize = NUMBERS + 3;
 
     fn root<N: Number>(&self, r: N) -> N {
         let turn = DoubleDouble::from(2.0) / DoubleDouble::PI;
@@ -81,7 +81,8 @@ impl ClosedForm for Erf {
         let near = root.min(1.0);
         let (w, one) = (near * near, N::constant(1.0));
         let lift = alpha * alpha / w * (w + one) - one;
-        features([z, rest, p, m, a, b, c, d, alpha.single(), lift.single()])
+        let [alpha, lift, inverse] = [alpha, lift, one / alpha].map(N::single);
+        features([z, rest, p, m, a, b, c, d, alpha, lift, inverse])
     }
 
     #[inline(always)]
@@ -111,6 +112,30 @@ impl ClosedForm for Erf {
         // erf is odd: opposite variables stay as opposite as equal ones stay equal.
         (new.copysign(gap), dot)
     }
+
+    #[inline(always)]
+    fn far_pair<R: Real>(
+        &self,
+        u: [R; MOST_FEATURES],
+        v: [R; MOST_FEATURES],
+        gap: R,
+    ) -> Option<(R, (R, R))> {
+        let (first, second) = (Arcsine::of(&u), Arcsine::of(&v));
+        let turned = Turned::new(first, second, gap.abs());
+        let inverse = u[NUMBERS + 2] * v[NUMBERS + 2];
+        let new = (-turned.angle).mul_add(inverse, R::splat(1.0));
+        let dot = R::splat(4.0 / PI) * (first.m * second.m) / turned.cosine;
+        let room = (gap.abs() - R::splat(NEAR)).min(largest_sine(first, second) - R::splat(SMALL));
+        Some((room, (new.copysign(gap), dot)))
+    }
+}
+
+/// Sines below this are those of small variables.
+const SMALL: f64 = 0.125;
+
+#[inline(always)]
+fn largest_sine<R: Real>(u: Arcsine<R>, v: Arcsine<R>) -> R {
+    (u.p * u.p).max(v.p * v.p)
 }
 
 /// The new gap of small variables that are not close, for `size` the old one; else `new`.
@@ -119,10 +144,9 @@ impl ClosedForm for Erf {
 /// `A(x) = asin(x)/x`, `1 − gap = |ρ| A(s|ρ|)/√(A_u A_v)`.
 #[inline(always)]
 fn nearly_linear_gap<R: Real>(u: Arcsine<R>, v: Arcsine<R>, lifts: [R; 2], size: R, new: R) -> R {
-    let (one, bound) = (R::splat(1.0), R::splat(0.125));
-    let large = (u.p * u.p).max(v.p * v.p);
+    let (one, bound) = (R::splat(1.0), R::splat(SMALL));
     // Where the difference from the old gap is not small against it, its digits are not those of the new one.
-    let applies = large.max(bound * bound / size).less(bound);
+    let applies = largest_sine(u, v).max(bound * bound / size).less(bound);
     if !R::any(applies) {
         return new;
     }

@@ -4,12 +4,12 @@ use std::f64::consts::{PI, SQRT_2};
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::double_double::DoubleDouble;
-use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
+use crate::dual::{ClosedForm, Dual, MOST_FEATURES, NEAR, features};
 use crate::isa::Real;
 use crate::number::{Number, Single};
 use crate::special::{angle_and_lift, normal};
 
-use super::arcsine::{Arcsine, NUMBERS, Pair, angle};
+use super::arcsine::{Arcsine, NUMBERS, Pair, Turned, angle};
 
 /// `φ(x) = xΦ(x)`, `φ'(x) = Φ(x) + xΦ'(x)`.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +64,8 @@ struct Variable<R> {
     /// `√E φ²/r` and, of the even part of φ, `E ψ²/q`.
     root: R,
     even: R,
+    /// `r/√E φ²`.
+    inverse: R,
 }
 
 impl<S: Single> Variable<S> {
@@ -71,12 +73,14 @@ impl<S: Single> Variable<S> {
         let one = S::splat(1.0);
         let r = r.max(SMALLEST).min(LARGEST);
         let (angle, z, even) = (Arcsine::new(r), r.single(), even_square(r));
+        let root = (N::constant(0.25) + even).sqrt();
         Self {
             angle,
             e: one.hypot(S::splat(SQRT_2) * z),
             y: (one - z * z) * angle.m * angle.m,
-            root: (N::constant(0.25) + even).sqrt().single(),
+            root: root.single(),
             even: even.single(),
+            inverse: (N::constant(1.0) / root).single(),
         }
     }
 }
@@ -98,6 +102,7 @@ impl<R: Real> Variable<R> {
             y: numbers[NUMBERS + 1],
             root: numbers[NUMBERS + 2],
             even: numbers[NUMBERS + 3],
+            inverse: numbers[NUMBERS + 4],
         }
     }
 }
@@ -111,7 +116,7 @@ impl<R: Real> Variable<R> {
 ///
 /// In units of r1r2; of two equal variables E is e.
 impl ClosedForm for Gelu {
-    const FEATURES: usize = NUMBERS + 4;
+    const FEATURES: usize = NUMBERS + 5;
 
     fn root<N: Number>(&self, r: N) -> N {
         let even = even_square(r.max(SMALLEST).min(LARGEST));
@@ -122,9 +127,14 @@ impl ClosedForm for Gelu {
         let variable = Variable::new(r);
         let [z, rest, p, m, a, b, c, d] = variable.angle.numbers();
         let Variable {
-            e, y, root, even, ..
+            e,
+            y,
+            root,
+            even,
+            inverse,
+            ..
         } = variable;
-        features([z, rest, p, m, a, b, c, d, e, y, root, even])
+        features([z, rest, p, m, a, b, c, d, e, y, root, even, inverse])
     }
 
     #[inline(always)]
@@ -169,6 +179,40 @@ impl ClosedForm for Gelu {
         let slope = (scale * rho / far).mul_add(one / (far * far) + sum, angle);
         let dot = turn.mul_add(R::select(opposite, -slope, slope), quarter);
         (new, dot)
+    }
+
+    #[inline(always)]
+    fn far_pair<R: Real>(
+        &self,
+        u: [R; MOST_FEATURES],
+        v: [R; MOST_FEATURES],
+        gap: R,
+    ) -> Option<(R, (R, R))> {
+        let (one, quarter, turn) = (R::splat(1.0), R::splat(0.25), R::splat(0.5 / PI));
+        let (u, v) = (Variable::of(&u), Variable::of(&v));
+        let turned = Turned::new(u.angle, v.angle, gap.abs());
+        let Turned {
+            sines,
+            sine,
+            cosine,
+            angle,
+        } = turned;
+        let rho = one - gap.abs();
+        // 1/E² = (m_u m_v/cos α)², c/E = tan α, and (2 + q1 + q2)/D = m_u² + m_v².
+        let (m_u, m_v) = (u.angle.m * u.angle.m, v.angle.m * v.angle.m);
+        let inverse = one / cosine;
+        let tangent = sine * inverse;
+        let square = (m_u * m_v) * (inverse * inverse);
+        let even = turn
+            * rho.mul_add(
+                angle,
+                sines * ((rho * rho * square).mul_add(cosine, cosine)),
+            );
+        let correlation = (quarter * rho.copysign(gap) + even) * (u.inverse * v.inverse);
+        let new = (one - correlation.abs()).copysign(correlation);
+        let slope = tangent.mul_add(square + (m_u + m_v), angle);
+        let dot = turn.mul_add(slope.copysign(gap), quarter);
+        Some((gap.abs() - R::splat(NEAR), (new, dot)))
     }
 }
 

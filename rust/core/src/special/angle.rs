@@ -1,5 +1,7 @@
 //! Functions of angles near 0, in the gap of their cosine.
 
+use std::f64::consts::FRAC_PI_2;
+
 use super::polynomial;
 use crate::isa::Real;
 
@@ -16,6 +18,16 @@ pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
         R::function(angle, [(number(1.0) / sine, gap)]),
         R::function(lift, [(angle, gap)]),
     )
+}
+
+/// The angle in [0, π/2] of this sine and cosine, to some ε of a right angle: without a division.
+#[inline(always)]
+pub fn angle_between<R: Real>(sine: R, cosine: R) -> R {
+    let (s, c) = (sine.value(), cosine.value());
+    let small = s.min(c);
+    let angle = small * polynomial(&ASIN, small * small);
+    let angle = R::Value::select(c.less(s), R::Value::splat(FRAC_PI_2) - angle, angle);
+    R::function(angle, [(c, sine), (-s, cosine)])
 }
 
 /// The angle in [0, π/2] of this sine and cosine, to some 2 ε, however small.
@@ -128,8 +140,6 @@ const ATAN_WIDE: [f64; 22] = [
 
 #[cfg(test)]
 mod tests {
-    use std::f64::consts::FRAC_PI_2;
-
     use super::*;
     use crate::special::check::{assert_close, functions};
 
@@ -159,12 +169,14 @@ mod tests {
 
     functions! {
         OfTangent: |x| angle_of(x, (R::splat(1.0) - x * x).sqrt());
+        OfBoth: |x| angle_between(x, (R::splat(1.0) - x * x).sqrt());
         OfSmall: |x| small_angle_of(x, (R::splat(1.0) - x * x).sqrt());
     }
 
     #[test]
     fn angles_of_sines_are_those_of_libm() {
         assert_close(&OfTangent, libm::asin, 0.0..0.7, 4.0);
+        assert_close(&OfBoth, libm::asin, 0.0..0.9, 3.0);
         assert_close(&OfSmall, libm::asin, -0.7..0.7, 4.0);
         assert_close(&OfSmall, libm::asin, -1e-9..1e-9, 3.0);
         for k in 0..=1000 {
