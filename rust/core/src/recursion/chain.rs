@@ -1,26 +1,23 @@
 //! How the diagonal of every layer's kernel answers to changes, input by input.
 
-use std::ops::Range;
-
+use super::widening::COSINE;
 use super::{Profile, Recursion};
 use crate::dual::Features;
 use crate::error::Result;
 use crate::isa::Blocks;
 
-/// Numbers of each layer, of each input, the first being what [`widen`](super::widening::widen) wants.
-pub(super) const WIDENING: Range<usize> = 0..5;
-/// `u²/r²` and `σ_b/r²`: the derivatives of log r with respect to log u and σ_b.
-pub(super) const ALPHA: usize = 5;
-pub(super) const BETA: usize = 6;
+/// Numbers of each layer, of each input: `u²/r²` and `σ_b/r²`, the derivatives of log r with respect to log u and σ_b.
+pub(super) const ALPHA: usize = 0;
+pub(super) const BETA: usize = 1;
 /// `u`, τ_b and 1, times the power of two of the input.
-pub(super) const ROOT: usize = 7;
-pub(super) const TAU_B: usize = 8;
-pub(super) const UNIT: usize = 9;
+pub(super) const ROOT: usize = 2;
+pub(super) const TAU_B: usize = 3;
+pub(super) const UNIT: usize = 4;
 /// The derivative of log ω with respect to log r of the layer before.
-pub(super) const ELASTICITY: usize = 10;
+pub(super) const ELASTICITY: usize = 5;
 
 /// How many there are.
-pub(super) const NUMBERS: usize = 11;
+pub(super) const NUMBERS: usize = 6;
 
 /// The derivatives along a [`Profile`].
 #[derive(Debug)]
@@ -46,28 +43,23 @@ impl Chain {
         let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();
         for (index, level) in profile.levels.iter().enumerate() {
             let affine = recursion.layers[index];
-            let u = level.u();
-            let scaled = |value: f64| move |exponent: &i32| libm::scalbn(value, -exponent);
-            let each = |f: fn(f64, f64, f64) -> f64| {
-                let pairs = u.iter().zip(&level.r);
-                pairs
-                    .map(|(u, r)| f(u.value, r.value, affine.sigma_b))
-                    .collect()
+            let pairs = || level.r.iter().map(|r| r.value).zip(&profile.exponents);
+            let scaled = |value: f64, exponent: &i32| libm::scalbn(value, -exponent);
+            let cosines: Blocks = match &level.widening {
+                Some(widening) => widening[COSINE].clone(),
+                None => level.r.iter().map(|_| 1.0).collect(),
             };
-            let roots = u.iter().zip(&profile.exponents);
+            let both = || pairs().zip(cosines.iter());
             let numbers = [
-                each(|u, _, _| u),
-                u.iter().map(|u| u.rest).collect(),
-                each(|_, r, _| 1.0 / r),
-                each(|u, r, _| u / r),
-                each(|_, r, sigma_b| sigma_b / r),
-                each(|u, r, _| (u / r) * (u / r)),
-                each(|_, r, sigma_b| sigma_b / r / r),
-                roots
-                    .map(|(u, exponent)| scaled(u.value)(exponent))
+                cosines.iter().map(|cosine| cosine * cosine).collect(),
+                pairs().map(|(r, _)| affine.sigma_b / r / r).collect(),
+                both()
+                    .map(|((r, exponent), cosine)| scaled(cosine * r, exponent))
                     .collect(),
-                profile.exponents.iter().map(scaled(affine.tau_b)).collect(),
-                profile.exponents.iter().map(scaled(1.0)).collect(),
+                pairs()
+                    .map(|(_, exponent)| scaled(affine.tau_b, exponent))
+                    .collect(),
+                pairs().map(|(_, exponent)| scaled(1.0, exponent)).collect(),
                 elasticities,
             ];
             let slopes = activations

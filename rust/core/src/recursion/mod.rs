@@ -12,6 +12,7 @@ mod chain;
 mod gradient;
 mod pass;
 mod profile;
+mod sides;
 mod table;
 mod widening;
 

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::profile::Profile;
+use super::sides::Sides;
 use super::table::{LookUp, NNGP, NTK, Table};
-use super::widening::{correlation, widen};
+use super::widening::{WIDENING, correlation, widen};
 use super::{Affine, Output, Recursion};
 use crate::dual::Variables;
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
@@ -182,12 +183,9 @@ impl<'a> Pass<'a> {
             (Some(row), Some(cols)) => Some(row.part(i, cols, blocks, gaps)),
             _ => None,
         };
-        if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
+        if let (Some(row), Some(cols)) = (&row.widening, &cols.widening) {
             self.isa.run(Widen {
-                row: [&row.u, &row.rest, &row.inverse, &row.weight, &row.bias]
-                    .map(|values| values.get(i)),
-                cols: [&cols.u, &cols.rest, &cols.inverse, &cols.weight, &cols.bias]
-                    .map(|values| &values.blocks()[blocks.clone()]),
+                sides: Sides::new((row, i), (cols, blocks)),
                 gaps,
             });
         }
@@ -221,9 +219,7 @@ impl Pairs {
 
 /// The gaps after a bias.
 struct Widen<'a> {
-    /// `u`, what rounding took from it, `1/r`, `u/r` and `σ_b/r` of the row and of the columns.
-    row: [f64; 5],
-    cols: [&'a [Block]; 5],
+    sides: Sides<'a, WIDENING>,
     gaps: &'a mut [Block],
 }
 
@@ -232,13 +228,8 @@ impl Vectorized for Widen<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let row = self.row.map(V::splat);
-        let [us, rests, inverses, weights, biases] = self.cols;
-        let cols = us.iter().zip(rests).zip(inverses);
-        let cols = cols.zip(weights.iter().zip(biases));
-        for (gap, (((u, rest), inverse), (weight, bias))) in self.gaps.iter_mut().zip(cols) {
-            let col = [u, rest, inverse, weight, bias].map(V::load);
-            widen([row, col], V::load(gap)).store(gap);
+        for (block, gap) in self.gaps.iter_mut().enumerate() {
+            widen(self.sides.all(block), V::load(gap)).store(gap);
         }
     }
 }

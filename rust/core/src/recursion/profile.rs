@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Affine;
-use super::widening::correlation;
+use super::widening::{WIDENING, correlation, widening};
 use crate::bound::Bound;
 use crate::double_double::DoubleDouble;
 use crate::dual::Features;
@@ -32,20 +32,10 @@ pub(super) struct Level {
     pub(super) scaled: Blocks,
     /// What the next activation knows of the inputs.
     pub(super) features: Features,
-    /// Only where there is a bias, so that r > 0.
-    pub(super) bias: Option<Bias>,
+    /// See [`widening`]. Only where there is a bias, so that r > 0.
+    pub(super) widening: Option<[Blocks; WIDENING]>,
     /// Only where the layer's part of Θ is not Σ.
     pub(super) own: Option<Own>,
-}
-
-/// `u`, what rounding took from it, `1/r`, `u/r` and `σ_b/r`.
-#[derive(Debug)]
-pub(super) struct Bias {
-    pub(super) u: Blocks,
-    pub(super) rest: Blocks,
-    pub(super) inverse: Blocks,
-    pub(super) weight: Blocks,
-    pub(super) bias: Blocks,
 }
 
 /// `τ_w·√E φ²` and `τ_b`, scaled as r.
@@ -121,30 +111,21 @@ impl Level {
             weights: roots.iter().map(|root| affine.tau_w * root.value).collect(),
             biases: roots.iter().map(|_| affine.tau_b).collect(),
         });
-        let (r, bias) = if affine.sigma_b == 0.0 {
+        let (r, widening) = if affine.sigma_b == 0.0 {
             (u, None)
         } else {
-            let (r, bias) = Bias::new(&u, affine.sigma_b);
-            (r, Some(bias))
+            let sigma_b = affine.sigma_b;
+            let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
+            let pairs = u.iter().zip(&r);
+            let numbers: Vec<_> = pairs.map(|(u, r)| widening(*u, *r, sigma_b)).collect();
+            let number = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
+            (r, Some(std::array::from_fn(number)))
         };
         Self {
             r,
-            bias,
+            widening,
             own,
             ..Self::default()
-        }
-    }
-
-    /// `u = σ_w √E φ²`.
-    pub(super) fn u(&self) -> Vec<DoubleDouble> {
-        match &self.bias {
-            Some(bias) => {
-                let numbers = bias.u.iter().zip(bias.rest.iter());
-                numbers
-                    .map(|(value, rest)| DoubleDouble { value, rest })
-                    .collect()
-            }
-            None => self.r.clone(),
         }
     }
 
@@ -158,21 +139,6 @@ impl Level {
                 *values = values.iter().zip(exponents).map(scale).collect();
             }
         }
-    }
-}
-
-impl Bias {
-    /// `r = √(u² + σ_b²)`, and what widening the gaps needs of it.
-    fn new(u: &[DoubleDouble], sigma_b: f64) -> (Vec<DoubleDouble>, Self) {
-        let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
-        let bias = Self {
-            u: u.iter().map(|u| u.value).collect(),
-            rest: u.iter().map(|u| u.rest).collect(),
-            inverse: r.iter().map(|r| 1.0 / r.value).collect(),
-            weight: u.iter().zip(&r).map(|(u, r)| u.value / r.value).collect(),
-            bias: r.iter().map(|r| sigma_b / r.value).collect(),
-        };
-        (r, bias)
     }
 }
 

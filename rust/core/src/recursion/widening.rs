@@ -1,5 +1,8 @@
 //! What biases make of gaps, and the correlations of these.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
+use crate::double_double::DoubleDouble;
 use crate::isa::Real;
 
 /// ρ of a gap. Its slope is −1, everywhere.
@@ -8,25 +11,53 @@ pub(super) fn correlation<R: Real>(gap: R) -> R {
     (R::splat(1.0) - gap.abs()).copysign(gap)
 }
 
-/// The gap of `u_i·φ + σ_b·b`, from `u`, what rounding took from it, `1/r`, `u/r` and `σ_b/r` of both.
-///
-/// With `w = u_i u_j/(r_i r_j)` and `b = σ_b²/(r_i r_j)`, and `d = 1 − w − b = b (u_i−u_j)²/(r_i r_j)/(1 + w + b)`, the new
-/// correlation is `wρ + b`, so that `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`. Every term is positive: nothing
-/// cancels.
+/// What [`widen`] wants to know of an input: with φ the angle whose tangent is `σ_b/u`, `τ = tan(φ/2)` in two floats,
+/// `h = (1 + cos φ)/√2`, cos φ and sin φ.
+pub(super) const WIDENING: usize = 5;
+/// Which of them is cos φ.
+pub(super) const COSINE: usize = 3;
+
+/// Those of an input, given `u > 0` and `r = √(u² + σ_b²)`.
+pub(super) fn widening(u: DoubleDouble, r: DoubleDouble, sigma_b: f64) -> [f64; WIDENING] {
+    // Halves: the sum may be infinite.
+    let tangent = DoubleDouble::from(0.5 * sigma_b) / (r.scaled(-1) + u.scaled(-1));
+    let (cosine, sine) = (u.value / r.value, sigma_b / r.value);
+    let half = FRAC_1_SQRT_2.mul_add(cosine, FRAC_1_SQRT_2);
+    [tangent.value, tangent.rest, half, cosine, sine]
+}
+
+/// The derivatives of [`widening`] with respect to log u, `τ` in one float.
 #[inline(always)]
-pub(super) fn widen<R: Real>([row, col]: [[R; 5]; 2], gap: R) -> R {
-    let (one, two) = (R::splat(1.0), R::splat(2.0));
-    let [u, rest, inverse, weight, bias] = row;
-    let [u_j, rest_j, inverse_j, weight_j, bias_j] = col;
-    let (w, b) = (weight * weight_j, bias * bias_j);
-    let difference = (u - u_j) + (rest - rest_j);
-    // In this order no factor overflows: |u_i − u_j| σ_b/r_i is of the size of σ_b or of u_j.
-    let spread = (difference * bias * inverse_j) * (difference * bias_j * inverse);
-    let spread = spread / (one + w + b);
-    let size = gap.abs();
+pub(super) fn widening_slopes<R: Real>(
+    [tangent, _, _, cosine, sine]: [R; WIDENING],
+) -> [R; WIDENING] {
+    let square = sine * sine;
+    let half = R::splat(FRAC_1_SQRT_2) * cosine * square;
+    [
+        -(tangent * cosine),
+        R::splat(0.0),
+        half,
+        cosine * square,
+        -(cosine * cosine * sine),
+    ]
+}
+
+/// The gap of `u_i·f + σ_b·b`, with f of the given gap and b of none.
+///
+/// With `w = cos φ_i cos φ_j` and `b = sin φ_i sin φ_j`, the new correlation is `wρ + b`, so that `1 − ρ' = d + w (1−ρ)` and
+/// `1 + ρ' = d + 2b + w (1+ρ)`, where `d = 1 − w − b = 2 sin²((φ_i − φ_j)/2) = h_i h_j (τ_i − τ_j)²`. Every term is positive:
+/// nothing cancels.
+#[inline(always)]
+pub(super) fn widen<R: Real>([row, col]: [[R; WIDENING]; 2], gap: R) -> R {
+    let [tangent, rest, half, cosine, sine] = row;
+    let [tangent_j, rest_j, half_j, cosine_j, sine_j] = col;
+    let (w, b) = (cosine * cosine_j, sine * sine_j);
+    let difference = (tangent - tangent_j) + (rest - rest_j);
+    let spread = (half * half_j) * (difference * difference);
+    let (two, size) = (R::splat(2.0), gap.abs());
     let aligned = w.mul_add(size, spread);
     let still_opposite = -(aligned + two * b);
     let turned = w.mul_add(two - size, spread);
-    let from_opposite = R::select(b.less(w * (one - size)), still_opposite, turned);
+    let from_opposite = R::select(b.less(w * (R::splat(1.0) - size)), still_opposite, turned);
     R::select(gap.is_negative(), from_opposite, aligned)
 }

@@ -17,6 +17,7 @@ mod layer;
 use std::ops::Range;
 
 use super::chain::{self, Chain};
+use super::sides::Sides;
 use super::{Output, Profile, Recursion};
 use crate::derivative::{Differentiable, Step};
 use crate::dual::Variables;
@@ -198,13 +199,16 @@ impl<'a> Gradient<'a> {
 
     /// What dense layer `index` knows of row `i` and the columns.
     fn layer(&self, index: usize, i: usize, blocks: &Range<usize>) -> Layer<'_> {
-        let [row, cols] = self.sides.map(|(_, chain)| chain.numbers(index));
+        let [(rows, row_chain), (cols, col_chain)] = self.sides;
+        let [of_rows, of_cols] = [rows, cols].map(|profile| &profile.levels[index].widening);
+        let widening = of_rows.as_ref().zip(of_cols.as_ref());
         Layer {
             affine: self.recursion.layers[index],
-            row: row.each_ref().map(|numbers| numbers.get(i)),
-            cols: cols
-                .each_ref()
-                .map(|numbers| &numbers.blocks()[blocks.clone()]),
+            numbers: Sides::new(
+                (row_chain.numbers(index), i),
+                (col_chain.numbers(index), blocks),
+            ),
+            widening: widening.map(|(rows, cols)| Sides::new((rows, i), (cols, blocks))),
         }
     }
 }
