@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Features, MOST_FEATURES, Variables};
-use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
+use crate::error::Result;
+use crate::isa::{Block, Blocks, Isa, Part, Real, Vector, Vectorized};
 use crate::number::{Jet, Number};
 use crate::tangent::Tangent;
 
@@ -39,7 +40,10 @@ impl<C: ClosedForm> Form for C {
 /// How an activation answers to changes of its variables.
 pub trait Differentiable: Debug + Send + Sync {
     /// Derivatives with respect to log r, of variables of roots r.
-    fn slopes(&self, r: &[DoubleDouble]) -> Slopes;
+    ///
+    /// # Errors
+    /// If φ cannot be evaluated there.
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes>;
 
     /// The step of the dual with its derivatives, for the pairs of one u and several v. `slopes` are those of the
     /// features of `pairs`.
@@ -48,7 +52,7 @@ pub trait Differentiable: Debug + Send + Sync {
     ///
     /// # Panics
     /// If the slices differ in length.
-    fn step(
+    fn differentiate(
         &self,
         isa: Isa,
         pairs: &Variables<'_>,
@@ -67,6 +71,14 @@ pub struct Slopes {
     pub features: Features,
 }
 
+/// The derivative of the logarithm of a root, given that and the derivative of the root.
+pub fn elasticity((root, slope): (f64, f64)) -> f64 {
+    match root {
+        0.0 => 0.0,
+        root => slope / root,
+    }
+}
+
 /// What comes of a block of pairs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Step {
@@ -80,28 +92,39 @@ pub struct Step {
     pub dot_slopes: [Block; DIRECTIONS],
 }
 
-const DIRECTIONS: usize = 3;
+/// The directions of derivatives: along the gap, log r of u, and log r of v.
+pub const DIRECTIONS: usize = 3;
+
+impl Step {
+    /// Writes a part of it.
+    #[inline(always)]
+    pub fn store<P: Part>(&mut self, part: usize, [new, dot]: [Tangent<P, DIRECTIONS>; 2]) {
+        new.value.store_part(&mut self.gap, part);
+        dot.value.store_part(&mut self.dot, part);
+        for n in 0..DIRECTIONS {
+            new.slopes[n].store_part(&mut self.gap_slopes[n], part);
+            dot.slopes[n].store_part(&mut self.dot_slopes[n], part);
+        }
+    }
+}
 
 impl<F: Form> Differentiable for F {
-    fn slopes(&self, r: &[DoubleDouble]) -> Slopes {
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes> {
         let variable = |r: &DoubleDouble| self.variable(Jet::along(0, r.value, r.value));
         let (roots, features): (Vec<Jet>, Vec<_>) = r.iter().map(variable).unzip();
-        let elasticity = |root: &Jet| match root.value {
-            0.0 => 0.0,
-            value => root.slopes[0] / value,
-        };
         let count = features.first().map_or(0, Vec::len);
         let feature = |index: usize| {
             let slopes = features.iter().map(|one| one[index].slopes[0]);
             slopes.collect()
         };
-        Slopes {
-            elasticities: roots.iter().map(elasticity).collect(),
+        let pairs = roots.iter().map(|root| (root.value, root.slopes[0]));
+        Ok(Slopes {
+            elasticities: pairs.map(elasticity).collect(),
             features: Features((0..count).map(feature).collect()),
-        }
+        })
     }
 
-    fn step(
+    fn differentiate(
         &self,
         isa: Isa,
         pairs: &Variables<'_>,
@@ -145,20 +168,16 @@ impl<F: Form> Vectorized for Loop<'_, F> {
     fn run<V: Vector>(self) {
         let (u, v) = (&self.u, &self.v);
         for (block, (gap, step)) in self.gaps.iter().zip(self.steps).enumerate() {
-            for part in 0..V::PARTS {
-                let load = |values: &[&[Block]], k: usize| V::load_part(&values[k][block], part);
-                let gap = V::load_part(gap, part);
+            for part in 0..V::Part::PARTS {
+                let load =
+                    |values: &[&[Block]], k: usize| V::Part::load_part(&values[k][block], part);
+                let gap = V::Part::load_part(gap, part);
                 let (new, dot) = self.form.of_pair(
                     |k| Tangent::along(1, V::Part::splat(u[0][k]), V::Part::splat(u[1][k])),
                     |k| Tangent::along(2, load(&v[0], k), load(&v[1], k)),
                     Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap),
                 );
-                V::store_part(new.value, &mut step.gap, part);
-                V::store_part(dot.value, &mut step.dot, part);
-                for n in 0..DIRECTIONS {
-                    V::store_part(new.slopes[n], &mut step.gap_slopes[n], part);
-                    V::store_part(dot.slopes[n], &mut step.dot_slopes[n], part);
-                }
+                step.store(part, [new, dot]);
             }
         }
     }

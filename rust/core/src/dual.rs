@@ -15,7 +15,7 @@ use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
 use crate::number::Number;
 
 /// The expectations of one activation.
-pub trait Dual: Debug + Send + Sync {
+pub trait Dual: Differentiable {
     /// All that [`Dual::step`] wants to know of variables of roots r, one by one.
     ///
     /// # Errors
@@ -35,11 +35,6 @@ pub trait Dual: Debug + Send + Sync {
     /// on nothing else: where `φ(cx) = c φ(x)` for c > 0.
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
         let _ = correlation;
-        None
-    }
-
-    /// Its derivatives, if there are formulas for them.
-    fn differentiable(&self) -> Option<&dyn Differentiable> {
         None
     }
 }
@@ -167,10 +162,6 @@ impl<C: ClosedForm> Dual for C {
 
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
         ClosedForm::of_direction(self, correlation)
-    }
-
-    fn differentiable(&self) -> Option<&dyn Differentiable> {
-        Some(self)
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {

@@ -40,7 +40,7 @@ impl<'a, T: Scalar> Gradient<'a, T> {
     ///
     /// # Errors
     /// [`Error::Features`](crate::Error::Features) if the inputs differ in their number of features; those of
-    /// [`Isa::current`] and of [`recursion::Gradient::new`](crate::recursion::Gradient::new).
+    /// [`Isa::current`].
     pub fn new(
         recursion: &'a Recursion,
         rows: &'a Chained<T>,
@@ -54,7 +54,7 @@ impl<'a, T: Scalar> Gradient<'a, T> {
         Ok(Self {
             rows: &rows.inputs,
             cols: &cols.inputs,
-            pass: crate::recursion::Gradient::new(recursion, isa, sides, outputs, follows)?,
+            pass: crate::recursion::Gradient::new(recursion, isa, sides, outputs, follows),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Polynomials, by their Hermite coefficients.
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::derivative::{Differentiable, Form};
+use crate::derivative::Form;
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::{Error, Result};
@@ -272,10 +272,6 @@ impl Dual for Expansion {
             features: Features((0..=2 * self.degree()).map(feature).collect()),
             missing: 0.0,
         })
-    }
-
-    fn differentiable(&self) -> Option<&dyn Differentiable> {
-        Some(self)
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {

@@ -20,7 +20,9 @@ use crate::error::{Error, Result};
 
 pub use floats::DefaultFloats;
 pub use lanes::{Lanes, Plain};
-pub use vector::{Block, Blocks, CHOICES, Choice, Real, Vector, Vectorized, WIDTH, blocks_of};
+pub use vector::{
+    Block, Blocks, CHOICES, Choice, Part, Real, Vector, Vectorized, WIDTH, blocks_of,
+};
 
 /// The environment variable that pins the instruction set.
 const VARIABLE: &str = "NTKRS_ISA";

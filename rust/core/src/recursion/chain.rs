@@ -2,6 +2,7 @@
 
 use super::widening::COSINE;
 use super::{Profile, Recursion};
+use crate::derivative::Slopes;
 use crate::dual::Features;
 use crate::error::Result;
 use crate::isa::Blocks;
@@ -36,9 +37,8 @@ impl Chain {
     /// Those along a profile of this recursion. O(N) per layer.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if the derivatives of an activation's dual are not known.
+    /// Those of [`Differentiable::slopes`](crate::derivative::Differentiable::slopes).
     pub fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
-        let activations = recursion.differentiable()?;
         let mut links = Vec::with_capacity(profile.levels.len());
         let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();
         for (index, level) in profile.levels.iter().enumerate() {
@@ -62,10 +62,11 @@ impl Chain {
                 pairs().map(|(_, exponent)| scaled(1.0, exponent)).collect(),
                 elasticities,
             ];
-            let slopes = activations
-                .get(index)
-                .map(|activation| activation.slopes(&level.r))
-                .unwrap_or_default();
+            let slopes = if index < recursion.activations.len() {
+                recursion.dual(index).slopes(&level.r)?
+            } else {
+                Slopes::default()
+            };
             elasticities = slopes.elasticities;
             links.push(Link {
                 numbers,

@@ -223,14 +223,29 @@ impl Curve {
 
     /// The variable of root r.
     pub fn at(&self, r: f64, isa: Isa) -> Variable<'_> {
-        let weights = self.weights(r);
+        self.combined(&self.weights(r), isa)
+    }
+
+    /// The derivatives of its numbers with respect to log r.
+    pub fn slopes_at(&self, r: f64, isa: Isa) -> Variable<'_> {
+        let (weights, mut slopes) = (self.weights(r), [0.0; POINTS]);
+        for (weight, row) in weights.iter().zip(self.differentiation()) {
+            for (slope, entry) in slopes.iter_mut().zip(row) {
+                *slope += r * weight * entry;
+            }
+        }
+        self.combined(&slopes, isa)
+    }
+
+    /// Sums of the numbers at the points.
+    fn combined(&self, weights: &[f64; POINTS], isa: Isa) -> Variable<'_> {
         let sum = |values: &[f64]| {
-            let products = values.iter().zip(&weights);
+            let products = values.iter().zip(weights);
             products.map(|(value, weight)| value * weight).sum()
         };
         let mut list = vec![[0.0; WIDTH]; self.lists[0].len()];
         isa.run(Combine {
-            weights: &weights,
+            weights,
             points: &self.lists,
             sums: &mut list,
         });
@@ -251,13 +266,31 @@ impl Curve {
             return weights;
         }
         for (j, (weight, point)) in weights.iter_mut().zip(&self.points).enumerate() {
-            let sign = if j % 2 == 0 { 1.0 } else { -1.0 };
-            let half = if j == 0 || j == POINTS - 1 { 0.5 } else { 1.0 };
-            *weight = sign * half * (self.points[0] / (r - point));
+            *weight = chebyshev_weight(j) * (self.points[0] / (r - point));
         }
         let sum: f64 = weights.iter().sum();
         weights.map(|weight| weight / sum)
     }
+
+    /// What numbers at the points are multiplied with for their derivatives at the points, row by row.
+    fn differentiation(&self) -> [[f64; POINTS]; POINTS] {
+        let mut matrix = [[0.0; POINTS]; POINTS];
+        let points = self.points.iter().enumerate();
+        for ((j, point), row) in points.clone().zip(&mut matrix) {
+            for (k, other) in points.clone().filter(|(k, _)| *k != j) {
+                row[k] = chebyshev_weight(k) / chebyshev_weight(j) / (point - other);
+                row[j] -= row[k];
+            }
+        }
+        matrix
+    }
+}
+
+/// The weight of a Chebyshev point in the barycentric formula.
+fn chebyshev_weight(index: usize) -> f64 {
+    let sign = if index.is_multiple_of(2) { 1.0 } else { -1.0 };
+    let is_end = index == 0 || index == POINTS - 1;
+    if is_end { 0.5 * sign } else { sign }
 }
 
 impl Variable<'_> {

@@ -6,7 +6,7 @@ use super::tail::{self, Law, POWERS};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Features, Variables};
 use crate::error::Result;
-use crate::isa::{Block, Blocks, Real, Vector, WIDTH};
+use crate::isa::{Block, Blocks, Real, WIDTH};
 use crate::pool;
 
 /// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
@@ -92,7 +92,7 @@ fn prolonged(mut list: Vec<f64>, octaves_there: usize, octaves_wanted: usize) ->
 
 /// The coefficient of φ that a law gives to a node.
 #[inline(always)]
-fn coefficient<R: Real>(law: &Law<R>, octave: &Octave, parity: usize, k: usize) -> R {
+pub(super) fn coefficient<R: Real>(law: &Law<R>, octave: &Octave, parity: usize, k: usize) -> R {
     let root = R::splat(octave.inverse_roots[parity][k]);
     tail::coefficient(&law[parity], octave, parity, k) * root
 }
@@ -106,7 +106,8 @@ fn law<R>(list: impl Fn(usize) -> R) -> Law<R> {
 /// The coefficients of a block of variables.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
-    law: &'a [Block],
+    /// The law, number by number.
+    pub law: &'a [Block],
     /// Those below [`DIRECT`], and the rest.
     pub direct: &'a [Block; DIRECT],
     octaves: &'a [Block],
@@ -123,23 +124,10 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// The coefficients at a node of an octave, if the octaves do not end before.
     #[inline(always)]
-    pub fn law<V: Vector>(&self) -> Law<V> {
-        // A loop: functions of arrays are not always inlined, and then compiled without vector instructions.
-        let mut law = [[V::splat(0.0); POWERS]; 2];
-        for (value, block) in law.as_flattened_mut().iter_mut().zip(self.law) {
-            *value = V::load(block);
-        }
-        law
-    }
-
-    /// A coefficient at a node of an octave: by the law, where the octaves end before.
-    #[inline(always)]
-    pub fn at<V: Vector>(&self, index: usize, parity: usize, k: usize) -> V {
-        match self.octaves.get(place(index, parity, k)) {
-            Some(block) => V::load(block),
-            None => coefficient(&self.law(), &octaves()[index], parity, k),
-        }
+    pub fn at(&self, index: usize, parity: usize, k: usize) -> Option<&'a Block> {
+        self.octaves.get(place(index, parity, k))
     }
 }
 

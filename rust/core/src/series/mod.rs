@@ -26,6 +26,7 @@ mod tail;
 use std::fmt::Debug;
 
 use crate::activation::{Activation, Formula, Smooth, curvature, evaluate};
+use crate::derivative::{Differentiable, Slopes, elasticity};
 use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::Result;
@@ -68,5 +69,31 @@ impl<S: Smooth> Dual for Series<S> {
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
         step::run(isa, &pairs, gaps, dots);
+    }
+}
+
+impl<S: Smooth> Differentiable for Series<S> {
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes> {
+        let isa = Isa::current()?;
+        let curves = curves(&self.0, r.iter().map(|r| r.value), isa)?;
+        let curve = |r: f64| &curves[&Piece::of(r)];
+        let (slopes, features) = features::pack(r, |r| curve(r).slopes_at(r, isa))?;
+        let roots = r.iter().map(|r| curve(r.value).at(r.value, isa).root);
+        let pairs = roots.zip(slopes.iter().map(|slope| slope.value));
+        Ok(Slopes {
+            elasticities: pairs.map(elasticity).collect(),
+            features: Features(features),
+        })
+    }
+
+    fn differentiate(
+        &self,
+        isa: Isa,
+        pairs: &Variables<'_>,
+        slopes: &Variables<'_>,
+        gaps: &[Block],
+        steps: &mut [crate::derivative::Step],
+    ) {
+        step::differentiate(isa, [pairs, slopes], gaps, steps);
     }
 }

@@ -160,8 +160,10 @@ impl Real for Avx2 {
     }
 }
 
+in_one_part!(Avx2);
+
 impl Vector for Avx2 {
-    in_one_part!();
+    type Part = Self;
 
     type Places = EachPlace;
 

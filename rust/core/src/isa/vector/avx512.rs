@@ -143,8 +143,10 @@ impl Real for Avx512 {
     }
 }
 
+in_one_part!(Avx512);
+
 impl Vector for Avx512 {
-    in_one_part!();
+    type Part = Self;
 
     #[inline(always)]
     fn load(values: &[f64; WIDTH]) -> Self {

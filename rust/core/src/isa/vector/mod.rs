@@ -108,8 +108,20 @@ pub trait Real:
     fn function<const K: usize>(value: Self::Value, slopes: [(Self::Value, Self); K]) -> Self;
 }
 
+/// A part of a block of values that a formula is computed on at a time.
+pub trait Part: Real {
+    /// How many parts a block has.
+    const PARTS: usize;
+
+    /// A part of these values.
+    fn load_part(values: &Block, part: usize) -> Self;
+
+    /// Writes a part of the values.
+    fn store_part(self, values: &mut Block, part: usize);
+}
+
 /// [`WIDTH`] values side by side.
-pub trait Vector: Real {
+pub trait Vector: Part {
     /// These values.
     fn load(values: &Block) -> Self;
 
@@ -118,16 +130,7 @@ pub trait Vector: Real {
 
     /// What long formulas are computed in: the whole vector, or one number after the other where it is an array, whose every
     /// operation would be written out [`WIDTH`] times.
-    type Part: Real;
-
-    /// How many parts there are.
-    const PARTS: usize;
-
-    /// A part of these values.
-    fn load_part(values: &Block, part: usize) -> Self::Part;
-
-    /// Writes a part of the values.
-    fn store_part(value: Self::Part, values: &mut Block, part: usize);
+    type Part: Part;
 
     /// Which places of a [`Choice`] the lanes name.
     type Places: Copy;
@@ -239,27 +242,39 @@ macro_rules! without_slopes {
 }
 pub(crate) use without_slopes;
 
-/// The part of [`Vector`] that vectors in registers share.
-#[cfg(target_arch = "x86_64")]
+/// [`Part`] of a vector.
 macro_rules! in_one_part {
-    () => {
-        type Part = Self;
+    ($vector:ty) => {
+        impl super::Part for $vector {
+            const PARTS: usize = 1;
 
-        const PARTS: usize = 1;
+            #[inline(always)]
+            fn load_part(values: &super::Block, _part: usize) -> Self {
+                Self::load(values)
+            }
 
-        #[inline(always)]
-        fn load_part(values: &[f64; WIDTH], _part: usize) -> Self {
-            Self::load(values)
-        }
-
-        #[inline(always)]
-        fn store_part(value: Self, values: &mut [f64; WIDTH], _part: usize) {
-            value.store(values);
+            #[inline(always)]
+            fn store_part(self, values: &mut super::Block, _part: usize) {
+                self.store(values);
+            }
         }
     };
 }
-#[cfg(target_arch = "x86_64")]
 pub(crate) use in_one_part;
+
+impl Part for f64 {
+    const PARTS: usize = WIDTH;
+
+    #[inline(always)]
+    fn load_part(values: &Block, part: usize) -> Self {
+        values[part]
+    }
+
+    #[inline(always)]
+    fn store_part(self, values: &mut Block, part: usize) {
+        values[part] = self;
+    }
+}
 
 /// Adding this to an integer below 2⁵¹ leaves it in the low bits of the sum.
 const INTEGER_IN_LOW_BITS: f64 = 1.5 * (1_u64 << 52) as f64;

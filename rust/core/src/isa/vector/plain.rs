@@ -1,7 +1,8 @@
 //! Eight values in an array: the compiler puts them into what registers the target has.
 
 use super::{
-    Block, CHOICES, Choice, EachPlace, Real, Vector, WIDTH, each_place, operators, without_slopes,
+    CHOICES, Choice, EachPlace, Real, Vector, WIDTH, each_place, in_one_part, operators,
+    without_slopes,
 };
 
 /// Eight `f64`.
@@ -129,20 +130,10 @@ impl Real for Plain {
 /// Adding and subtracting this rounds a value below 2⁵¹ to an integer.
 const ROUNDER: f64 = (1_u64 << 52) as f64;
 
+in_one_part!(Plain);
+
 impl Vector for Plain {
     type Part = f64;
-
-    const PARTS: usize = WIDTH;
-
-    #[inline(always)]
-    fn load_part(values: &Block, part: usize) -> f64 {
-        values[part]
-    }
-
-    #[inline(always)]
-    fn store_part(value: f64, values: &mut Block, part: usize) {
-        values[part] = value;
-    }
 
     type Places = EachPlace;
 

@@ -19,9 +19,8 @@ use std::ops::Range;
 use super::chain::{self, Chain};
 use super::sides::Sides;
 use super::{Output, Profile, Recursion};
-use crate::derivative::{Differentiable, Step};
+use crate::derivative::Step;
 use crate::dual::Variables;
-use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, WIDTH};
 use crate::tile::Tile;
 
@@ -45,7 +44,6 @@ pub struct Gradient<'a> {
     sides: [(&'a Profile, &'a Chain); 2],
     outputs: &'a [Output],
     follows: &'a [Follows],
-    activations: Vec<&'a dyn Differentiable>,
 }
 
 /// What the layers leave of one row against blocks of columns.
@@ -76,9 +74,6 @@ struct Adjoint {
 impl<'a> Gradient<'a> {
     /// Those of these outputs, which are of the whole network.
     ///
-    /// # Errors
-    /// [`Error::Invalid`] if the derivatives of an activation's dual are not known.
-    ///
     /// # Panics
     /// If an output is another one, or there is not one of `follows` per layer.
     pub fn new(
@@ -87,18 +82,17 @@ impl<'a> Gradient<'a> {
         sides: [(&'a Profile, &'a Chain); 2],
         outputs: &'a [Output],
         follows: &'a [Follows],
-    ) -> Result<Self> {
+    ) -> Self {
         let last = recursion.layers() - 1;
         let whole = |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
         assert!(outputs.iter().all(whole) && follows.len() == recursion.layers());
-        Ok(Self {
+        Self {
             recursion,
             isa,
             sides,
             outputs,
             follows,
-            activations: recursion.differentiable()?,
-        })
+        }
     }
 
     /// The instruction set that it runs on.
@@ -162,7 +156,8 @@ impl<'a> Gradient<'a> {
             let level = index - 1;
             let pairs = variables(&row.0.levels[level].features, &col.0.levels[level].features);
             let slopes = variables(row.1.slopes(level), col.1.slopes(level));
-            self.activations[level].step(self.isa, &pairs, &slopes, &before.gaps, &mut state.steps);
+            let dual = self.recursion.dual(level);
+            dual.differentiate(self.isa, &pairs, &slopes, &before.gaps, &mut state.steps);
         }
         self.isa.run(Forward {
             layer: self.layer(index, i, blocks),
@@ -210,23 +205,6 @@ impl<'a> Gradient<'a> {
             ),
             widening: widening.map(|(rows, cols)| Sides::new((rows, i), (cols, blocks))),
         }
-    }
-}
-
-impl Recursion {
-    /// The derivatives of all activations.
-    pub(super) fn differentiable(&self) -> Result<Vec<&dyn Differentiable>> {
-        let derivative = |index: usize| {
-            self.dual(index).differentiable().ok_or_else(|| {
-                let message = format!(
-                    "the kernel of {:?} is a series, whose gradient is not known: only activations with a closed form \
-                     have one",
-                    self.activations[index]
-                );
-                Error::Invalid(message)
-            })
-        };
-        (0..self.activations.len()).map(derivative).collect()
     }
 }
 
@@ -316,7 +294,7 @@ mod tests {
         }; 4];
         for isa in Isa::available() {
             let sides = [(&profile, &chain); 2];
-            let gradient = Gradient::new(&recursion, isa, sides, &outputs, &follows).unwrap();
+            let gradient = Gradient::new(&recursion, isa, sides, &outputs, &follows);
             let mut planes = vec![Tile::default(); gradient.planes()];
             for plane in &mut planes {
                 plane.reshape(1, 2 * WIDTH);
@@ -342,18 +320,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn series_have_no_gradient() {
-        let affine = Affine {
-            sigma_w: 1.0,
-            sigma_b: 0.0,
-            tau_w: 1.0,
-            tau_b: 0.0,
-        };
-        let activation = catalogue::activation("tanh", &[]).unwrap();
-        let recursion = Recursion::new(vec![affine; 2], vec![activation]).unwrap();
-        assert!(matches!(recursion.differentiable(), Err(Error::Invalid(_))));
     }
 }
