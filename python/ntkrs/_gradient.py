@@ -34,8 +34,8 @@ def full(
     names: Sequence[str],
     follows: Follows,
     report: Report | None,
-) -> list[KernelGradient]:
-    """The derivatives of each kernel, (L, N, M) each.
+) -> tuple[list[KernelGradient], tuple[float, float]]:
+    """The derivatives of each kernel, (L, N, M) each, and bounds on the kernels' errors.
 
     Raises
     ------
@@ -54,8 +54,8 @@ def full(
     planes: list[NDArray[Any]] = [
         plane[:, None, :, None] for result in results for array in result for plane in array if plane.size
     ]
-    core.gradient((x, z, planes), list(names) if planes else [], follows, report)
-    return results
+    bound = core.gradient((x, z, planes), list(names) if planes else [], follows, report)
+    return results, bound
 
 
 def contracted(
@@ -65,8 +65,8 @@ def contracted(
     names: Sequence[str],
     follows: Follows,
     report: Report | None,
-) -> list[KernelGradient]:
-    """The sums over all entries of each kernel's derivatives times the weights, (L,) each, in float64.
+) -> tuple[list[KernelGradient], tuple[float, float]]:
+    """The sums over all entries of each kernel's derivatives times the weights, (L,) each, in float64, and bounds.
 
     Raises
     ------
@@ -80,5 +80,5 @@ def contracted(
     factors = _arrays.finite(_arrays.floating(weights, "weights"), "weights").astype(np.float64, copy=False)
     if factors.shape != shape:
         raise ValueError(f"weights has shape {factors.shape}, but {shape} is needed: one for each entry of the kernel")
-    sums = core.contracted_gradient(batches, factors, list(names), follows, report)
-    return [KernelGradient(*both) for both in sums.reshape(len(names), 2, len(follows))]
+    sums, bound = core.contracted_gradient(batches, factors, list(names), follows, report)
+    return [KernelGradient(*both) for both in sums.reshape(len(names), 2, len(follows))], bound

@@ -302,8 +302,7 @@ class Kernel:
         Raises
         ------
         ValueError
-            If an activation's kernel is a series, whose derivatives are not computed, or ``weights`` is not (N, M) and
-            finite; else as :meth:`__call__`.
+            If ``weights`` is not (N, M) and finite; else as :meth:`__call__`.
         TypeError, MemoryError
             As :meth:`__call__`.
 
@@ -319,7 +318,9 @@ class Kernel:
         0 by convention, is 0 too.
 
         Reverse mode along each pair, O(N·M·(n_0 + L)): three to seven kernels of the same network, where central
-        differences take 4·L. Errors are a few times those of the kernel, relative to its scale and the derivative's.
+        differences take 4·L. Errors are a few times those of the kernel, relative to its scale and the derivative's;
+        of series, whose numbers are polynomials of √Σ(x, x) in pieces, some 1e-13 to 1e-12 of it. What a series
+        leaves out is warned of as by :meth:`__call__`, and may be more of a derivative.
 
         The log marginal likelihood ``-½ yᵀ C⁻¹ y - ½ log det C`` of a Gaussian process with ``C = K + s² I`` has the
         derivatives ``½ Σ_ij (α αᵀ - C⁻¹)_ij ∂K_ij/∂σ`` with ``α = C⁻¹ y``: those are its weights.
@@ -341,9 +342,10 @@ class Kernel:
         x, z = _batches(X, Z)
         follows = [layer.learning_follows(self.parameterization) for layer in self.arch.dense]
         if weights is None:
-            results = _gradient.full(self._for(x), (x, z), names, follows, reporter(progress))
+            results, bound = _gradient.full(self._for(x), (x, z), names, follows, reporter(progress))
         else:
-            results = _gradient.contracted(self._for(x), (x, z), weights, names, follows, reporter(progress))
+            results, bound = _gradient.contracted(self._for(x), (x, z), weights, names, follows, reporter(progress))
+        _warn_of_truncation(ErrorBound(*bound), x.dtype, stacklevel=3)
         return results[0] if isinstance(get, str) else RESULTS[names](*cast("list[Any]", results))
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{self, Batches, views};
 use crate::gram::fill;
-use crate::infinite::InfiniteKernel;
+use crate::infinite::{InfiniteKernel, bound};
 use crate::ticker::Ticker;
 
 /// What is to be differentiated: kernels of the whole network, and whether the learning scales of each layer follow its
@@ -40,7 +40,7 @@ impl Wanted {
 }
 
 impl InfiniteKernel {
-    /// Calls `then` with the kernel of derivatives, detached.
+    /// Calls `then` with the kernel of derivatives, detached. Returns the bounds of [`InfiniteKernel::error_bound`] too.
     fn differentiated<T: Scalar + Element, R: Send>(
         &self,
         py: Python<'_>,
@@ -48,8 +48,9 @@ impl InfiniteKernel {
         wanted: &Wanted,
         ticker: &mut Ticker,
         then: impl FnOnce(&Gradient<'_, T>, bool, &mut Ticker) -> Result<R> + Send,
-    ) -> PyResult<R> {
+    ) -> PyResult<(R, (f64, f64))> {
         let (rows, other) = self.pack(py, batches)?;
+        let bound = bound(&rows, &other);
         let result = py.detach(|| {
             let rows = Chained::new(&self.recursion, rows)?;
             let other = other
@@ -58,7 +59,7 @@ impl InfiniteKernel {
             let cols = other.as_ref().unwrap_or(&rows);
             let Wanted { outputs, follows } = wanted;
             let kernel = Gradient::new(&self.recursion, &rows, cols, outputs, follows)?;
-            then(&kernel, other.is_none(), ticker)
+            then(&kernel, other.is_none(), ticker).map(|result| (result, bound))
         });
         result.map_err(|error| ticker.exception(error))
     }
@@ -69,15 +70,16 @@ impl InfiniteKernel {
         (x, z, mut planes): arrays::Gram<'_, T>,
         wanted: &Wanted,
         mut ticker: Ticker,
-    ) -> PyResult<()> {
+    ) -> PyResult<(f64, f64)> {
         let planes = views(&mut planes);
-        self.differentiated(
+        let filled = self.differentiated(
             py,
             (x, z),
             wanted,
             &mut ticker,
             |kernel, symmetric, ticker| fill(kernel, planes, symmetric, ticker),
-        )
+        );
+        filled.map(|((), bound)| bound)
     }
 
     pub fn contract_gradient<T: Scalar + Element>(
@@ -87,7 +89,7 @@ impl InfiniteKernel {
         weights: ArrayView2<'_, f64>,
         wanted: &Wanted,
         mut ticker: Ticker,
-    ) -> PyResult<Vec<f64>> {
+    ) -> PyResult<(Vec<f64>, (f64, f64))> {
         let weights = weights.to_owned();
         self.differentiated(
             py,

@@ -114,6 +114,7 @@ impl InfiniteKernel {
 
     /// For `arrays = (x, z, planes)`: the derivatives of each kernel with respect to σ_w of every dense layer, then to
     /// σ_b of every one, to planes of shape (N, 1, M, 1). `follows`: whether τ_w and τ_b of a layer are its σ_w and σ_b.
+    /// Returns the bounds of `error_bound`.
     fn gradient(
         &self,
         py: Python<'_>,
@@ -121,7 +122,7 @@ impl InfiniteKernel {
         get: Vec<String>,
         follows: Vec<(bool, bool)>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
+    ) -> PyResult<(f64, f64)> {
         let _floats = DefaultFloats::enter();
         let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let ticker = Ticker::new(progress);
@@ -131,7 +132,7 @@ impl InfiniteKernel {
         }
     }
 
-    /// `Σ_ij A_ij ∂K_ij` for weights A (N, M) and the derivatives of [`InfiniteKernel::gradient`].
+    /// `Σ_ij A_ij ∂K_ij` for weights A (N, M) and the derivatives of [`InfiniteKernel::gradient`], and the bounds of `error_bound`.
     fn contracted_gradient<'py>(
         &self,
         py: Python<'py>,
@@ -140,7 +141,7 @@ impl InfiniteKernel {
         get: Vec<String>,
         follows: Vec<(bool, bool)>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, (f64, f64))> {
         let _floats = DefaultFloats::enter();
         let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let (ticker, weights) = (Ticker::new(progress), weights.as_array());
@@ -148,7 +149,7 @@ impl InfiniteKernel {
             Typed::F64(inputs) => self.contract_gradient(py, inputs, weights, &wanted, ticker),
             Typed::F32(inputs) => self.contract_gradient(py, inputs, weights, &wanted, ticker),
         };
-        sums.map(|sums| PyArray1::from_vec(py, sums))
+        sums.map(|(sums, bound)| (PyArray1::from_vec(py, sums), bound))
     }
 
     /// Σ or Θ of inputs with correlation ρ and `|x|²/n_0 = q`, for each ρ in [−1, 1].
@@ -274,7 +275,7 @@ impl InfiniteKernel {
 }
 
 /// Bounds on the errors of Σ and Θ between rows and others, or themselves.
-fn bound<T: Scalar>(rows: &infinite::Inputs<T>, other: &Option<infinite::Inputs<T>>) -> (f64, f64) {
+pub(crate) fn bound<T: Scalar>(rows: &infinite::Inputs<T>, other: &Option<infinite::Inputs<T>>) -> (f64, f64) {
     let other = other.as_ref().map_or(rows.bound(), infinite::Inputs::bound);
     let ErrorBound { nngp, ntk } = rows.bound().max(other);
     (nngp, ntk)
