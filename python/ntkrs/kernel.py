@@ -317,7 +317,7 @@ class Kernel:
         equal for every σ, so their derivatives are those of the diagonal. The derivative of Ṫ of a jump, which is
         0 by convention, is 0 too.
 
-        Reverse mode along each pair, O(N·M·(n_0 + L)): three to seven kernels of the same network, where central
+        Reverse mode along each pair, O(N·M·(n_0 + L)): three to six kernels of the same network, where central
         differences take 4·L. Errors are a few times those of the kernel, relative to its scale and the derivative's;
         of series, whose numbers are polynomials of √Σ(x, x) in pieces, some 1e-13 to 1e-12 of it. What a series
         leaves out is warned of as by :meth:`__call__`, and may be more of a derivative.

@@ -33,7 +33,7 @@ impl<C: ClosedForm> Form for C {
         for index in 0..C::FEATURES {
             (row[index], col[index]) = (u(index), v(index));
         }
-        self.pair(row, col, gap)
+        self.quick_pair(row, col, gap)
     }
 }
 
