@@ -275,7 +275,10 @@ impl InfiniteKernel {
 }
 
 /// Bounds on the errors of Σ and Θ between rows and others, or themselves.
-pub(crate) fn bound<T: Scalar>(rows: &infinite::Inputs<T>, other: &Option<infinite::Inputs<T>>) -> (f64, f64) {
+pub(crate) fn bound<T: Scalar>(
+    rows: &infinite::Inputs<T>,
+    other: &Option<infinite::Inputs<T>>,
+) -> (f64, f64) {
     let other = other.as_ref().map_or(rows.bound(), infinite::Inputs::bound);
     let ErrorBound { nngp, ntk } = rows.bound().max(other);
     (nngp, ntk)

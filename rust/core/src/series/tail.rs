@@ -29,15 +29,17 @@ pub(super) fn coefficient<R: Real>(
     k: usize,
 ) -> R {
     let ratio = R::splat(octave.ratios[k]);
-    let powers = law.iter().rev();
-    let sum = powers.fold(R::splat(0.0), |sum, c| sum.mul_add(ratio, *c));
+    // A loop: folds are not always inlined, and then compiled without vector instructions.
+    let mut sum = R::splat(0.0);
+    for coefficient in law.iter().rev() {
+        sum = sum.mul_add(ratio, *coefficient);
+    }
     sum * R::splat(octave.powers[parity][k])
 }
 
 /// The coefficients of the product of two laws, bitwise symmetric in them.
 #[inline(always)]
 fn product<R: Real>(u: &[R; POWERS], v: &[R; POWERS]) -> [R; POWERS] {
-    // A loop: functions of arrays are not always inlined, and then compiled without vector instructions.
     let mut products = [R::splat(0.0); POWERS];
     for (j, sum) in products.iter_mut().enumerate() {
         for i in 0..j.div_ceil(2) {
@@ -95,8 +97,8 @@ impl<R: Real> Beyond<R> {
     pub fn dots(&self) -> [R; 2] {
         let whole = R::splat(0.5 * DIRECT as f64) * self.y.sqrt();
         [
-            whole * self.y * sum(&self.products[0], self.y, |j| self.e[j + 1]),
-            whole * sum(&self.products[1], self.y, |j| self.e[j]),
+            whole * self.y * sum(&self.products[0], self.y, &self.e[1..]),
+            whole * sum(&self.products[1], self.y, &self.e),
         ]
     }
 
@@ -105,8 +107,8 @@ impl<R: Real> Beyond<R> {
     pub fn values(&self) -> [R; 2] {
         let ((low, high), rho) = (self.units(), R::splat(1.0) - self.size);
         [
-            high * sum(&self.products[0], self.y, |j| self.e[j + 2]),
-            rho * (low * sum(&self.over, self.y, |j| self.e[j + 1])),
+            high * sum(&self.products[0], self.y, &self.e[2..]),
+            rho * (low * sum(&self.over, self.y, &self.e[1..])),
         ]
     }
 
@@ -114,19 +116,25 @@ impl<R: Real> Beyond<R> {
     #[inline(always)]
     pub fn openings(&self) -> [R; 2] {
         let (low, high) = self.units();
-        let odd = |j: usize| self.size.mul_add(self.e[j], self.d[j]);
+        let mut odd = self.d;
+        for (odd, e) in odd.iter_mut().zip(self.e) {
+            *odd = self.size.mul_add(e, *odd);
+        }
         [
-            high * sum(&self.products[0], self.y, |j| self.d[j + 2]),
-            low * sum(&self.over, self.y, |j| odd(j + 1)),
+            high * sum(&self.products[0], self.y, &self.d[2..]),
+            low * sum(&self.over, self.y, &odd[1..]),
         ]
     }
 }
 
-/// `Σ_j law_j y^j f(j)`.
+/// `Σ_j law_j y^j factors_j`.
 #[inline(always)]
-fn sum<R: Real>(law: &[R; POWERS], y: R, f: impl Fn(usize) -> R) -> R {
-    let powers = law.iter().enumerate().rev();
-    powers.fold(R::splat(0.0), |sum, (j, c)| sum.mul_add(y, *c * f(j)))
+fn sum<R: Real>(law: &[R; POWERS], y: R, factors: &[R]) -> R {
+    let mut sum = R::splat(0.0);
+    for j in (0..POWERS).rev() {
+        sum = sum.mul_add(y, law[j] * factors[j]);
+    }
+    sum
 }
 
 /// `E_s` and `D_s` for `s = 3/2, 5/2, …`; D of 3/2 is not wanted, and 0. Upwards, errors stay those of `E_{3/2}` or less.
