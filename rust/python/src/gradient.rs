@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{self, Batches, views};
 use crate::gram::fill;
-use crate::infinite::{InfiniteKernel, bound};
+use crate::infinite::{Bounds, InfiniteKernel, bound};
 use crate::ticker::Ticker;
 
 /// What is to be differentiated: kernels of the whole network, and whether the learning scales of each layer follow its
@@ -48,7 +48,7 @@ impl InfiniteKernel {
         wanted: &Wanted,
         ticker: &mut Ticker,
         then: impl FnOnce(&Gradient<'_, T>, bool, &mut Ticker) -> Result<R> + Send,
-    ) -> PyResult<(R, (f64, f64))> {
+    ) -> PyResult<(R, Bounds)> {
         let (rows, other) = self.pack(py, batches)?;
         let bound = bound(&rows, &other);
         let result = py.detach(|| {
@@ -70,7 +70,7 @@ impl InfiniteKernel {
         (x, z, mut planes): arrays::Gram<'_, T>,
         wanted: &Wanted,
         mut ticker: Ticker,
-    ) -> PyResult<(f64, f64)> {
+    ) -> PyResult<Bounds> {
         let planes = views(&mut planes);
         let filled = self.differentiated(
             py,
@@ -89,7 +89,7 @@ impl InfiniteKernel {
         weights: ArrayView2<'_, f64>,
         wanted: &Wanted,
         mut ticker: Ticker,
-    ) -> PyResult<(Vec<f64>, (f64, f64))> {
+    ) -> PyResult<(Vec<f64>, Bounds)> {
         let weights = weights.to_owned();
         self.differentiated(
             py,

@@ -21,6 +21,9 @@ use crate::ticker::Ticker;
 /// Which kernel: "nngp" or "ntk" after a dense layer, or the "part" of that layer in the NTK of the whole network.
 type Wanted = (String, usize);
 
+/// Bounds on the errors of Σ and of Θ, besides round-off.
+pub(crate) type Bounds = (f64, f64);
+
 /// The NNGP and NTK of a network: `layers` are (σ_w, σ_b, τ_w, τ_b), `activations` (name, parameters) or functions.
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct InfiniteKernel {
@@ -47,12 +50,12 @@ impl InfiniteKernel {
             .map_err(errors::to_python)
     }
 
-    /// Bounds on the errors of Σ and Θ between rows of these inputs, besides round-off.
+    /// The bounds between rows of these inputs.
     fn error_bound(
         &self,
         py: Python<'_>,
         inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
-    ) -> PyResult<(f64, f64)> {
+    ) -> PyResult<Bounds> {
         let _floats = DefaultFloats::enter();
         match inputs {
             Typed::F64(inputs) => self.pack(py, inputs).map(|both| bound(&both.0, &both.1)),
@@ -68,7 +71,7 @@ impl InfiniteKernel {
         arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
         wanted: Vec<Wanted>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<(f64, f64)> {
+    ) -> PyResult<Bounds> {
         let outputs = wanted
             .iter()
             .map(|wanted| self.output(wanted))
@@ -122,7 +125,7 @@ impl InfiniteKernel {
         get: Vec<String>,
         follows: Vec<(bool, bool)>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<(f64, f64)> {
+    ) -> PyResult<Bounds> {
         let _floats = DefaultFloats::enter();
         let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let ticker = Ticker::new(progress);
@@ -141,7 +144,7 @@ impl InfiniteKernel {
         get: Vec<String>,
         follows: Vec<(bool, bool)>,
         progress: Option<Py<PyAny>>,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, (f64, f64))> {
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bounds)> {
         let _floats = DefaultFloats::enter();
         let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let (ticker, weights) = (Ticker::new(progress), weights.as_array());
@@ -180,7 +183,7 @@ impl InfiniteKernel {
         (x, z, mut planes): Gram<'_, T>,
         outputs: &[Output],
         mut ticker: Ticker,
-    ) -> PyResult<(f64, f64)> {
+    ) -> PyResult<Bounds> {
         let _floats = DefaultFloats::enter();
         let (rows, other) = self.pack(py, (x, z))?;
         let planes = views(&mut planes);
@@ -274,11 +277,11 @@ impl InfiniteKernel {
     }
 }
 
-/// Bounds on the errors of Σ and Θ between rows and others, or themselves.
+/// The bounds between rows and others, or themselves.
 pub(crate) fn bound<T: Scalar>(
     rows: &infinite::Inputs<T>,
     other: &Option<infinite::Inputs<T>>,
-) -> (f64, f64) {
+) -> Bounds {
     let other = other.as_ref().map_or(rows.bound(), infinite::Inputs::bound);
     let ErrorBound { nngp, ntk } = rows.bound().max(other);
     (nngp, ntk)

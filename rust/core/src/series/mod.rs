@@ -15,9 +15,11 @@
 
 mod coefficients;
 mod continuation;
+mod falls;
 mod features;
 mod measures;
 mod orders;
+mod parts;
 mod rule;
 mod samples;
 mod step;

@@ -2,13 +2,14 @@
 
 use std::ops::Range;
 
+use super::falls::Falls;
 use super::features::{Columns, MEAN, OCTAVES, Row, SLOPE, TERMS, coefficient};
-use super::orders::{DIRECT, NODES, Octave, octaves};
+use super::orders::{DIRECT, Octave, octaves};
+use super::parts::Parts;
 use super::tail::{Beyond, Law, POWERS};
 use crate::derivative::{self, DIRECTIONS};
 use crate::dual::{Features, Variables};
-use crate::isa::{Block, Isa, Part, Real, Vector, Vectorized};
-use crate::special::{expm1, log1p_unit};
+use crate::isa::{Block, Isa, Part, Vector, Vectorized};
 use crate::tangent::Tangent;
 
 /// New gaps below this are summed from differences.
@@ -104,52 +105,6 @@ impl Vectorized for Derivatives<'_> {
                 step.store(part, [new, slope]);
             }
         }
-    }
-}
-
-/// Numbers that are made of K parts: of values, or of values and slopes.
-trait Parts<const K: usize>: Real {
-    /// Those of u.
-    fn of_row(parts: [f64; K]) -> Self;
-
-    /// Those of some v.
-    fn of_columns(parts: [&Block; K], part: usize) -> Self;
-
-    /// Those of some v, which do not change with it.
-    fn constant(values: &Block, part: usize) -> Self;
-}
-
-impl<P: Part> Parts<1> for P {
-    #[inline(always)]
-    fn of_row([value]: [f64; 1]) -> Self {
-        P::splat(value)
-    }
-
-    #[inline(always)]
-    fn of_columns([values]: [&Block; 1], part: usize) -> Self {
-        P::load_part(values, part)
-    }
-
-    #[inline(always)]
-    fn constant(values: &Block, part: usize) -> Self {
-        P::load_part(values, part)
-    }
-}
-
-impl<P: Part> Parts<2> for Tangent<P, DIRECTIONS> {
-    #[inline(always)]
-    fn of_row([value, slope]: [f64; 2]) -> Self {
-        Self::along(1, P::splat(value), P::splat(slope))
-    }
-
-    #[inline(always)]
-    fn of_columns([values, slopes]: [&Block; 2], part: usize) -> Self {
-        Self::along(2, P::load_part(values, part), P::load_part(slopes, part))
-    }
-
-    #[inline(always)]
-    fn constant(values: &Block, part: usize) -> Self {
-        Tangent::constant(P::load_part(values, part))
     }
 }
 
@@ -499,43 +454,6 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
         let wanted = R::splat(DIRECT as f64).less(terms * self.start());
         for (sum, part) in sums.iter_mut().zip(part) {
             *sum = *sum + R::select(wanted, part, R::splat(0.0));
-        }
-    }
-}
-
-/// `1 − |ρ|^u` at the nodes of octaves.
-#[derive(Clone, Copy)]
-struct Falls<R> {
-    /// `−ln |ρ|` and `1 − |ρ|`, of a larger |ρ| where this is so small that nothing here is wanted.
-    decay: R,
-    size: R,
-    /// Those of the first two octaves.
-    first: [[R; NODES]; 2],
-}
-
-impl<R: Real> Falls<R> {
-    #[inline(always)]
-    fn new(size: R, octaves: &[Octave]) -> Self {
-        let size = size.min(R::splat(0.5));
-        let decay = log1p_unit(size / (R::splat(1.0) - size));
-        let mut first = [[R::splat(1.0); NODES]; 2];
-        for (falls, octave) in first.iter_mut().zip(octaves) {
-            for (fall, u) in falls.iter_mut().zip(octave.nodes) {
-                *fall = -expm1(R::splat(-u) * decay);
-            }
-        }
-        Self { decay, size, first }
-    }
-
-    /// Those of this octave, given those of the one before: from the third on, nodes are twice those before.
-    #[inline(always)]
-    fn advance(&self, index: usize, falls: &mut [R; NODES]) {
-        if index < 2 {
-            *falls = self.first[index];
-            return;
-        }
-        for fall in falls {
-            *fall = *fall * (R::splat(2.0) - *fall);
         }
     }
 }
