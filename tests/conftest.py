@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ntkrs
+from ntkrs import _memory
 
 #: Real data, if they lie beside the checkout.
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -35,6 +36,17 @@ def _same_threads_after():
     before = ntkrs.get_num_threads()
     yield
     ntkrs.set_num_threads(before)
+
+
+@pytest.fixture
+def limit_memory(monkeypatch):
+    """Return a function that sets how many bytes are available, to small arrays too."""
+
+    def to(count):
+        monkeypatch.setattr(_memory, "available", lambda: count)
+        monkeypatch.setattr(_memory, "_SMALL", 0)
+
+    return to
 
 
 @pytest.fixture

@@ -234,8 +234,8 @@ def test_inputs_may_lie_between_results():
         assert np.array_equal(buffer, np.hstack([X, call(X, X)]))
 
 
-def test_interleaved_results_that_cannot_be_filled_beside_are_refused(monkeypatch, poisoned):
-    monkeypatch.setattr(_memory, "available", lambda: 100)
+def test_interleaved_results_that_cannot_be_filled_beside_are_refused(limit_memory, poisoned):
+    limit_memory(100)
     buffer = poisoned((6, 2, 6))
     with pytest.raises(MemoryError, match="interleaved parts, filled beside it, needs 576 bytes"):
         KERNEL(X, get=("nngp", "ntk"), out=(buffer[:, 0], buffer[:, 1]))

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ntkrs import Activation, Dense, Erf, Relu, Sequential, _empirical, _memory, mlp
+from ntkrs import Activation, Dense, Erf, Relu, Sequential, _empirical, mlp
 
 ARCH = Sequential(Dense(40, 1.4, 0.3), Relu(), Dense(30, 1.1, trainable=False), Erf(), Dense(3, 0.9, 0.2))
 #: (in_features + outputs + 5 · 70 hidden units) float64 numbers for each sample, with all outputs.
@@ -20,11 +20,11 @@ def result_bytes(outputs, per_layer, z, dtype):
 
 
 @pytest.fixture
-def limit(monkeypatch):
+def limit(limit_memory, monkeypatch):
     """Return a function that sets the memory available, and lists the batches that the core is given from then on."""
 
     def to(count, net):
-        monkeypatch.setattr(_memory, "available", lambda: count)
+        limit_memory(count)
         given, core = [], net._core
 
         class Core:
@@ -85,13 +85,13 @@ def test_what_does_not_fit_in_bands_is_refused(limit):
     assert not given
 
 
-def test_bands_take_less_memory(monkeypatch):
+def test_bands_take_less_memory(limit_memory):
     """The core holds activations of what it is given at a time: see above. Python copies the inputs, and no more."""
     net = mlp(1, 64, 1).init(5)
     x = np.random.default_rng(0).standard_normal((2000, 5))
     expected = net.ntk(x, outputs=0)
     out = np.empty_like(expected)
-    monkeypatch.setattr(_memory, "available", lambda: 10**6)
+    limit_memory(10**6)
     tracemalloc.start()
     try:
         net.ntk(x, outputs=0, out=out)
@@ -110,16 +110,14 @@ def test_functions_of_the_caller_in_bands(limit):
     assert len(given) > 1
 
 
-def test_progress_counts_all_blocks(monkeypatch):
+def test_progress_counts_all_blocks(limit_memory, monkeypatch):
     net, heard = ARCH.init(5, rng=1), []
-    monkeypatch.setattr(_memory, "available", lambda: 10**7 + X.nbytes)
+    limit_memory(10**7 + X.nbytes)
     monkeypatch.setattr(_empirical, "_COPIED", 7)
     net.ntk(X, outputs="trace", progress=lambda done, total: heard.append((done, total)))
     assert heard == sorted(heard)
     assert heard[-1][0] == heard[-1][1]
-    monkeypatch.setattr(
-        _memory, "available", lambda: result_bytes("trace", False, None, np.float64) + 2 * 96 * EACH + X.nbytes
-    )
+    limit_memory(result_bytes("trace", False, None, np.float64) + 2 * 96 * EACH + X.nbytes)
     heard.clear()
     net.ntk(X, outputs="trace", progress=lambda done, total: heard.append((done, total)))
     assert len(heard) >= 21  # one for each pair of six bands
@@ -133,10 +131,10 @@ def test_progress_counts_all_blocks(monkeypatch):
         net.ntk(X, outputs="trace", progress=stop)
 
 
-def test_inputs_are_those_at_entry(monkeypatch):
+def test_inputs_are_those_at_entry(limit_memory):
     net, x = ARCH.init(5, rng=1), X.copy()
     expected = net.ntk(X, outputs="sum")
-    monkeypatch.setattr(_memory, "available", lambda: result_bytes("sum", False, None, np.float64) + 2 * 96 * EACH)
+    limit_memory(result_bytes("sum", False, None, np.float64) + 2 * 96 * EACH)
 
     def overwrite(_done, _total):
         x[:] = 0.0

@@ -274,9 +274,9 @@ def test_training_that_diverges_is_told():
         net.train(np.eye(3), [1.0, 0.0, 0.0], 1000.0, 500)
 
 
-def test_passes_made_ahead_count_as_memory(monkeypatch):
+def test_passes_made_ahead_count_as_memory(limit_memory):
     x = np.zeros((1000, 5))
-    monkeypatch.setattr(ntkrs._memory, "available", lambda: 8 * 1000 * (2 * 5 + 2 * 101 + 100))
+    limit_memory(8 * 1000 * (2 * 5 + 2 * 101 + 100))
     mlp(1, 100, 1, "tanh").init(5).vjp(x, np.zeros((1000, 1)))
     with pytest.raises(MemoryError, match="a gradient over 1000 samples needs"):
         mlp(1, 100, 1, TANH).init(5).vjp(x, np.zeros((1000, 1)))

@@ -12,7 +12,7 @@ from scipy import special
 from scipy.linalg import cho_factor, cho_solve
 
 import ntkrs
-from ntkrs import Abs, Activation, Dense, Erf, Gelu, Relu, Sequential, Sign, Tanh, _memory, activations, mlp
+from ntkrs import Abs, Activation, Dense, Erf, Gelu, Relu, Sequential, Sign, Tanh, activations, mlp
 from oracles import gradients
 
 EPS = 2.0**-52
@@ -403,8 +403,8 @@ def test_what_is_refused():
         kernel.gradient(np.array([[1.0, np.nan]]))
 
 
-def test_what_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(_memory, "available", lambda: 10**6)
+def test_what_does_not_fit_is_refused(limit_memory):
+    limit_memory(10**6)
     x, kernel = np.ones((1000, 2)), network(*MIXED)
     with pytest.raises(MemoryError, match=r"the gradient, 2 arrays of shape \(4, 1000, 1000\)(.|\n)*Pass weights="):
         kernel.gradient(x)

@@ -133,8 +133,8 @@ def test_eulers_law_of_homogeneous_functions(activation, hidden):
     np.testing.assert_allclose(second.gradient(theta, u), hidden * net.vjp(x, u), rtol=1e-11, atol=1e-13)
 
 
-def test_what_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(ntkrs._memory, "available", lambda: 10**5)
+def test_what_does_not_fit_is_refused(limit_memory):
+    limit_memory(10**5)
     with pytest.raises(MemoryError, match=r"the second derivative on 1000 samples needs .* Take fewer rows of X"):
         SecondDerivative(mlp(1, 20, 1, "tanh").init(3), np.ones((1000, 3)))
 

@@ -119,8 +119,9 @@ def _rows_at_once(net: Network, inputs: list[Array], selection: str | int, besid
     hidden = sum(dense.width for dense in net.arch.dense[:-1])
     directions = 1 if selection == "sum" or isinstance(selection, int) else net.arch.outputs
     each = (net.in_features + net.arch.outputs + (2 + directions) * hidden) * net.dtype.itemsize
-    samples, available = sum(map(len, inputs)), _memory.available()
-    if available is None or beside + samples * each <= available:
+    samples = sum(map(len, inputs))
+    available = _memory.lacking(beside + samples * each)
+    if available is None:
         return None
     beside += sum(array.nbytes for array in inputs)
     what = f"a kernel, with the activations and deltas of {2 * _TILE} of {samples} samples at a time,"

@@ -28,6 +28,9 @@ _CGROUPS = (
     ),
 )
 
+#: Fewer bytes than this are left to the allocator: to look how many there are takes 0.1 ms.
+_SMALL = 1 << 24
+
 #: What to do about the result of a batch that does not fit.
 _REMEDY = "Compute it in blocks of rows of X, pass float32 inputs, or pass out=numpy.memmap(...)."
 
@@ -38,6 +41,12 @@ def available() -> int | None:
     return min(known, default=None)
 
 
+def lacking(bytes_needed: int) -> int | None:
+    """Bytes that this process can still allocate, if they are fewer than those needed; else None."""
+    bytes_available = None if bytes_needed < _SMALL else available()
+    return None if bytes_available is None or bytes_needed <= bytes_available else bytes_available
+
+
 def require(bytes_needed: int, what: str, remedy: str = _REMEDY) -> None:
     """Refuse an array that does not fit.
 
@@ -46,8 +55,8 @@ def require(bytes_needed: int, what: str, remedy: str = _REMEDY) -> None:
     MemoryError
         Naming the bytes needed, those available, and the way out.
     """
-    bytes_available = available()
-    if bytes_available is not None and bytes_needed > bytes_available:
+    bytes_available = lacking(bytes_needed)
+    if bytes_available is not None:
         raise MemoryError(
             f"{what} needs {bytes_needed} bytes ({bytes_needed / 2**30:.1f} GiB), but only {bytes_available} bytes "
             f"({bytes_available / 2**30:.1f} GiB) are available. {remedy}"

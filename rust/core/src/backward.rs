@@ -9,7 +9,7 @@ use crate::forward::{Pass, Scratch, band_panels, store_unit};
 use crate::isa::{Vector, Vectorized};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::scalar::{Line, Scalar};
 use crate::tile::{EDGE, Tile, product};
 
@@ -125,11 +125,15 @@ pub fn backward<T: Scalar>(
             deltas,
         }));
     }
-    let total = bands.len();
+    let directions: usize = groups.iter().map(Directions::len).sum();
+    let load = Load {
+        items: bands.len(),
+        cycles: directions as f64 * network.cycles(samples),
+    };
     let work = |scratch: &mut Scratch, band: Band<'_, T>, stop: &Stop| {
         band.run(network, pass, scratch, stop);
     };
-    pool::for_each(bands.into_iter(), total, watch, Scratch::default, work)?;
+    pool::for_each(bands.into_iter(), load, watch, Scratch::default, work)?;
     Ok(deltas)
 }
 

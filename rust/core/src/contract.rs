@@ -6,7 +6,7 @@ use ndarray::ArrayView2;
 
 use crate::error::{Error, Result};
 use crate::isa::WIDTH;
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::tile::{Area, EDGE, Tile, TileKernel};
 
 /// `Σ_ij A_ij K_ij` for each plane K of a kernel. If `symmetric`, rows and columns of the kernel are the same, and only
@@ -42,7 +42,11 @@ pub fn contract<K: TileKernel>(
         *sums.lock().unwrap_or_else(PoisonError::into_inner) = values.collect();
     };
     let tasks = areas.iter().zip(&sums);
-    pool::for_each(tasks, areas.len(), watch, state, work)?;
+    let load = Load {
+        items: areas.len(),
+        cycles: kernel.cycles(),
+    };
+    pool::for_each(tasks, load, watch, state, work)?;
     kernel.check()?;
     let mut totals = vec![0.0; kernel.planes()];
     for sums in sums {

@@ -4,7 +4,7 @@ use crate::double_double::{DoubleDouble, two_product, two_sum};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::panel::Panels;
-use crate::pool;
+use crate::pool::{self, Load, Stop, unwatched};
 use crate::scalar::{Line, Scalar};
 
 /// Packed inputs, each in units of its power of two, with what is known of them one by one.
@@ -42,16 +42,20 @@ impl<T: Scalar> Directions<T> {
         assert_eq!(rows.rows(), exponents.len());
         let isa = rows.all().isa();
         let mut norms = vec![DoubleDouble::default(); rows.rows()];
-        let fill = |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble])| {
-            widen(&rows, index, entries);
-            let [values, rests] = isa.run(SquaredNorms(entries));
-            for (norm, (value, rest)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
-                *norm = DoubleDouble { value, rest }.sqrt();
-            }
-        };
+        let fill =
+            |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble]), _: &Stop| {
+                widen(&rows, index, entries);
+                let [values, rests] = isa.run(SquaredNorms(entries));
+                for (norm, (value, rest)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
+                    *norm = DoubleDouble { value, rest }.sqrt();
+                }
+            };
         let blocks = norms.chunks_mut(WIDTH).enumerate();
-        let (total, numbers) = (blocks.len(), rows.rows() * rows.depth());
-        pool::for_each_quick(blocks, total, numbers, Vec::new, fill)?;
+        let load = Load {
+            items: blocks.len(),
+            cycles: 4.0 * (rows.rows() * rows.depth()) as f64,
+        };
+        pool::for_each(blocks, load, &mut unwatched, Vec::new, fill)?;
         let invert = |norm: &DoubleDouble| match norm.value {
             0.0 => DoubleDouble::default(),
             _ => DoubleDouble::from(1.0) / *norm,

@@ -31,6 +31,11 @@ pub trait Dual: Differentiable {
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
 
+    /// About how many cycles of one thread [`Dual::step`] takes for a pair.
+    fn cycles(&self) -> f64 {
+        10.0
+    }
+
     /// The correlation of φ(u) and φ(v) for u and v of this one, and Ṫ in units of `√(T(u,u) T(v,v))/(r1·r2)`, if they depend
     /// on nothing else: where `φ(cx) = c φ(x)` for c > 0.
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {

@@ -19,7 +19,7 @@ use crate::network::Network;
 use crate::panel::Panels;
 use crate::pool::Watch;
 use crate::scalar::{Scalar, all_fit};
-use crate::tile::{Area, Tile, TileKernel, product, sum_of_products};
+use crate::tile::{Area, Tile, TileKernel, product, product_cycles, sum_of_products};
 
 /// Which entries of the (O, O) block of each pair of samples are wanted, and how they are combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -296,6 +296,13 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
             } else {
                 1
             }
+    }
+
+    fn entry_cycles(&self) -> f64 {
+        let layers = self.network.layers.iter();
+        let products =
+            layers.map(|layer| layer.inputs() + self.planes_per_layer() * layer.outputs());
+        product_cycles(products.sum())
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {

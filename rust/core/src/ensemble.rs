@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::gram;
 use crate::network::Network;
 use crate::panel::Panels;
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::random::Normal;
 use crate::scalar::Line;
 
@@ -107,8 +107,11 @@ pub fn moments(
             Err(error) => lock().failure = Some(error),
         }
     };
-    let items = seeds.iter().enumerate();
-    pool::for_each(items, seeds.len(), watch, || None, work)?;
+    let load = Load {
+        items: seeds.len(),
+        cycles: f64::INFINITY,
+    };
+    pool::for_each(seeds.iter().enumerate(), load, watch, || None, work)?;
     finish(sums)
 }
 
@@ -128,7 +131,11 @@ fn one_by_one(
         let draw = |(): &mut (), (worker, normal): (&mut Worker, Normal), stop: &Stop| {
             worker.draw(normal, stop);
         };
-        pool::for_each(draws, 1, &mut part, || (), draw)?;
+        let load = Load {
+            items: 1,
+            cycles: f64::INFINITY,
+        };
+        pool::for_each(draws, load, &mut part, || (), draw)?;
         let mut kernel = sums.buffer(shape);
         worker.run(ensemble, &mut kernel, &mut part)?;
         sums.add(index, kernel);

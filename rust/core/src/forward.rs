@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::isa::{Vector, Vectorized};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::scalar::{Line, Scalar, all_fit};
 use crate::tile::{EDGE, Tile, product};
 
@@ -115,11 +115,14 @@ fn run_stage<'a, T: Scalar>(
             slopes: slope_bands.next().unwrap_or_default(),
         })
         .collect();
-    let total = bands.len();
+    let load = Load {
+        items: bands.len(),
+        cycles: network.cycles(samples),
+    };
     let finite = AtomicBool::new(true);
     pool::for_each(
         bands.into_iter(),
-        total,
+        load,
         watch,
         Scratch::default,
         |scratch, band, stop| {

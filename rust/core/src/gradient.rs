@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::gap;
-use crate::infinite::{Inputs, check_features, input_gaps};
+use crate::infinite::{Inputs, check_features, entry_cycles, input_gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
 use crate::recursion::{Chain, Follows, Output, Recursion, States};
 use crate::scalar::Scalar;
@@ -33,6 +33,7 @@ pub struct Gradient<'a, T: Scalar> {
     rows: &'a Inputs<T>,
     cols: &'a Inputs<T>,
     pass: crate::recursion::Gradient<'a>,
+    cycles: f64,
 }
 
 impl<'a, T: Scalar> Gradient<'a, T> {
@@ -55,6 +56,7 @@ impl<'a, T: Scalar> Gradient<'a, T> {
             rows: &rows.inputs,
             cols: &cols.inputs,
             pass: crate::recursion::Gradient::new(recursion, isa, sides, outputs, follows),
+            cycles: 5.0 * entry_cycles(recursion, &rows.inputs),
         })
     }
 }
@@ -80,6 +82,10 @@ impl<T: Scalar> TileKernel for Gradient<'_, T> {
 
     fn planes(&self) -> usize {
         self.pass.planes()
+    }
+
+    fn entry_cycles(&self) -> f64 {
+        self.cycles
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {

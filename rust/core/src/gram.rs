@@ -3,7 +3,7 @@
 use ndarray::ArrayViewMut4;
 
 use crate::error::{Error, Result};
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::scalar::Scalar;
 use crate::tile::{Canvas, Slot, Tile, TileKernel};
 
@@ -56,7 +56,10 @@ fn fill<T: Scalar, K: TileKernel>(
     let (rows, cols) = canvas.matrix_shape();
     let expected = [kernel.planes(), kernel.rows(), kernel.cols()];
     Error::check_shape("out", &[canvas.planes(), rows, cols], &expected)?;
-    let total = canvas.slot_count(symmetric);
+    let load = Load {
+        items: canvas.slot_count(symmetric),
+        cycles: kernel.cycles(),
+    };
     let state = || Worker::<K> {
         scratch: K::Scratch::default(),
         tiles: vec![Tile::default(); kernel.planes()],
@@ -66,6 +69,6 @@ fn fill<T: Scalar, K: TileKernel>(
         kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles);
         slot.store(&worker.tiles, &mut worker.turned);
     };
-    pool::for_each(canvas.slots(symmetric), total, watch, state, work)?;
+    pool::for_each(canvas.slots(symmetric), load, watch, state, work)?;
     kernel.check()
 }

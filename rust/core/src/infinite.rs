@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::gap::{self, gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
 use crate::panel::Panels;
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::recursion::{Output, Pairs, Pass, Profile, Recursion};
 use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel, product};
+use crate::tile::{Area, Tile, TileKernel, product, product_cycles};
 
 use ndarray::ArrayView2;
 
@@ -96,6 +96,11 @@ pub fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<(
     Ok(())
 }
 
+/// About how many cycles of one thread an entry of a kernel of these inputs takes.
+pub(crate) fn entry_cycles<T: Scalar>(recursion: &Recursion, inputs: &Inputs<T>) -> f64 {
+    product_cycles(inputs.directions.rows().depth()) + recursion.cycles()
+}
+
 /// Fills a tile with the gaps between inputs.
 pub(crate) fn input_gaps<T: Scalar>(
     isa: Isa,
@@ -119,6 +124,7 @@ pub struct Infinite<'a, T: Scalar> {
     rows: &'a Inputs<T>,
     cols: &'a Inputs<T>,
     pass: Pass<'a>,
+    cycles: f64,
 }
 
 impl<'a, T: Scalar> Infinite<'a, T> {
@@ -137,6 +143,7 @@ impl<'a, T: Scalar> Infinite<'a, T> {
             rows,
             cols,
             pass: recursion.between(Isa::current()?, &rows.profile, &cols.profile, outputs),
+            cycles: entry_cycles(recursion, rows),
         })
     }
 }
@@ -162,6 +169,10 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
 
     fn planes(&self) -> usize {
         self.pass.outputs().len()
+    }
+
+    fn entry_cycles(&self) -> f64 {
+        self.cycles
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
@@ -254,7 +265,10 @@ fn pointwise(
     let pass = recursion.between(Isa::current()?, profile, profile, &outputs);
     let mut values = vec![0.0; len];
     let bands = values.chunks_mut(BAND).enumerate();
-    let total = bands.len();
+    let load = Load {
+        items: bands.len(),
+        cycles: (WIDTH * len) as f64 * recursion.cycles(),
+    };
     let state = || (Pairs::default(), Tile::default());
     let work =
         |(pairs, tile): &mut (Pairs, Tile), (band, values): (usize, &mut [f64]), _: &Stop| {
@@ -266,6 +280,6 @@ fn pointwise(
                 *value = tile.row(0)[row % WIDTH];
             }
         };
-    pool::for_each(bands, total, watch, state, work)?;
+    pool::for_each(bands, load, watch, state, work)?;
     Ok(values)
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::forward::{Pass, forward};
 use crate::network::Network;
 use crate::panel::Panels;
-use crate::pool::{self, Watch};
+use crate::pool::{self, Load, Watch};
 use crate::scalar::Scalar;
 
 /// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
@@ -33,10 +33,15 @@ pub fn jacobian<T: Scalar>(
         deltas: &deltas[0],
         directions: &directions[0],
     };
+    let out_numbers = out.len();
     let rows = out.chunks_mut(parameters).enumerate();
+    let load = Load {
+        items: samples * outputs,
+        cycles: out_numbers as f64,
+    };
     pool::for_each(
         rows,
-        samples * outputs,
+        load,
         watch,
         Buffers::default,
         |buffers, (r, row), _| writer.write(r, row, buffers),

@@ -2,7 +2,7 @@
 
 use crate::panel::Panels;
 use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel, product};
+use crate::tile::{Area, Tile, TileKernel, product, product_cycles};
 
 /// `K(x, x') = ⟨x, x'⟩`.
 #[derive(Debug)]
@@ -26,6 +26,10 @@ impl<T: Scalar> TileKernel for Linear<'_, T> {
 
     fn planes(&self) -> usize {
         1
+    }
+
+    fn entry_cycles(&self) -> f64 {
+        product_cycles(self.rows.depth())
     }
 
     fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {

@@ -11,7 +11,7 @@ use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::tile::{Area, EDGE, Tile, TileKernel};
 
 /// The most bands that rows or columns are cut into.
@@ -52,7 +52,10 @@ pub fn multiply<K: TileKernel>(
     let pairs: Vec<_> = (0..rows.len())
         .flat_map(|i| (if symmetric { i } else { 0 }..cols.len()).map(move |j| (i, j)))
         .collect();
-    let total = pairs.len();
+    let load = Load {
+        items: pairs.len(),
+        cycles: kernel.cycles(),
+    };
     let work = |scratch: &mut (K::Scratch, [Tile; 1]), (i, j): (usize, usize), stop: &Stop| {
         let [direct, mirrored] = task.run(&rows[i], &cols[j], scratch, stop);
         let keep = |index: usize, value: Sums| {
@@ -63,7 +66,7 @@ pub fn multiply<K: TileKernel>(
             keep(j * cols.len() + i, mirrored);
         }
     };
-    pool::for_each(pairs.into_iter(), total, watch, Default::default, work)?;
+    pool::for_each(pairs.into_iter(), load, watch, Default::default, work)?;
     kernel.check()?;
     let mut product = Array2::zeros((kernel.rows(), vectors.len()));
     for (index, sums) in sums.into_iter().enumerate() {

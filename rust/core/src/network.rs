@@ -9,6 +9,7 @@ use crate::activation::{Activation, Smooth, check_alternation};
 use crate::error::{Error, Result};
 use crate::panel::Panels;
 use crate::scalar::Scalar;
+use crate::tile::product_cycles;
 
 /// A dense layer `h = weight_scale · x W + bias_scale · b`, as the caller holds it.
 #[derive(Clone, Copy, Debug)]
@@ -197,6 +198,12 @@ impl<T: Scalar> Network<T> {
     /// P, the number of parameters.
     pub fn parameters(&self) -> usize {
         self.layers.iter().map(Layer::parameters).sum()
+    }
+
+    /// About how many cycles of one thread it takes to compute the outputs of so many samples, or to go back.
+    pub(crate) fn cycles(&self, samples: usize) -> f64 {
+        let layer = |layer: &Layer<T>| product_cycles(layer.inputs() * layer.outputs());
+        samples as f64 * self.layers.iter().map(layer).sum::<f64>()
     }
 
     /// Writes θ: W^0 row-major, b^0, W^1, …

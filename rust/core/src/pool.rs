@@ -177,7 +177,20 @@ impl Stop {
     }
 }
 
-/// Calls `work` on every item, on all threads, each with a `state` of its own, while the caller waits and watches.
+/// How much there is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// The number of items.
+    pub items: usize,
+    /// About how many cycles of one thread all of them take together.
+    pub cycles: f64,
+}
+
+/// Loads of fewer cycles, a tenth of a millisecond, are not worth waking other threads for.
+const QUICK: f64 = 250_000.0;
+
+/// Calls `work` on every item, on all threads, each with a `state` of its own, while the caller waits and watches. What
+/// is done before other threads would be awake is done on the calling thread.
 ///
 /// Items are claimed in order, one by one: threads that are done early take more.
 ///
@@ -186,16 +199,24 @@ impl Stop {
 /// [`Error::Threads`] if there are no threads to be had.
 pub fn for_each<I, S>(
     items: impl Iterator<Item = I> + Send,
-    total: usize,
+    load: Load,
     watch: &mut Watch<'_>,
     state: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, I, &Stop) + Sync,
 ) -> Result<()> {
+    let total = load.items;
     if total == 0 {
         return Ok(());
     }
     if ALONE.get() {
         return for_each_here(items, total, watch, state(), work);
+    }
+    if load.cycles < QUICK {
+        for_each_here(items, total, &mut unwatched, state(), work)?;
+        return match watch(total, total) {
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+            ControlFlow::Continue(()) => Ok(()),
+        };
     }
     let crew = Crew::take()?;
     let items = Mutex::new(items);
@@ -246,51 +267,37 @@ fn for_each_here<I, S>(
     mut state: S,
     work: impl Fn(&mut S, I, &Stop),
 ) -> Result<()> {
-    let stop = Stop::default();
-    for (done, item) in items.enumerate() {
-        work(&mut state, item, &stop);
-        if watch(done + 1, total).is_break() {
-            return Err(Error::Cancelled);
+    let (_floats, stop) = (DefaultFloats::enter(), Stop::default());
+    let all = || {
+        for (done, item) in items.enumerate() {
+            work(&mut state, item, &stop);
+            if watch(done + 1, total).is_break() {
+                return Err(Error::Cancelled);
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    catch_unwind(AssertUnwindSafe(all))
+        .unwrap_or_else(|payload| Err(Error::Panicked(message(payload.as_ref()))))
 }
 
-/// Fewer numbers than this are not worth waking other threads for.
-const SERIAL: usize = 1 << 16;
-
-/// [`for_each`] of items that need no watch, for all that they touch in so many numbers is looked at once: on the calling
-/// thread alone where those are few.
-///
-/// # Errors
-/// As [`for_each`].
-pub fn for_each_quick<I, S>(
-    items: impl Iterator<Item = I> + Send,
-    total: usize,
-    numbers: usize,
-    state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, I) + Sync,
-) -> Result<()> {
-    if numbers < SERIAL {
-        let mut state = state();
-        items.for_each(|item| work(&mut state, item));
-        return Ok(());
-    }
-    let work = |state: &mut S, item, _: &Stop| work(state, item);
-    for_each(items, total, &mut unwatched, state, work)
-}
-
-/// [`for_each`] with states that outlive the call: at most one thread for each of them works.
+/// [`for_each`] of items that take so many `cycles`, with states that outlive the call: at most one thread for each of
+/// them works.
 ///
 /// # Errors
 /// As [`for_each`].
 pub fn for_each_with<I, S: Send>(
     states: &mut [S],
     items: impl Iterator<Item = I> + Send,
+    cycles: f64,
     watch: &mut Watch<'_>,
     work: impl Fn(&mut S, I, &Stop) + Sync,
 ) -> Result<()> {
-    let (items, total) = (Mutex::new(items), states.len());
+    let items = Mutex::new(items);
+    let load = Load {
+        items: states.len(),
+        cycles,
+    };
     let claim = |(): &mut (), state: &mut S, stop: &Stop| {
         while !stop.requested() {
             let Some(item) = lock(&items).next() else {
@@ -299,7 +306,7 @@ pub fn for_each_with<I, S: Send>(
             work(state, item, stop);
         }
     };
-    for_each(states.iter_mut(), total, watch, || (), claim)
+    for_each(states.iter_mut(), load, watch, || (), claim)
 }
 
 /// The workers of one parallel loop, as the waiting caller sees them.
@@ -389,13 +396,34 @@ fn message(payload: &(dyn Any + Send)) -> String {
 mod tests {
     use super::*;
 
+    /// Items that are worth waking threads for.
+    fn load(items: usize) -> Load {
+        let cycles = f64::INFINITY;
+        Load { items, cycles }
+    }
+
+    fn quick(items: usize) -> Load {
+        let cycles = 0.0;
+        Load { items, cycles }
+    }
+
+    #[test]
+    fn what_is_quick_is_done_on_the_calling_thread() {
+        let caller = thread::current().id();
+        let work = |(): &mut (), _: usize, _: &Stop| assert_eq!(thread::current().id(), caller);
+        for_each(0..100, quick(100), &mut unwatched, || (), work).unwrap();
+        let stop = &mut |_, _| ControlFlow::Break(());
+        let result = for_each(0..100, quick(100), stop, || (), work);
+        assert_eq!(result, Err(Error::Cancelled));
+    }
+
     #[test]
     fn every_item_is_worked_on_once() {
         let hits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
         let hit = |(): &mut (), i: usize, _: &Stop| {
             hits[i].fetch_add(1, Ordering::Relaxed);
         };
-        for_each(0..1000, 1000, &mut unwatched, || (), hit).unwrap();
+        for_each(0..1000, load(1000), &mut unwatched, || (), hit).unwrap();
         assert!(hits.into_iter().all(|hit| hit.into_inner() == 1));
     }
 
@@ -410,7 +438,7 @@ mod tests {
         };
         let result = for_each(
             0..10_000,
-            10_000,
+            load(10_000),
             &mut |_, _| ControlFlow::Break(()),
             || (),
             wait,
@@ -421,25 +449,20 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_and_the_next_call_works() {
-        let result = for_each(
-            0..4,
-            4,
-            &mut unwatched,
-            || (),
-            |(), i, _| assert_ne!(i, 2, "two"),
-        );
-        assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("two")));
-        assert_eq!(
-            for_each(0..4, 4, &mut unwatched, || (), |(), _, _| ()),
-            Ok(())
-        );
+        for load in [quick(4), load(4)] {
+            let fail = |(): &mut (), i: usize, _: &Stop| assert_ne!(i, 2, "two");
+            let result = for_each(0..4, load, &mut unwatched, || (), fail);
+            assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("two")));
+            let result = for_each(0..4, load, &mut unwatched, || (), |(), _, _| ());
+            assert_eq!(result, Ok(()));
+        }
     }
 
     #[test]
     fn calls_from_within_a_watch_do_not_wait_for_the_outer_one() {
         let inner_done = AtomicBool::new(false);
         let mut watch = |_, _| {
-            for_each(0..4, 4, &mut unwatched, || (), |(), _, _| ()).unwrap();
+            for_each(0..4, load(4), &mut unwatched, || (), |(), _, _| ()).unwrap();
             inner_done.store(true, Ordering::Relaxed);
             ControlFlow::Continue(())
         };
@@ -449,18 +472,20 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
             }
         };
-        for_each(0..8, 8, &mut watch, || (), wait).unwrap();
+        for_each(0..8, load(8), &mut watch, || (), wait).unwrap();
     }
 
     #[test]
     fn the_last_report_says_that_all_is_done() {
-        let mut last = (0, 0);
-        let mut watch = |done, total| {
-            last = (done, total);
-            ControlFlow::Continue(())
-        };
-        for_each(0..7, 7, &mut watch, || (), |(), _, _| ()).unwrap();
-        assert_eq!(last, (7, 7));
+        for load in [quick(7), load(7)] {
+            let mut last = (0, 0);
+            let mut watch = |done, total| {
+                last = (done, total);
+                ControlFlow::Continue(())
+            };
+            for_each(0..7, load, &mut watch, || (), |(), _, _| ()).unwrap();
+            assert_eq!(last, (7, 7));
+        }
     }
 
     #[test]

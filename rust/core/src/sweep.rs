@@ -15,7 +15,7 @@ use crate::forward::{self, Pass, Step, ahead, band_panels};
 use crate::isa::Isa;
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut, columns_mut};
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::scalar::{Line, Scalar};
 use crate::tile::{EDGE, Tile, product};
 
@@ -78,11 +78,14 @@ impl<T: Scalar> Sweep<T> {
             .map(|layer| Panels::unwritten(layer.inputs(), samples))
             .collect::<Result<Vec<_>>>()?;
         let columns = inputs[0].chunks_mut(1).enumerate();
-        let total = columns.len();
+        let load = Load {
+            items: columns.len(),
+            cycles: (samples * x.depth()) as f64,
+        };
         let transpose = |(): &mut (), (panel, target): (usize, &mut [T::Line]), _: &Stop| {
             x.all().transpose(panel, target);
         };
-        pool::for_each(columns, total, watch, || (), transpose)?;
+        pool::for_each(columns, load, watch, || (), transpose)?;
         let deltas = layers.map(|layer| Panels::unwritten(layer.outputs(), samples));
         let scratch =
             (0..pool::num_threads()?).map(|_| Scratch::new(network, band * Panels::<T>::LANES));
@@ -151,7 +154,8 @@ impl<T: Scalar> Sweep<T> {
         let work = |scratch: &mut Scratch<T>, band: Band<'_, T>, stop: &Stop| {
             band.run(network, &seed, scratch, stop);
         };
-        pool::for_each_with(&mut self.scratch, bands, watch, work)
+        let cycles = 2.0 * network.cycles(samples);
+        pool::for_each_with(&mut self.scratch, bands, cycles, watch, work)
     }
 
     /// `tile[i][j] = Σ_samples x^l_i δ^{l+1}_j` for whole panels of units i and j, without the scale of the weights.
@@ -185,11 +189,14 @@ impl<T: Scalar> Sweep<T> {
             blocks.extend(rows.map(|(chunk, rows)| (index, chunk * EDGE, rows)));
             rest = after;
         }
-        let total = blocks.len();
+        let load = Load {
+            items: blocks.len(),
+            cycles: network.cycles(self.samples()),
+        };
         let work = |tile: &mut Tile, (index, first, rows): (usize, usize, &mut [T]), _: &Stop| {
             self.write_rows(index, &network.layers[index], first, rows, tile);
         };
-        pool::for_each(blocks.into_iter(), total, watch, Tile::default, work)
+        pool::for_each(blocks.into_iter(), load, watch, Tile::default, work)
     }
 
     /// Writes the gradient of some rows of one layer's weights, of which one past the last is the biases'.

@@ -17,7 +17,7 @@ use crate::isa::{Vector, Vectorized};
 pub use crate::loss::Loss;
 use crate::network::{Layer, Network};
 use crate::panel::Panels;
-use crate::pool::{self, Stop, Watch};
+use crate::pool::{self, Load, Stop, Watch};
 use crate::scalar::{Line, Scalar};
 use crate::sweep::Sweep;
 use crate::tile::{EDGE, Tile};
@@ -208,7 +208,10 @@ impl<T: Scalar> Trainer<T> {
 
     /// One step of all weights and biases.
     fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let total = self.network.layers.iter().map(pieces).sum();
+        let load = Load {
+            items: self.network.layers.iter().map(pieces).sum(),
+            cycles: self.network.cycles(self.sweep.samples()),
+        };
         let (sweep, rule) = (&self.sweep, self.rule);
         let mut velocity = self.velocity.iter_mut();
         let items = self
@@ -219,16 +222,20 @@ impl<T: Scalar> Trainer<T> {
             .flat_map(move |(index, layer)| Piece::of_layer(index, layer, velocity.next()));
         let work =
             |tile: &mut Tile, piece: Piece<'_, T>, stop: &Stop| piece.step(sweep, rule, tile, stop);
-        pool::for_each(items, total, watch, Tile::default, work)
+        pool::for_each(items, load, watch, Tile::default, work)
     }
 
     /// Brings the rows of W up to its columns. The first layer's are not in use.
     fn repack(&mut self, watch: &mut Watch<'_>) -> Result<()> {
         let layers = &mut self.network.layers[1..];
-        let total = layers
+        let numbers = layers.iter().map(|layer| layer.inputs() * layer.outputs());
+        let panels = layers
             .iter()
-            .map(|layer| layer.inputs().div_ceil(Panels::<T>::LANES))
-            .sum();
+            .map(|layer| layer.inputs().div_ceil(Panels::<T>::LANES));
+        let load = Load {
+            items: panels.sum(),
+            cycles: numbers.sum::<usize>() as f64,
+        };
         let items = layers.iter_mut().flat_map(|layer| {
             let columns = layer.columns.all();
             let panels = layer.rows.chunks_mut(1).enumerate();
@@ -236,7 +243,7 @@ impl<T: Scalar> Trainer<T> {
         });
         pool::for_each(
             items,
-            total,
+            load,
             watch,
             || (),
             |(), (columns, panel, target), _| {

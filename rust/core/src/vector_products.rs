@@ -108,7 +108,8 @@ pub fn jvp<T: Scalar>(
             finite.store(false, Ordering::Relaxed);
         }
     };
-    pool::for_each_with(&mut scratch, bands, watch, work)?;
+    let cycles = tangents.len() as f64 * network.cycles(samples);
+    pool::for_each_with(&mut scratch, bands, cycles, watch, work)?;
     if finite.into_inner() {
         Ok(())
     } else {

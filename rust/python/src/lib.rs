@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ntkrs_core::isa::{Isa, spin};
-use ntkrs_core::pool;
+use ntkrs_core::pool::{self, Load, Stop, unwatched};
 use pyo3::prelude::*;
 
 /// The compiled core of ntkrs. Private: use the functions of `ntkrs`.
@@ -66,16 +66,15 @@ fn peak_flops(py: Python<'_>, single: bool) -> PyResult<f64> {
     const ROUNDS: usize = 20_000_000;
     let run = || {
         let (isa, threads, flops) = (Isa::current()?, pool::num_threads()?, AtomicUsize::new(0));
+        let load = Load {
+            items: threads,
+            cycles: f64::INFINITY,
+        };
+        let work = |(): &mut (), _: usize, _: &Stop| {
+            flops.fetch_add(spin(isa, single, ROUNDS), Ordering::Relaxed);
+        };
         let start = Instant::now();
-        pool::for_each(
-            0..threads,
-            threads,
-            &mut pool::unwatched,
-            || (),
-            |(), _, _| {
-                flops.fetch_add(spin(isa, single, ROUNDS), Ordering::Relaxed);
-            },
-        )?;
+        pool::for_each(0..threads, load, &mut unwatched, || (), work)?;
         Ok(flops.into_inner() as f64 / start.elapsed().as_secs_f64())
     };
     py.detach(run).map_err(errors::to_python)

@@ -17,7 +17,7 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use crate::error::{Error, Result};
 use crate::isa::{Isa, Plain};
-use crate::pool;
+use crate::pool::{self, Load, Stop, unwatched};
 use crate::scalar::{Line, Scalar};
 
 pub use bands::bands_mut;
@@ -135,7 +135,7 @@ impl<T: Scalar> Panels<T> {
     ) -> Result<()> {
         let depth = self.depth;
         let bad: Mutex<Option<(usize, usize)>> = Mutex::new(None);
-        let fill_panel = |(panel, lines): (usize, &mut [T::Line])| {
+        let fill_panel = |(): &mut (), (panel, lines): (usize, &mut [T::Line]), _: &Stop| {
             let first = panel * Self::LANES;
             for row in first..matrix.nrows().min(first + Self::LANES) {
                 let values = matrix.row(row);
@@ -149,14 +149,11 @@ impl<T: Scalar> Panels<T> {
             }
         };
         let panels = self.lines.chunks_mut(depth.max(1)).enumerate();
-        let total = panels.len();
-        pool::for_each_quick(
-            panels,
-            total,
-            matrix.len(),
-            || (),
-            |(), item| fill_panel(item),
-        )?;
+        let load = Load {
+            items: panels.len(),
+            cycles: 4.0 * matrix.len() as f64,
+        };
+        pool::for_each(panels, load, &mut unwatched, || (), fill_panel)?;
         match bad.into_inner().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),
             Some((row, column)) => {

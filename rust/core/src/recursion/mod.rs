@@ -96,6 +96,12 @@ impl Recursion {
         })
     }
 
+    /// About how many cycles of one thread the recursion of a pair takes.
+    pub fn cycles(&self) -> f64 {
+        let activations = (1..self.layers()).map(|layer| self.dual(layer - 1).cycles());
+        activations.sum()
+    }
+
     /// The number of dense layers.
     pub fn layers(&self) -> usize {
         self.layers.len()

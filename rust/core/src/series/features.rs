@@ -7,7 +7,7 @@ use crate::double_double::DoubleDouble;
 use crate::dual::{Features, Variables};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Real, WIDTH};
-use crate::pool;
+use crate::pool::{self, Load, Stop, unwatched};
 
 /// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
 /// coefficients of these.
@@ -50,13 +50,16 @@ pub(super) fn pack<'a>(
     variable: impl Fn(f64) -> Variable<'a> + Sync,
 ) -> Result<(Vec<DoubleDouble>, Vec<Blocks>)> {
     let mut blocks = vec![Eight::default(); r.len().div_ceil(WIDTH)];
-    let total = blocks.len();
-    let describe = |(): &mut (), (block, r): (&mut Eight, &[DoubleDouble])| {
+    let load = Load {
+        items: blocks.len(),
+        cycles: 4.0 * (DIRECT * r.len()) as f64,
+    };
+    let describe = |(): &mut (), (block, r): (&mut Eight, &[DoubleDouble]), _: &Stop| {
         let variables: Vec<_> = r.iter().map(|r| variable(r.value)).collect();
         *block = Eight::new(&variables);
     };
     let items = blocks.iter_mut().zip(r.chunks(WIDTH));
-    pool::for_each_quick(items, total, DIRECT * r.len(), || (), describe)?;
+    pool::for_each(items, load, &mut unwatched, || (), describe)?;
     let roots = blocks.iter().flat_map(|eight| &eight.roots).copied();
     let number = |index: usize| {
         let numbers = blocks.iter().flat_map(|eight| &eight.numbers[index]);

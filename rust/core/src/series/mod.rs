@@ -69,6 +69,10 @@ impl<S: Smooth> Dual for Series<S> {
         })
     }
 
+    fn cycles(&self) -> f64 {
+        100.0
+    }
+
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
         step::run(isa, &pairs, gaps, dots);
     }

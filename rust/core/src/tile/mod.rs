@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::isa::{Block, Isa, Lanes, Plain, WIDTH};
 
 pub use canvas::{Canvas, Slot};
-pub use product::{add_product, product, sum_of_products};
+pub use product::{add_product, product, product_cycles, sum_of_products};
 use transpose::{Mirror, Transpose};
 
 /// Rows and columns of a tile: a multiple of every panel width, small enough that a tile stays in L2.
@@ -41,6 +41,14 @@ pub trait TileKernel: Sync {
 
     /// How many outputs one entry has: a tile of each is produced.
     fn planes(&self) -> usize;
+
+    /// About how many cycles of one thread an entry takes.
+    fn entry_cycles(&self) -> f64;
+
+    /// About how many cycles of one thread all entries take.
+    fn cycles(&self) -> f64 {
+        self.rows() as f64 * self.cols() as f64 * self.entry_cycles()
+    }
 
     /// Fills `planes` with the outputs of `area`.
     fn compute(&self, area: &Area, scratch: &mut Self::Scratch, planes: &mut [Tile]);

@@ -17,6 +17,11 @@ use super::Tile;
 use crate::panel::{PanelSlice, SUM};
 use crate::scalar::{Line, Scalar};
 
+/// About how many cycles of one thread each entry of a product of this depth takes.
+pub fn product_cycles(depth: usize) -> f64 {
+    0.125 * depth as f64
+}
+
 /// `tile[r][c] = Σ_k rows[r][k] · cols[c][k]`, for whole panels.
 ///
 /// # Panics
