@@ -121,12 +121,13 @@ class Watched:
         return self.at_call(x)
 
     def network(self):
-        arch = Sequential(Dense(16), Activation(self, tanh_slope), Dense(16), Relu(), Dense(2))
+        arch = Sequential(Dense(100), Activation(self, tanh_slope), Dense(100), Relu(), Dense(2))
         return arch.init(5, rng=0)
 
     def calls(self):
+        """Calls with enough to do for other threads to be woken."""
         net, rng = self.network(), np.random.default_rng(0)
-        x, y = rng.standard_normal((40, 5)), rng.standard_normal((40, 2))
+        x, y = rng.standard_normal((300, 5)), rng.standard_normal((300, 2))
         return {
             "forward": lambda: net(x),
             "jacobian": lambda: net.jacobian(x),

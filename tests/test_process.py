@@ -219,7 +219,7 @@ def test_a_child_forked_while_a_thread_computes():
 def test_threads_of_other_numbers_end():
     code = """
 import os, time, numpy, ntkrs
-kernel, x = ntkrs.mlp(1, 1, 1).kernel(), numpy.eye(50)
+kernel, x = ntkrs.mlp(1, 1, 1).kernel(), numpy.eye(300)
 count = lambda: len(os.listdir("/proc/self/task"))
 before = count()
 for n in 3 * [*range(1, 13)] + [1]:
