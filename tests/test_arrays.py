@@ -247,6 +247,18 @@ def test_diagonals_beyond_float32_are_infinite_as_in_the_kernel():
     assert KERNEL.diag(x)[0] == np.inf
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_large_results_begin_with_a_cache_line(dtype):
+    x = np.random.default_rng(0).standard_normal((3001, 2)).astype(dtype)
+    result = mlp(0, 1, 1).kernel()(x)
+    assert result.ctypes.data % 64 == 0
+    assert result.flags.c_contiguous
+    assert result.flags.writeable
+    assert result.shape == (3001, 3001)
+    assert result.dtype == dtype
+    assert np.array_equal(result, mlp(0, 1, 1).kernel()(x, out=np.empty_like(result)))
+
+
 def test_what_cannot_fit_is_refused_before_any_work():
     x = np.broadcast_to(np.ones((1, 3)), (10**7, 3))
     with pytest.raises(MemoryError, match=r"needs 800000000000000 bytes .*available.*blocks of rows"):

@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 from ntkrs import _memory
 from ntkrs._typing import Array, ArrayLike
 
+#: Bytes of a cache line.
+_LINE = 64
+
+#: Results of as many bytes are worth an address of their own choice: the core writes them past the caches.
+_LARGE = 1 << 25
+
 
 def floating(values: ArrayLike, name: str) -> Array:
     """``values`` as an aligned float32 or float64 array in native byte order, of any strides.
@@ -154,7 +160,7 @@ def output(
     """
     if out is None:
         _memory.require(math.prod(shape) * dtype.itemsize, f"{what} of shape {shape} and dtype {dtype}")
-        return cast("Array", np.empty(shape, dtype))
+        return empty(shape, dtype)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is a {type(out).__name__}, but a numpy.ndarray is needed")
     if out.shape != shape:
@@ -170,6 +176,16 @@ def output(
     if any(np.shares_memory(out, array) for array in inputs):
         raise ValueError("out shares memory with an input, which it would overwrite. Pass another array.")
     return cast("Array", out)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array to be written to: if it is large, it begins with a cache line, as the core writes whole ones fastest."""
+    count = math.prod(shape) * dtype.itemsize
+    if count < _LARGE:
+        return cast("Array", np.empty(shape, dtype))
+    memory = np.empty(count + _LINE, np.uint8)
+    start = -_address(memory) % _LINE
+    return cast("Array", memory[start : start + count].view(dtype).reshape(shape))
 
 
 def _overlaps_itself(array: NDArray[Any]) -> bool:

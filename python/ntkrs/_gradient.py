@@ -50,7 +50,7 @@ def full(
         f"the gradient, {count} arrays of shape {shape} and dtype {x.dtype},",
         "Pass weights= if sums over its entries are wanted, or compute it in blocks of rows of X.",
     )
-    results = [KernelGradient(np.empty(shape, x.dtype), np.empty(shape, x.dtype)) for _ in names]
+    results = [KernelGradient(_arrays.empty(shape, x.dtype), _arrays.empty(shape, x.dtype)) for _ in names]
     planes: list[NDArray[Any]] = [
         plane[:, None, :, None] for result in results for array in result for plane in array if plane.size
     ]
