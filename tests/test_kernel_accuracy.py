@@ -75,3 +75,16 @@ def test_gelu_of_large_parallel_rows(large, sigma_b):
         nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, layers, rounded=True)
         assert errors(kernel.nngp, nngp).max() <= 16 * EPS
         assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("name", ["erf", "sin", "rbf", "gaussian"])
+@pytest.mark.parametrize("sigma_w", [1.5, 2.5])
+@pytest.mark.parametrize("size", [0.01, 0.1, 0.5])
+def test_parallel_rows_in_chaotic_networks(name, sigma_w, size):
+    """The angle that unlike norms open between parallel rows is small, and all its digits are seen thirty layers on."""
+    x = size * np.array([[1.0], [1.02], [1.5], [3.1], [9.3], [-1.4], [-0.2]])
+    for depth in (8, 30):
+        kernel = mlp(depth, 1, 1, layer(name), sigma_w).kernel()(x, get=("nngp", "ntk"))
+        nngp, ntk = infinite.kernels(x, None, sigma_w, 0.0, [ACTIVATIONS[name]] * depth, rounded=True)
+        assert errors(kernel.nngp, nngp).max() <= 16 * EPS
+        assert errors(kernel.ntk, ntk).max() <= 64 * EPS

@@ -4,7 +4,7 @@ use std::f64::consts::SQRT_2;
 
 use crate::isa::Real;
 use crate::number::{Number, Single};
-use crate::special::{OddSeries, angle_between, angle_of, small_angle_of};
+use crate::special::{angle_between, angle_of, polynomial, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
 pub(super) const NUMBERS: usize = 8;
@@ -107,37 +107,31 @@ pub(super) struct Pair<R> {
     pub turned_cosine: R,
     /// `α0 − |α|`.
     pub closing: R,
-    /// `A − α0`, and `(α_u − α_v)/2`.
+    /// `A − α0` and its sine, and the sine of `A + α0`.
     pub excess: R,
+    pub sine_of_excess: R,
+    pub sine_of_sum: R,
+    /// `(α_u − α_v)/2`.
     pub half_difference: R,
-    /// `α_u α_v − α0²`, where both angles are small; elsewhere less than nothing.
-    pub small_excess: R,
 }
 
-/// The arcsine's.
-const COEFFICIENTS: [f64; OddSeries::TERMS] = {
-    let mut coefficients = [1.0; OddSeries::TERMS];
+/// Of `asin(x)/x − 1`, in x².
+const LIFTS: [f64; 14] = {
+    let mut coefficients = [0.0; 14];
     let mut even = 1.0; // (2n)!/(4ⁿ n!²)
     let mut n = 1;
-    while n < coefficients.len() {
+    while n <= coefficients.len() {
         even *= (2 * n - 1) as f64 / (2 * n) as f64;
-        coefficients[n] = even / (2 * n + 1) as f64;
+        coefficients[n - 1] = even / (2 * n + 1) as f64;
         n += 1;
     }
     coefficients
 };
 
-/// That of the arcsine, in [0, 1/8].
-const ARCSINE: OddSeries = OddSeries::new(COEFFICIENTS);
-
-/// `asin(x)/x − 1` for |x| ≤ 1/8, from x².
+/// `asin(x)/x − 1` for x² ≤ 0.081, from x².
 #[inline(always)]
 pub(super) fn arcsine_lift<R: Real>(square: R) -> R {
-    let mut sum = R::splat(0.0);
-    for coefficient in COEFFICIENTS[1..].iter().rev() {
-        sum = sum.mul_add(square, R::splat(*coefficient));
-    }
-    sum * square
+    square * polynomial(&LIFTS, square)
 }
 
 /// cos² of α0: a sum of positive terms, symmetric in u and v.
@@ -174,29 +168,24 @@ impl<R: Real> Pair<R> {
             cosine * turned_cosine + sine * turned_sine,
         );
 
-        let (sine_u, sine_v) = (u.p * u.p, v.p * v.p);
         // sin α_u − sin α_v = 2 cos A sin Δ, and sin²A − sin²α0 = sin²Δ.
         let mean_sine = u.sine * v.cosine + u.cosine * v.sine;
         let mean_cosine = u.co_sine * v.co_cosine + u.co_cosine * v.co_sine;
         let difference = (u.apart(&v) * both) * ((u.z + v.z) * both);
         let half_sine = half * difference / mean_cosine;
         let half_cosine = u.cosine * v.cosine + u.sine * v.sine;
-        let excess = small_angle_of(
-            half_sine * half_sine / (mean_sine * cosine + sine * mean_cosine),
-            mean_cosine * cosine + mean_sine * sine,
-        );
+        let sine_of_sum = mean_sine * cosine + sine * mean_cosine;
+        let sine_of_excess = half_sine * half_sine / sine_of_sum;
+        let excess = small_angle_of(sine_of_excess, mean_cosine * cosine + mean_sine * sine);
         Self {
             aligned: angle_of(sine, cosine),
             cosine,
             turned_cosine,
             closing,
             excess,
+            sine_of_excess,
+            sine_of_sum,
             half_difference: small_angle_of(half_sine, half_cosine),
-            small_excess: R::select(
-                sine_u.max(sine_v).less(R::splat(0.125)),
-                ARCSINE.excess(sine_u, sine_v, difference),
-                R::splat(-1.0),
-            ),
         }
     }
 }

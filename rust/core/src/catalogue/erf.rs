@@ -7,7 +7,7 @@ use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, NEAR, features};
 use crate::isa::Real;
 use crate::number::Number;
-use crate::special::{erf, exp_minus_square};
+use crate::special::{erf, exp_minus_square, polynomial};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, Turned, angle, arcsine_lift};
 
@@ -77,8 +77,8 @@ impl ClosedForm for Erf {
         let variable = Arcsine::new(root);
         let [z, rest, p, m, a, b, c, d] = variable.numbers();
         let alpha = root_of_angle(root);
-        // α/sin α − 1, with sin α = w/(1+w): of small variables only.
-        let near = root.min(1.0);
+        // α/sin α − 1, with sin α = w/(1+w): of variables whose sine is below MIDDLING.
+        let near = root.min(2.0);
         let (w, one) = (near * near, N::constant(1.0));
         let lift = alpha * alpha / w * (w + one) - one;
         let [alpha, lift, inverse] = [alpha, lift, one / alpha].map(N::single);
@@ -89,6 +89,7 @@ impl ClosedForm for Erf {
     fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
         let (first, second) = (Arcsine::of(&u), Arcsine::of(&v));
         let (root_u, root_v) = (u[NUMBERS], v[NUMBERS]);
+        let lifts = [u, v].map(|w| w[NUMBERS + 1]);
         let pair = Pair::new(first, second, gap.abs());
         // √(α_u α_v) falls short of A by half the square of √α_u − √α_v.
         let difference = R::splat(2.0) * pair.half_difference / (root_u + root_v);
@@ -97,17 +98,12 @@ impl ClosedForm for Erf {
         // The difference of two angles of unlike size is no smaller than their root: nothing cancels in it.
         let unlike = (R::splat(0.25) * scale).less(pair.half_difference.abs());
         let spread = R::select(unlike, scale - pair.aligned, pair.excess - short);
-        // Small angles are nearly proportional to the variances, and all of these differences cancel.
-        let small = pair.small_excess / (scale + pair.aligned);
-        let spread = R::select(small.is_negative(), spread, small);
+        // The smaller the angles, the more they are proportional to the variances, and all of these differences cancel.
+        let middling = largest_sine(first, second).less(R::splat(MIDDLING));
+        let product_excess = product_excess(first, second, lifts, pair);
+        let spread = R::select(middling, product_excess / (scale + pair.aligned), spread);
         let new = (pair.closing + spread.max(R::splat(0.0))) / scale;
-        let new = nearly_linear_gap(
-            first,
-            second,
-            [u, v].map(|w| w[NUMBERS + 1]),
-            gap.abs(),
-            new,
-        );
+        let new = nearly_linear_gap(first, second, lifts, gap.abs(), new);
         let dot = R::splat(4.0 / PI) * (first.m * second.m) / pair.turned_cosine;
         // erf is odd: opposite variables stay as opposite as equal ones stay equal.
         (new.copysign(gap), dot)
@@ -136,6 +132,61 @@ const SMALL: f64 = 0.125;
 #[inline(always)]
 fn largest_sine<R: Real>(u: Arcsine<R>, v: Arcsine<R>) -> R {
     (u.p * u.p).max(v.p * v.p)
+}
+
+/// Sines below this are those of variables whose angles are nearly proportional to their variances.
+const MIDDLING: f64 = 0.8;
+
+/// `(S − sin S)/S³` for S ≤ 1.9, in S².
+const FALLS: [f64; 10] = {
+    let mut coefficients = [1.0 / 6.0; 10];
+    let mut k = 1;
+    while k < coefficients.len() {
+        coefficients[k] = -coefficients[k - 1] / ((2 * k + 2) * (2 * k + 3)) as f64;
+        k += 1;
+    }
+    coefficients
+};
+
+/// `(1 − (sin Δ/Δ)²)/Δ²` for Δ ≤ 0.42, in Δ².
+const SQUARE_FALLS: [f64; 8] = {
+    let mut coefficients = [1.0 / 3.0; 8];
+    let mut k = 1;
+    while k < coefficients.len() {
+        coefficients[k] = -4.0 * coefficients[k - 1] / ((2 * k + 3) * (2 * k + 4)) as f64;
+        k += 1;
+    }
+    coefficients
+};
+
+/// `α_u α_v − α0²` for sines below [`MIDDLING`], with all its digits.
+///
+/// With `S = A + α0`, `Δ = (α_u − α_v)/2` and `E = A − α0`, it is `E S − Δ²`, where `sin E sin S = sin²Δ`: of like variables
+///
+/// ```text
+/// Δ² [S/sin S · (sin Δ/Δ)² · E/sin E − 1]
+/// ```
+///
+/// by what each factor differs from 1, of which the first prevails. Of unlike ones, with `A(x) = asin(x)/x`, it is
+/// `sin²α0 [A(sin α_u) A(sin α_v) − A(sin α0)²]`, and the first product prevails.
+#[inline(always)]
+fn product_excess<R: Real>(u: Arcsine<R>, v: Arcsine<R>, lifts: [R; 2], pair: Pair<R>) -> R {
+    let one = R::splat(1.0);
+    let (sine_u, sine_v) = (u.p * u.p, v.p * v.p);
+    let (large, small) = (sine_u.max(sine_v), sine_u.min(sine_v));
+    let like = large.less(R::splat(8.0) * small);
+    let (product, opened) = (sine_u * sine_v, pair.sine_of_excess);
+    let lift = arcsine_lift(R::select(like, opened * opened, product));
+
+    let sum = pair.aligned + pair.aligned + pair.excess;
+    let rise = sum * (sum * sum) * polynomial(&FALLS, sum * sum) / pair.sine_of_sum;
+    let square = pair.half_difference * pair.half_difference;
+    let fall = square * polynomial(&SQUARE_FALLS, square);
+    let of_like = square * (rise - (one + rise) * (fall - lift + fall * lift));
+
+    let own = lifts[0] * lifts[1] + (lifts[0] + lifts[1]);
+    let of_unlike = product * (own - lift * (R::splat(2.0) + lift));
+    R::select(like, of_like, of_unlike)
 }
 
 /// The new gap of small variables that are not close, for `size` the old one; else `new`.
