@@ -126,10 +126,7 @@ pub fn backward<T: Scalar>(
         }));
     }
     let directions: usize = groups.iter().map(Directions::len).sum();
-    let load = Load {
-        items: bands.len(),
-        cycles: directions as f64 * network.cycles(samples),
-    };
+    let load = Load::new(bands.len(), directions as f64 * network.cycles(samples));
     let work = |scratch: &mut Scratch, band: Band<'_, T>, stop: &Stop| {
         band.run(network, pass, scratch, stop);
     };

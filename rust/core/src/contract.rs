@@ -42,10 +42,7 @@ pub fn contract<K: TileKernel>(
         *sums.lock().unwrap_or_else(PoisonError::into_inner) = values.collect();
     };
     let tasks = areas.iter().zip(&sums);
-    let load = Load {
-        items: areas.len(),
-        cycles: kernel.cycles(),
-    };
+    let load = Load::new(areas.len(), kernel.cycles());
     pool::for_each(tasks, load, watch, state, work)?;
     kernel.check()?;
     let mut totals = vec![0.0; kernel.planes()];

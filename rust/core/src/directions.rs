@@ -51,10 +51,7 @@ impl<T: Scalar> Directions<T> {
                 }
             };
         let blocks = norms.chunks_mut(WIDTH).enumerate();
-        let load = Load {
-            items: blocks.len(),
-            cycles: 4.0 * (rows.rows() * rows.depth()) as f64,
-        };
+        let load = Load::new(blocks.len(), 4.0 * (rows.rows() * rows.depth()) as f64);
         pool::for_each(blocks, load, &mut unwatched, Vec::new, fill)?;
         let invert = |norm: &DoubleDouble| match norm.value {
             0.0 => DoubleDouble::default(),

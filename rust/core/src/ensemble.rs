@@ -107,10 +107,7 @@ pub fn moments(
             Err(error) => lock().failure = Some(error),
         }
     };
-    let load = Load {
-        items: seeds.len(),
-        cycles: f64::INFINITY,
-    };
+    let load = Load::new(seeds.len(), f64::INFINITY);
     pool::for_each(seeds.iter().enumerate(), load, watch, || None, work)?;
     finish(sums)
 }
@@ -131,10 +128,7 @@ fn one_by_one(
         let draw = |(): &mut (), (worker, normal): (&mut Worker, Normal), stop: &Stop| {
             worker.draw(normal, stop);
         };
-        let load = Load {
-            items: 1,
-            cycles: f64::INFINITY,
-        };
+        let load = Load::new(1, f64::INFINITY);
         pool::for_each(draws, load, &mut part, || (), draw)?;
         let mut kernel = sums.buffer(shape);
         worker.run(ensemble, &mut kernel, &mut part)?;

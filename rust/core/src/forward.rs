@@ -115,10 +115,7 @@ fn run_stage<'a, T: Scalar>(
             slopes: slope_bands.next().unwrap_or_default(),
         })
         .collect();
-    let load = Load {
-        items: bands.len(),
-        cycles: network.cycles(samples),
-    };
+    let load = Load::new(bands.len(), network.cycles(samples));
     let finite = AtomicBool::new(true);
     pool::for_each(
         bands.into_iter(),

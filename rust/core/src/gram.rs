@@ -56,10 +56,7 @@ fn fill<T: Scalar, K: TileKernel>(
     let (rows, cols) = canvas.matrix_shape();
     let expected = [kernel.planes(), kernel.rows(), kernel.cols()];
     Error::check_shape("out", &[canvas.planes(), rows, cols], &expected)?;
-    let load = Load {
-        items: canvas.slot_count(symmetric),
-        cycles: kernel.cycles(),
-    };
+    let load = Load::new(canvas.slot_count(symmetric), kernel.cycles());
     let state = || Worker::<K> {
         scratch: K::Scratch::default(),
         tiles: vec![Tile::default(); kernel.planes()],

@@ -265,10 +265,7 @@ fn pointwise(
     let pass = recursion.between(Isa::current()?, profile, profile, &outputs);
     let mut values = vec![0.0; len];
     let bands = values.chunks_mut(BAND).enumerate();
-    let load = Load {
-        items: bands.len(),
-        cycles: (WIDTH * len) as f64 * recursion.cycles(),
-    };
+    let load = Load::new(bands.len(), (WIDTH * len) as f64 * recursion.cycles());
     let state = || (Pairs::default(), Tile::default());
     let work =
         |(pairs, tile): &mut (Pairs, Tile), (band, values): (usize, &mut [f64]), _: &Stop| {

@@ -33,12 +33,9 @@ pub fn jacobian<T: Scalar>(
         deltas: &deltas[0],
         directions: &directions[0],
     };
-    let out_numbers = out.len();
+    let numbers = out.len();
     let rows = out.chunks_mut(parameters).enumerate();
-    let load = Load {
-        items: samples * outputs,
-        cycles: out_numbers as f64,
-    };
+    let load = Load::new(samples * outputs, numbers as f64);
     pool::for_each(
         rows,
         load,

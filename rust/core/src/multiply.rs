@@ -52,10 +52,7 @@ pub fn multiply<K: TileKernel>(
     let pairs: Vec<_> = (0..rows.len())
         .flat_map(|i| (if symmetric { i } else { 0 }..cols.len()).map(move |j| (i, j)))
         .collect();
-    let load = Load {
-        items: pairs.len(),
-        cycles: kernel.cycles(),
-    };
+    let load = Load::new(pairs.len(), kernel.cycles());
     let work = |scratch: &mut (K::Scratch, [Tile; 1]), (i, j): (usize, usize), stop: &Stop| {
         let [direct, mirrored] = task.run(&rows[i], &cols[j], scratch, stop);
         let keep = |index: usize, value: Sums| {

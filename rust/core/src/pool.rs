@@ -186,6 +186,13 @@ pub struct Load {
     pub cycles: f64,
 }
 
+impl Load {
+    /// So many items, of so many cycles together.
+    pub fn new(items: usize, cycles: f64) -> Self {
+        Self { items, cycles }
+    }
+}
+
 /// Loads of fewer cycles, a tenth of a millisecond, are not worth waking other threads for.
 const QUICK: f64 = 250_000.0;
 
@@ -294,10 +301,7 @@ pub fn for_each_with<I, S: Send>(
     work: impl Fn(&mut S, I, &Stop) + Sync,
 ) -> Result<()> {
     let items = Mutex::new(items);
-    let load = Load {
-        items: states.len(),
-        cycles,
-    };
+    let load = Load::new(states.len(), cycles);
     let claim = |(): &mut (), state: &mut S, stop: &Stop| {
         while !stop.requested() {
             let Some(item) = lock(&items).next() else {
@@ -398,13 +402,11 @@ mod tests {
 
     /// Items that are worth waking threads for.
     fn load(items: usize) -> Load {
-        let cycles = f64::INFINITY;
-        Load { items, cycles }
+        Load::new(items, f64::INFINITY)
     }
 
     fn quick(items: usize) -> Load {
-        let cycles = 0.0;
-        Load { items, cycles }
+        Load::new(items, 0.0)
     }
 
     #[test]

@@ -78,10 +78,7 @@ impl<T: Scalar> Sweep<T> {
             .map(|layer| Panels::unwritten(layer.inputs(), samples))
             .collect::<Result<Vec<_>>>()?;
         let columns = inputs[0].chunks_mut(1).enumerate();
-        let load = Load {
-            items: columns.len(),
-            cycles: (samples * x.depth()) as f64,
-        };
+        let load = Load::new(columns.len(), (samples * x.depth()) as f64);
         let transpose = |(): &mut (), (panel, target): (usize, &mut [T::Line]), _: &Stop| {
             x.all().transpose(panel, target);
         };
@@ -189,10 +186,7 @@ impl<T: Scalar> Sweep<T> {
             blocks.extend(rows.map(|(chunk, rows)| (index, chunk * EDGE, rows)));
             rest = after;
         }
-        let load = Load {
-            items: blocks.len(),
-            cycles: network.cycles(self.samples()),
-        };
+        let load = Load::new(blocks.len(), network.cycles(self.samples()));
         let work = |tile: &mut Tile, (index, first, rows): (usize, usize, &mut [T]), _: &Stop| {
             self.write_rows(index, &network.layers[index], first, rows, tile);
         };

@@ -208,10 +208,10 @@ impl<T: Scalar> Trainer<T> {
 
     /// One step of all weights and biases.
     fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let load = Load {
-            items: self.network.layers.iter().map(pieces).sum(),
-            cycles: self.network.cycles(self.sweep.samples()),
-        };
+        let load = Load::new(
+            self.network.layers.iter().map(pieces).sum(),
+            self.network.cycles(self.sweep.samples()),
+        );
         let (sweep, rule) = (&self.sweep, self.rule);
         let mut velocity = self.velocity.iter_mut();
         let items = self
@@ -232,10 +232,7 @@ impl<T: Scalar> Trainer<T> {
         let panels = layers
             .iter()
             .map(|layer| layer.inputs().div_ceil(Panels::<T>::LANES));
-        let load = Load {
-            items: panels.sum(),
-            cycles: numbers.sum::<usize>() as f64,
-        };
+        let load = Load::new(panels.sum(), numbers.sum::<usize>() as f64);
         let items = layers.iter_mut().flat_map(|layer| {
             let columns = layer.columns.all();
             let panels = layer.rows.chunks_mut(1).enumerate();

@@ -66,10 +66,7 @@ fn peak_flops(py: Python<'_>, single: bool) -> PyResult<f64> {
     const ROUNDS: usize = 20_000_000;
     let run = || {
         let (isa, threads, flops) = (Isa::current()?, pool::num_threads()?, AtomicUsize::new(0));
-        let load = Load {
-            items: threads,
-            cycles: f64::INFINITY,
-        };
+        let load = Load::new(threads, f64::INFINITY);
         let work = |(): &mut (), _: usize, _: &Stop| {
             flops.fetch_add(spin(isa, single, ROUNDS), Ordering::Relaxed);
         };

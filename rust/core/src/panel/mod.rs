@@ -149,10 +149,7 @@ impl<T: Scalar> Panels<T> {
             }
         };
         let panels = self.lines.chunks_mut(depth.max(1)).enumerate();
-        let load = Load {
-            items: panels.len(),
-            cycles: 4.0 * matrix.len() as f64,
-        };
+        let load = Load::new(panels.len(), 4.0 * matrix.len() as f64);
         pool::for_each(panels, load, &mut unwatched, || (), fill_panel)?;
         match bad.into_inner().unwrap_or_else(PoisonError::into_inner) {
             None => Ok(()),

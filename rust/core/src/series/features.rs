@@ -50,10 +50,7 @@ pub(super) fn pack<'a>(
     variable: impl Fn(f64) -> Variable<'a> + Sync,
 ) -> Result<(Vec<DoubleDouble>, Vec<Blocks>)> {
     let mut blocks = vec![Eight::default(); r.len().div_ceil(WIDTH)];
-    let load = Load {
-        items: blocks.len(),
-        cycles: 4.0 * (DIRECT * r.len()) as f64,
-    };
+    let load = Load::new(blocks.len(), 4.0 * (DIRECT * r.len()) as f64);
     let describe = |(): &mut (), (block, r): (&mut Eight, &[DoubleDouble]), _: &Stop| {
         let variables: Vec<_> = r.iter().map(|r| variable(r.value)).collect();
         *block = Eight::new(&variables);
