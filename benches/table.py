@@ -1,6 +1,6 @@
 """Print the figures of ``python -m ntkrs.bench --json FILE`` as a Markdown table.
 
-python benches/table.py benches/results/amd-epyc-2-cores.json
+python benches/table.py benches/results/intel-xeon-2-cores.json
 """
 
 from __future__ import annotations
