@@ -5,14 +5,14 @@
 //! process that built it: after `fork` the child leaves those of its parent untouched.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::env;
 use std::mem;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -215,7 +215,8 @@ pub fn for_each<I, S>(
     if total == 0 {
         return Ok(());
     }
-    if ALONE.get() {
+    let place = PLACE.with_borrow(Place::clone);
+    if matches!(place, Place::Alone) {
         return for_each_here(items, total, watch, state(), work);
     }
     if load.cycles < QUICK {
@@ -225,9 +226,12 @@ pub fn for_each<I, S>(
             ControlFlow::Continue(()) => Ok(()),
         };
     }
+    if let Place::Aboard(stop) = place {
+        return for_each_aboard(items, total, &stop, watch, state, work);
+    }
     let crew = Crew::take()?;
     let items = Mutex::new(items);
-    let shift = Shift::new(crew.threads.min(total));
+    let shift = Shift::new(crew.threads.min(total), total);
     let worker = || {
         let mut state = state();
         while !shift.stop.requested() {
@@ -242,28 +246,127 @@ pub fn for_each<I, S>(
         for _ in 0..shift.workers {
             scope.spawn(|_| shift.end(catch_unwind(AssertUnwindSafe(worker))));
         }
-        shift.wait(total, watch);
+        shift.wait(watch);
     });
     crew.give_back();
     shift.outcome()
 }
 
+/// Where the loops of a thread run.
+#[derive(Clone)]
+enum Place {
+    /// On the threads of a crew of their own.
+    Apart,
+    /// On this thread.
+    Alone,
+    /// On the threads of the crew that this thread is of, until these are to stop.
+    Aboard(Arc<Stop>),
+}
+
 thread_local! {
-    /// Whether loops of this thread run on it alone.
-    static ALONE: Cell<bool> = const { Cell::new(false) };
+    static PLACE: RefCell<Place> = const { RefCell::new(Place::Apart) };
+}
+
+/// Runs `part` with its parallel loops there.
+fn at<R>(place: Place, part: impl FnOnce() -> R) -> R {
+    /// Restores the place from before, after a panic too.
+    struct Restore(Option<Place>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            self.0.take().map(|place| PLACE.replace(place));
+        }
+    }
+    let _restore = Restore(Some(PLACE.replace(place)));
+    part()
 }
 
 /// Runs `part` with all its parallel loops on this thread alone: for workers of an outer loop.
 pub fn alone<R>(part: impl FnOnce() -> R) -> R {
-    /// Restores the state from before, after a panic too.
-    struct Restore(bool);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            ALONE.set(self.0);
-        }
+    at(Place::Alone, part)
+}
+
+/// Runs `part`, of many loops one after another, on one of the threads that these run on, so that none has to be woken for
+/// each of them. It takes about so many `cycles`, and must not call what is the calling thread's alone. This waits, and
+/// watches: what `part` tells the watch that it is given is passed on every 50 ms.
+///
+/// # Errors
+/// As [`for_each`]; those of `part`.
+pub fn aboard<R: Send>(
+    cycles: f64,
+    watch: &mut Watch<'_>,
+    part: impl FnOnce(&mut Watch<'_>) -> Result<R> + Send,
+) -> Result<R> {
+    if cycles < QUICK || !matches!(PLACE.with_borrow(Place::clone), Place::Apart) {
+        return part(watch);
     }
-    let _restore = Restore(ALONE.replace(true));
-    part()
+    let crew = Crew::take()?;
+    let shift = Shift::new(1, 0);
+    let mut result = Err(Error::Cancelled);
+    crew.pool.in_place_scope(|scope| {
+        scope.spawn(|_| {
+            let mut tell = |done, total| {
+                shift.done.store(done, Ordering::Relaxed);
+                shift.total.store(total, Ordering::Relaxed);
+                if shift.stop.requested() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            };
+            let place = Place::Aboard(Arc::clone(&shift.stop));
+            let run = || result = at(place, || part(&mut tell));
+            shift.end(catch_unwind(AssertUnwindSafe(run)));
+        });
+        shift.wait(watch);
+    });
+    crew.give_back();
+    match (shift.outcome(), result) {
+        // Why it stopped.
+        (Err(Error::Cancelled), Err(error)) => Err(error),
+        (outcome, result) => outcome.and(result),
+    }
+}
+
+/// [`for_each`] on the threads of the crew that this thread is of. It works too, and watches after each of its items.
+fn for_each_aboard<I, S>(
+    items: impl Iterator<Item = I> + Send,
+    total: usize,
+    stop: &Stop,
+    watch: &mut Watch<'_>,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, I, &Stop) + Sync,
+) -> Result<()> {
+    let (items, done) = (Mutex::new(items), AtomicUsize::new(0));
+    let panic = Mutex::new(None);
+    let worker = |watch: &mut Watch<'_>| {
+        let all = || {
+            let mut state = state();
+            while !stop.requested() {
+                let Some(item) = lock(&items).next() else {
+                    break;
+                };
+                work(&mut state, item, stop);
+                if watch(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_break() {
+                    stop.request();
+                }
+            }
+        };
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(all)) {
+            stop.request();
+            *lock(&panic) = Some(message(payload.as_ref()));
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 1..rayon::current_num_threads().min(total) {
+            scope.spawn(|_| worker(&mut unwatched));
+        }
+        worker(watch);
+    });
+    match lock(&panic).take() {
+        Some(message) => Err(Error::Panicked(message)),
+        None if stop.requested() => Err(Error::Cancelled),
+        None => Ok(()),
+    }
 }
 
 /// [`for_each`] on this thread; `watch` is called after every item.
@@ -317,7 +420,8 @@ pub fn for_each_with<I, S: Send>(
 struct Shift {
     workers: usize,
     done: AtomicUsize,
-    stop: Stop,
+    total: AtomicUsize,
+    stop: Arc<Stop>,
     ended: Mutex<Ended>,
     all_ended: Condvar,
 }
@@ -329,11 +433,12 @@ struct Ended {
 }
 
 impl Shift {
-    fn new(workers: usize) -> Self {
+    fn new(workers: usize, total: usize) -> Self {
         Self {
             workers,
             done: AtomicUsize::new(0),
-            stop: Stop::default(),
+            total: AtomicUsize::new(total),
+            stop: Arc::default(),
             ended: Mutex::default(),
             all_ended: Condvar::new(),
         }
@@ -350,7 +455,7 @@ impl Shift {
     }
 
     /// Waits for the workers, telling `watch` how far they are.
-    fn wait(&self, total: usize, watch: &mut Watch<'_>) {
+    fn wait(&self, watch: &mut Watch<'_>) {
         let mut ended = lock(&self.ended);
         while ended.workers < self.workers {
             let (guard, timeout) = self
@@ -360,18 +465,19 @@ impl Shift {
             ended = guard;
             if timeout.timed_out() && !self.stop.requested() {
                 drop(ended);
-                self.report(total, watch);
+                self.report(watch);
                 ended = lock(&self.ended);
             }
         }
         drop(ended);
         if !self.stop.requested() {
-            self.report(total, watch);
+            self.report(watch);
         }
     }
 
-    fn report(&self, total: usize, watch: &mut Watch<'_>) {
-        if watch(self.done.load(Ordering::Relaxed), total).is_break() {
+    fn report(&self, watch: &mut Watch<'_>) {
+        let [done, total] = [&self.done, &self.total].map(|count| count.load(Ordering::Relaxed));
+        if watch(done, total).is_break() {
             self.stop.request();
         }
     }
@@ -399,6 +505,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     /// Items that are worth waking threads for.
     fn load(items: usize) -> Load {
@@ -488,6 +595,52 @@ mod tests {
             for_each(0..7, load, &mut watch, || (), |(), _, _| ()).unwrap();
             assert_eq!(last, (7, 7));
         }
+    }
+
+    #[test]
+    fn loops_aboard_are_those_of_one_crew() {
+        set_num_threads(3).unwrap();
+        let hits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
+        let crew = Mutex::new(HashSet::new());
+        let hit = |(): &mut (), i: usize, _: &Stop| {
+            hits[i].fetch_add(1, Ordering::Relaxed);
+            lock(&crew).insert(thread::current().id());
+        };
+        let part = |watch: &mut Watch<'_>| {
+            for _ in 0..20 {
+                for_each(0..1000, load(1000), watch, || (), hit)?;
+            }
+            Ok(thread::current().id())
+        };
+        let driver = aboard(f64::INFINITY, &mut unwatched, part).unwrap();
+        assert!(hits.into_iter().all(|hit| hit.into_inner() == 20));
+        let crew = crew.into_inner().unwrap();
+        assert!(crew.contains(&driver) && crew.len() <= 3);
+        assert!(!crew.contains(&thread::current().id()));
+        let here = aboard(0.0, &mut unwatched, |_| Ok(thread::current().id()));
+        assert_eq!(here, Ok(thread::current().id()));
+    }
+
+    #[test]
+    fn what_ends_a_loop_aboard_ends_the_call() {
+        let run = |watch: &mut Watch<'_>, work: &(dyn Fn(usize, &Stop) + Sync)| {
+            aboard(f64::INFINITY, watch, |watch| {
+                let work = |(): &mut (), i: usize, stop: &Stop| work(i, stop);
+                for_each(0..8, load(8), watch, || (), work)
+            })
+        };
+        let result = run(&mut unwatched, &|i, _| assert_ne!(i, 2, "two"));
+        assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("two")));
+        let wait = |_: usize, stop: &Stop| {
+            while !stop.requested() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let result = run(&mut |_, _| ControlFlow::Break(()), &wait);
+        assert_eq!(result, Err(Error::Cancelled));
+        let result: Result<()> = aboard(f64::INFINITY, &mut unwatched, |_| panic!("aboard"));
+        assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("aboard")));
+        assert_eq!(run(&mut unwatched, &|_, _| ()), Ok(()));
     }
 
     #[test]

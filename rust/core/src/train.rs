@@ -106,6 +106,16 @@ impl<T: Scalar> Trainer<T> {
     /// # Errors
     /// [`Error::Diverged`], [`Error::Cancelled`].
     pub fn advance(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
+        if self.network.calls() {
+            return self.take(steps, watch);
+        }
+        let cycles = 3.0 * self.network.cycles(self.sweep.samples());
+        pool::aboard(steps as f64 * cycles, watch, |watch| {
+            self.take(steps, watch)
+        })
+    }
+
+    fn take(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
         let mut last = Instant::now();
         for step in 0..steps {
             let mut seldom = |_, _| {
