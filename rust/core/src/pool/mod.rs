@@ -4,31 +4,29 @@
 //! calls never wait for each other; it gives the pool back at the end, and a few are kept. A pool belongs to the
 //! process that built it: after `fork` the child leaves those of its parent untouched.
 
+mod crew;
+mod place;
+mod shift;
+
 use std::any::Any;
-use std::cell::RefCell;
 use std::env;
-use std::mem;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
-
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::{Error, Result};
 use crate::isa::DefaultFloats;
+use crew::Crew;
+use place::{Place, for_each_aboard};
+use shift::Shift;
 
-/// How often a waiting caller looks up: to report progress and to hear that it should stop.
-const TICK: Duration = Duration::from_millis(50);
+pub use crew::after_fork;
+pub use place::{aboard, alone};
 
 /// Environment variables that set the number of threads, the first one found winning.
 const VARIABLES: [&str; 2] = ["NTKRS_NUM_THREADS", "RAYON_NUM_THREADS"];
-
-/// How many idle pools are kept: one, and one for a call from within a progress callback.
-const KEPT: usize = 2;
 
 /// Called on the calling thread every 50 ms with (done, total), and once at the end; `Break` cancels.
 pub type Watch<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;
@@ -85,83 +83,6 @@ fn from_environment() -> Result<usize> {
     Ok(thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// How many times this process is the child of a fork that [`after_fork`] was told of.
-static FORKS: AtomicU64 = AtomicU64::new(0);
-
-/// Tells this process that it is a fork's child. Its id tells that too, except in another namespace of ids.
-pub fn after_fork() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
-}
-
-/// A pool that is taken by one call.
-struct Crew {
-    process: (u32, u64),
-    threads: usize,
-    pool: ThreadPool,
-}
-
-/// Idle pools. The lock is only ever tried, never waited for: a child forked in the middle of a use finds it locked
-/// for ever, and builds a pool for each call.
-static IDLE: Mutex<Vec<Crew>> = Mutex::new(Vec::new());
-
-impl Crew {
-    /// An idle crew of the present number of threads, or a new one.
-    fn take() -> Result<Self> {
-        let (process, threads) = (this_process(), num_threads()?);
-        if let Ok(mut idle) = IDLE.try_lock() {
-            let fits = |crew: &Self| crew.process == process && crew.threads == threads;
-            if let Some(index) = idle.iter().position(fits) {
-                return Ok(idle.swap_remove(index));
-            }
-        }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|index| format!("ntkrs-{index}"))
-            // A new thread inherits the mode of the one that starts it.
-            .start_handler(|_| DefaultFloats::set())
-            .build()
-            .map_err(|error| Error::Threads {
-                threads,
-                reason: error.to_string(),
-            })?;
-        Ok(Self {
-            process,
-            threads,
-            pool,
-        })
-    }
-
-    /// Gives the pool back. Those of another number of threads end here, and of the others all but a few.
-    fn give_back(self) {
-        let (process, threads) = (self.process, self.threads);
-        let mut others = vec![];
-        match IDLE.try_lock() {
-            Ok(mut idle) if process == this_process() => {
-                idle.push(self);
-                let keep = |crew: &Self| crew.process == process && crew.threads == threads;
-                let (mut kept, other): (Vec<_>, Vec<_>) = idle.drain(..).partition(keep);
-                others = other;
-                others.extend(kept.drain(KEPT.min(kept.len())..));
-                *idle = kept;
-            }
-            _ => others.push(self),
-        }
-        others.into_iter().for_each(Self::end);
-    }
-
-    /// Ends the pool's threads. A parent's pool, which has none in this process, cannot even be ended: ending waits for
-    /// locks that nobody holds.
-    fn end(self) {
-        if self.process != this_process() {
-            mem::forget(self.pool);
-        }
-    }
-}
-
-fn this_process() -> (u32, u64) {
-    (process::id(), FORKS.load(Ordering::Relaxed))
-}
-
 /// Whether a call should end early. Long items ask now and then.
 #[derive(Debug, Default)]
 pub struct Stop(AtomicBool);
@@ -180,14 +101,12 @@ impl Stop {
 /// How much there is to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// The number of items.
-    pub items: usize,
-    /// About how many cycles of one thread all of them take together.
-    pub cycles: f64,
+    items: usize,
+    cycles: f64,
 }
 
 impl Load {
-    /// So many items, of so many cycles together.
+    /// So many items, that take about so many cycles of one thread all together.
     pub fn new(items: usize, cycles: f64) -> Self {
         Self { items, cycles }
     }
@@ -215,7 +134,7 @@ pub fn for_each<I, S>(
     if total == 0 {
         return Ok(());
     }
-    let place = PLACE.with_borrow(Place::clone);
+    let place = place::here();
     if matches!(place, Place::Alone) {
         return for_each_here(items, total, watch, state(), work);
     }
@@ -233,14 +152,10 @@ pub fn for_each<I, S>(
     let items = Mutex::new(items);
     let shift = Shift::new(crew.threads.min(total), total);
     let worker = || {
-        let mut state = state();
-        while !shift.stop.requested() {
-            let Some(item) = lock(&items).next() else {
-                break;
-            };
-            work(&mut state, item, &shift.stop);
+        let count = || {
             shift.done.fetch_add(1, Ordering::Relaxed);
-        }
+        };
+        work_off(&items, &shift.stop, &mut state(), &work, count);
     };
     crew.pool.in_place_scope(|scope| {
         for _ in 0..shift.workers {
@@ -252,120 +167,20 @@ pub fn for_each<I, S>(
     shift.outcome()
 }
 
-/// Where the loops of a thread run.
-#[derive(Clone)]
-enum Place {
-    /// On the threads of a crew of their own.
-    Apart,
-    /// On this thread.
-    Alone,
-    /// On the threads of the crew that this thread is of, until these are to stop.
-    Aboard(Arc<Stop>),
-}
-
-thread_local! {
-    static PLACE: RefCell<Place> = const { RefCell::new(Place::Apart) };
-}
-
-/// Runs `part` with its parallel loops there.
-fn at<R>(place: Place, part: impl FnOnce() -> R) -> R {
-    /// Restores the place from before, after a panic too.
-    struct Restore(Option<Place>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            self.0.take().map(|place| PLACE.replace(place));
-        }
-    }
-    let _restore = Restore(Some(PLACE.replace(place)));
-    part()
-}
-
-/// Runs `part` with all its parallel loops on this thread alone: for workers of an outer loop.
-pub fn alone<R>(part: impl FnOnce() -> R) -> R {
-    at(Place::Alone, part)
-}
-
-/// Runs `part`, of many loops one after another, on one of the threads that these run on, so that none has to be woken for
-/// each of them. It takes about so many `cycles`, and must not call what is the calling thread's alone. This waits, and
-/// watches: what `part` tells the watch that it is given is passed on every 50 ms.
-///
-/// # Errors
-/// As [`for_each`]; those of `part`.
-pub fn aboard<R: Send>(
-    cycles: f64,
-    watch: &mut Watch<'_>,
-    part: impl FnOnce(&mut Watch<'_>) -> Result<R> + Send,
-) -> Result<R> {
-    if cycles < QUICK || !matches!(PLACE.with_borrow(Place::clone), Place::Apart) {
-        return part(watch);
-    }
-    let crew = Crew::take()?;
-    let shift = Shift::new(1, 0);
-    let mut result = Err(Error::Cancelled);
-    crew.pool.in_place_scope(|scope| {
-        scope.spawn(|_| {
-            let mut tell = |done, total| {
-                shift.done.store(done, Ordering::Relaxed);
-                shift.total.store(total, Ordering::Relaxed);
-                if shift.stop.requested() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            };
-            let place = Place::Aboard(Arc::clone(&shift.stop));
-            let run = || result = at(place, || part(&mut tell));
-            shift.end(catch_unwind(AssertUnwindSafe(run)));
-        });
-        shift.wait(watch);
-    });
-    crew.give_back();
-    match (shift.outcome(), result) {
-        // Why it stopped.
-        (Err(Error::Cancelled), Err(error)) => Err(error),
-        (outcome, result) => outcome.and(result),
-    }
-}
-
-/// [`for_each`] on the threads of the crew that this thread is of. It works too, and watches after each of its items.
-fn for_each_aboard<I, S>(
-    items: impl Iterator<Item = I> + Send,
-    total: usize,
+/// Works on items, and calls `then` after each of them, until there are none or it is to stop.
+fn work_off<I, S>(
+    items: &Mutex<impl Iterator<Item = I>>,
     stop: &Stop,
-    watch: &mut Watch<'_>,
-    state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, I, &Stop) + Sync,
-) -> Result<()> {
-    let (items, done) = (Mutex::new(items), AtomicUsize::new(0));
-    let panic = Mutex::new(None);
-    let worker = |watch: &mut Watch<'_>| {
-        let all = || {
-            let mut state = state();
-            while !stop.requested() {
-                let Some(item) = lock(&items).next() else {
-                    break;
-                };
-                work(&mut state, item, stop);
-                if watch(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_break() {
-                    stop.request();
-                }
-            }
+    state: &mut S,
+    work: impl Fn(&mut S, I, &Stop),
+    mut then: impl FnMut(),
+) {
+    while !stop.requested() {
+        let Some(item) = lock(items).next() else {
+            break;
         };
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(all)) {
-            stop.request();
-            *lock(&panic) = Some(message(payload.as_ref()));
-        }
-    };
-    rayon::in_place_scope(|scope| {
-        for _ in 1..rayon::current_num_threads().min(total) {
-            scope.spawn(|_| worker(&mut unwatched));
-        }
-        worker(watch);
-    });
-    match lock(&panic).take() {
-        Some(message) => Err(Error::Panicked(message)),
-        None if stop.requested() => Err(Error::Cancelled),
-        None => Ok(()),
+        work(state, item, stop);
+        then();
     }
 }
 
@@ -406,90 +221,9 @@ pub fn for_each_with<I, S: Send>(
     let items = Mutex::new(items);
     let load = Load::new(states.len(), cycles);
     let claim = |(): &mut (), state: &mut S, stop: &Stop| {
-        while !stop.requested() {
-            let Some(item) = lock(&items).next() else {
-                break;
-            };
-            work(state, item, stop);
-        }
+        work_off(&items, stop, state, &work, || ());
     };
     for_each(states.iter_mut(), load, watch, || (), claim)
-}
-
-/// The workers of one parallel loop, as the waiting caller sees them.
-struct Shift {
-    workers: usize,
-    done: AtomicUsize,
-    total: AtomicUsize,
-    stop: Arc<Stop>,
-    ended: Mutex<Ended>,
-    all_ended: Condvar,
-}
-
-#[derive(Default)]
-struct Ended {
-    workers: usize,
-    panic: Option<String>,
-}
-
-impl Shift {
-    fn new(workers: usize, total: usize) -> Self {
-        Self {
-            workers,
-            done: AtomicUsize::new(0),
-            total: AtomicUsize::new(total),
-            stop: Arc::default(),
-            ended: Mutex::default(),
-            all_ended: Condvar::new(),
-        }
-    }
-
-    fn end(&self, result: thread::Result<()>) {
-        let mut ended = lock(&self.ended);
-        ended.workers += 1;
-        if let Err(payload) = result {
-            self.stop.request();
-            ended.panic = Some(message(payload.as_ref()));
-        }
-        self.all_ended.notify_all();
-    }
-
-    /// Waits for the workers, telling `watch` how far they are.
-    fn wait(&self, watch: &mut Watch<'_>) {
-        let mut ended = lock(&self.ended);
-        while ended.workers < self.workers {
-            let (guard, timeout) = self
-                .all_ended
-                .wait_timeout(ended, TICK)
-                .unwrap_or_else(PoisonError::into_inner);
-            ended = guard;
-            if timeout.timed_out() && !self.stop.requested() {
-                drop(ended);
-                self.report(watch);
-                ended = lock(&self.ended);
-            }
-        }
-        drop(ended);
-        if !self.stop.requested() {
-            self.report(watch);
-        }
-    }
-
-    fn report(&self, watch: &mut Watch<'_>) {
-        let [done, total] = [&self.done, &self.total].map(|count| count.load(Ordering::Relaxed));
-        if watch(done, total).is_break() {
-            self.stop.request();
-        }
-    }
-
-    fn outcome(&self) -> Result<()> {
-        let mut ended = lock(&self.ended);
-        match ended.panic.take() {
-            Some(message) => Err(Error::Panicked(message)),
-            None if self.stop.requested() => Err(Error::Cancelled),
-            None => Ok(()),
-        }
-    }
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -506,6 +240,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+    use std::time::Duration;
 
     /// Items that are worth waking threads for.
     fn load(items: usize) -> Load {
