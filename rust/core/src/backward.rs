@@ -269,17 +269,18 @@ impl<T: Scalar> Vectorized for Scaled<'_, T> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
+        let (scale, blocks) = (V::splat(self.scale), T::Line::BLOCKS);
         let panels = self
             .slopes
             .panels()
             .zip(self.target.chunks_mut(self.slopes.depth()));
         for (panel, (slopes, target)) in panels.enumerate() {
-            let samples = panel * T::Line::LANES..(panel + 1) * T::Line::LANES;
+            let samples = panel * blocks..(panel + 1) * blocks;
             for (r, unit) in self.units.clone().enumerate() {
-                let sums = &self.tile.row(r)[samples.clone()];
-                let lanes = target[unit].lanes_mut().iter_mut();
-                for ((lane, slope), sum) in lanes.zip(slopes[unit].lanes()).zip(sums) {
-                    *lane = T::narrow(slope.widen() * (self.scale * sum));
+                let sums = &self.tile.row_blocks(r)[samples.clone()];
+                for (block, sums) in sums.iter().enumerate() {
+                    let delta = T::load::<V>(&slopes[unit], block) * (scale * V::load(sums));
+                    T::store(delta, &mut target[unit], block);
                 }
             }
         }

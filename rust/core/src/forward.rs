@@ -7,7 +7,7 @@ use ndarray::ArrayViewMut2;
 
 use crate::activation::{Activation, Smooth};
 use crate::error::{Error, Result};
-use crate::isa::{Vector, Vectorized};
+use crate::isa::{Vector, Vectorized, WIDTH};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut};
 use crate::pool::{self, Load, Stop, Watch};
@@ -195,12 +195,15 @@ pub(crate) fn too_large<T: Scalar>() -> Error {
     }
 }
 
-/// How many panels of samples one worker takes at once: a tile's worth of rows, and so few that all threads get some.
+/// The most rows that one worker takes at once: few enough that what it computes from a tile's worth of weights stays in L2.
+const BAND: usize = 128;
+
+/// How many panels of samples one worker takes at once: so few that all threads get some.
 ///
 /// # Errors
 /// As [`pool::num_threads`].
 pub(crate) fn band_panels<T: Scalar>(samples: usize, rows_per_sample: usize) -> Result<usize> {
-    let most = (EDGE / Panels::<T>::LANES / rows_per_sample).max(1);
+    let most = (BAND / Panels::<T>::LANES / rows_per_sample).max(1);
     let (panels, threads) = (samples.div_ceil(Panels::<T>::LANES), pool::num_threads()?);
     // The time of the thread that has most to do; reading the weights costs each band as much as another panel.
     let time = |size: &usize| panels.div_ceil(*size).div_ceil(threads) * (size + 1);
@@ -349,36 +352,43 @@ impl<T: Scalar> Step<'_, T> {
                 break;
             }
             product(columns, self.input, tile);
-            let isa = self.input.isa();
             let chunk = chunk * EDGE..units.min((chunk + 1) * EDGE);
-            let h = tile.first_rows_mut(chunk.len());
-            isa.run(Affine {
-                h,
-                scale: layer.weight_scale,
-                bias: (
-                    layer.bias.get(chunk.clone()).unwrap_or_default(),
-                    layer.bias_scale,
-                ),
-                units: chunk.len(),
-            });
-            let store = |rows: &[f64], lines: &mut [T::Line]| {
-                isa.run(Store::<T> {
-                    rows,
-                    samples: self.samples,
-                    lines,
-                    units: (chunk.clone(), units),
-                })
-            };
-            if let (Some(activation), Some(slopes)) = (self.activation, slopes.as_deref_mut()) {
-                slope_rows.resize(h.len(), 0.0);
-                activation.evaluate(h, slope_rows);
-                store(slope_rows, slopes);
+            let (isa, h) = (self.input.isa(), tile.first_rows_mut(chunk.len()));
+            let length = h.len() / chunk.len();
+            for (group, h) in h.chunks_mut(GROUP * length).enumerate() {
+                let first = chunk.start + group * GROUP;
+                let group = first..first + h.len() / length;
+                isa.run(Affine {
+                    h,
+                    scale: layer.weight_scale,
+                    bias: (
+                        layer.bias.get(group.clone()).unwrap_or_default(),
+                        layer.bias_scale,
+                    ),
+                    units: group.len(),
+                });
+                let store = |rows: &[f64], lines: &mut [T::Line]| {
+                    isa.run(Store::<T> {
+                        rows,
+                        samples: self.samples,
+                        lines,
+                        units: (group.clone(), units),
+                    })
+                };
+                if let (Some(activation), Some(slopes)) = (self.activation, slopes.as_deref_mut()) {
+                    slope_rows.resize(h.len(), 0.0);
+                    activation.evaluate(h, slope_rows);
+                    store(slope_rows, slopes);
+                }
+                finite &= store(h, values);
             }
-            finite &= store(h, values);
         }
         finite
     }
 }
+
+/// How many units are finished at once: their values stay in L1 until they are stored.
+const GROUP: usize = 8;
 
 /// `h ← scale · h + bias scale · b`, one row per unit.
 struct Affine<'a> {
@@ -424,27 +434,26 @@ impl<T: Scalar> Vectorized for Store<'_, T> {
     #[inline(always)]
     fn run<V: Vector>(self) -> bool {
         let (units, depth) = self.units;
-        let (length, whole) = (self.rows.len() / units.len(), self.samples / T::Line::LANES);
-        let mut finite = true;
+        let (length, blocks) = (self.rows.len() / units.len(), T::Line::BLOCKS);
+        let (whole, rest) = (self.samples / WIDTH, self.samples % WIDTH);
+        let zero = V::splat(0.0);
+        // 0 times what is stored: NaN if that is not finite.
+        let mut check = zero;
         for (unit, row) in units.zip(self.rows.chunks_exact(length)) {
-            let mut values = row.chunks_exact(T::Line::LANES);
-            for (panel, values) in values.by_ref().take(whole).enumerate() {
-                let line = self.lines[panel * depth + unit].lanes_mut();
-                for (lane, value) in line.iter_mut().zip(values) {
-                    *lane = T::narrow(*value);
-                    finite &= lane.widen().is_finite();
+            let row = &row.as_chunks().0[..self.samples.div_ceil(WIDTH)];
+            for (index, values) in row.iter().enumerate() {
+                let mut values = *values;
+                if index == whole {
+                    values[rest..].fill(0.0);
                 }
-            }
-            let rest = &row[whole * T::Line::LANES..self.samples];
-            if !rest.is_empty() {
-                let line = self.lines[whole * depth + unit].lanes_mut();
-                for (lane, value) in line.iter_mut().zip(rest) {
-                    *lane = T::narrow(*value);
-                    finite &= lane.widen().is_finite();
-                }
+                let line = &mut self.lines[index / blocks * depth + unit];
+                T::store(V::load(&values), line, index % blocks);
+                check = T::load::<V>(line, index % blocks).mul_add(zero, check);
             }
         }
-        finite
+        let mut checks = [0.0; WIDTH];
+        check.store(&mut checks);
+        checks.iter().all(|check| *check == 0.0)
     }
 }
 

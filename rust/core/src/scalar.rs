@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use crate::isa::{self, Isa, Lanes, MicroKernel, Plain, Vector};
+use crate::isa::{self, Isa, Lanes, MicroKernel, Plain, Vector, WIDTH};
 
 /// Keeps other types out: code that is unsafe relies on what these two are.
 mod sealed {
@@ -32,6 +32,24 @@ pub trait Scalar:
     /// The nearest value of this type.
     fn narrow(value: f64) -> Self;
 
+    /// Block `block` of a line, exactly.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    fn load<V: Vector>(line: &Self::Line, block: usize) -> V;
+
+    /// Writes block `block` of a line, rounded.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    fn store<V: Vector>(values: V, line: &mut Self::Line, block: usize);
+
+    /// Rows become columns, in a square: as many lines as each of them has values.
+    ///
+    /// # Panics
+    /// If there are fewer or more.
+    fn transpose<V: Vector>(source: &[Self::Line], target: &mut [Self::Line]);
+
     /// Writes as many values as a line has, rounded, past the caches: see [`Vector::stream`].
     ///
     /// # Panics
@@ -54,6 +72,9 @@ pub fn all_fit<T: Scalar>(values: &[f64]) -> bool {
 pub trait Line<T>: Plain + Debug + Send + Sync + 'static {
     /// How many values one line holds.
     const LANES: usize;
+
+    /// How many blocks of values one line holds.
+    const BLOCKS: usize = Self::LANES / WIDTH;
 
     /// The values.
     fn lanes(&self) -> &[T];
@@ -105,6 +126,28 @@ impl Scalar for f64 {
     }
 
     #[inline(always)]
+    fn load<V: Vector>(line: &Self::Line, block: usize) -> V {
+        V::load(&line.0.as_chunks().0[block])
+    }
+
+    #[inline(always)]
+    fn store<V: Vector>(values: V, line: &mut Self::Line, block: usize) {
+        values.store(&mut line.0.as_chunks_mut().0[block]);
+    }
+
+    #[inline(always)]
+    fn transpose<V: Vector>(source: &[Self::Line], target: &mut [Self::Line]) {
+        assert!(source.len() == WIDTH && target.len() == WIDTH);
+        let mut rows = [V::splat(0.0); WIDTH];
+        for (row, line) in rows.iter_mut().zip(source) {
+            *row = V::load(&line.0);
+        }
+        for (column, line) in V::transpose(rows).into_iter().zip(target) {
+            column.store(&mut line.0);
+        }
+    }
+
+    #[inline(always)]
     fn stream<V: Vector>(values: &[f64], line: &mut Self::Line) {
         V::load(&values.as_chunks().0[0]).stream(line);
     }
@@ -126,6 +169,27 @@ impl Scalar for f32 {
     #[inline]
     fn narrow(value: f64) -> Self {
         value as Self
+    }
+
+    #[inline(always)]
+    fn load<V: Vector>(line: &Self::Line, block: usize) -> V {
+        V::widen(&line.0.as_chunks().0[block])
+    }
+
+    #[inline(always)]
+    fn store<V: Vector>(values: V, line: &mut Self::Line, block: usize) {
+        values.narrow(&mut line.0.as_chunks_mut().0[block]);
+    }
+
+    #[inline(always)]
+    fn transpose<V: Vector>(source: &[Self::Line], target: &mut [Self::Line]) {
+        let ([source], []) = source.as_chunks() else {
+            panic!("{} lines", source.len())
+        };
+        let ([target], []) = target.as_chunks_mut() else {
+            panic!("{} lines", target.len())
+        };
+        V::transpose_narrow(source, target);
     }
 
     #[inline(always)]

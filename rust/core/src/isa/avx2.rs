@@ -14,7 +14,7 @@ use std::arch::x86_64::{
     _mm256_set1_ps, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_storeu_pd,
 };
 
-use super::{Lanes, MicroKernel};
+use super::{Lanes, MicroKernel, Target};
 
 type Line64 = Lanes<f64, 8>;
 type Line32 = Lanes<f32, 16>;
@@ -37,50 +37,37 @@ pub(super) fn f32() -> MicroKernel<Line32> {
     }
 }
 
-fn run_f64(
-    rows: &[Line64],
-    first: usize,
-    cols: &[&[Line64]],
-    _ahead: &[Line64],
-    out: &mut [f64],
-    stride: usize,
-) {
+fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], _ahead: &[Line64], out: Target<'_>) {
     assert_eq!(cols.len(), 1);
     // SAFETY: this kernel is reached through an `Isa` of AVX2, which exists only where the processor has it and FMA.
     unsafe {
         match first / ROWS {
-            0 => tile_f64::<0>(rows, cols[0], out, stride),
-            1 => tile_f64::<ROWS>(rows, cols[0], out, stride),
+            0 => tile_f64::<0>(rows, cols[0], out),
+            1 => tile_f64::<ROWS>(rows, cols[0], out),
             _ => panic!("row {first}"),
         }
     }
 }
 
-fn run_f32(
-    rows: &[Line32],
-    first: usize,
-    cols: &[&[Line32]],
-    _ahead: &[Line32],
-    out: &mut [f64],
-    stride: usize,
-) {
+fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], _ahead: &[Line32], out: Target<'_>) {
     assert_eq!(cols.len(), 1);
     // SAFETY: as in `run_f64`.
     unsafe {
         match first / ROWS {
-            0 => tile_f32::<0>(rows, cols[0], out, stride),
-            1 => tile_f32::<ROWS>(rows, cols[0], out, stride),
-            2 => tile_f32::<{ 2 * ROWS }>(rows, cols[0], out, stride),
-            3 => tile_f32::<{ 3 * ROWS }>(rows, cols[0], out, stride),
+            0 => tile_f32::<0>(rows, cols[0], out),
+            1 => tile_f32::<ROWS>(rows, cols[0], out),
+            2 => tile_f32::<{ 2 * ROWS }>(rows, cols[0], out),
+            3 => tile_f32::<{ 3 * ROWS }>(rows, cols[0], out),
             _ => panic!("row {first}"),
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: &mut [f64], stride: usize) {
+fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>) {
     assert_eq!(rows.len(), col.len());
-    assert!(out.len() >= (ROWS - 1) * stride + 8);
+    let (stride, fresh) = (out.stride, out.fresh);
+    assert!(out.values.len() >= (ROWS - 1) * stride + 8);
     let mut sums = [[_mm256_setzero_pd(); 2]; ROWS];
     for (row, line) in rows.iter().zip(col) {
         // SAFETY: a line is 8 values, aligned to 64 bytes.
@@ -96,17 +83,23 @@ fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: &mut [f64]
         for (v, sum) in sums.iter().enumerate() {
             // SAFETY: r < ROWS and v < 2, so 4 values from here on lie within `out`, by the assertion above.
             unsafe {
-                let target = out.as_mut_ptr().add(r * stride + 4 * v);
-                _mm256_storeu_pd(target, _mm256_add_pd(_mm256_loadu_pd(target), *sum));
+                let target = out.values.as_mut_ptr().add(r * stride + 4 * v);
+                let before = if fresh {
+                    _mm256_setzero_pd()
+                } else {
+                    _mm256_loadu_pd(target)
+                };
+                _mm256_storeu_pd(target, _mm256_add_pd(before, *sum));
             }
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: &mut [f64], stride: usize) {
+fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>) {
     assert_eq!(rows.len(), col.len());
-    assert!(out.len() >= (ROWS - 1) * stride + 16);
+    let (stride, fresh) = (out.stride, out.fresh);
+    assert!(out.values.len() >= (ROWS - 1) * stride + 16);
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
     for (row, line) in rows.iter().zip(col) {
         // SAFETY: a line is 16 values, aligned to 64 bytes.
@@ -127,11 +120,13 @@ fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: &mut [f64]
             for (half, values) in halves.into_iter().enumerate() {
                 // SAFETY: as in `tile_f64`, with 8 values per vector and 4 per half.
                 unsafe {
-                    let target = out.as_mut_ptr().add(r * stride + 8 * v + 4 * half);
-                    _mm256_storeu_pd(
-                        target,
-                        _mm256_add_pd(_mm256_loadu_pd(target), _mm256_cvtps_pd(values)),
-                    );
+                    let target = out.values.as_mut_ptr().add(r * stride + 8 * v + 4 * half);
+                    let before = if fresh {
+                        _mm256_setzero_pd()
+                    } else {
+                        _mm256_loadu_pd(target)
+                    };
+                    _mm256_storeu_pd(target, _mm256_add_pd(before, _mm256_cvtps_pd(values)));
                 }
             }
         }

@@ -14,7 +14,7 @@ use std::arch::x86_64::{
 };
 
 use super::Lanes;
-use super::MicroKernel;
+use super::{MicroKernel, Target};
 
 type Line64 = Lanes<f64, 8>;
 type Line32 = Lanes<f32, 16>;
@@ -38,45 +38,31 @@ pub(super) fn f32() -> MicroKernel<Line32> {
     }
 }
 
-fn run_f64(
-    rows: &[Line64],
-    first: usize,
-    cols: &[&[Line64]],
-    ahead: &[Line64],
-    out: &mut [f64],
-    stride: usize,
-) {
+fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], ahead: &[Line64], out: Target<'_>) {
     let ahead = source(ahead, rows);
     assert_eq!(first, 0);
     // SAFETY: this kernel is reached through an `Isa` of AVX-512, which exists only where the processor has it.
     unsafe {
         match *cols {
-            [a, b, c] => tile_f64(rows, [a, b, c], ahead, out, stride),
-            [a, b] => tile_f64(rows, [a, b], ahead, out, stride),
-            [a] => tile_f64(rows, [a], ahead, out, stride),
+            [a, b, c] => tile_f64(rows, [a, b, c], ahead, out),
+            [a, b] => tile_f64(rows, [a, b], ahead, out),
+            [a] => tile_f64(rows, [a], ahead, out),
             _ => panic!("{} column panels", cols.len()),
         }
     }
 }
 
-fn run_f32(
-    rows: &[Line32],
-    first: usize,
-    cols: &[&[Line32]],
-    ahead: &[Line32],
-    out: &mut [f64],
-    stride: usize,
-) {
+fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], ahead: &[Line32], out: Target<'_>) {
     let ahead = source(ahead, rows);
     // SAFETY: as in `run_f64`.
     unsafe {
         match (first, cols) {
-            (0, &[a, b, c]) => tile_f32::<0, 3>(rows, [a, b, c], ahead, out, stride),
-            (0, &[a, b]) => tile_f32::<0, 2>(rows, [a, b], ahead, out, stride),
-            (0, &[a]) => tile_f32::<0, 1>(rows, [a], ahead, out, stride),
-            (ROWS, &[a, b, c]) => tile_f32::<ROWS, 3>(rows, [a, b, c], ahead, out, stride),
-            (ROWS, &[a, b]) => tile_f32::<ROWS, 2>(rows, [a, b], ahead, out, stride),
-            (ROWS, &[a]) => tile_f32::<ROWS, 1>(rows, [a], ahead, out, stride),
+            (0, &[a, b, c]) => tile_f32::<0, 3>(rows, [a, b, c], ahead, out),
+            (0, &[a, b]) => tile_f32::<0, 2>(rows, [a, b], ahead, out),
+            (0, &[a]) => tile_f32::<0, 1>(rows, [a], ahead, out),
+            (ROWS, &[a, b, c]) => tile_f32::<ROWS, 3>(rows, [a, b, c], ahead, out),
+            (ROWS, &[a, b]) => tile_f32::<ROWS, 2>(rows, [a, b], ahead, out),
+            (ROWS, &[a]) => tile_f32::<ROWS, 1>(rows, [a], ahead, out),
             _ => panic!("row {first}, {} column panels", cols.len()),
         }
     }
@@ -97,12 +83,12 @@ fn tile_f64<const P: usize>(
     rows: &[Line64],
     cols: [&[Line64]; P],
     ahead: *const Line64,
-    out: &mut [f64],
-    stride: usize,
+    out: Target<'_>,
 ) {
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
-    assert!(out.len() >= (ROWS - 1) * stride + 8 * P);
+    let (stride, fresh) = (out.stride, out.fresh);
+    assert!(out.values.len() >= (ROWS - 1) * stride + 8 * P);
     let mut sums = [[_mm512_setzero_pd(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: k < depth, the length of every column; a line is 64 bytes, aligned to 64.
@@ -123,8 +109,13 @@ fn tile_f64<const P: usize>(
         for (p, sum) in sums.iter().enumerate() {
             // SAFETY: r < ROWS and p < P, so 8 values from here on lie within `out`, by the assertion above.
             unsafe {
-                let target = out.as_mut_ptr().add(r * stride + 8 * p);
-                _mm512_storeu_pd(target, _mm512_add_pd(_mm512_loadu_pd(target), *sum));
+                let target = out.values.as_mut_ptr().add(r * stride + 8 * p);
+                let before = if fresh {
+                    _mm512_setzero_pd()
+                } else {
+                    _mm512_loadu_pd(target)
+                };
+                _mm512_storeu_pd(target, _mm512_add_pd(before, *sum));
             }
         }
     }
@@ -135,12 +126,12 @@ fn tile_f32<const FIRST: usize, const P: usize>(
     rows: &[Line32],
     cols: [&[Line32]; P],
     ahead: *const Line32,
-    out: &mut [f64],
-    stride: usize,
+    out: Target<'_>,
 ) {
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
-    assert!(out.len() >= (ROWS - 1) * stride + 16 * P);
+    let (stride, fresh) = (out.stride, out.fresh);
+    assert!(out.values.len() >= (ROWS - 1) * stride + 16 * P);
     let mut sums = [[_mm512_setzero_ps(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: as in `tile_f64`.
@@ -148,7 +139,7 @@ fn tile_f32<const FIRST: usize, const P: usize>(
         // SAFETY: fetching has no effect but on caches, whatever the address; newer compilers know.
         #[allow(unused_unsafe)]
         unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(k).cast());
+            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(k / 2).cast());
         }
         for r in 0..ROWS {
             let factor = _mm512_set1_ps(row.0[FIRST + r]);
@@ -166,11 +157,13 @@ fn tile_f32<const FIRST: usize, const P: usize>(
             for (half, values) in halves.into_iter().enumerate() {
                 // SAFETY: as in `tile_f64`, with 16 values per panel.
                 unsafe {
-                    let target = out.as_mut_ptr().add(r * stride + 16 * p + 8 * half);
-                    _mm512_storeu_pd(
-                        target,
-                        _mm512_add_pd(_mm512_loadu_pd(target), _mm512_cvtps_pd(values)),
-                    );
+                    let target = out.values.as_mut_ptr().add(r * stride + 16 * p + 8 * half);
+                    let before = if fresh {
+                        _mm512_setzero_pd()
+                    } else {
+                        _mm512_loadu_pd(target)
+                    };
+                    _mm512_storeu_pd(target, _mm512_add_pd(before, _mm512_cvtps_pd(values)));
                 }
             }
         }

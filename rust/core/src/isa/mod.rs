@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 pub use floats::DefaultFloats;
 pub use lanes::{Lanes, Plain};
 pub use vector::{
-    Block, Blocks, CHOICES, Choice, Part, Real, Vector, Vectorized, WIDTH, blocks_of,
+    Block, Blocks, CHOICES, Choice, Part, Real, Square, Vector, Vectorized, WIDTH, blocks_of,
 };
 
 /// The environment variable that pins the instruction set.
@@ -118,12 +118,21 @@ pub struct MicroKernel<L> {
     run: Run<L>,
 }
 
-/// `out[r·stride + W·p + w] += Σ_k rows[k][first + r] · cols[p][k][w]`; `ahead` is what will be needed soon.
-type Run<L> =
-    fn(rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: &mut [f64], stride: usize);
+/// `out.values[r·stride + W·p + w] += Σ_k rows[k][first + r] · cols[p][k][w]`; `ahead` is what will be needed soon.
+type Run<L> = fn(rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: Target<'_>);
+
+/// Where a micro-kernel adds its sums.
+pub struct Target<'a> {
+    /// Rows of values.
+    pub values: &'a mut [f64],
+    /// From one row to the next.
+    pub stride: usize,
+    /// Whether to take what is there for zeros, whatever it is.
+    pub fresh: bool,
+}
 
 impl<L> MicroKernel<L> {
-    /// Adds `Σ_k rows[k][first + r] · cols[p][k][w]` to `out[r·stride + W·p + w]`, for `r < self.rows`.
+    /// Adds `Σ_k rows[k][first + r] · cols[p][k][w]` to `out.values[r·stride + W·p + w]`, for `r < self.rows`.
     ///
     /// Sums over k ascend from zero in the storage type and are added in `f64`. Meanwhile as many lines as there are
     /// `rows` may be fetched into L2, from `ahead` on.
@@ -131,16 +140,8 @@ impl<L> MicroKernel<L> {
     /// # Panics
     /// If a slice is too short, there are more than `self.panels` columns, or `first` is no multiple of `self.rows`.
     #[inline]
-    pub fn run(
-        &self,
-        rows: &[L],
-        first: usize,
-        cols: &[&[L]],
-        ahead: &[L],
-        out: &mut [f64],
-        stride: usize,
-    ) {
-        (self.run)(rows, first, cols, ahead, out, stride);
+    pub fn run(&self, rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: Target<'_>) {
+        (self.run)(rows, first, cols, ahead, out);
     }
 }
 

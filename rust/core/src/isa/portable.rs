@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::ops::{Add, AddAssign, Mul};
 
-use super::{Lanes, MicroKernel};
+use super::{Lanes, MicroKernel, Target};
 
 /// Rows of a micro-tile: with one cache line of columns their sums are eight of the 16 registers of x86-64.
 const ROWS: usize = 2;
@@ -29,8 +29,7 @@ fn run<T, const W: usize>(
     first: usize,
     cols: &[&[Lanes<T, W>]],
     _ahead: &[Lanes<T, W>],
-    out: &mut [f64],
-    stride: usize,
+    out: Target<'_>,
 ) where
     T: Copy + Default + AddAssign + Mul<Output = T> + Into<f64>,
 {
@@ -45,8 +44,9 @@ fn run<T, const W: usize>(
     }
     // Opaque: the conversion of two `f32` at a time would have the loop above use half vectors, at half the speed.
     for (r, sums) in black_box(sums).iter().enumerate() {
-        for (out, sum) in out[r * stride..][..W].iter_mut().zip(sums) {
-            *out += (*sum).into();
+        for (value, sum) in out.values[r * out.stride..][..W].iter_mut().zip(sums) {
+            let before = if out.fresh { 0.0 } else { *value };
+            *value = before + (*sum).into();
         }
     }
 }

@@ -6,8 +6,8 @@ use std::arch::x86_64 as x86;
 
 use super::super::Lanes;
 use super::{
-    CHOICES, Choice, EXPONENT_BIAS, EXPONENT_SHIFT, EachPlace, INTEGER_IN_LOW_BITS, Real, Vector,
-    Vectorized, WIDTH, each_place, in_one_part, operators, without_slopes,
+    CHOICES, Choice, EXPONENT_BIAS, EXPONENT_SHIFT, EachPlace, INTEGER_IN_LOW_BITS, Real, Square,
+    Vector, Vectorized, WIDTH, each_place, in_one_part, operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX2.
@@ -201,6 +201,25 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn widen(values: &[f32; WIDTH]) -> Self {
+        let start = values.as_ptr();
+        Self([
+            avx2!(x86::_mm256_cvtps_pd(x86::_mm_loadu_ps(start))),
+            avx2!(x86::_mm256_cvtps_pd(x86::_mm_loadu_ps(start.add(4)))),
+        ])
+    }
+
+    #[inline(always)]
+    fn narrow(self, values: &mut [f32; WIDTH]) {
+        for (index, half) in self.0.into_iter().enumerate() {
+            avx2!(x86::_mm_storeu_ps(
+                values.as_mut_ptr().add(4 * index),
+                x86::_mm256_cvtpd_ps(half)
+            ));
+        }
+    }
+
+    #[inline(always)]
     fn stream(self, line: &mut Lanes<f64, WIDTH>) {
         for (half, target) in self.0.into_iter().zip(line.0.as_chunks_mut::<4>().0) {
             // Halves of a line are aligned to their 32 bytes.
@@ -221,7 +240,52 @@ impl Vector for Avx2 {
     }
 
     #[inline(always)]
+    fn transpose_narrow(source: &Square, target: &mut Square) {
+        avx2!(transpose_eights(source, target));
+    }
+
+    #[inline(always)]
     fn drain() {
         avx2!(x86::_mm_sfence());
+    }
+}
+
+/// [`Vector::transpose_narrow`], eight rows and columns at a time.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn transpose_eights(source: &Square, target: &mut Square) {
+    for (band, rows) in source.as_chunks::<WIDTH>().0.iter().enumerate() {
+        for (column, targets) in target.as_chunks_mut::<WIDTH>().0.iter_mut().enumerate() {
+            // SAFETY: a line has 16 values, and WIDTH of them begin at 0 or at WIDTH.
+            let [a, b, c, d, e, f, g, h] = rows
+                .each_ref()
+                .map(|line| unsafe { x86::_mm256_loadu_ps(line.0.as_ptr().add(WIDTH * column)) });
+            let pair = |x, y| (x86::_mm256_unpacklo_ps(x, y), x86::_mm256_unpackhi_ps(x, y));
+            let four = |x, y| {
+                (
+                    x86::_mm256_shuffle_ps::<0x44>(x, y),
+                    x86::_mm256_shuffle_ps::<0xEE>(x, y),
+                )
+            };
+            // Of each half of a row: two columns of four rows.
+            let fours = |a, b, c, d| {
+                let ((low, high), (low_after, high_after)) = (pair(a, b), pair(c, d));
+                let ((first, second), (third, fourth)) =
+                    (four(low, low_after), four(high, high_after));
+                [first, second, third, fourth]
+            };
+            let (upper, lower) = (fours(a, b, c, d), fours(e, f, g, h));
+            for (r, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
+                let columns = [
+                    x86::_mm256_permute2f128_ps::<0x20>(upper, lower),
+                    x86::_mm256_permute2f128_ps::<0x31>(upper, lower),
+                ];
+                for (half, values) in columns.into_iter().enumerate() {
+                    let line = &mut targets[r + WIDTH / 2 * half].0;
+                    // SAFETY: as above.
+                    unsafe { x86::_mm256_storeu_ps(line.as_mut_ptr().add(WIDTH * band), values) };
+                }
+            }
+        }
     }
 }

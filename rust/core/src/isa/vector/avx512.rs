@@ -5,9 +5,10 @@
 use std::arch::x86_64 as x86;
 
 use super::super::Lanes;
+use super::avx2::transpose_eights;
 use super::{
-    Choice, EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Vector, Vectorized, WIDTH,
-    in_one_part, operators, without_slopes,
+    Choice, EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Square, Vector, Vectorized,
+    WIDTH, in_one_part, operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX-512.
@@ -158,6 +159,21 @@ impl Vector for Avx512 {
         avx512!(x86::_mm512_storeu_pd(values.as_mut_ptr(), self.0));
     }
 
+    #[inline(always)]
+    fn widen(values: &[f32; WIDTH]) -> Self {
+        Self(avx512!(x86::_mm512_cvtps_pd(x86::_mm256_loadu_ps(
+            values.as_ptr()
+        ))))
+    }
+
+    #[inline(always)]
+    fn narrow(self, values: &mut [f32; WIDTH]) {
+        avx512!(x86::_mm256_storeu_ps(
+            values.as_mut_ptr(),
+            x86::_mm512_cvtpd_ps(self.0)
+        ));
+    }
+
     /// Of each lane the lowest four bits.
     type Places = x86::__m512i;
 
@@ -197,41 +213,52 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
+    fn transpose_narrow(source: &Square, target: &mut Square) {
+        avx512!(transpose_eights(source, target));
+    }
+
+    #[inline(always)]
     fn drain() {
         avx512!(x86::_mm_sfence());
     }
 
     #[inline(always)]
     fn transpose(rows: [Self; WIDTH]) -> [Self; WIDTH] {
-        let [a, b, c, d, e, f, g, h] = rows.map(|row| row.0);
-        // Pairs of rows, then the four lanes of 128 bits of four such pairs.
-        let (even, odd) = avx512!({
-            let pair = |x, y| (x86::_mm512_unpacklo_pd(x, y), x86::_mm512_unpackhi_pd(x, y));
-            let pairs = [pair(a, b), pair(c, d), pair(e, f), pair(g, h)];
-            (pairs.map(|pair| pair.0), pairs.map(|pair| pair.1))
-        });
-        let lanes = |[a, b, c, d]: [x86::__m512d; 4]| {
-            avx512!({
-                let low = [
-                    x86::_mm512_shuffle_f64x2::<0x44>(a, b),
-                    x86::_mm512_shuffle_f64x2::<0x44>(c, d),
-                ];
-                let high = [
-                    x86::_mm512_shuffle_f64x2::<0xEE>(a, b),
-                    x86::_mm512_shuffle_f64x2::<0xEE>(c, d),
-                ];
-                [
-                    x86::_mm512_shuffle_f64x2::<0x88>(low[0], low[1]),
-                    x86::_mm512_shuffle_f64x2::<0xDD>(low[0], low[1]),
-                    x86::_mm512_shuffle_f64x2::<0x88>(high[0], high[1]),
-                    x86::_mm512_shuffle_f64x2::<0xDD>(high[0], high[1]),
-                ]
-            })
-        };
-        let (even, odd) = (lanes(even), lanes(odd));
-        [
-            even[0], odd[0], even[1], odd[1], even[2], odd[2], even[3], odd[3],
-        ]
-        .map(Self)
+        let mut values = [rows[0].0; WIDTH];
+        for (value, row) in values.iter_mut().zip(rows) {
+            *value = row.0;
+        }
+        let mut columns = rows;
+        for (column, value) in columns.iter_mut().zip(avx512!(transpose_eight(values))) {
+            column.0 = value;
+        }
+        columns
     }
+}
+
+/// [`Vector::transpose`]. With instructions of its own: closures that are not inlined would have none.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn transpose_eight([a, b, c, d, e, f, g, h]: [x86::__m512d; WIDTH]) -> [x86::__m512d; WIDTH] {
+    // Pairs of rows, then the four lanes of 128 bits of four such pairs.
+    let pair = |x, y| (x86::_mm512_unpacklo_pd(x, y), x86::_mm512_unpackhi_pd(x, y));
+    let lanes = |a, b, c, d| {
+        let low = (
+            x86::_mm512_shuffle_f64x2::<0x44>(a, b),
+            x86::_mm512_shuffle_f64x2::<0x44>(c, d),
+        );
+        let high = (
+            x86::_mm512_shuffle_f64x2::<0xEE>(a, b),
+            x86::_mm512_shuffle_f64x2::<0xEE>(c, d),
+        );
+        (
+            x86::_mm512_shuffle_f64x2::<0x88>(low.0, low.1),
+            x86::_mm512_shuffle_f64x2::<0xDD>(low.0, low.1),
+            x86::_mm512_shuffle_f64x2::<0x88>(high.0, high.1),
+            x86::_mm512_shuffle_f64x2::<0xDD>(high.0, high.1),
+        )
+    };
+    let (ab, cd, ef, gh) = (pair(a, b), pair(c, d), pair(e, f), pair(g, h));
+    let (even, odd) = (lanes(ab.0, cd.0, ef.0, gh.0), lanes(ab.1, cd.1, ef.1, gh.1));
+    [even.0, odd.0, even.1, odd.1, even.2, odd.2, even.3, odd.3]
 }

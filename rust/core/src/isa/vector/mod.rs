@@ -28,6 +28,9 @@ pub const CHOICES: usize = 2 * WIDTH;
 /// Numbers for [`Vector::choose`].
 pub type Choice = [f64; CHOICES];
 
+/// As many lines of `f32` as each of them has values.
+pub type Square = [Lanes<f32, { 2 * WIDTH }>; 2 * WIDTH];
+
 /// [`Vector::places`] one by one.
 type EachPlace = [u8; WIDTH];
 
@@ -128,6 +131,26 @@ pub trait Vector: Part {
     /// Writes the values.
     fn store(self, values: &mut Block);
 
+    /// These values, exactly.
+    #[inline(always)]
+    fn widen(values: &[f32; WIDTH]) -> Self {
+        let mut wide = [0.0; WIDTH];
+        for (wide, value) in wide.iter_mut().zip(values) {
+            *wide = f64::from(*value);
+        }
+        Self::load(&wide)
+    }
+
+    /// Writes the values, rounded.
+    #[inline(always)]
+    fn narrow(self, values: &mut [f32; WIDTH]) {
+        let mut wide = [0.0; WIDTH];
+        self.store(&mut wide);
+        for (value, wide) in values.iter_mut().zip(wide) {
+            *value = wide as f32;
+        }
+    }
+
     /// What long formulas are computed in: the whole vector, or one number after the other where it is an array, whose every
     /// operation would be written out [`WIDTH`] times.
     type Part: Part;
@@ -151,9 +174,17 @@ pub trait Vector: Part {
     #[inline(always)]
     fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
         for (half, target) in halves.into_iter().zip(line.0.as_chunks_mut().0) {
-            let mut values = [0.0; WIDTH];
-            half.store(&mut values);
-            *target = values.map(|value| value as f32);
+            half.narrow(target);
+        }
+    }
+
+    /// Rows of `f32` become columns.
+    #[inline(always)]
+    fn transpose_narrow(source: &Square, target: &mut Square) {
+        for (row, line) in target.iter_mut().enumerate() {
+            for (value, source) in line.0.iter_mut().zip(source) {
+                *value = source.0[row];
+            }
         }
     }
 
@@ -413,6 +444,18 @@ mod tests {
             x.stream(&mut line);
             V::stream_rounded([x, y], &mut rounded);
             V::drain();
+            let square = from_fn(|r| Lanes(from_fn(|c| (r * 2 * WIDTH + c) as f32)));
+            let mut turned = [Lanes([f32::NAN; 2 * WIDTH]); 2 * WIDTH];
+            V::transpose_narrow(&square, &mut turned);
+            for (column, line) in turned.iter().enumerate() {
+                assert_eq!(line.0, from_fn(|row| square[row].0[column]));
+            }
+            let mut narrow = [f32::NAN; WIDTH];
+            x.narrow(&mut narrow);
+            assert_eq!(narrow, X.map(|value| value as f32));
+            let mut wide = [f64::NAN; WIDTH];
+            V::widen(&narrow).store(&mut wide);
+            assert_eq!(wide, narrow.map(f64::from));
             assert_eq!(line.0, X);
             assert_eq!(rounded.0[..WIDTH], X.map(|value| value as f32));
             assert_eq!(rounded.0[WIDTH..], Y.map(|value| value as f32));
