@@ -41,3 +41,24 @@ pub(crate) fn columns_mut<T: Scalar>(
     }
     bands
 }
+
+/// Cuts a matrix into tiles of `panels` panels by `columns` columns: element (i, j) of the result holds for each of the
+/// panels of group i its lines of band j.
+pub(crate) fn tiles_mut<T: Scalar>(
+    matrix: &mut Panels<T>,
+    panels: usize,
+    columns: usize,
+) -> Vec<Vec<Vec<&mut [T::Line]>>> {
+    let depth = matrix.depth;
+    let mut tiles = Vec::new();
+    for group in matrix.lines.chunks_mut(panels * depth) {
+        let mut bands: Vec<_> = (0..depth).step_by(columns).map(|_| Vec::new()).collect();
+        for panel in group.chunks_mut(depth) {
+            for (band, lines) in bands.iter_mut().zip(panel.chunks_mut(columns)) {
+                band.push(lines);
+            }
+        }
+        tiles.push(bands);
+    }
+    tiles
+}

@@ -21,8 +21,9 @@ use crate::pool::{self, Load, Stop, unwatched};
 use crate::scalar::{Line, Scalar};
 
 pub use bands::bands_mut;
-pub(crate) use bands::columns_mut;
+pub(crate) use bands::{columns_mut, tiles_mut};
 use storage::Storage;
+pub(crate) use transpose::transpose;
 
 /// A packed (rows, depth) matrix.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct PanelSlice<'a, T: Scalar> {
     lines: &'a [T::Line],
     depth: usize,
     isa: Isa,
+    /// Panels of the same depth that will be wanted after these.
+    next: &'a [T::Line],
 }
 
 /// How many values of k are summed in the storage type before they are added in `f64`: few enough for `f32`, and for
@@ -209,6 +212,7 @@ impl<T: Scalar> Panels<T> {
             lines: &self.lines,
             depth: self.depth,
             isa: self.isa,
+            next: &[],
         }
     }
 
@@ -251,7 +255,31 @@ impl<T: Scalar> Panels<T> {
 impl<'a, T: Scalar> PanelSlice<'a, T> {
     /// Panels that already lie in memory as `lines`.
     pub fn new(lines: &'a [T::Line], depth: usize, isa: Isa) -> Self {
-        Self { lines, depth, isa }
+        Self {
+            lines,
+            depth,
+            isa,
+            next: &[],
+        }
+    }
+
+    /// These panels, the first of which are to be fetched into cache while these are multiplied: panels of the same depth.
+    #[must_use]
+    pub(crate) fn before(self, next: Self) -> Self {
+        assert_eq!(self.depth, next.depth);
+        Self {
+            next: next.lines,
+            ..self
+        }
+    }
+
+    /// The panels that will be wanted after these.
+    pub(crate) fn next(self) -> Self {
+        Self {
+            lines: self.next,
+            next: &[],
+            ..self
+        }
     }
 
     /// The instruction set that multiplies them.
@@ -296,19 +324,17 @@ impl<'a, T: Scalar> PanelSlice<'a, T> {
     pub(crate) fn slice(self, panels: Range<usize>) -> Self {
         Self {
             lines: &self.lines[panels.start * self.depth..panels.end * self.depth],
+            next: &[],
             ..self
         }
     }
 
-    /// Chunks of at most `panels` panels, in order.
+    /// Chunks of at most `panels` panels, in order: each knows the one after it.
     pub fn chunks(self, panels: usize) -> impl Iterator<Item = Self> {
-        self.lines
-            .chunks(panels * self.depth)
-            .map(move |lines| Self {
-                lines,
-                depth: self.depth,
-                isa: self.isa,
-            })
+        let (count, all) = (self.len(), Self { next: &[], ..self });
+        let chunk = move |start: usize| all.slice(start.min(count)..count.min(start + panels));
+        let starts = (0..count).step_by(panels);
+        starts.map(move |start| chunk(start).before(chunk(start + panels)))
     }
 }
 

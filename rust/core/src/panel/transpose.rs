@@ -1,6 +1,9 @@
 //! Rows become columns.
 
+use std::marker::PhantomData;
+
 use super::PanelSlice;
+use crate::isa::{Isa, Vector, Vectorized};
 use crate::scalar::{Line, Scalar};
 
 impl<T: Scalar> PanelSlice<'_, T> {
@@ -13,14 +16,45 @@ impl<T: Scalar> PanelSlice<'_, T> {
         let lanes = T::Line::LANES;
         assert!(target.len() <= self.len() * lanes);
         let columns = panel * lanes..self.depth().min((panel + 1) * lanes);
-        for (source, target) in self.panels().zip(target.chunks_mut(lanes)) {
-            let source = &source[columns.clone()];
-            for (r, line) in target.iter_mut().enumerate() {
+        let squares = self.panels().zip(target.chunks_mut(lanes));
+        transpose::<T>(
+            squares.map(|(source, target)| (&source[columns.clone()], target)),
+            self.isa(),
+        );
+    }
+}
+
+/// Makes each target the transpose of its source, at most [`Line::LANES`] lines each. What goes past a source is zero, what
+/// goes past a target is dropped.
+pub(crate) fn transpose<'a, T: Scalar>(
+    squares: impl Iterator<Item = (&'a [T::Line], &'a mut [T::Line])>,
+    isa: Isa,
+) {
+    isa.run(Squares(squares, PhantomData::<T>));
+}
+
+struct Squares<I, T>(I, PhantomData<T>);
+
+impl<'a, T: Scalar, I: Iterator<Item = (&'a [T::Line], &'a mut [T::Line])>> Vectorized
+    for Squares<I, T>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let lanes = T::Line::LANES;
+        for (source, target) in self.0 {
+            if source.len() == lanes && target.len() == lanes {
+                T::transpose::<V>(source, target);
+                continue;
+            }
+            for (row, line) in target.iter_mut().enumerate() {
                 let (values, rest) = line.lanes_mut().split_at_mut(source.len());
+                let column = source.iter().map(|line| line.lanes()[row]);
                 values
                     .iter_mut()
-                    .zip(source)
-                    .for_each(|(value, line)| *value = line.lanes()[r]);
+                    .zip(column)
+                    .for_each(|(value, entry)| *value = entry);
                 rest.fill(T::default());
             }
         }

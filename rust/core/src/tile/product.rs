@@ -14,6 +14,7 @@
 use std::ops::Range;
 
 use super::Tile;
+use crate::isa::Target;
 use crate::panel::{PanelSlice, SUM};
 use crate::scalar::{Line, Scalar};
 
@@ -40,10 +41,12 @@ pub fn sum_of_products<'a, T: Scalar>(
 ) {
     let half = pairs.clone().all(|(rows, cols)| rows.is(cols));
     for (index, (rows, cols)) in pairs.clone().enumerate() {
-        if index == 0 {
-            tile.reset(rows.len() * T::Line::LANES, cols.len() * T::Line::LANES);
+        let fresh = index == 0;
+        if fresh {
+            let shape = [rows.len(), cols.len()].map(|panels| panels * T::Line::LANES);
+            tile.reshape(shape[0], shape[1]);
         }
-        add(rows, cols, tile, half);
+        add(rows, cols, tile, half, fresh);
     }
     if let Some((rows, _)) = pairs.take(1).find(|_| half) {
         tile.mirror(rows.isa());
@@ -55,11 +58,17 @@ pub fn sum_of_products<'a, T: Scalar>(
 /// # Panics
 /// If the depths differ, or the tile is not as large as the panels.
 pub fn add_product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile) {
-    add(rows, cols, tile, false);
+    add(rows, cols, tile, false, false);
 }
 
-/// [`add_product`]; if `half`, of micro-tiles that reach the diagonal or lie below it.
-fn add<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile, half: bool) {
+/// [`add_product`], to zeros if the tile is `fresh`; if `half`, of micro-tiles that reach the diagonal or lie below it.
+fn add<T: Scalar>(
+    rows: PanelSlice<'_, T>,
+    cols: PanelSlice<'_, T>,
+    tile: &mut Tile,
+    half: bool,
+    fresh: bool,
+) {
     let (lanes, kernel) = (T::Line::LANES, T::micro_kernel(rows.isa()));
     assert_eq!(rows.depth(), cols.depth());
     assert_eq!(tile.shape(), [rows.len() * lanes, cols.len() * lanes]);
@@ -78,16 +87,21 @@ fn add<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut T
                 .for_each(|(panel, lines)| *panel = &lines[block.clone()]);
             for (r, row_panel) in rows.panels().enumerate().skip(first_row) {
                 let next = ahead.next();
-                for first in (0..lanes).step_by(kernel.rows) {
+                for (turn, first) in (0..lanes).step_by(kernel.rows).enumerate() {
+                    let (length, turns) = (next.len(), lanes / kernel.rows);
+                    let next = &next[turn * length / turns..(turn + 1) * length / turns];
                     let corner = (r * lanes + first) * stride + first_col;
-                    let out = &mut tile.values_mut()[corner..];
+                    let out = Target {
+                        values: &mut tile.values_mut()[corner..],
+                        stride,
+                        fresh: fresh && start == 0,
+                    };
                     kernel.run(
                         &row_panel[block.clone()],
                         first,
                         &panels[..count],
                         next,
                         out,
-                        stride,
                     );
                 }
             }
@@ -95,24 +109,30 @@ fn add<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut T
     }
 }
 
-/// The panels' lines of the next block of k, one panel after the other, spread evenly over the micro-tiles of a block.
+/// Lines that will be wanted soon: those of the next block of k, or after the last one the first of the panels to come. One
+/// panel after the other, spread evenly over the micro-tiles of a block.
 struct Ahead<'a, T: Scalar> {
     rows: PanelSlice<'a, T>,
     cols: PanelSlice<'a, T>,
-    block: Range<usize>,
+    lines: Range<usize>,
     /// Micro-tiles there are for each panel.
     share: usize,
     done: usize,
 }
 
 impl<'a, T: Scalar> Ahead<'a, T> {
-    fn new(rows: PanelSlice<'a, T>, cols: PanelSlice<'a, T>, panels: usize, start: usize) -> Self {
+    fn new(rows: PanelSlice<'a, T>, cols: PanelSlice<'a, T>, panels: usize, end: usize) -> Self {
         let micro_tiles = cols.len().div_ceil(panels) * rows.len();
+        let (rows, cols, start) = if end < rows.depth() {
+            (rows, cols, end)
+        } else {
+            (rows.next(), cols.next(), 0)
+        };
         Self {
             rows,
             cols,
-            block: start..rows.depth().min(start + SUM),
-            share: (micro_tiles / (rows.len() + cols.len())).max(1),
+            lines: start..rows.depth().min(start + SUM),
+            share: (micro_tiles / (rows.len() + cols.len()).max(1)).max(1),
             done: 0,
         }
     }
@@ -122,7 +142,7 @@ impl<'a, T: Scalar> Ahead<'a, T> {
         let (panel, turn) = (self.done / self.share, self.done % self.share);
         self.done += 1;
         let rows = self.rows.len();
-        if turn > 0 || self.block.is_empty() || panel >= rows + self.cols.len() {
+        if turn > 0 || panel >= rows + self.cols.len() {
             return &[];
         }
         let lines = if panel < rows {
@@ -130,7 +150,7 @@ impl<'a, T: Scalar> Ahead<'a, T> {
         } else {
             self.cols.panel(panel - rows)
         };
-        &lines[self.block.clone()]
+        &lines[self.lines.clone()]
     }
 }
 
