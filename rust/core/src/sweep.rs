@@ -12,7 +12,7 @@ use std::ops::Range;
 use crate::backward::{Slopes, back_through};
 use crate::error::{Error, Result};
 use crate::forward::{self, Pass, Step, ahead, band_panels};
-use crate::isa::Isa;
+use crate::isa::{Isa, Vector, Vectorized};
 use crate::network::{Layer, Network};
 use crate::panel::{PanelSlice, Panels, bands_mut, columns_mut};
 use crate::pool::{self, Load, Stop, Watch};
@@ -155,16 +155,10 @@ impl<T: Scalar> Sweep<T> {
         pool::for_each_with(&mut self.scratch, bands, cycles, watch, work)
     }
 
-    /// `tile[i][j] = Σ_samples x^l_i δ^{l+1}_j` for whole panels of units i and j, without the scale of the weights.
-    pub(crate) fn gradient(
-        &self,
-        layer: usize,
-        rows: &Range<usize>,
-        cols: &Range<usize>,
-        tile: &mut Tile,
-    ) {
-        let (inputs, deltas) = (&self.inputs[layer], &self.deltas[layer]);
-        product(inputs.slice(rows.clone()), deltas.slice(cols.clone()), tile);
+    /// `x^l` and `δ^{l+1}` of a layer, one row per unit: products of these rows are its gradient, without the scale of the
+    /// weights.
+    pub(crate) fn factors(&self, layer: usize) -> (&Panels<T>, &Panels<T>) {
+        (&self.inputs[layer], &self.deltas[layer])
     }
 
     /// Writes `∂/∂θ Σ ⟨u, f⟩` for the u of the last run: W^0 row-major, b^0, W^1, …
@@ -208,7 +202,12 @@ impl<T: Scalar> Sweep<T> {
             let units = start..outputs.min(start + EDGE);
             let cols = start / lanes..units.end.div_ceil(lanes);
             if first < end && layer.trains_weights() {
-                self.gradient(index, &(first / lanes..end.div_ceil(lanes)), &cols, tile);
+                let (inputs, deltas) = self.factors(index);
+                product(
+                    inputs.of_rows(&(first..end)),
+                    deltas.slice(cols.clone()),
+                    tile,
+                );
             }
             for (offset, row) in rows.chunks_mut(outputs).enumerate() {
                 let (row, input) = (&mut row[units.clone()], first + offset);
@@ -243,12 +242,34 @@ impl<T: Scalar> Sweep<T> {
 
     /// `Σ_samples δ^{l+1}_j` for the units j of one panel.
     pub(crate) fn bias_gradient(&self, layer: usize, panel: usize, sums: &mut [f64]) {
-        sums.fill(0.0);
         let deltas = self.deltas[layer].slice(panel..panel + 1);
-        for line in deltas.panels().flatten() {
-            sums.iter_mut()
-                .zip(line.lanes())
-                .for_each(|(sum, value)| *sum += value.widen());
+        deltas.isa().run(LineSums::<T> {
+            lines: deltas.panel(0),
+            sums,
+        });
+    }
+}
+
+/// The sums of lines.
+struct LineSums<'a, T: Scalar> {
+    lines: &'a [T::Line],
+    sums: &'a mut [f64],
+}
+
+impl<T: Scalar> Vectorized for LineSums<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (block, target) in self.sums.as_chunks_mut().0.iter_mut().enumerate() {
+            // Four side by side: each addition would wait for the one before it.
+            let mut sums = [V::splat(0.0); 4];
+            for lines in self.lines.chunks(sums.len()) {
+                for (sum, line) in sums.iter_mut().zip(lines) {
+                    *sum = *sum + T::load::<V>(line, block);
+                }
+            }
+            ((sums[0] + sums[1]) + (sums[2] + sums[3])).store(target);
         }
     }
 }

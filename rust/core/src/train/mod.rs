@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! LOOP 3: steps. Sequential.
-//! LOOP 2: bands of samples, forward and back ([`crate::sweep`]); then blocks of weights; then the weights' other packing.
-//!         Parallel: each has one writer.
+//! LOOP 2: bands of samples, forward and back ([`crate::sweep`]); then tiles of weights. Parallel: each has one writer.
 //! LOOP 1: products of packed rows.
 //! ```
 
-use std::ops::{ControlFlow, Range};
+mod piece;
+
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array2, ArrayViewMut2};
 
 use crate::error::{Error, Result};
-use crate::isa::{Vector, Vectorized};
 pub use crate::loss::Loss;
 use crate::network::{Layer, Network};
 use crate::panel::Panels;
 use crate::pool::{self, Load, Stop, Watch};
-use crate::scalar::{Line, Scalar};
+use crate::scalar::Scalar;
 use crate::sweep::Sweep;
-use crate::tile::{EDGE, Tile};
+use crate::tile::Tile;
+use piece::Piece;
 
 /// How parameters follow the gradient.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +51,6 @@ pub struct Trainer<T: Scalar> {
     /// Whether the sweep has seen the present parameters.
     evaluated: bool,
 }
-
-/// Panels of weights that one worker updates at once: one group of columns of most micro-kernels.
-const PIECE: usize = 3;
 
 /// How often the caller's watch is called.
 const TICK: Duration = Duration::from_millis(50);
@@ -127,7 +125,6 @@ impl<T: Scalar> Trainer<T> {
             };
             self.evaluate(&mut seldom)?;
             self.descend(&mut seldom)?;
-            self.repack(&mut seldom)?;
             self.steps += 1;
             self.evaluated = false;
         }
@@ -218,187 +215,19 @@ impl<T: Scalar> Trainer<T> {
 
     /// One step of all weights and biases.
     fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let load = Load::new(
-            self.network.layers.iter().map(pieces).sum(),
-            self.network.cycles(self.sweep.samples()),
-        );
+        let count = self.network.layers.iter().map(Piece::count).sum();
+        let load = Load::new(count, self.network.cycles(self.sweep.samples()));
         let (sweep, rule) = (&self.sweep, self.rule);
-        let mut velocity = self.velocity.iter_mut();
+        let (threads, mut velocity) = (pool::num_threads()?, self.velocity.iter_mut());
         let items = self
             .network
             .layers
             .iter_mut()
             .enumerate()
-            .flat_map(move |(index, layer)| Piece::of_layer(index, layer, velocity.next()));
-        let work =
-            |tile: &mut Tile, piece: Piece<'_, T>, stop: &Stop| piece.step(sweep, rule, tile, stop);
-        pool::for_each(items, load, watch, Tile::default, work)
-    }
-
-    /// Brings the rows of W up to its columns. The first layer's are not in use.
-    fn repack(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let layers = &mut self.network.layers[1..];
-        let numbers = layers.iter().map(|layer| layer.inputs() * layer.outputs());
-        let panels = layers
-            .iter()
-            .map(|layer| layer.inputs().div_ceil(Panels::<T>::LANES));
-        let load = Load::new(panels.sum(), numbers.sum::<usize>() as f64);
-        let items = layers.iter_mut().flat_map(|layer| {
-            let columns = layer.columns.all();
-            let panels = layer.rows.chunks_mut(1).enumerate();
-            panels.map(move |(panel, target)| (columns, panel, target))
-        });
-        pool::for_each(
-            items,
-            load,
-            watch,
-            || (),
-            |(), (columns, panel, target), _| {
-                columns.transpose(panel, target);
-            },
-        )
-    }
-}
-
-/// How many pieces a layer has.
-fn pieces<T: Scalar>(layer: &Layer<T>) -> usize {
-    layer.outputs().div_ceil(PIECE * Panels::<T>::LANES)
-}
-
-/// Some panels of the columns of a layer's weights, and their biases.
-struct Piece<'a, T: Scalar> {
-    layer: usize,
-    panels: Range<usize>,
-    inputs: usize,
-    weights: &'a mut [T::Line],
-    bias: &'a mut [f64],
-    velocity: Option<(&'a mut [T::Line], &'a mut [f64])>,
-    weight_scale: f64,
-    bias_scale: f64,
-}
-
-impl<'a, T: Scalar> Piece<'a, T> {
-    fn of_layer(
-        index: usize,
-        layer: &'a mut Layer<T>,
-        velocity: Option<&'a mut (Panels<T>, Vec<f64>)>,
-    ) -> impl Iterator<Item = Self> + Send {
-        let (inputs, panels) = (layer.inputs(), layer.outputs().div_ceil(Panels::<T>::LANES));
-        let (weight_scale, bias_scale) = layer.learning_scales;
-        let units = PIECE * Panels::<T>::LANES;
-        let mut bias = layer.bias.chunks_mut(units);
-        let mut velocity =
-            velocity.map(|(weights, bias)| (weights.chunks_mut(PIECE), bias.chunks_mut(units)));
-        layer
-            .columns
-            .chunks_mut(PIECE)
-            .enumerate()
-            .map(move |(piece, weights)| Self {
-                layer: index,
-                panels: piece * PIECE..panels.min((piece + 1) * PIECE),
-                inputs,
-                weights,
-                bias: bias.next().unwrap_or_default(),
-                velocity: velocity.as_mut().and_then(|(weights, bias)| {
-                    Some((weights.next()?, bias.next().unwrap_or_default()))
-                }),
-                weight_scale,
-                bias_scale,
-            })
-    }
-
-    fn step(mut self, sweep: &Sweep<T>, rule: Rule, tile: &mut Tile, stop: &Stop) {
-        let rate = rule.learning_rate * self.weight_scale;
-        let most = EDGE / Panels::<T>::LANES;
-        let all = self.inputs.div_ceil(Panels::<T>::LANES);
-        // At rate 0 the layer is not trained: its gradient is not formed.
-        for first in (0..all).step_by(most).filter(|_| rate != 0.0) {
-            if stop.requested() {
-                return;
-            }
-            sweep.gradient(
-                self.layer,
-                &(first..all.min(first + most)),
-                &self.panels,
-                tile,
-            );
-            let start = first * Panels::<T>::LANES;
-            sweep.isa().run(StepRows::<T> {
-                inputs: start..self.inputs.min(start + EDGE),
-                depth: self.inputs,
-                gradient: tile,
-                factors: (rate, rule.momentum),
-                weights: &mut *self.weights,
-                velocity: self.velocity.as_mut().map(|(velocity, _)| &mut **velocity),
+            .flat_map(move |(index, layer)| {
+                Piece::of_layer(index, layer, velocity.next(), threads)
             });
-        }
-        self.step_bias(sweep, rule);
-    }
-
-    fn step_bias(&mut self, sweep: &Sweep<T>, rule: Rule) {
-        let lanes = Panels::<T>::LANES;
-        let rate = rule.learning_rate * self.bias_scale;
-        let mut sums = vec![0.0; lanes];
-        for (index, bias) in self.bias.chunks_mut(lanes).enumerate() {
-            sweep.bias_gradient(self.layer, self.panels.start + index, &mut sums);
-            for (lane, (bias, gradient)) in bias.iter_mut().zip(&sums).enumerate() {
-                let step = match &mut self.velocity {
-                    None => -rate * gradient,
-                    Some((_, velocity)) => {
-                        let velocity = &mut velocity[index * lanes + lane];
-                        *velocity = T::narrow(rule.momentum * *velocity - rate * gradient).widen();
-                        *velocity
-                    }
-                };
-                *bias = T::narrow(*bias + step).widen();
-            }
-        }
-    }
-}
-
-/// One step of the weights of some input units to the units of a piece.
-struct StepRows<'a, T: Scalar> {
-    inputs: Range<usize>,
-    depth: usize,
-    gradient: &'a Tile,
-    /// The rate, and the momentum.
-    factors: (f64, f64),
-    weights: &'a mut [T::Line],
-    velocity: Option<&'a mut [T::Line]>,
-}
-
-impl<T: Scalar> Vectorized for StepRows<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let (rate, momentum) = self.factors;
-        match self.velocity {
-            None => {
-                for (row, input) in self.inputs.enumerate() {
-                    let gradients = self.gradient.row(row).chunks_exact(T::Line::LANES);
-                    for (panel, gradients) in gradients.enumerate() {
-                        let weights = self.weights[panel * self.depth + input].lanes_mut();
-                        for (weight, gradient) in weights.iter_mut().zip(gradients) {
-                            *weight = T::narrow(weight.widen() - rate * gradient);
-                        }
-                    }
-                }
-            }
-            Some(velocity) => {
-                for (row, input) in self.inputs.enumerate() {
-                    let gradients = self.gradient.row(row).chunks_exact(T::Line::LANES);
-                    for (panel, gradients) in gradients.enumerate() {
-                        let line = panel * self.depth + input;
-                        let weights = self.weights[line].lanes_mut().iter_mut();
-                        let velocity = velocity[line].lanes_mut();
-                        for ((weight, velocity), gradient) in weights.zip(velocity).zip(gradients) {
-                            *velocity = T::narrow(momentum * velocity.widen() - rate * gradient);
-                            *weight = T::narrow(weight.widen() + velocity.widen());
-                        }
-                    }
-                }
-            }
-        }
+        let work = |tile: &mut Tile, piece: Piece<'_, T>, _: &Stop| piece.step(sweep, rule, tile);
+        pool::for_each(items, load, watch, Tile::default, work)
     }
 }
