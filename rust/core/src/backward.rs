@@ -200,6 +200,13 @@ fn write_heads<T: Scalar>(
     target: &mut [T::Line],
     scratch: &mut Scratch,
 ) {
+    if slopes.count == 1 {
+        return slopes.panels.isa().run(Outer::<T> {
+            heads,
+            slopes: slopes.panels,
+            target,
+        });
+    }
     for (unit, head) in heads.rows().into_iter().enumerate() {
         let row = slopes.of_unit(unit, rows, &mut scratch.slopes);
         for values in row.chunks_mut(slopes.count) {
@@ -209,6 +216,30 @@ fn write_heads<T: Scalar>(
                 .for_each(|(value, head)| *value *= head);
         }
         store_unit::<T>(target, heads.nrows(), unit, row);
+    }
+}
+
+/// `δ = φ'(h) · head` for all units and one direction, whole lines of it.
+struct Outer<'a, T: Scalar> {
+    heads: &'a Array2<f64>,
+    slopes: PanelSlice<'a, T>,
+    target: &'a mut [T::Line],
+}
+
+impl<T: Scalar> Vectorized for Outer<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let units = self.slopes.depth();
+        for (slopes, target) in self.slopes.panels().zip(self.target.chunks_mut(units)) {
+            for ((head, slopes), target) in self.heads.iter().zip(slopes).zip(target) {
+                for block in 0..T::Line::BLOCKS {
+                    let delta = T::load::<V>(slopes, block) * V::splat(*head);
+                    T::store(delta, target, block);
+                }
+            }
+        }
     }
 }
 

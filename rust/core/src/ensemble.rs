@@ -14,7 +14,7 @@ use crate::empirical::{Empirical, Features, Outputs};
 use crate::error::{Error, Result};
 use crate::gram;
 use crate::network::Network;
-use crate::panel::Panels;
+use crate::panel::{Panels, transpose};
 use crate::pool::{self, Load, Stop, Watch};
 use crate::random::Normal;
 use crate::scalar::Line;
@@ -234,11 +234,9 @@ impl Worker {
                 }
                 // No backward pass comes to the inputs.
                 if let Some(lines) = rows.next().filter(|_| index > 0) {
-                    for (unit, line) in lines.iter_mut().enumerate() {
-                        let column = self.drawn[unit..].iter().step_by(outputs);
-                        let lanes = line.lanes_mut().iter_mut();
-                        lanes.zip(column).for_each(|(lane, value)| *lane = *value);
-                    }
+                    let columns = layer.columns.all();
+                    let drawn = columns.panels().map(|panel| &panel[first..first + count]);
+                    transpose::<f64>(drawn.zip(lines.chunks_mut(LANES)), columns.isa());
                 }
             }
             normal.fill(&mut layer.bias);
