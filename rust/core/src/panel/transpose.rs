@@ -67,25 +67,30 @@ mod tests {
     use super::*;
     use ndarray::Array2;
 
+    fn check<T: Scalar>() {
+        // Whole squares of either type, and rests.
+        let matrix = Array2::from_shape_fn((37, 21), |(i, k)| T::narrow((i * 21 + k + 1) as f64));
+        let panels = Panels::pack(matrix.view(), "X").unwrap();
+        let expected = Panels::pack(matrix.t(), "X").unwrap();
+        for isa in Isa::available() {
+            let mut transposed = Panels::<T>::unwritten(21, 37).unwrap();
+            for line in transposed.first_rows_mut(21) {
+                line.lanes_mut().fill(T::narrow(7.0));
+            }
+            let source = PanelSlice::<T>::new(panels.all().lines, 21, isa);
+            for (panel, target) in transposed.chunks_mut(1).enumerate() {
+                source.transpose(panel, target);
+            }
+            let lines = transposed.all().lines.iter().zip(expected.all().lines);
+            for (line, expected) in lines {
+                assert_eq!(line.lanes(), expected.lanes(), "{isa}");
+            }
+        }
+    }
+
     #[test]
     fn rows_become_columns_and_dirty_lanes_zero() {
-        let matrix = Array2::from_shape_fn((37, 21), |(i, k)| (i * 21 + k + 1) as f64);
-        let expected = Panels::pack(matrix.t(), "X").unwrap();
-        let mut transposed = Panels::<f64>::unwritten(21, 37).unwrap();
-        for line in transposed.first_rows_mut(21) {
-            line.lanes_mut().fill(7.0);
-        }
-        let panels = Panels::pack(matrix.view(), "X").unwrap();
-        for (panel, target) in transposed.chunks_mut(1).enumerate() {
-            panels.all().transpose(panel, target);
-        }
-        for (line, expected) in transposed
-            .all()
-            .panels()
-            .flatten()
-            .zip(expected.all().panels().flatten())
-        {
-            assert_eq!(line.lanes(), expected.lanes());
-        }
+        check::<f64>();
+        check::<f32>();
     }
 }
