@@ -353,37 +353,50 @@ impl<T: Scalar> Step<'_, T> {
             }
             product(columns, self.input, tile);
             let chunk = chunk * EDGE..units.min((chunk + 1) * EDGE);
-            let (isa, h) = (self.input.isa(), tile.first_rows_mut(chunk.len()));
+            let h = tile.first_rows_mut(chunk.len());
             let length = h.len() / chunk.len();
             for (group, h) in h.chunks_mut(GROUP * length).enumerate() {
                 let first = chunk.start + group * GROUP;
                 let group = first..first + h.len() / length;
-                isa.run(Affine {
-                    h,
-                    scale: layer.weight_scale,
-                    bias: (
-                        layer.bias.get(group.clone()).unwrap_or_default(),
-                        layer.bias_scale,
-                    ),
-                    units: group.len(),
-                });
-                let store = |rows: &[f64], lines: &mut [T::Line]| {
-                    isa.run(Store::<T> {
-                        rows,
-                        samples: self.samples,
-                        lines,
-                        units: (group.clone(), units),
-                    })
-                };
-                if let (Some(activation), Some(slopes)) = (self.activation, slopes.as_deref_mut()) {
-                    slope_rows.resize(h.len(), 0.0);
-                    activation.evaluate(h, slope_rows);
-                    store(slope_rows, slopes);
-                }
-                finite &= store(h, values);
+                finite &= self.finish(h, group, values, slopes.as_deref_mut(), slope_rows);
             }
         }
         finite
+    }
+
+    /// Writes values and slopes of some units from their products, one row per unit; returns whether all of them are finite.
+    fn finish(
+        &self,
+        h: &mut [f64],
+        units: Range<usize>,
+        values: &mut [T::Line],
+        slopes: Option<&mut [T::Line]>,
+        slope_rows: &mut Vec<f64>,
+    ) -> bool {
+        let (layer, isa) = (self.layer, self.input.isa());
+        isa.run(Affine {
+            h,
+            scale: layer.weight_scale,
+            bias: (
+                layer.bias.get(units.clone()).unwrap_or_default(),
+                layer.bias_scale,
+            ),
+            units: units.len(),
+        });
+        let store = |rows: &[f64], lines: &mut [T::Line]| {
+            isa.run(Store::<T> {
+                rows,
+                samples: self.samples,
+                lines,
+                units: (units.clone(), layer.outputs()),
+            })
+        };
+        if let (Some(activation), Some(slopes)) = (self.activation, slopes) {
+            slope_rows.resize(h.len(), 0.0);
+            activation.evaluate(h, slope_rows);
+            store(slope_rows, slopes);
+        }
+        store(h, values)
     }
 }
 

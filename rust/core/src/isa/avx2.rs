@@ -9,9 +9,9 @@
 use std::hint::black_box;
 
 use std::arch::x86_64::{
-    _mm256_add_pd, _mm256_castps256_ps128, _mm256_cvtps_pd, _mm256_extractf128_ps, _mm256_fmadd_pd,
-    _mm256_fmadd_ps, _mm256_load_pd, _mm256_load_ps, _mm256_loadu_pd, _mm256_set1_pd,
-    _mm256_set1_ps, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_storeu_pd,
+    __m256d, _mm256_add_pd, _mm256_castps256_ps128, _mm256_cvtps_pd, _mm256_extractf128_ps,
+    _mm256_fmadd_pd, _mm256_fmadd_ps, _mm256_load_pd, _mm256_load_ps, _mm256_loadu_pd,
+    _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_storeu_pd,
 };
 
 use super::{Lanes, MicroKernel, Target};
@@ -84,12 +84,7 @@ fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>
             // SAFETY: r < ROWS and v < 2, so 4 values from here on lie within `out`, by the assertion above.
             unsafe {
                 let target = out.values.as_mut_ptr().add(r * stride + 4 * v);
-                let before = if fresh {
-                    _mm256_setzero_pd()
-                } else {
-                    _mm256_loadu_pd(target)
-                };
-                _mm256_storeu_pd(target, _mm256_add_pd(before, *sum));
+                add(target, fresh, *sum);
             }
         }
     }
@@ -121,16 +116,28 @@ fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>
                 // SAFETY: as in `tile_f64`, with 8 values per vector and 4 per half.
                 unsafe {
                     let target = out.values.as_mut_ptr().add(r * stride + 8 * v + 4 * half);
-                    let before = if fresh {
-                        _mm256_setzero_pd()
-                    } else {
-                        _mm256_loadu_pd(target)
-                    };
-                    _mm256_storeu_pd(target, _mm256_add_pd(before, _mm256_cvtps_pd(values)));
+                    add(target, fresh, _mm256_cvtps_pd(values));
                 }
             }
         }
     }
+}
+
+/// Adds to the values at `target`, or to zeros.
+///
+/// # Safety
+/// There must be as many values as the sums have.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn add(target: *mut f64, fresh: bool, sums: __m256d) {
+    let before = if fresh {
+        _mm256_setzero_pd()
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_loadu_pd(target) }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { _mm256_storeu_pd(target, _mm256_add_pd(before, sums)) };
 }
 
 /// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.

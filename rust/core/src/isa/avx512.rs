@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use std::arch::x86_64::{
-    _MM_HINT_T1, _mm_prefetch, _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd,
+    __m512d, _MM_HINT_T1, _mm_prefetch, _mm512_add_pd, _mm512_castps512_ps256, _mm512_cvtps_pd,
     _mm512_extractf32x8_ps, _mm512_fmadd_pd, _mm512_fmadd_ps, _mm512_load_pd, _mm512_load_ps,
     _mm512_loadu_pd, _mm512_set1_pd, _mm512_set1_ps, _mm512_setzero_pd, _mm512_setzero_ps,
     _mm512_storeu_pd,
@@ -110,12 +110,7 @@ fn tile_f64<const P: usize>(
             // SAFETY: r < ROWS and p < P, so 8 values from here on lie within `out`, by the assertion above.
             unsafe {
                 let target = out.values.as_mut_ptr().add(r * stride + 8 * p);
-                let before = if fresh {
-                    _mm512_setzero_pd()
-                } else {
-                    _mm512_loadu_pd(target)
-                };
-                _mm512_storeu_pd(target, _mm512_add_pd(before, *sum));
+                add(target, fresh, *sum);
             }
         }
     }
@@ -136,6 +131,7 @@ fn tile_f32<const FIRST: usize, const P: usize>(
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: as in `tile_f64`.
         let panels = cols.map(|col| unsafe { _mm512_load_ps(col.get_unchecked(k).0.as_ptr()) });
+        // Two micro-tiles to a panel of rows: each fetches half as many lines.
         // SAFETY: fetching has no effect but on caches, whatever the address; newer compilers know.
         #[allow(unused_unsafe)]
         unsafe {
@@ -158,16 +154,28 @@ fn tile_f32<const FIRST: usize, const P: usize>(
                 // SAFETY: as in `tile_f64`, with 16 values per panel.
                 unsafe {
                     let target = out.values.as_mut_ptr().add(r * stride + 16 * p + 8 * half);
-                    let before = if fresh {
-                        _mm512_setzero_pd()
-                    } else {
-                        _mm512_loadu_pd(target)
-                    };
-                    _mm512_storeu_pd(target, _mm512_add_pd(before, _mm512_cvtps_pd(values)));
+                    add(target, fresh, _mm512_cvtps_pd(values));
                 }
             }
         }
     }
+}
+
+/// Adds to the values at `target`, or to zeros.
+///
+/// # Safety
+/// There must be as many values as the sums have.
+#[target_feature(enable = "avx512f,avx512dq,avx512vl")]
+#[inline]
+unsafe fn add(target: *mut f64, fresh: bool, sums: __m512d) {
+    let before = if fresh {
+        _mm512_setzero_pd()
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_loadu_pd(target) }
+    };
+    // SAFETY: the caller's promise.
+    unsafe { _mm512_storeu_pd(target, _mm512_add_pd(before, sums)) };
 }
 
 /// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.

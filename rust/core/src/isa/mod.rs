@@ -134,8 +134,8 @@ pub struct Target<'a> {
 impl<L> MicroKernel<L> {
     /// Adds `Σ_k rows[k][first + r] · cols[p][k][w]` to `out.values[r·stride + W·p + w]`, for `r < self.rows`.
     ///
-    /// Sums over k ascend from zero in the storage type and are added in `f64`. Meanwhile as many lines as there are
-    /// `rows` may be fetched into L2, from `ahead` on.
+    /// Sums over k ascend from zero in the storage type and are added in `f64`. Meanwhile its share of as many
+    /// lines as there are `rows` may be fetched into L2, from `ahead` on: the micro-tiles of a panel of rows divide them.
     ///
     /// # Panics
     /// If a slice is too short, there are more than `self.panels` columns, or `first` is no multiple of `self.rows`.

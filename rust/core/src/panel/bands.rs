@@ -27,16 +27,14 @@ pub(crate) fn columns_mut<T: Scalar>(
     matrices: &mut [Panels<T>],
     columns: usize,
 ) -> Vec<Vec<Vec<&mut [T::Line]>>> {
-    let count = matrices.len();
     let mut bands = Vec::new();
     for (index, matrix) in matrices.iter_mut().enumerate() {
-        for panel in matrix.lines.chunks_mut(matrix.depth) {
-            for (band, lines) in panel.chunks_mut(columns).enumerate() {
-                if band == bands.len() {
-                    bands.push((0..count).map(|_| Vec::new()).collect::<Vec<_>>());
-                }
-                bands[band][index].push(lines);
+        let parts = cut::<T>(&mut matrix.lines, matrix.depth, columns);
+        for (band, part) in parts.into_iter().enumerate() {
+            if index == 0 {
+                bands.push(Vec::new());
             }
+            bands[band].push(part);
         }
     }
     bands
@@ -50,15 +48,19 @@ pub(crate) fn tiles_mut<T: Scalar>(
     columns: usize,
 ) -> Vec<Vec<Vec<&mut [T::Line]>>> {
     let depth = matrix.depth;
-    let mut tiles = Vec::new();
-    for group in matrix.lines.chunks_mut(panels * depth) {
-        let mut bands: Vec<_> = (0..depth).step_by(columns).map(|_| Vec::new()).collect();
-        for panel in group.chunks_mut(depth) {
-            for (band, lines) in bands.iter_mut().zip(panel.chunks_mut(columns)) {
-                band.push(lines);
-            }
+    let groups = matrix.lines.chunks_mut(panels * depth);
+    groups
+        .map(|lines| cut::<T>(lines, depth, columns))
+        .collect()
+}
+
+/// For each band of columns, its lines of each panel.
+fn cut<T: Scalar>(lines: &mut [T::Line], depth: usize, columns: usize) -> Vec<Vec<&mut [T::Line]>> {
+    let mut bands: Vec<_> = (0..depth).step_by(columns).map(|_| Vec::new()).collect();
+    for panel in lines.chunks_mut(depth) {
+        for (band, lines) in bands.iter_mut().zip(panel.chunks_mut(columns)) {
+            band.push(lines);
         }
-        tiles.push(bands);
     }
-    tiles
+    bands
 }
