@@ -3,8 +3,8 @@
     python benches/ensemble.py [SEEDS]
 
 The loop draws the same numbers, forms X Xᵀ once, needs no Jacobian (two Gram matrices a layer) and keeps no kernel
-(Welford). It runs with one BLAS thread, which is faster for products this small. To show the share of draws, our side is
-also timed with one input, whose products take almost no time, and NumPy with the draws alone.
+(Welford). It runs with one BLAS thread, which is faster for products this small. To show the share of draws, our side
+is also timed with one input, whose products take almost no time, and NumPy with the draws alone.
 """
 
 import statistics

@@ -318,7 +318,7 @@ def test_diagonal_of_a_critical_relu_network(depth):
     x = np.random.default_rng(2).standard_normal((9, 7))
     hidden = [layer for _ in range(depth) for layer in (Dense(1, 2**0.5), Relu())]
     diagonal = Sequential(*hidden, Dense(1)).kernel().diag(x)
-    # math.md's Θ(x,x) with 2^0.5 in floating point for √2: one ulp of it per layer.
+    # Θ(x,x) for the floating-point value of √2, which costs one ulp per layer.
     np.testing.assert_allclose(diagonal, (depth + 1) * (x**2).sum(1) / 7, rtol=2 * (depth + 4) * EPS)
 
 

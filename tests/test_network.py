@@ -66,7 +66,7 @@ def test_jacobian_is_that_of_central_differences(name):
 
 
 def test_the_kernel_of_misprinted_formulas_is_another_one():
-    """On a 3-6-5-2 tanh network with biases, the three usual misprints change every digit (math.md, section 8)."""
+    """On a 3-6-5-2 tanh network with biases, the three usual misprints change every digit."""
     net = Sequential(Dense(6, 1.1, 0.3), Tanh(), Dense(5, 0.9, 0.2), Tanh(), Dense(2, 1.2, 0.1)).init(3, rng=5)
     x = np.random.default_rng(5).standard_normal((4, 3))
     jacobian = finite.jacobian(x, *oracle_arguments(net))
@@ -129,7 +129,7 @@ class TestEmpiricalNtk:
 
 
 def test_kernels_of_wide_networks_approach_the_infinite_one():
-    """The error falls like n^{-1/2} (Jacot et al. 2018; math.md, section 7)."""
+    """The error falls like n^{-1/2} (Jacot et al. 2018)."""
     x = np.random.default_rng(0).standard_normal((12, 8))
     exact = mlp(2, 1, 1, "relu", 2**0.5, 0.1).kernel()(x)
     widths = np.array([64, 256, 1024])

@@ -38,7 +38,7 @@ def model(net, x, alpha=1.0):
 
 
 def linear_outputs(kernel, f, y, learning_rate, steps):
-    """Outputs after steps of f ← f − η/N K (f − y), the training with a constant kernel (math.md, section 6)."""
+    """Outputs after steps of f ← f − η/N K (f − y), the training with a constant kernel."""
     for _ in range(steps):
         f = f - learning_rate / y.size * kernel @ (f - y)
     return f
