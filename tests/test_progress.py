@@ -40,7 +40,7 @@ def test_a_bar_is_shown_only_when_it_takes_long(monkeypatch):
     bar(2, 2)
     assert not terminal.text
     slow = _progress.reporter(None)
-    slow._start -= 10  # pretends to have begun ten seconds ago
+    slow._start -= 10  # as if it had begun ten seconds ago
     slow(1, 100)
     assert "1/100" in terminal.text
     slow(100, 100)
