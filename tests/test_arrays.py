@@ -1,4 +1,4 @@
-"""What users pass as arrays: taken as it is meant, or refused with a word on what to do."""
+"""Values that users pass as arrays are converted as intended, or refused with a message that says what to do."""
 
 from functools import partial
 from itertools import permutations
@@ -14,7 +14,7 @@ KERNEL = mlp(2, 1, 1, "relu", 1.4, 0.1).kernel()
 NET = mlp(2, 8, 2, "relu", 1.4, 0.1).init(3, rng=0)
 X = np.random.default_rng(0).standard_normal((6, 3))
 
-#: Everything that takes a batch of inputs.
+#: All calls that take a batch of inputs.
 CALLS = {
     "kernel": KERNEL,
     "kernel Z": lambda z: KERNEL(X, z).T,
@@ -28,13 +28,13 @@ MISALIGNED = np.frombuffer(b"\0" + X.tobytes(), dtype=np.uint8)[1:].view(np.floa
 
 
 class Tensor:
-    """What a tensor of another library looks like."""
+    """Stands in for a tensor of another library."""
 
     def __array__(self, dtype=None, copy=None):
         return np.array(X, dtype, copy=copy)
 
 
-#: The same numbers, in other clothes.
+#: The same numbers in other types, dtypes and layouts.
 SAME = {
     "list": X.tolist(),
     "Fortran order": np.asfortranarray(X),
@@ -203,7 +203,7 @@ def test_axes_of_length_one_overlap_nothing(poisoned):
 @pytest.mark.parametrize("per_layer", [False, True])
 @pytest.mark.parametrize("outputs", ["full", "trace", "diagonal", 1])
 def test_out_may_have_its_axes_in_any_order(outputs, per_layer, poisoned):
-    """The parts that the core fills lie between one another then."""
+    """The planes that the core fills are then interleaved in memory."""
     net = mlp(2, 8, 3, "relu", 1.4, 0.1).init(3, rng=0)
     expected = net.ntk(X, X[:4], outputs=outputs, per_layer=per_layer)
     for axes in permutations(range(expected.ndim)):

@@ -1,4 +1,4 @@
-"""Kernels of finite networks by bands of samples, where activations and deltas do not fit: the same bits."""
+"""Kernels of finite networks in bands of samples, where activations and deltas do not fit: the same bits."""
 
 import tracemalloc
 
@@ -21,7 +21,7 @@ def result_bytes(outputs, per_layer, z, dtype):
 
 @pytest.fixture
 def limit(limit_memory, monkeypatch):
-    """Return a function that sets the memory available, and lists the batches that the core is given from then on."""
+    """Return a function that sets the available memory and records the batches passed to the core afterwards."""
 
     def to(count, net):
         limit_memory(count)
@@ -55,7 +55,7 @@ def test_bands_have_the_bits_of_the_whole(outputs, per_layer, z, dtype, limit, p
     assert max(map(max, given)) == rows < len(X)
     bands = -(-len(X) // rows), -(-len(X if z is None else z) // rows)
     assert len(given) == (bands[0] * (bands[0] + 1) // 2 if z is None else bands[0] * bands[1])
-    out = poisoned(expected.shape[::-1], dtype).T  # given by the caller: nothing beside it is counted
+    out = poisoned(expected.shape[::-1], dtype).T  # passed by the caller: only its own bytes count
     limit(room, net)
     assert net.ntk(X, z, outputs=outputs, per_layer=per_layer, out=out) is out
     assert np.array_equal(out, expected)
@@ -70,7 +70,7 @@ def test_what_fits_is_computed_at_once(limit):
     given = limit(whole - 1, net)
     net.ntk(X)
     assert len(given) > 1
-    given = limit(None, net)  # a system that does not tell
+    given = limit(None, net)  # a system that does not report its memory
     net.ntk(X)
     assert given == [(500,)]
 
@@ -86,7 +86,7 @@ def test_what_does_not_fit_in_bands_is_refused(limit):
 
 
 def test_bands_take_less_memory(limit_memory):
-    """The core holds activations of what it is given at a time: see above. Python copies the inputs, and no more."""
+    """The core keeps the activations of one batch at a time (see above). Python copies the inputs and nothing else."""
     net = mlp(1, 64, 1).init(5)
     x = np.random.default_rng(0).standard_normal((2000, 5))
     expected = net.ntk(x, outputs=0)

@@ -1,4 +1,4 @@
-"""Benchmarks compare like with like, and run."""
+"""Benchmarks run, and all sides of them do the same work."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ from oracles import finite
 def test_numpy_computes_the_same(dtype):
     x = bench.inputs(30, 7, np.dtype(dtype))
     tolerance = 2e3 * np.finfo(dtype).eps
-    # The rival's own error at ρ = 1 is √ε: it is left out by comparing off the diagonal.
+    # The rival's own error at ρ = 1 is √ε, so the diagonal is not compared.
     off = ~np.eye(30, dtype=bool)
     for name, by_hand in (("relu", rival.infinite_relu), ("erf", rival.infinite_erf), ("gelu", rival.infinite_gelu)):
         kernel = mlp(3, 1, 1, name, 2**0.5, 0.1).kernel()(x, get=("nngp", "ntk"))
@@ -51,7 +51,7 @@ def test_numpy_trains_by_gradient_descent():
     np.testing.assert_allclose(ours, theta, rtol=0, atol=1e-13)  # a few hundred operations on numbers of size 3
 
 
-#: In a process of its own: JAX warns of every later fork.
+#: Runs in a process of its own, because JAX warns about every later fork.
 TRAINING = """
 import numpy as np
 from ntkrs import _bench_{side} as side, _bench_numpy, bench
@@ -68,7 +68,7 @@ for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 1e-5)):
 
 @pytest.mark.parametrize("side", bench.OPTIONAL)
 class TestRivals:
-    """The optional sides, where they are installed."""
+    """Checks the optional sides where they are installed."""
 
     @pytest.fixture(autouse=True)
     def _installed(self, side):
@@ -77,7 +77,7 @@ class TestRivals:
 
     @pytest.mark.parametrize(("dtype", "tolerance", "relu"), [("float64", 1e-12, 1e-7), ("float32", 1e-5, 2e-3)])
     def test_it_computes_the_same(self, side, dtype, tolerance, relu, tmp_path):
-        # Sums of a few hundred terms. The rivals' infinite ReLU kernels are only as good as √ε a layer where ρ = 1.
+        # Sums of a few hundred terms. The rivals' infinite ReLU kernels are off by √ε a layer where ρ = 1.
         path = tmp_path / "bench.json"
         bench.main(["--quick", "--repeats", "1", "--dtype", dtype, "--rivals", side, "--json", str(path)])
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
@@ -171,7 +171,7 @@ class TestMeasure:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak cannot be reset")
     def test_peak_memory_is_that_of_the_calls(self):
-        large = np.ones(2**24)  # 128 MiB, gone before
+        large = np.ones(2**24)  # 128 MiB, freed before the call
         del large
         figures = measuring.measure(lambda: (lambda: np.ones(2**22), lambda value: value), 2)
         assert figures["peak_bytes"] == pytest.approx(2**25, rel=0.2)

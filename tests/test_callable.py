@@ -33,7 +33,7 @@ def test_they_have_the_kernels_of_the_catalogue(activation, name):
     ours = mlp(3, 1, 1, activation, 1.2, 0.1).kernel()(x, get=("nngp", "ntk"))
     theirs = mlp(3, 1, 1, name, 1.2, 0.1).kernel()(x, get=("nngp", "ntk"))
     for a, b in zip(ours, theirs, strict=True):
-        # The same series of values that differ by their last digits.
+        # The same series, from values that differ in their last digits.
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-13 * b.max())
     assert np.array_equal(ours.ntk[0], ours.ntk[1])
 
@@ -51,7 +51,7 @@ def test_they_mix_with_others_and_bound_their_error():
     bound = kernel.error_bound(x)
     assert 0 < bound.ntk < 1e-3
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of the bound, which is not what is tested
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the bound, which is not tested here
         diag = kernel.diag(x)
         assert np.array_equal(diag, np.diag(kernel(x)))
         assert np.array_equal(diag[0], kernel(x[:1])[0, 0])

@@ -1,4 +1,4 @@
-"""Finite networks whose activations are Python functions: against those of the catalogue, and where they are called."""
+"""Finite networks with Python functions as activations: against the catalogue, and in which thread they are called."""
 
 import signal
 import threading
@@ -26,7 +26,7 @@ def swish_slope(x):
 
 
 def architecture(tanh, silu):
-    """Functions at the start, before and behind others, and a layer of more values than one call takes."""
+    """Python functions first, between and after built-in ones, and a layer of more values than one call takes."""
     dense = (Dense(257, 1.4, 0.3), Dense(3, 0.9), Dense(33, 1.1, 0.2), Dense(20, 1.2), Dense(3))
     return Sequential(dense[0], tanh, dense[1], Relu(), dense[2], silu, dense[3], tanh, dense[4])
 
@@ -38,7 +38,7 @@ SAMPLES = 300
 
 
 def calls(arch, dtype=np.float64):
-    """Every call of a finite network, by name."""
+    """All calls of a finite network, by name."""
     net, rng = arch.init(5, rng=3, dtype=dtype), np.random.default_rng(0)
     x, z = rng.standard_normal((SAMPLES, 5)).astype(dtype), rng.standard_normal((7, 5)).astype(dtype)
     v, u = rng.standard_normal((2, net.parameters.size)) / 10, rng.standard_normal((2, SAMPLES, 3))
@@ -71,8 +71,8 @@ EMPTY = mlp(1, 4, 2, TANH).init(5)
 def test_they_are_those_of_the_catalogue(call, dtype):
     ours, theirs = calls(OURS, dtype)[call](), calls(THEIRS, dtype)[call]()
     assert ours.dtype == theirs.dtype
-    # Other roundings of φ, through sums of up to 257 terms and 5 layers forth and back; in float32 also of h, of which
-    # a thousandth lie so near the kink of ReLU that they may fall on its other side.
+    # φ is rounded differently, through sums of up to 257 terms and 5 layers forward and back. In float32 h is too, and
+    # a thousandth of its entries are so near the kink of ReLU that they may fall on its other side.
     tolerance = 3000 * np.finfo(np.float64).eps if dtype == np.float64 else 1e-3
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * abs(theirs).max())
 
@@ -112,7 +112,7 @@ def test_ensembles_are_those_of_the_catalogue():
 
 
 class Watched:
-    """The hyperbolic tangent, and what is to happen when it is called."""
+    """The hyperbolic tangent, with a hook that runs when it is called."""
 
     def __init__(self):
         self.at_call = np.tanh
@@ -125,7 +125,7 @@ class Watched:
         return arch.init(5, rng=0)
 
     def calls(self):
-        """Calls with enough to do for other threads to be woken."""
+        """Calls with enough work to wake other threads."""
         net, rng = self.network(), np.random.default_rng(0)
         x, y = rng.standard_normal((300, 5)), rng.standard_normal((300, 2))
         return {
@@ -145,7 +145,7 @@ WATCHED = list(Watched().calls())
 
 @pytest.mark.parametrize("call", WATCHED)
 class TestCalls:
-    """Where functions are called, and what comes of what they do."""
+    """The thread in which functions are called, and the effects of their exceptions and mistakes."""
 
     def test_only_the_calling_thread_calls(self, call):
         watched, threads = Watched(), set()
@@ -250,7 +250,7 @@ class TestCalls:
         start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             work()
-        assert time.monotonic() - start < 10  # half of what the function alone would take
+        assert time.monotonic() - start < 10  # half of the time that the function alone would take
 
 
 def test_values_beyond_the_dtype_are_refused():
@@ -266,7 +266,7 @@ def test_values_beyond_the_dtype_are_refused():
     calls.clear()
     with pytest.raises(ValueError, match="an activation of the network exceeds the largest float64"):
         huge(np.full((1, 2), 1.7e308))
-    assert not calls  # of what is not finite, functions hear nothing
+    assert not calls  # functions are never called with values that are not finite
 
 
 def test_training_that_diverges_is_told():
@@ -312,7 +312,7 @@ def test_each_thread_hears_of_its_own_exception():
 
 
 def test_activations_may_share_one_array():
-    """φ and φ' of the exponential are the same; a function may return what it was given, changed in place."""
+    """The exponential is its own derivative, and a function may change its argument in place and return it."""
     exponential = mlp(1, 8, 1, Activation(np.exp, np.exp)).init(3, rng=0)
     known = mlp(1, 8, 1, "exp").init(3, rng=0)
     np.testing.assert_allclose(exponential.ntk(np.eye(3)), known.ntk(np.eye(3)), rtol=1e-13)
@@ -325,5 +325,5 @@ def test_wide_networks_approach_their_own_infinite_kernel():
     arch = mlp(2, 1024, 1, Activation(swish, swish_slope), 1.5, 0.1)
     exact = arch.kernel()(x)
     mean = np.mean([arch.init(8, rng=seed).ntk(x, outputs=0) for seed in range(8)], axis=0)
-    # The spread at this width is some 5 % of an entry, over the root of 8 networks.
+    # The spread at this width is about 5 % of an entry, divided by √8 for 8 networks.
     np.testing.assert_allclose(mean, exact, rtol=0, atol=0.08 * exact.max())

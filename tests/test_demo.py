@@ -1,4 +1,4 @@
-"""The demo's experiments on tiny sizes: laws of each result, the width slope, a report that stands alone."""
+"""The demo's experiments at tiny sizes: laws of each result, the width slope, and a self-contained report."""
 
 import base64
 import json

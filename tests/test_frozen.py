@@ -11,7 +11,7 @@ from oracles import finite
 
 EPS = np.finfo(np.float64).eps
 
-#: Frozen first, in the middle, behind; biases of another scale, from 0, and not trained.
+#: Frozen first, middle or last layers; biases with another scale, with σ_b = 0, and not trained.
 ARCHITECTURES = {
     "first": Sequential(Dense(7, 1.3, 0.4, trainable=False), Erf(), Dense(6, 0.9, 0.2), Relu(), Dense(2, 1.1, 0.3)),
     "middle": Sequential(Dense(7, 1.3, 0.4), Erf(), Dense(6, 0.9, 0.2, trainable=False), Relu(), Dense(2, 1.1)),
@@ -34,7 +34,7 @@ def bias_scales(arch):
 
 
 def trained(net):
-    """Which parameters are trained, (P,)."""
+    """True for each parameter that is trained, (P,)."""
     blocks = []
     for dense, weight, bias in zip(net.arch.dense, net.weights, net.biases, strict=True):
         blocks.append(np.full(weight.size, dense.trainable))
@@ -44,7 +44,7 @@ def trained(net):
 
 
 def expected_jacobian(net, x):
-    """That of the network with all of it trained, in b', with 0 where it is not."""
+    """The Jacobian of the fully trained network in b', with 0 for parameters that are not trained."""
     biases = [None if bias is None else np.asarray(bias) for bias in net.biases]
     sigma_w = [dense.sigma_w for dense in net.arch.dense]
     names = [activation.name for activation in net.arch.activations]
@@ -59,12 +59,12 @@ def setup(name, dtype=np.float64):
 
 @EVERY
 class TestDerivatives:
-    """Against the Jacobian of NumPy, and each other."""
+    """All forms agree with the Jacobian of NumPy, and with each other."""
 
     def test_the_jacobian(self, name):
         net, x, _, _ = setup(name)
         expected = expected_jacobian(net, x)
-        # Sums of at most 7 terms, 3 layers forth and back.
+        # Sums of at most 7 terms, 3 layers forward and back.
         np.testing.assert_allclose(net.jacobian(x), expected, rtol=0, atol=100 * EPS * abs(expected).max(initial=1))
         assert np.array_equal(net.jacobian(x)[:, :, ~trained(net)], np.zeros((21, 2, (~trained(net)).sum())))
 
@@ -159,7 +159,7 @@ class TestDerivatives:
 
 @EVERY
 def test_wide_networks_approach_the_infinite_kernel(name):
-    """The mean over networks, within its own standard error."""
+    """The mean over networks agrees within its own standard error."""
     x, arch = np.random.default_rng(0).standard_normal((5, 4)), ARCHITECTURES[name].with_width(2048)
     exact = arch.kernel()(x)
     kernels = np.array([arch.init(4, rng=seed).ntk(x, outputs="mean") for seed in range(12)])
@@ -169,7 +169,7 @@ def test_wide_networks_approach_the_infinite_kernel(name):
 
 
 def test_layers_drop_their_part_of_the_infinite_kernel_alone():
-    """Θ of a network with the read-out frozen is not that of the other layers together with it: the term is gone."""
+    """Freezing the read-out removes its term from Θ, and nothing else."""
     x = np.random.default_rng(0).standard_normal((5, 4))
     whole, frozen = (
         Sequential(Dense(2048, 1.4, 0.2), Relu(), Dense(1, 1.0, trainable=trainable)).init(4, rng=1)
@@ -198,7 +198,7 @@ def test_the_same_function_whatever_is_trained():
         Dense(30, 1.3, 0.4, trainable=False), Tanh(), Dense(30, 1.3, 0.4, tau_b=0.1), Tanh(),
         Dense(2, 1.3, 0.4, tau_b=0.0),
     )  # fmt: skip
-    # The same draws; a bias is rounded on its way to b' and back.
+    # The same draws; converting a bias to b' and back rounds it.
     np.testing.assert_allclose(frozen.init(4, rng=5)(x), plain.init(4, rng=5)(x), rtol=0, atol=50 * EPS)
 
 
@@ -224,7 +224,7 @@ def test_a_frozen_network_has_a_kernel_of_zeros_and_stays():
 
 
 class TestStandardParameterization:
-    """x V + c: scales mean nothing, but layers can be left out of training."""
+    """In x V + c the scales have no meaning, but layers can be left out of training."""
 
     def test_layers_can_be_frozen(self):
         rng = np.random.default_rng(0)

@@ -1,6 +1,6 @@
-"""Gradients of kernels in the scales of the layers: against 50 digits, by laws, and on hostile inputs.
+"""Gradients of kernels with respect to the scales of the layers: against 50 digits, by laws, and on hostile inputs.
 
-Errors are relative to √(K_ii K_jj), in ε, as those of kernels are.
+Errors are relative to √(K_ii K_jj), in ε, like those of kernels.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ from oracles import gradients
 
 EPS = 2.0**-52
 
-#: An activation, and what oracles call it.
+#: Activations, and their names in the oracles.
 CLOSED_FORMS = [
     (activations.Identity(), "identity"),
     (Relu(), "relu"),
@@ -35,12 +35,12 @@ CLOSED_FORMS = [
     (activations.Polynomial(0.5, -1.0, 0.25, 0.1), ("polynomial", 0.5, -1.0, 0.25, 0.1)),
     (activations.Hermite(3), ("hermite", 3)),
 ]
-#: Those that grow faster than their argument: layers multiply relative errors by their degree.
+#: Activations that grow faster than their argument: layers multiply relative errors by their degree.
 STEEP = ("exp", "polynomial", "hermite", "rectified_power")
 
 
 def network(sigma_w, sigma_b, layers, **last):
-    """A kernel of these scales, one per dense layer, with these activations between them."""
+    """The kernel of a network with these scales, one per dense layer, and these activations between them."""
     dense = [Dense(1, w, b) for w, b in zip(sigma_w, sigma_b, strict=True)]
     dense[-1] = replace(dense[-1], **last)
     both = zip(dense, [*layers, None], strict=True)
@@ -48,7 +48,7 @@ def network(sigma_w, sigma_b, layers, **last):
 
 
 def hostile(scale=30.0):
-    """Rows in every position to each other that costs digits somewhere."""
+    """Rows in every relative position that costs digits somewhere."""
     x = np.random.default_rng(0).standard_normal((13, 4))
     x[1] = x[0]
     x[2] = 3 * x[0]
@@ -98,7 +98,7 @@ def test_derivatives_are_those_of_fifty_digits(activation, name, depth, sigma_b)
 )
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
 def test_kinks_after_smooth_layers(activation, name, sigma_b):
-    """What a kink sees is √(1 − ρ): rows 1e-15 apart keep their digits."""
+    """A kink sees √(1 − ρ), so rows that are 1e-15 apart must keep their digits."""
     x = hostile(1.0)[:9]
     assert errors(x, [activation, Relu()], [name, "relu"], sigma_b) <= 40  # measured: 10
 
@@ -109,7 +109,7 @@ def test_ten_layers(activation, name):
     assert errors(x, [activation] * 10, [name] * 10, 0.2) <= 40  # measured: 20
 
 
-#: All kinds of layers in one network, and such by series: smooth, with a kink, and with one that is smooth again.
+#: All kinds of layers in one network. By series, a smooth activation, one with a kink, and a smooth one again.
 MIXED = ([1.2, 0.9, 1.4, 1.1], [0.1, 0.0, 0.3, 0.2], [Gelu(), Relu(), Erf()])
 SERIES = ([1.2, 0.9, 1.4, 1.1], [0.1, 0.0, 0.3, 0.2], [Tanh(), activations.Elu(0.5), activations.Silu()])
 BOTH = pytest.mark.parametrize("layers", [MIXED, SERIES], ids=["closed forms", "series"])
@@ -196,7 +196,7 @@ def test_zero_rows():
 
 
 def test_without_biases_derivatives_in_sigma_b_are_zero():
-    """Also where Θ has a kink in σ_b: parallel rows of different norms."""
+    """Covers parallel rows of different norms, where Θ has a kink in σ_b."""
     x = np.array([[1.0, 2.0], [2.0, 4.0], [-3.0, -6.0], [1.0, 0.0]])
     for get in ("nngp", "ntk"):
         assert not network([1.2, 0.7, 0.9], [0.0] * 3, [Relu(), Abs()]).gradient(x, get=get).sigma_b.any()
@@ -245,7 +245,7 @@ def gelu_function():
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_series_have_the_derivatives_of_closed_forms(function, closed, sigma_b, depth):
-    """With a kink, too, and on rows however close."""
+    """Includes activations with a kink, and rows at any distance."""
     x = hostile(3.0)
     sigma_w, sigma_b = np.linspace(1.1, 1.5, depth + 1), np.full(depth + 1, sigma_b)
     series, exact = (network(sigma_w, sigma_b, [activation] * depth) for activation in (function, closed))
@@ -253,7 +253,7 @@ def test_series_have_the_derivatives_of_closed_forms(function, closed, sigma_b, 
         root = np.sqrt(exact.diag(x, get=get))
         scale = np.maximum(np.outer(root, root), np.finfo(float).tiny)
         for a, b in zip(series.gradient(x, get=get), exact.gradient(x, get=get), strict=True):
-            # measured: 970 ε, of differentiated polynomials of degree 14 whose errors are some ε
+            # measured: 970 ε, from differentiated polynomials of degree 14 whose errors are a few ε
             assert np.max(np.abs(a - b) / scale) <= 4000 * EPS
 
 
@@ -278,7 +278,7 @@ def test_derivatives_of_series_are_those_of_differences(activation):
         for layer in range(3):
             for which in ("sigma_w", "sigma_b"):
                 expected = differences(arch, x, which, layer, get)
-                # truncation h⁶ f⁷/140 and round-off of some ε/h of kernels of order 1 to 30
+                # truncation h⁶ f⁷/140, and round-off of a few ε/h for kernels of order 1 to 30
                 assert_allclose(getattr(derivatives, which)[layer], expected, rtol=0, atol=1e-10)
 
 
@@ -308,7 +308,7 @@ def test_learning_scales_follow_as_in_dense(parameterization, changes):
         for layer in range(3):
             for which in ("sigma_w", "sigma_b"):
                 expected = differences(arch, x, which, layer, get, parameterization)
-                # truncation h⁶ f⁷/140 and round-off of some ε/h of kernels of order 1 to 30
+                # truncation h⁶ f⁷/140, and round-off of a few ε/h for kernels of order 1 to 30
                 assert_allclose(getattr(derivatives, which)[layer], expected, rtol=0, atol=1e-10)
 
 

@@ -10,14 +10,14 @@ from oracles import finite
 
 
 def second_derivative(net, x):
-    """D²f, (N·O, P, P), by central differences of the analytic Jacobian."""
+    """D²f, (N·O, P, P), from central differences of the analytic Jacobian."""
     theta = net.parameters
     jacobians = finite.central_differences(lambda t: net.with_parameters(t).jacobian(x), theta)
     return jacobians.reshape(-1, theta.size, theta.size)
 
 
 def dense_norm(tensor, starts):
-    """The largest ⟨u, T(a, a)⟩ of many starts: an eigenvector for fixed u, then the u of that a."""
+    """The largest ⟨u, T(a, a)⟩ over many starts: an eigenvector a for fixed u, then the best u for that a."""
     best = 0.0
     for u in starts:
         for _ in range(200):
@@ -43,7 +43,7 @@ def test_kappa_of_a_small_network(dtype):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((3, 2)).astype(np.float32), rng.standard_normal((3, 2))
     expected = brute_force(net.with_parameters(net.parameters.astype(np.float64)), x, y)
-    # Both are local maxima of the same function: what is left is the digits of a power iteration to rtol.
+    # Both are local maxima of the same function, so they differ only by the tolerance of a power iteration.
     assert kappa(net, x, y, rtol=1e-6, max_iterations=2000) == pytest.approx(expected, rel=1e-4)
 
 
@@ -53,7 +53,7 @@ def test_kappa_is_that_of_the_best_start(seed, width, activation, outputs):
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((3, 2)), rng.standard_normal((3, outputs))
     net = mlp(1, width, outputs, activation, 1.3, 0.2).init(2, rng=4)
-    # A power iteration that changes by 1e-3 is some times that from its end.
+    # A power iteration that changes by 1e-3 is a few times that from its limit.
     assert kappa(net, x, y, rng=seed) == pytest.approx(brute_force(net, x, y), rel=1e-2)
 
 
@@ -74,7 +74,7 @@ def test_kappa_falls_like_one_over_the_root_of_the_width():
         for width in widths
     ]
     slope = np.polyfit(np.log(widths), np.log(values), 1)[0]
-    assert -0.75 < slope < -0.25  # four seeds know each mean to some 15 %
+    assert -0.75 < slope < -0.25  # four seeds give each mean to about 15 %
 
 
 def test_kappa_is_zero_where_there_is_nothing_to_learn_or_to_bend():
@@ -87,11 +87,11 @@ def test_kappa_is_zero_where_there_is_nothing_to_learn_or_to_bend():
 @pytest.mark.parametrize("name", ["relu", "abs", "leaky_relu", "elu", "selu"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_kinks_are_bent_between_layers(name, seed):
-    """φ'' is 0 almost everywhere, but D²f is not: it has the mixed terms, which differences see too."""
+    """φ'' is 0 almost everywhere, but D²f is not: it contains the mixed terms, which differences see too."""
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((3, 2)), rng.standard_normal((3, 2))
     net = mlp(2, 3, 2, name, 1.3, 0.2).init(2, rng=4)
-    # A lower bound, of which 40 starts of another kind may find a somewhat higher one.
+    # A lower bound: 40 starts of another kind may find a slightly higher one.
     assert 0.97 < kappa(net, x, y, starts=16) / brute_force(net, x, y) < 1.001
 
 
@@ -102,7 +102,7 @@ def test_kappa_of_a_relu_unit_is_known():
 
 
 def test_kappa_of_layers_that_are_trained_alone():
-    """With the read-out or the first layer frozen, a network of ReLU is linear in what is trained."""
+    """With the read-out or the first layer frozen, a ReLU network is linear in the trained parameters."""
     x, y = np.random.default_rng(0).standard_normal((2, 6, 3))
     for first, last in ((True, False), (False, True)):
         arch = Sequential(Dense(8, trainable=first), Relu(), Dense(3, trainable=last))
@@ -116,7 +116,7 @@ def test_a_step_activation_bends_nothing():
 
 X, NET = np.eye(3), mlp(1, 4, 1, "tanh").init(3)
 FUNCTION = ntkrs.Activation(np.sin, np.cos)
-STEEP = ntkrs.Exp(1e-100, 1e130)  # of φ' = 1e30 and φ'' = 1e160 at 0
+STEEP = ntkrs.Exp(1e-100, 1e130)  # from φ' = 1e30 and φ'' = 1e160 at 0
 HUGE = Network(Sequential(Dense(1, 1.0, 1.0), STEEP, Dense(1)), [np.ones((3, 1)), [[1.0]]], [[0.0], None])
 REFUSED = {
     "net": (lambda: kappa(None, X, X), TypeError, "net is None"),

@@ -1,4 +1,4 @@
-"""A good citizen of a Python process: threads, interrupts, callbacks, forks, builds."""
+"""Behaviour in a Python process: threads, interrupts, callbacks, forks, builds."""
 
 import multiprocessing
 import os
@@ -20,13 +20,13 @@ SLOW_X = np.random.default_rng(0).standard_normal((1500, 20))
 
 
 def slow(x, progress=None):
-    """Many ticks of 50 ms, however many processors there are."""
+    """A call that takes many ticks of 50 ms on any number of processors."""
     with ntkrs.threads(2):
         return ntkrs.mlp(200, 1, 1, "erf", 1.4, 0.1).kernel()(x, progress=progress)
 
 
 def python(code, **environment):
-    """Run code in a fresh interpreter and return what it printed; it must end, and end well."""
+    """Run code in a fresh interpreter, which must exit with status 0, and return its output."""
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
@@ -40,7 +40,7 @@ def python(code, **environment):
 
 
 class TestThreads:
-    """How many there are."""
+    """The number of threads."""
 
     def test_they_can_be_set_and_come_back(self):
         before = ntkrs.get_num_threads()
@@ -86,7 +86,7 @@ def test_many_python_threads_get_the_same_bits():
 
 
 class TestProgress:
-    """The callback."""
+    """The progress callback."""
 
     def test_it_hears_of_the_end(self):
         net = ntkrs.mlp(2, 32, 2).init(20)
@@ -162,12 +162,12 @@ assert numpy.array_equal(small(x[:9]), small(x[:9], x[:9]))
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal to send to oneself")
 @pytest.mark.parametrize(("f", "shape", "call"), LONG.values(), ids=LONG)
 def test_ctrl_c_ends_a_long_call(f, shape, call):
-    """After a tenth of its time; a call that ends by itself fails. Benchmarks keep the promise of 0.2 s."""
+    """Interrupted after a tenth of its time; a call that ends by itself fails. Benchmarks check the 0.2 s."""
     assert float(python(INTERRUPTED.format(f=f, shape=shape, call=call))) < 0.5
 
 
 def test_the_result_is_that_of_the_inputs_at_entry():
-    """Inputs are packed before anything runs: what the callback writes to them comes too late."""
+    """Inputs are packed before anything runs, so changes made by the callback have no effect."""
     x, early = SLOW_X.copy(), []
 
     def overwrite(done, total):
@@ -230,7 +230,7 @@ while count() > before + 2 and time.monotonic() < deadline:
     time.sleep(0.01)
 print(count() - before)
 """
-    # One idle pool is kept, and one for a call from within a callback.
+    # One idle pool is kept, and one more for a call from within a callback.
     assert int(python(code)) <= 2
 
 
@@ -253,7 +253,7 @@ def test_children_compute_the_same_bits(method):
 
 
 class TestImport:
-    """What importing does."""
+    """The cost and the effects of importing."""
 
     def test_it_starts_no_thread_and_loads_no_scipy(self):
         code = (
@@ -268,7 +268,7 @@ class TestImport:
             "import sys, numpy; before = set(sys.modules); import ntkrs; new = set(sys.modules) - before; "
             "print(*sorted(name for name in new if not name.startswith('ntkrs')))"
         )
-        # All that is slow or optional is loaded where it is used.
+        # Slow or optional modules are loaded where they are used.
         slow = {"importlib.metadata", "pathlib", "platform", "scipy", "sklearn", "matplotlib", "tqdm", "subprocess"}
         assert not slow & set(python(code).split())
 

@@ -1,4 +1,4 @@
-"""Bars: shown when asked for or missed, and taken away."""
+"""Progress bars: shown on request or when a call takes long, and removed at the end."""
 
 import sys
 

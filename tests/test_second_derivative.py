@@ -24,13 +24,13 @@ ACTIVATIONS = [
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
 class TestActivations:
-    """φ, φ' and φ'' as finite networks take them."""
+    """φ, φ' and φ'' as finite networks evaluate them."""
 
     def test_they_are_those_of_mpmath(self, activation):
         x = np.concatenate([np.linspace(-6, 6, 41) + 1e-3, [-30.0, 30.0, 1e-9, -1e-9]])
         for order, values in enumerate(_core.derivatives(activation.spec(), x)):
             expected = np.array([curvatures.derivative(*activation.spec(), order, value) for value in x])
-            # A few roundings, of terms up to |x|^(degree) that cancel.
+            # A few roundings of terms up to |x|^(degree), which cancel.
             scale = np.maximum(abs(expected), np.maximum(1, abs(x)) ** max(0, getattr(activation, "degree", 0) - order))
             np.testing.assert_array_less(abs(values - expected), 30 * EPS * scale + 1e-300)
 
@@ -84,7 +84,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", [*NETWORKS, "standard"])
 class TestNetworks:
-    """Of several layers, trained or not."""
+    """Covers several layers, trained and not."""
 
     def setting(self, name):
         rng = np.random.default_rng(4)
@@ -100,7 +100,7 @@ class TestNetworks:
         net, x, _ = self.setting(name)
         size = net.parameters.size
         differences = finite.central_differences(lambda theta: net.with_parameters(theta).jacobian(x), net.parameters)
-        moving = net.jacobian(x).reshape(-1, size).any(0)  # what is not trained is constant to all derivatives
+        moving = net.jacobian(x).reshape(-1, size).any(0)  # parameters that are not trained have no derivative
         ours = dense(SecondDerivative(net, x), size, net.arch.outputs)
         expected = differences.reshape(-1, size, size) * moving * moving[:, None]
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-8 * max(1, abs(expected).max()))  # h² and ε/h

@@ -1,4 +1,4 @@
-"""Infinite-width kernels by the series: against quadrature in two dimensions, and by their laws."""
+"""Infinite-width kernels of series activations: against quadrature in two dimensions, and by their laws."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ EPS = np.finfo(np.float64).eps
 SMOOTH = ["tanh", "sigmoid", "silu", "softplus"]
 SERIES = [*SMOOTH, "mish", "gelu_tanh", "elu", "selu"]
 
-#: What users are promised of smooth ones, in units of √(K_ii K_jj).
+#: The error promised for smooth activations, in units of √(K_ii K_jj).
 PROMISED = 1e-10
 
 ROOTS = [(1.0, 1.0), (1.0, 1.5), (2.0, 2.0), (0.01, 2.0), (0.5, 3.0)]
@@ -28,13 +28,13 @@ def pair(first, second, rho):
 
 
 def one_layer(activation, x):
-    """Return T, and Ṫ Σ, of inputs: one hidden layer without biases."""
+    """Return T and Ṫ Σ of inputs, from one hidden layer without biases."""
     kernel = Sequential(Dense(1), activation, Dense(1)).kernel()(x, get=("nngp", "ntk"))
     return kernel.nngp, kernel.ntk - kernel.nngp
 
 
 def exact(name, x):
-    """Return the same by polar quadrature, finer than that of `quadrature.dual`."""
+    """Return the same from a polar quadrature, finer than that of `quadrature.dual`."""
     q, products = (x * x).sum(1) / 2, x @ x.T / 2
     kernels = []
     for f in phi(name), phi_dot(name):
@@ -72,7 +72,7 @@ def test_deep_networks_are_those_of_the_quadrature(name):
     x = np.array([[0.3, -1.2], [0.9, 0.4], [0.3, -1.2], [0.0, 0.0], [-0.3, 1.2]])
     kernel = mlp(3, 1, 1, name, 1.3, 0.2).kernel()(x, get=("nngp", "ntk"))
     nngp, ntk = quadrature.kernels(x, x, 1.3, 0.2, [name] * 3)
-    # 1e-13 a dual; arccos of a duplicate's ρ is √ε, to which smooth duals react with ε.
+    # 1e-13 a dual; arccos of a duplicate's ρ is √ε, which changes smooth duals by ε.
     assert errors(kernel.nngp, nngp).max() <= 1e-11
     assert errors(kernel.ntk, ntk).max() <= 1e-11
 
@@ -88,7 +88,7 @@ def test_price(name, roots):
         slope = (values[0] - 8 * values[1] + 8 * values[2] - values[3]) / (12 * h) / (roots[0] * roots[1])
         value, dot = one_layer(activation, pair(*roots, rho))
         dot /= pair(*roots, rho) @ pair(*roots, rho).T / 2
-        # h⁴ times a fifth derivative of up to 1e4; ε of the values over h.
+        # h⁴ times a fifth derivative of up to 1e4, and ε of the values divided by h.
         scale = np.sqrt(dot[0, 0] * dot[1, 1])
         noise = 10 * EPS * np.sqrt(value[0, 0] * value[1, 1]) / (h * roots[0] * roots[1])
         assert abs(slope - dot[0, 1]) <= 1e-9 * scale + noise
@@ -134,7 +134,7 @@ class TestLaws:
 
 @pytest.mark.parametrize("distance", [1e-15, 1e-12, 1e-9, 1e-6, 1e-3])
 def test_near_duplicates_keep_their_distance(distance):
-    """ReLU after tanh sees the angle between them: √(2 gap) of the layer before."""
+    """ReLU after tanh sees the angle between the rows, √(2 gap) of the layer before."""
     x = np.array([[1.0, 0.0], [np.cos(distance), np.sin(distance)]])
     arch = Sequential(Dense(1), Tanh(), Dense(1), ntkrs.Relu(), Dense(1))
     kernel = arch.kernel()(x, get=("nngp", "ntk"))

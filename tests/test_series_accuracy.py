@@ -1,4 +1,4 @@
-"""Kernels by series: how exact they are, also between near duplicates and for large inputs, and what they say of it."""
+"""Accuracy of series kernels, also between near duplicates and for large inputs, and their own error bounds."""
 
 import itertools
 import warnings
@@ -20,7 +20,7 @@ GAPS = [1e-14, 1e-8, 1e-3, 0.1, 0.5, 1.0, 1.9]
 
 
 def pair(first, second, gap):
-    """Return two inputs of these √(|x|²/n_0), and the exact roots and gap of what rounding makes of them."""
+    """Return two inputs of these √(|x|²/n_0), and the exact roots and gap of the rounded inputs."""
     x = np.sqrt(2) * np.array([[first, 0.0], [second * (1 - gap), second * np.sqrt(gap * (2 - gap))]])
     with mpmath.mp.workdps(40):
         a, b = ([mpmath.mpf(value) for value in row] for row in x)
@@ -50,7 +50,7 @@ def test_kinks_cost_no_digits(activation, parameters, roots):
         theta = value + dot * r1 * r2 * (1 - exact_gap)
         assert relative(kernel.nngp[0, 1], diagonal[0], value) <= 16 * EPS
         assert relative(kernel.ntk[0, 1], diagonal[1], theta) <= 64 * EPS
-    # The diagonal itself: a pair so close that T is that of one root to all digits.
+    # The diagonal itself, from a pair so close that T is that of a single root to all digits.
     for row, r in zip((0, 1), (r1, r2), strict=True):
         value, dot = conditional.elu(r, r, mpmath.mpf("1e-36"), **parameters)
         assert abs(kernel.nngp[row, row] / value - 1) <= 16 * EPS
@@ -66,7 +66,7 @@ def test_smooth_ones_are_right_to_round_off_at_any_scale(name, roots):
         r1, r2, e = (float(value) for value in (*exact[0], exact[1]))
         value, dot = (conditional.smooth(f(name), r1, r2, e) for f in (phi, phi_dot))
         kernel = one_layer(activation, x)
-        # The rule's own sums of up to 4000² terms.
+        # The rounding of the rule's own sums of up to 4000² terms.
         assert relative(kernel.nngp[0, 1], np.diag(kernel.nngp), value) <= 64 * EPS
         theta = value + dot * r1 * r2 * (1 - e)
         assert relative(kernel.ntk[0, 1], np.diag(kernel.ntk), theta) <= 64 * EPS
@@ -75,12 +75,12 @@ def test_smooth_ones_are_right_to_round_off_at_any_scale(name, roots):
 @pytest.mark.parametrize("gap", [1e-14, 1e-9, 1e-5])
 @pytest.mark.parametrize("roots", [(1.0, 1.0), (0.4, 3.0)], ids=str)
 def test_gaps_keep_their_digits_through_a_kink(roots, gap):
-    """The slope at 0 of E relu relu after ELU is √(2 gap): T(1) - T(ρ) is wanted to its own digits."""
+    """The slope at 0 of E relu relu after ELU is √(2 gap), so T(1) - T(ρ) must be right to its own digits."""
     x, (r1, _), gap = pair(roots[0], roots[0], gap)
     arch = Sequential(Dense(1), Elu(), Dense(1), Relu(), Dense(1))
     ntk = arch.kernel()(x)
     value, dot = conditional.elu(r1, r1, mpmath.mpf("1e-36"))
-    # 1 − ρ' = gap r² Ṫ/T, but for √gap of it: φ'' jumps.
+    # 1 − ρ' = gap r² Ṫ/T up to a relative √gap, as φ'' jumps.
     angle = mpmath.sqrt(2 * gap * r1 * r1 * dot / value)
     expected = ntk[0, 0] - angle / (2 * mpmath.pi) * (value + r1 * r1 * dot)
     assert abs(ntk[0, 1] - expected) <= 4 * gap + 8 * EPS
@@ -127,7 +127,7 @@ def test_the_bound_holds_where_series_are_too_short(activation, f, g, size):
     assert errors[0] <= bound.nngp
     assert errors[1] <= bound.ntk
     assert max(bound) > 1e-10
-    # Nor is it far above.
+    # The bound is not far above the error either.
     assert max(bound) <= 100 * max(errors)
 
 
@@ -182,5 +182,5 @@ def test_the_quadrature_of_the_oracle_agrees_with_another():
         )
         for f in (phi("tanh"), phi_dot("silu")):
             exact = quadrature.hermite(f, r1**2, r2**2, c)
-            # 200 nodes resolve no more of tanh(2 z).
+            # 200 nodes resolve tanh(2 z) no better.
             assert conditional.smooth(f, r1, r2, gap) == pytest.approx(exact, abs=1e-9)
