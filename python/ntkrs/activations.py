@@ -721,7 +721,7 @@ class Hermite(Elementwise):
 class Activation(Elementwise):
     """Any function φ, given as a Python callable together with its derivative.
 
-    Kernels at infinite width are computed by a series, finite networks layer by layer. Two of these activations are
+    Kernels at infinite width are computed by a series, finite networks layer by layer. Two such activations are
     equal if their functions are. Pickle stores the functions by name, so it refuses lambdas.
 
     Parameters
