@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 
 def kernel_matrix(k: ArrayLike) -> tuple[NDArray[np.float64], float]:
-    """A symmetric kernel over a power of two, (N, N) or (N·O, N·O), and the ε of its dtype.
+    """Return a kernel as a symmetric matrix, divided by a power of two, and the ε of its dtype.
+
+    The matrix is (N, N), or (N·O, N·O) for a kernel (N, N, O, O).
 
     Raises
     ------
     TypeError, ValueError
-        If it is not made of real numbers, not square, not symmetric, empty, or not finite.
+        If the kernel does not consist of finite real numbers, or is not square, not symmetric, or empty.
     """
     kernel = _arrays.finite(_arrays.floating(k, "k"), "k")
     _arguments.check_square(kernel, "k")
@@ -34,12 +36,12 @@ def kernel_matrix(k: ArrayLike) -> tuple[NDArray[np.float64], float]:
 
 
 def label_columns(y: ArrayLike, size: int, name: str = "y") -> NDArray[np.float64]:
-    """Labels over a power of two, in columns that fit a kernel of this order.
+    """Return labels as columns for a kernel of order ``size``, divided by a power of two.
 
     Raises
     ------
     TypeError, ValueError
-        If they are not made of real numbers, do not fit, are not finite, or all 0.
+        If the labels do not consist of finite real numbers, do not fit the kernel, or are all 0.
     """
     labels: Array = _arrays.finite(_arrays.floating(y, name), name)
     if labels.ndim not in (1, 2) or size not in (len(labels), labels.size):
