@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::Typed;
 use crate::errors;
-use crate::finite::{Network, Selection};
+use crate::network::{Network, Selection};
 use crate::ticker::Ticker;
 
 /// Writes mean and variance of the kernel of networks with the activations and biases of `network`, `layers` = (n_0 … n_L,

@@ -4,12 +4,12 @@ mod arrays;
 mod callable;
 mod ensemble;
 mod errors;
-mod finite;
-mod gradient;
 mod gram;
-mod infinite;
+mod kernel;
+mod kernel_gradient;
+mod network;
 mod ticker;
-mod train;
+mod training;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -24,13 +24,13 @@ mod _core {
     #[pymodule_export]
     use super::ensemble::ensemble_ntk;
     #[pymodule_export]
-    use super::finite::{Network, derivatives};
-    #[pymodule_export]
     use super::gram::linear_gram;
     #[pymodule_export]
-    use super::infinite::InfiniteKernel;
+    use super::kernel::InfiniteKernel;
     #[pymodule_export]
-    use super::train::Trainer;
+    use super::network::{Network, derivatives};
+    #[pymodule_export]
+    use super::training::Trainer;
     #[pymodule_export]
     use super::{after_fork, get_num_threads, isa, peak_flops, set_num_threads};
 

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{Pair, Typed};
 use crate::errors;
-use crate::finite::{Network, other_dtype};
+use crate::network::{Network, other_dtype};
 use crate::ticker::Ticker;
 
 /// A network in training. After an exception it is of no more use.

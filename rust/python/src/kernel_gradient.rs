@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 
 use crate::arrays::{self, Batches, views};
 use crate::gram::fill;
-use crate::infinite::{Bounds, InfiniteKernel, bound};
+use crate::kernel::{Bounds, InfiniteKernel, bound};
 use crate::ticker::Ticker;
 
 /// What is to be differentiated: kernels of the whole network, and whether the learning scales of each layer follow its

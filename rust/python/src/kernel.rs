@@ -14,8 +14,8 @@ use pyo3::prelude::*;
 use crate::arrays::{Batches, Gram, Inputs, Typed, views};
 use crate::callable::Spec;
 use crate::errors;
-use crate::gradient;
 use crate::gram::fill;
+use crate::kernel_gradient;
 use crate::ticker::Ticker;
 
 /// Which kernel: "nngp" or "ntk" after a dense layer, or the "part" of that layer in the NTK of the whole network.
@@ -127,7 +127,7 @@ impl InfiniteKernel {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bounds> {
         let _floats = DefaultFloats::enter();
-        let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
+        let wanted = kernel_gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let ticker = Ticker::new(progress);
         match arrays {
             Typed::F64(arrays) => self.fill_gradient(py, arrays, &wanted, ticker),
@@ -146,7 +146,7 @@ impl InfiniteKernel {
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bounds)> {
         let _floats = DefaultFloats::enter();
-        let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
+        let wanted = kernel_gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let (ticker, weights) = (Ticker::new(progress), weights.as_array());
         let sums = match inputs {
             Typed::F64(inputs) => self.contract_gradient(py, inputs, weights, &wanted, ticker),
