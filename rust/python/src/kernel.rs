@@ -1,288 +1,228 @@
-//! Kernels of infinitely wide networks.
+//! Kernels of infinitely wide networks: the class `InfiniteKernel`.
 
-use ndarray::{Array2, ArrayView2};
-use ntkrs_core::bound::Bound as ErrorBound;
-use ntkrs_core::infinite::{self, Infinite, Packed};
-use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::multiply::multiply;
-use ntkrs_core::recursion::{Affine, Output, Recursion};
+use ntkrs_core::infinite::{self, Infinite};
+use ntkrs_core::multiply;
+use ntkrs_core::recursion::{Affine, Recursion};
 use ntkrs_core::scalar::Scalar;
-use ntkrs_core::{Error, Result};
-use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-use crate::arrays::{Batches, Gram, Inputs, Typed, views};
-use crate::callable::Spec;
-use crate::errors;
+use crate::activations::{self, Spec};
+use crate::arrays::{Batches, Gram, Matrix, Typed, views};
+use crate::call::Call;
+use crate::errors::Result;
 use crate::gram::fill;
-use crate::kernel_gradient;
-use crate::ticker::Ticker;
+use crate::kernel_arguments::{Bounds, Snapshot, Wanted, output};
+use crate::kernel_gradient::{self, Derivatives};
+use crate::ticker::Progress;
 
-/// Which kernel: "nngp" or "ntk" after a dense layer, or the "part" of that layer in the NTK of the whole network.
-type Wanted = (String, usize);
-
-/// Bounds on the errors of Σ and of Θ, besides round-off.
-pub(crate) type Bounds = (f64, f64);
-
-/// The NNGP and NTK of a network: `layers` are (σ_w, σ_b, τ_w, τ_b), `activations` (name, parameters) or functions.
+/// The NNGP and NTK of an infinitely wide network. `layers` are (σ_w, σ_b, τ_w, τ_b) of each dense layer, τ being the
+/// learning scales. `activations` are (name, parameters) or Python callables.
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct InfiniteKernel {
-    pub(crate) recursion: Recursion,
+    recursion: Recursion,
 }
 
 #[pymethods]
 impl InfiniteKernel {
     #[new]
-    fn new(layers: Vec<(f64, f64, f64, f64)>, activations: Vec<Spec>) -> PyResult<Self> {
-        let layers = layers
-            .into_iter()
-            .map(|(sigma_w, sigma_b, tau_w, tau_b)| Affine {
-                sigma_w,
-                sigma_b,
-                tau_w,
-                tau_b,
-            })
-            .collect();
-        let specs: Result<Vec<_>> = activations.into_iter().map(Spec::activation).collect();
-        let recursion = specs.and_then(|activations| Recursion::new(layers, activations));
-        recursion
-            .map(|recursion| Self { recursion })
-            .map_err(errors::to_python)
+    fn new(layers: Vec<(f64, f64, f64, f64)>, activations: Vec<Spec>) -> Result<Self> {
+        let scales = |(sigma_w, sigma_b, tau_w, tau_b)| Affine {
+            sigma_w,
+            sigma_b,
+            tau_w,
+            tau_b,
+        };
+        let layers = layers.into_iter().map(scales).collect();
+        let recursion = Recursion::new(layers, activations::parse(activations)?)?;
+        Ok(Self { recursion })
     }
 
-    /// The bounds between rows of these inputs.
-    fn error_bound(
-        &self,
-        py: Python<'_>,
-        inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
-    ) -> PyResult<Bounds> {
-        let _floats = DefaultFloats::enter();
-        match inputs {
-            Typed::F64(inputs) => self.pack(py, inputs).map(|both| bound(&both.0, &both.1)),
-            Typed::F32(inputs) => self.pack(py, inputs).map(|both| bound(&both.0, &both.1)),
-        }
-    }
-
-    /// For `arrays = (x, z, planes)`: writes the kernels wanted to planes of shape (N, 1, M, 1), and returns the bounds of
+    /// Writes the kernels `wanted` to planes (N, 1, M, 1), for `arrays = (x, z, planes)`. Returns the bounds of
     /// `error_bound`.
     fn gram(
         &self,
         py: Python<'_>,
         arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
         wanted: Vec<Wanted>,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bounds> {
-        let outputs = wanted
-            .iter()
-            .map(|wanted| self.output(wanted))
-            .collect::<Result<Vec<_>>>()
-            .map_err(errors::to_python)?;
+        progress: Progress,
+    ) -> Result<Bounds> {
         match arrays {
-            Typed::F64(arrays) => self.run(py, arrays, &outputs, Ticker::new(progress)),
-            Typed::F32(arrays) => self.run(py, arrays, &outputs, Ticker::new(progress)),
+            Typed::F64(arrays) => gram(py, &self.recursion, arrays, &wanted, progress),
+            Typed::F32(arrays) => gram(py, &self.recursion, arrays, &wanted, progress),
         }
     }
 
-    /// The diagonal of one kernel, in float64 whatever the dtype of `x`.
+    /// Returns bounds on the errors of Σ and Θ for all pairs of rows of `inputs = (x, z)`, round-off excluded.
+    fn error_bound(
+        &self,
+        py: Python<'_>,
+        inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
+    ) -> Result<Bounds> {
+        match inputs {
+            Typed::F64(inputs) => error_bound(py, &self.recursion, inputs),
+            Typed::F32(inputs) => error_bound(py, &self.recursion, inputs),
+        }
+    }
+
+    /// Returns the diagonal of one kernel, (N,), in float64 for either dtype of `x`.
     fn diag<'py>(
         &self,
         py: Python<'py>,
-        x: Typed<Inputs<'py, f64>, Inputs<'py, f32>>,
+        x: Typed<Matrix<'py, f64>, Matrix<'py, f32>>,
         wanted: Wanted,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let values = match x {
-            Typed::F64(x) => self.diagonal(py, x.as_array(), &wanted),
-            Typed::F32(x) => self.diagonal(py, x.as_array(), &wanted),
-        };
-        values.map(|values| PyArray1::from_vec(py, values))
+    ) -> Result<Bound<'py, PyArray1<f64>>> {
+        match x {
+            Typed::F64(x) => diag(py, &self.recursion, x, &wanted),
+            Typed::F32(x) => diag(py, &self.recursion, x, &wanted),
+        }
     }
 
-    /// `K V` for vectors (M, r), without K: (N, r).
+    /// Returns K V (N, r) for vectors V (M, r), without storing K, for `inputs = (x, z)`.
     fn multiply<'py>(
         &self,
         py: Python<'py>,
         inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
-        vectors: PyReadonlyArray2<'py, f64>,
+        vectors: Matrix<'py, f64>,
         wanted: Wanted,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let outputs = [self.output(&wanted).map_err(errors::to_python)?];
-        let ticker = Ticker::new(progress);
-        let product = match inputs {
-            Typed::F64(inputs) => self.product(py, inputs, &vectors, &outputs, ticker),
-            Typed::F32(inputs) => self.product(py, inputs, &vectors, &outputs, ticker),
-        };
-        product.map(|product| PyArray2::from_owned_array(py, product))
-    }
-
-    /// For `arrays = (x, z, planes)`: the derivatives of each kernel with respect to σ_w of every dense layer, then to
-    /// σ_b of every one, to planes of shape (N, 1, M, 1). `follows`: whether τ_w and τ_b of a layer are its σ_w and σ_b.
-    /// Returns the bounds of `error_bound`.
-    fn gradient(
-        &self,
-        py: Python<'_>,
-        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
-        get: Vec<String>,
-        follows: Vec<(bool, bool)>,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<Bounds> {
-        let _floats = DefaultFloats::enter();
-        let wanted = kernel_gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
-        let ticker = Ticker::new(progress);
-        match arrays {
-            Typed::F64(arrays) => self.fill_gradient(py, arrays, &wanted, ticker),
-            Typed::F32(arrays) => self.fill_gradient(py, arrays, &wanted, ticker),
+        progress: Progress,
+    ) -> Result<Bound<'py, PyArray2<f64>>> {
+        match inputs {
+            Typed::F64(inputs) => {
+                multiply(py, &self.recursion, inputs, &vectors, &wanted, progress)
+            }
+            Typed::F32(inputs) => {
+                multiply(py, &self.recursion, inputs, &vectors, &wanted, progress)
+            }
         }
     }
 
-    /// `Σ_ij A_ij ∂K_ij` for weights A (N, M) and the derivatives of [`InfiniteKernel::gradient`], and the bounds of `error_bound`.
-    fn contracted_gradient<'py>(
-        &self,
-        py: Python<'py>,
-        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
-        weights: PyReadonlyArray2<'py, f64>,
-        get: Vec<String>,
-        follows: Vec<(bool, bool)>,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bounds)> {
-        let _floats = DefaultFloats::enter();
-        let wanted = kernel_gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
-        let (ticker, weights) = (Ticker::new(progress), weights.as_array());
-        let sums = match inputs {
-            Typed::F64(inputs) => self.contract_gradient(py, inputs, weights, &wanted, ticker),
-            Typed::F32(inputs) => self.contract_gradient(py, inputs, weights, &wanted, ticker),
-        };
-        sums.map(|(sums, bound)| (PyArray1::from_vec(py, sums), bound))
-    }
-
-    /// Σ or Θ of inputs with correlation ρ and `|x|²/n_0 = q`, for each ρ in [−1, 1].
+    /// Returns Σ or Θ of inputs with `|x|²/n_0 = q` and correlation ρ, for each ρ in [−1, 1].
     fn scalar<'py>(
         &self,
         py: Python<'py>,
         rho: PyReadonlyArray1<'py, f64>,
         q: f64,
         wanted: Wanted,
-    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let _floats = DefaultFloats::enter();
+    ) -> Result<Bound<'py, PyArray1<f64>>> {
+        let (call, recursion) = (Call::enter(py, None), &self.recursion);
+        let output = output(recursion, &wanted)?;
         let rho = rho.as_array().to_vec();
-        let mut ticker = Ticker::new(None);
-        let values = self.output(&wanted).and_then(|output| {
-            let mut watch = |done, total| ticker.report(done, total);
-            py.detach(|| infinite::scalar(&self.recursion, &rho, q, output, &mut watch))
-        });
-        values
-            .map(|values| PyArray1::from_vec(py, values))
-            .map_err(|error| ticker.exception(error))
+        let values = call
+            .detach(|ticker| infinite::scalar(recursion, &rho, q, output, &mut ticker.signals()))?;
+        Ok(PyArray1::from_vec(py, values))
     }
-}
 
-impl InfiniteKernel {
-    fn run<T: Scalar + Element>(
+    /// Writes the derivatives of each kernel in `get` to planes (N, 1, M, 1), for `arrays = (x, z, planes)`: ∂K/∂σ_w of
+    /// every dense layer, then ∂K/∂σ_b of every dense layer. `follows` says for each layer whether τ_w equals σ_w and
+    /// changes with it, and whether τ_b does so with σ_b. Returns the bounds of `error_bound`.
+    fn gradient(
         &self,
         py: Python<'_>,
-        (x, z, mut planes): Gram<'_, T>,
-        outputs: &[Output],
-        mut ticker: Ticker,
-    ) -> PyResult<Bounds> {
-        let _floats = DefaultFloats::enter();
-        let (rows, other) = self.pack(py, (x, z))?;
-        let planes = views(&mut planes);
-        let result = py.detach(|| {
-            let kernel = Infinite::new(
-                &self.recursion,
-                &rows,
-                other.as_ref().unwrap_or(&rows),
-                outputs,
-            )?;
-            fill(&kernel, planes, other.is_none(), &mut ticker)
-        });
-        result.map_err(|error| ticker.exception(error))?;
-        Ok(bound(&rows, &other))
+        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
+        get: Vec<String>,
+        follows: Vec<(bool, bool)>,
+        progress: Progress,
+    ) -> Result<Bounds> {
+        let recursion = &self.recursion;
+        let wanted = Derivatives::parse(recursion, get, follows)?;
+        match arrays {
+            Typed::F64(arrays) => {
+                kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
+            }
+            Typed::F32(arrays) => {
+                kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
+            }
+        }
     }
 
-    pub(crate) fn pack<T: Scalar + Element>(
+    /// Returns `Σ_ij A_ij ∂K_ij` for weights A (N, M), one sum for each plane of `gradient`, and the bounds of
+    /// `error_bound`.
+    fn contracted_gradient<'py>(
         &self,
-        py: Python<'_>,
-        (x, z): Batches<'_, T>,
-    ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
-        let pack = |array: &Inputs<'_, T>, argument| Packed::new(array.as_array(), argument);
-        let inputs = |packed| infinite::Inputs::new(&self.recursion, packed);
-        let z = z.as_ref().map(|z| pack(z, "Z")).transpose();
-        let packed = z.and_then(|z| Ok((pack(&x, "X")?, z)));
-        let both = packed.and_then(|(x, z)| {
-            py.detach(|| {
-                let (x, z) = (inputs(x)?, z.map(inputs).transpose()?);
-                z.iter().try_for_each(|z| infinite::check_features(&x, z))?;
-                Ok((x, z))
-            })
-        });
-        both.map_err(errors::to_python)
-    }
-
-    fn product<T: Scalar + Element>(
-        &self,
-        py: Python<'_>,
-        inputs: Batches<'_, T>,
-        vectors: &PyReadonlyArray2<'_, f64>,
-        outputs: &[Output],
-        mut ticker: Ticker,
-    ) -> PyResult<Array2<f64>> {
-        let _floats = DefaultFloats::enter();
-        let (rows, other) = self.pack(py, inputs)?;
-        let vectors = vectors.as_array().to_owned();
-        let result = py.detach(|| {
-            let cols = other.as_ref().unwrap_or(&rows);
-            let kernel = Infinite::new(&self.recursion, &rows, cols, outputs)?;
-            multiply(
-                &kernel,
-                other.is_none(),
-                vectors.view(),
-                &mut |done, total| ticker.report(done, total),
-            )
-        });
-        result.map_err(|error| ticker.exception(error))
-    }
-
-    fn diagonal<T: Scalar>(
-        &self,
-        py: Python<'_>,
-        x: ArrayView2<'_, T>,
-        wanted: &Wanted,
-    ) -> PyResult<Vec<f64>> {
-        let _floats = DefaultFloats::enter();
-        let mut ticker = Ticker::new(None);
-        let values = self.output(wanted).and_then(|output| {
-            let packed = Packed::new(x, "X")?;
-            let mut watch = |done, total| ticker.report(done, total);
-            py.detach(|| {
-                let inputs = infinite::Inputs::new(&self.recursion, packed)?;
-                infinite::diagonal(&self.recursion, &inputs, output, &mut watch)
-            })
-        });
-        values.map_err(|error| ticker.exception(error))
-    }
-
-    pub(crate) fn output(&self, (name, layer): &Wanted) -> Result<Output> {
-        let output = match name.as_str() {
-            "nngp" => Output::Nngp(*layer),
-            "ntk" => Output::Ntk(*layer),
-            "part" => Output::Part(*layer),
-            _ => return Err(Error::Invalid(format!("kernel {name:?} is not known"))),
-        };
-        if *layer < self.recursion.layers() {
-            Ok(output)
-        } else {
-            Err(Error::Invalid(format!("there is no dense layer {layer}")))
+        py: Python<'py>,
+        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        weights: Matrix<'py, f64>,
+        get: Vec<String>,
+        follows: Vec<(bool, bool)>,
+        progress: Progress,
+    ) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
+        let recursion = &self.recursion;
+        let wanted = Derivatives::parse(recursion, get, follows)?;
+        match inputs {
+            Typed::F64(inputs) => {
+                kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
+            }
+            Typed::F32(inputs) => {
+                kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
+            }
         }
     }
 }
 
-/// The bounds between rows and others, or themselves.
-pub(crate) fn bound<T: Scalar>(
-    rows: &infinite::Inputs<T>,
-    other: &Option<infinite::Inputs<T>>,
-) -> Bounds {
-    let other = other.as_ref().map_or(rows.bound(), infinite::Inputs::bound);
-    let ErrorBound { nngp, ntk } = rows.bound().max(other);
-    (nngp, ntk)
+fn gram<T: Scalar + Element>(
+    py: Python<'_>,
+    recursion: &Recursion,
+    (x, z, mut planes): Gram<'_, T>,
+    wanted: &[Wanted],
+    progress: Progress,
+) -> Result<Bounds> {
+    let call = Call::enter(py, progress);
+    let outputs = wanted.iter().map(|wanted| output(recursion, wanted));
+    let outputs = outputs.collect::<ntkrs_core::Result<Vec<_>>>()?;
+    let snapshot = Snapshot::of((x, z))?;
+    let planes = views(&mut planes);
+    call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let kernel = Infinite::new(recursion, &inputs.rows, inputs.cols(), &outputs)?;
+        fill(&kernel, planes, inputs.symmetric(), ticker)?;
+        Ok(inputs.bounds())
+    })
+}
+
+fn error_bound<T: Scalar + Element>(
+    py: Python<'_>,
+    recursion: &Recursion,
+    inputs: Batches<'_, T>,
+) -> Result<Bounds> {
+    let call = Call::enter(py, None);
+    let snapshot = Snapshot::of(inputs)?;
+    call.detach(|_| Ok(snapshot.prepare(recursion)?.bounds()))
+}
+
+fn diag<'py, T: Scalar + Element>(
+    py: Python<'py>,
+    recursion: &Recursion,
+    x: Matrix<'_, T>,
+    wanted: &Wanted,
+) -> Result<Bound<'py, PyArray1<f64>>> {
+    let call = Call::enter(py, None);
+    let output = output(recursion, wanted)?;
+    let snapshot = Snapshot::of((x, None))?;
+    let values = call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        infinite::diagonal(recursion, &inputs.rows, output, &mut ticker.signals())
+    })?;
+    Ok(PyArray1::from_vec(py, values))
+}
+
+fn multiply<'py, T: Scalar + Element>(
+    py: Python<'py>,
+    recursion: &Recursion,
+    inputs: Batches<'_, T>,
+    vectors: &Matrix<'_, f64>,
+    wanted: &Wanted,
+    progress: Progress,
+) -> Result<Bound<'py, PyArray2<f64>>> {
+    let call = Call::enter(py, progress);
+    let outputs = [output(recursion, wanted)?];
+    let snapshot = Snapshot::of(inputs)?;
+    let vectors = vectors.as_array().to_owned();
+    let product = call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let kernel = Infinite::new(recursion, &inputs.rows, inputs.cols(), &outputs)?;
+        let (symmetric, watch) = (inputs.symmetric(), &mut ticker.progress());
+        multiply::multiply(&kernel, symmetric, vectors.view(), watch)
+    })?;
+    Ok(PyArray2::from_owned_array(py, product))
 }

@@ -1,105 +1,119 @@
-//! Derivatives of kernels of infinitely wide networks.
+//! Derivatives of infinite-width kernels with respect to σ_w and σ_b of every dense layer.
 
-use ndarray::ArrayView2;
-use ntkrs_core::Result;
 use ntkrs_core::contract::contract;
 use ntkrs_core::gradient::{Chained, Gradient};
-use ntkrs_core::recursion::{Follows, Output};
+use ntkrs_core::recursion::{Follows, Output, Recursion};
 use ntkrs_core::scalar::Scalar;
-use numpy::Element;
+use numpy::{Element, PyArray1};
 use pyo3::prelude::*;
 
-use crate::arrays::{self, Batches, views};
+use crate::arrays::{Batches, Gram, Matrix, views};
+use crate::call::Call;
+use crate::errors::Result;
 use crate::gram::fill;
-use crate::kernel::{Bounds, InfiniteKernel, bound};
-use crate::ticker::Ticker;
+use crate::kernel_arguments::{Bounds, KernelInputs, Snapshot, output};
+use crate::ticker::Progress;
 
-/// What is to be differentiated: kernels of the whole network, and whether the learning scales of each layer follow its
-/// σ_w and σ_b.
-pub struct Wanted {
+/// The derivatives wanted.
+pub struct Derivatives {
     outputs: Vec<Output>,
     follows: Vec<Follows>,
 }
 
-impl Wanted {
-    pub fn new(
-        kernel: &InfiniteKernel,
+impl Derivatives {
+    /// Returns the derivatives of the kernels `names`, "nngp" or "ntk" of the whole network. `follows` says for each dense
+    /// layer whether τ_w equals σ_w and changes with it, and whether τ_b does so with σ_b.
+    ///
+    /// # Errors
+    /// As [`output`].
+    pub fn parse(
+        recursion: &Recursion,
         names: Vec<String>,
         follows: Vec<(bool, bool)>,
     ) -> Result<Self> {
-        let last = follows.len() - 1;
-        let outputs = names.into_iter().map(|name| kernel.output(&(name, last)));
+        let last = recursion.layers() - 1;
+        let names = names.into_iter();
+        let outputs = names.map(|name| output(recursion, &(name, last)));
         let follows = follows.into_iter();
+        let follows = follows.map(|(weights, biases)| Follows { weights, biases });
         Ok(Self {
-            outputs: outputs.collect::<Result<_>>()?,
-            follows: follows
-                .map(|(weights, biases)| Follows { weights, biases })
-                .collect(),
+            outputs: outputs.collect::<ntkrs_core::Result<_>>()?,
+            follows: follows.collect(),
         })
     }
 }
 
-impl InfiniteKernel {
-    /// Calls `then` with the kernel of derivatives, detached. Returns the bounds of [`InfiniteKernel::error_bound`] too.
-    fn differentiated<T: Scalar + Element, R: Send>(
-        &self,
-        py: Python<'_>,
-        batches: Batches<'_, T>,
-        wanted: &Wanted,
-        ticker: &mut Ticker,
-        then: impl FnOnce(&Gradient<'_, T>, bool, &mut Ticker) -> Result<R> + Send,
-    ) -> PyResult<(R, Bounds)> {
-        let (rows, other) = self.pack(py, batches)?;
-        let bound = bound(&rows, &other);
-        let result = py.detach(|| {
-            let rows = Chained::new(&self.recursion, rows)?;
-            let other = other
-                .map(|other| Chained::new(&self.recursion, other))
-                .transpose()?;
-            let cols = other.as_ref().unwrap_or(&rows);
-            let Wanted { outputs, follows } = wanted;
-            let kernel = Gradient::new(&self.recursion, &rows, cols, outputs, follows)?;
-            then(&kernel, other.is_none(), ticker).map(|result| (result, bound))
-        });
-        result.map_err(|error| ticker.exception(error))
+/// Writes the derivatives of each kernel to planes (N, 1, M, 1).
+///
+/// # Errors
+/// If X and Z differ in their number of features or are not finite; if the call is cancelled.
+pub fn gradient<T: Scalar + Element>(
+    py: Python<'_>,
+    recursion: &Recursion,
+    (x, z, mut planes): Gram<'_, T>,
+    wanted: &Derivatives,
+    progress: Progress,
+) -> Result<Bounds> {
+    let call = Call::enter(py, progress);
+    let snapshot = Snapshot::of((x, z))?;
+    let planes = views(&mut planes);
+    call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let (bounds, symmetric) = (inputs.bounds(), inputs.symmetric());
+        let inputs = Differentiated::new(recursion, inputs)?;
+        let kernel = inputs.kernel(recursion, wanted)?;
+        fill(&kernel, planes, symmetric, ticker)?;
+        Ok(bounds)
+    })
+}
+
+/// Returns the sums of the derivatives of each kernel over all its entries, with these weights (N, M).
+///
+/// # Errors
+/// As [`gradient`]; also if `weights` has another shape, or a sum is not finite.
+pub fn contracted<'py, T: Scalar + Element>(
+    py: Python<'py>,
+    recursion: &Recursion,
+    inputs: Batches<'_, T>,
+    weights: &Matrix<'_, f64>,
+    wanted: &Derivatives,
+    progress: Progress,
+) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
+    let call = Call::enter(py, progress);
+    let snapshot = Snapshot::of(inputs)?;
+    let weights = weights.as_array().to_owned();
+    let (sums, bounds) = call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let (bounds, symmetric) = (inputs.bounds(), inputs.symmetric());
+        let inputs = Differentiated::new(recursion, inputs)?;
+        let kernel = inputs.kernel(recursion, wanted)?;
+        let sums = contract(&kernel, symmetric, weights.view(), &mut ticker.progress())?;
+        Ok((sums, bounds))
+    })?;
+    Ok((PyArray1::from_vec(py, sums), bounds))
+}
+
+/// The inputs of a kernel, with the derivatives of the recursion along its diagonal.
+struct Differentiated<T: Scalar> {
+    rows: Chained<T>,
+    other: Option<Chained<T>>,
+}
+
+impl<T: Scalar> Differentiated<T> {
+    fn new(recursion: &Recursion, inputs: KernelInputs<T>) -> ntkrs_core::Result<Self> {
+        let differentiate = |inputs| Chained::new(recursion, inputs);
+        Ok(Self {
+            rows: differentiate(inputs.rows)?,
+            other: inputs.other.map(differentiate).transpose()?,
+        })
     }
 
-    pub fn fill_gradient<T: Scalar + Element>(
-        &self,
-        py: Python<'_>,
-        (x, z, mut planes): arrays::Gram<'_, T>,
-        wanted: &Wanted,
-        mut ticker: Ticker,
-    ) -> PyResult<Bounds> {
-        let planes = views(&mut planes);
-        let filled = self.differentiated(
-            py,
-            (x, z),
-            wanted,
-            &mut ticker,
-            |kernel, symmetric, ticker| fill(kernel, planes, symmetric, ticker),
-        );
-        filled.map(|((), bound)| bound)
-    }
-
-    pub fn contract_gradient<T: Scalar + Element>(
-        &self,
-        py: Python<'_>,
-        batches: Batches<'_, T>,
-        weights: ArrayView2<'_, f64>,
-        wanted: &Wanted,
-        mut ticker: Ticker,
-    ) -> PyResult<(Vec<f64>, Bounds)> {
-        let weights = weights.to_owned();
-        self.differentiated(
-            py,
-            batches,
-            wanted,
-            &mut ticker,
-            |kernel, symmetric, ticker| {
-                let mut watch = |done, total| ticker.report(done, total);
-                contract(kernel, symmetric, weights.view(), &mut watch)
-            },
-        )
+    fn kernel<'a>(
+        &'a self,
+        recursion: &'a Recursion,
+        Derivatives { outputs, follows }: &'a Derivatives,
+    ) -> ntkrs_core::Result<Gradient<'a, T>> {
+        let cols = self.other.as_ref().unwrap_or(&self.rows);
+        Gradient::new(recursion, &self.rows, cols, outputs, follows)
     }
 }

@@ -1,113 +1,94 @@
-//! Training of finite networks.
+//! Training of finite networks: the class `Trainer`.
 
+use ntkrs_core::Error;
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::network;
+use ntkrs_core::network::Network as CoreNetwork;
 use ntkrs_core::scalar::Scalar;
-use ntkrs_core::train::{self, Loss, Rule};
-use ntkrs_core::{Error, Result};
-use numpy::{Element, PyReadwriteArray1, PyReadwriteArray2};
+use ntkrs_core::train::{Loss, Rule, Trainer as CoreTrainer};
+use numpy::Element;
 use pyo3::prelude::*;
 
-use crate::arrays::{Pair, Typed};
-use crate::errors;
-use crate::network::{Network, other_dtype};
-use crate::ticker::Ticker;
+use crate::arrays::{MatrixMut, Samples, Typed, VectorMut};
+use crate::call::Call;
+use crate::errors::{Result, other_dtype};
+use crate::network::Network;
+use crate::ticker::Progress;
 
-/// A network in training. After an exception it is of no more use.
+/// A network in training on `arrays = (x, y)`, inputs (N, n_0) and targets (N, O), with `rule = (learning rate, momentum)`.
+/// If `centred`, the model is f − f_0. A trainer cannot be used again after an exception.
 #[pyclass(module = "ntkrs._core")]
-pub struct Trainer(Typed<train::Trainer<f64>, train::Trainer<f32>>);
+pub struct Trainer(Typed<CoreTrainer<f64>, CoreTrainer<f32>>);
 
 #[pymethods]
 impl Trainer {
-    /// For `arrays = (x, y)`, inputs (N, n_0) and targets (N, O), and `rule = (learning rate, momentum)`.
     #[new]
     fn new(
         py: Python<'_>,
         network: &Network,
-        arrays: Typed<Pair<'_, f64>, Pair<'_, f32>>,
+        arrays: Typed<Samples<'_, f64>, Samples<'_, f32>>,
         loss: &str,
         rule: (f64, f64),
         centred: bool,
-    ) -> PyResult<Self> {
+    ) -> Result<Self> {
         let rule = Rule {
-            loss: parse(loss).map_err(errors::to_python)?,
+            loss: parse(loss)?,
             learning_rate: rule.0,
             momentum: rule.1,
         };
-        let trainer = match (&network.0, arrays) {
+        Ok(Self(match (&network.0, arrays) {
             (Typed::F64(net), Typed::F64(arrays)) => {
-                Typed::F64(build(py, net, &arrays, rule, centred)?)
+                Typed::F64(build(py, net, arrays, rule, centred)?)
             }
             (Typed::F32(net), Typed::F32(arrays)) => {
-                Typed::F32(build(py, net, &arrays, rule, centred)?)
+                Typed::F32(build(py, net, arrays, rule, centred)?)
             }
             _ => return Err(other_dtype()),
-        };
-        Ok(Self(trainer))
+        }))
     }
 
-    /// Takes `steps` steps, which are those after `done` of `total`.
+    /// Takes `steps` steps. Progress counts all `total` steps, `done` of which were taken before.
     fn advance(
         &mut self,
         py: Python<'_>,
         steps: usize,
         done: usize,
         total: usize,
-        progress: Option<Py<PyAny>>,
-    ) -> PyResult<()> {
-        let mut ticker = Ticker::new(progress);
+        progress: Progress,
+    ) -> Result<()> {
         match &mut self.0 {
-            Typed::F64(trainer) => {
-                run(py, trainer, &mut ticker, (done, total), |trainer, watch| {
-                    trainer.advance(steps, watch)
-                })
-            }
-            Typed::F32(trainer) => {
-                run(py, trainer, &mut ticker, (done, total), |trainer, watch| {
-                    trainer.advance(steps, watch)
-                })
-            }
+            Typed::F64(trainer) => advance(py, trainer, steps, (done, total), progress),
+            Typed::F32(trainer) => advance(py, trainer, steps, (done, total), progress),
         }
     }
 
-    /// The loss, and the distance of the parameters from where they started.
-    fn state(&mut self, py: Python<'_>) -> PyResult<(f64, f64)> {
-        let mut ticker = Ticker::new(None);
+    /// Returns the loss, and the distance of the parameters from their initial values.
+    fn state(&mut self, py: Python<'_>) -> Result<(f64, f64)> {
         match &mut self.0 {
-            Typed::F64(trainer) => run(py, trainer, &mut ticker, (0, 1), |trainer, watch| {
-                Ok((trainer.loss(watch)?, trainer.distance()))
-            }),
-            Typed::F32(trainer) => run(py, trainer, &mut ticker, (0, 1), |trainer, watch| {
-                Ok((trainer.loss(watch)?, trainer.distance()))
-            }),
+            Typed::F64(trainer) => state(py, trainer),
+            Typed::F32(trainer) => state(py, trainer),
         }
     }
 
-    /// Writes the model's outputs to `out`, (N, O).
+    /// Writes the model's outputs to `out` (N, O).
     fn outputs(
         &mut self,
         py: Python<'_>,
-        out: Typed<PyReadwriteArray2<'_, f64>, PyReadwriteArray2<'_, f32>>,
-    ) -> PyResult<()> {
+        out: Typed<MatrixMut<'_, f64>, MatrixMut<'_, f32>>,
+    ) -> Result<()> {
         match (&mut self.0, out) {
-            (Typed::F64(trainer), Typed::F64(out)) => write_outputs(py, trainer, out),
-            (Typed::F32(trainer), Typed::F32(out)) => write_outputs(py, trainer, out),
+            (Typed::F64(trainer), Typed::F64(out)) => outputs(py, trainer, out),
+            (Typed::F32(trainer), Typed::F32(out)) => outputs(py, trainer, out),
             _ => Err(other_dtype()),
         }
     }
 
-    /// Writes θ to `out`, (P,).
-    fn parameters(
-        &self,
-        out: Typed<PyReadwriteArray1<'_, f64>, PyReadwriteArray1<'_, f32>>,
-    ) -> PyResult<()> {
-        let _floats = DefaultFloats::enter();
+    /// Writes θ to `out` (P,).
+    fn parameters(&self, out: Typed<VectorMut<'_, f64>, VectorMut<'_, f32>>) -> Result<()> {
         match (&self.0, out) {
-            (Typed::F64(trainer), Typed::F64(mut out)) => trainer.parameters(out.as_slice_mut()?),
-            (Typed::F32(trainer), Typed::F32(mut out)) => trainer.parameters(out.as_slice_mut()?),
-            _ => return Err(other_dtype()),
+            (Typed::F64(trainer), Typed::F64(out)) => parameters(trainer, out),
+            (Typed::F32(trainer), Typed::F32(out)) => parameters(trainer, out),
+            _ => Err(other_dtype()),
         }
-        .map_err(errors::to_python)
     }
 }
 
@@ -115,49 +96,54 @@ fn parse(loss: &str) -> Result<Loss> {
     match loss {
         "mse" => Ok(Loss::MeanSquare),
         "softmax_cross_entropy" => Ok(Loss::SoftmaxCrossEntropy),
-        _ => Err(Error::Invalid(format!("loss {loss:?} is not known"))),
+        _ => Err(Error::Invalid(format!("loss {loss:?} is not known")).into()),
     }
 }
 
 fn build<T: Scalar + Element>(
     py: Python<'_>,
-    net: &network::Network<T>,
-    (x, y): &Pair<'_, T>,
+    net: &CoreNetwork<T>,
+    (x, y): Samples<'_, T>,
     rule: Rule,
     centred: bool,
-) -> PyResult<train::Trainer<T>> {
-    let _floats = DefaultFloats::enter();
-    let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
+) -> Result<CoreTrainer<T>> {
+    let call = Call::enter(py, None);
+    let x = net.pack(x.as_array(), "X")?;
     let y = y.as_array().to_owned();
-    let mut ticker = Ticker::new(None);
-    let result = py.detach(|| {
-        let mut watch = |done, total| ticker.report(done, total);
-        train::Trainer::new(net, x, y, rule, centred, &mut watch)
-    });
-    result.map_err(|error| ticker.exception(error))
+    call.detach(|ticker| CoreTrainer::new(net, x, y, rule, centred, &mut ticker.signals()))
 }
 
-/// Runs a part of the training, whose progress is that after the first of two numbers out of the second.
-fn run<T: Scalar, R: Send>(
+fn advance<T: Scalar>(
     py: Python<'_>,
-    trainer: &mut train::Trainer<T>,
-    ticker: &mut Ticker,
-    (before, of): (usize, usize),
-    part: impl FnOnce(&mut train::Trainer<T>, &mut ntkrs_core::pool::Watch<'_>) -> Result<R> + Send,
-) -> PyResult<R> {
-    let _floats = DefaultFloats::enter();
-    let result = py.detach(|| part(trainer, &mut |done, _| ticker.report(before + done, of)));
-    result.map_err(|error| ticker.exception(error))
+    trainer: &mut CoreTrainer<T>,
+    steps: usize,
+    (done, total): (usize, usize),
+    progress: Progress,
+) -> Result<()> {
+    let call = Call::enter(py, progress);
+    call.detach(|ticker| trainer.advance(steps, &mut ticker.progress_of_part(done, total)))
 }
 
-fn write_outputs<T: Scalar + Element>(
+fn state<T: Scalar>(py: Python<'_>, trainer: &mut CoreTrainer<T>) -> Result<(f64, f64)> {
+    let call = Call::enter(py, None);
+    call.detach(|ticker| Ok((trainer.loss(&mut ticker.signals())?, trainer.distance())))
+}
+
+fn outputs<T: Scalar + Element>(
     py: Python<'_>,
-    trainer: &mut train::Trainer<T>,
-    mut out: PyReadwriteArray2<'_, T>,
-) -> PyResult<()> {
+    trainer: &mut CoreTrainer<T>,
+    mut out: MatrixMut<'_, T>,
+) -> Result<()> {
+    let call = Call::enter(py, None);
     let out = out.as_array_mut();
-    let mut ticker = Ticker::new(None);
-    run(py, trainer, &mut ticker, (0, 1), |trainer, watch| {
-        trainer.outputs(out, watch)
-    })
+    call.detach(|ticker| trainer.outputs(out, &mut ticker.signals()))
+}
+
+/// Writes θ. The call is not detached, because it only copies.
+fn parameters<T: Scalar + Element>(
+    trainer: &CoreTrainer<T>,
+    mut out: VectorMut<'_, T>,
+) -> Result<()> {
+    let _floats = DefaultFloats::enter();
+    Ok(trainer.parameters(out.as_slice_mut()?)?)
 }
