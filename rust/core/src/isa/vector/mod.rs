@@ -9,7 +9,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
-mod plain;
+mod portable;
 
 use std::array::from_fn;
 use std::fmt::Debug;
@@ -221,7 +221,7 @@ impl Isa {
     /// Runs a computation with the vectors of this instruction set.
     pub fn run<C: Vectorized>(self, computation: C) -> C::Output {
         match self.0 {
-            Set::Portable => computation.run::<plain::Plain>(),
+            Set::Portable => computation.run::<portable::Plain>(),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => avx2::run(computation),
             #[cfg(target_arch = "x86_64")]
