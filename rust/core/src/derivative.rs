@@ -2,12 +2,12 @@
 
 use std::fmt::Debug;
 
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Features, MOST_FEATURES, Variables};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Part, Real, Vector, Vectorized};
-use crate::number::{Jet, Number};
-use crate::tangent::Tangent;
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::{Jet, Number};
+use crate::math::tangent::Tangent;
 
 /// A dual whose formulas are functions of any number.
 pub trait Form: Debug + Send + Sync {

@@ -1,8 +1,8 @@
 //! Packed inputs with their norms, of which differences and ratios are to be had to the last digits.
 
-use crate::double_double::{DoubleDouble, two_product, two_sum};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
+use crate::math::double_double::{DoubleDouble, two_product, two_sum};
 use crate::panel::Panels;
 use crate::pool::{self, Load, Stop, unwatched};
 use crate::scalar::{Line, Scalar};

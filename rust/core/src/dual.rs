@@ -9,10 +9,10 @@ use std::fmt::Debug;
 use std::ops::Range;
 
 use crate::derivative::Differentiable;
-use crate::double_double::DoubleDouble;
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
-use crate::number::Number;
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::Number;
 
 /// The expectations of one activation.
 pub trait Dual: Differentiable {

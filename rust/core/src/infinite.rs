@@ -4,10 +4,10 @@ use std::{ptr, slice};
 
 use crate::bound::Bound;
 use crate::directions::Directions;
-use crate::double_double::DoubleDouble;
 use crate::error::{Error, Result};
 use crate::gap::{self, gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
+use crate::math::double_double::DoubleDouble;
 use crate::panel::Panels;
 use crate::pool::{self, Load, Stop, Watch};
 use crate::recursion::{Output, Pairs, Pass, Profile, Recursion};

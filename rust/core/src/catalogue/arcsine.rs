@@ -3,8 +3,8 @@
 use std::f64::consts::SQRT_2;
 
 use crate::isa::Real;
-use crate::number::{Number, Single};
-use crate::special::{angle_between, angle_of, polynomial, small_angle_of};
+use crate::math::number::{Number, Single};
+use crate::math::special::{angle_between, angle_of, polynomial, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
 pub(super) const NUMBERS: usize = 8;
@@ -218,7 +218,7 @@ impl<R: Real> Turned<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double_double::DoubleDouble;
+    use crate::math::double_double::DoubleDouble;
 
     #[test]
     fn differences_are_those_of_the_angles() {

@@ -3,7 +3,7 @@
 use crate::activation::Formula;
 use crate::error::{Error, Result};
 use crate::isa::Real;
-use crate::special::{exp, expm1};
+use crate::math::special::{exp, expm1};
 
 /// `φ(x) = scale·x` for x > 0, `scale·alpha·(e^x − 1)` else. φ' at 0 is that of the left side, `scale·alpha`.
 #[derive(Clone, Copy, Debug)]

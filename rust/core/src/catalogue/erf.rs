@@ -3,11 +3,11 @@
 use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, NEAR, features};
 use crate::isa::Real;
-use crate::number::Number;
-use crate::special::{erf, exp_minus_square, polynomial};
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::Number;
+use crate::math::special::{erf, exp_minus_square, polynomial};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, Turned, angle, arcsine_lift};
 

@@ -4,8 +4,8 @@ use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
 use crate::isa::Real;
-use crate::number::Number;
-use crate::special::{exp, expm1};
+use crate::math::number::Number;
+use crate::math::special::{exp, expm1};
 
 use super::{finite, moderate};
 

@@ -1,12 +1,12 @@
 //! The Gaussian bell.
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::Result;
 use crate::isa::Real;
-use crate::number::{Number, Single};
-use crate::special::exp_minus_square;
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::{Number, Single};
+use crate::math::special::exp_minus_square;
 
 use super::positive;
 

@@ -3,11 +3,11 @@
 use std::f64::consts::{PI, SQRT_2};
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, NEAR, features};
 use crate::isa::Real;
-use crate::number::{Number, Single};
-use crate::special::{angle_and_lift, normal};
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::{Number, Single};
+use crate::math::special::{angle_and_lift, normal};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, Turned, angle};
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::number::Number;
+use crate::math::number::Number;
 use crate::series::Series;
 
 pub use elu::Elu;

@@ -3,12 +3,12 @@
 use std::f64::consts::PI;
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
-use crate::number::Number;
-use crate::special::angle_and_lift;
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::Number;
+use crate::math::special::angle_and_lift;
 
 /// `φ(x) = max(x, 0) + slope·min(x, 0)`.
 #[derive(Clone, Copy, Debug)]

@@ -2,12 +2,12 @@
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::derivative::Form;
-use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Real, Vector, Vectorized};
-use crate::number::Number;
-use crate::special::sum_of_powers;
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::Number;
+use crate::math::special::sum_of_powers;
 
 use super::{finite, moderate};
 

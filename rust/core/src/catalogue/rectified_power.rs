@@ -3,12 +3,12 @@
 use std::f64::consts::FRAC_1_PI;
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
-use crate::number::{Number, Single};
-use crate::special::{angle_and_lift, sum_of_powers};
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::{Number, Single};
+use crate::math::special::{angle_and_lift, sum_of_powers};
 
 use super::moderate;
 

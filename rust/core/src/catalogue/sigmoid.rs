@@ -2,7 +2,7 @@
 
 use crate::activation::Formula;
 use crate::isa::Real;
-use crate::special::{exp, log1p_unit};
+use crate::math::special::{exp, log1p_unit};
 
 /// σ(x), σ(−x) and `e^{−|x|}`.
 #[inline(always)]

@@ -5,8 +5,8 @@ use std::f64::consts::FRAC_2_PI;
 use crate::activation::{Activation, Formula, curvature, evaluate};
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::isa::Real;
-use crate::number::Number;
-use crate::special::angle_and_lift;
+use crate::math::number::Number;
+use crate::math::special::angle_and_lift;
 
 /// `φ(x) = sign(x)`, 0 at 0, with `φ'(x) = 0`.
 #[derive(Clone, Copy, Debug)]

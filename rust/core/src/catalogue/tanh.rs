@@ -4,7 +4,7 @@ use std::f64::consts::FRAC_2_PI;
 
 use crate::activation::Formula;
 use crate::isa::Real;
-use crate::special::{exp, tanh};
+use crate::math::special::{exp, tanh};
 
 /// `φ(x) = tanh(x)`, `φ'(x) = 1 − tanh²(x)`.
 #[derive(Clone, Copy, Debug)]

@@ -3,12 +3,12 @@
 use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
 use crate::activation::{Activation, Formula, curvature, evaluate};
-use crate::double_double::DoubleDouble;
 use crate::dual::{ClosedForm, Dual, MOST_FEATURES, features};
 use crate::error::{Error, Result};
 use crate::isa::Real;
-use crate::number::{Number, Single};
-use crate::special::{OddSeries, exp, expm1, sin_cos};
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::{Number, Single};
+use crate::math::special::{OddSeries, exp, expm1, sin_cos};
 
 use super::{finite, positive};
 

@@ -20,10 +20,10 @@ use std::sync::{Arc, OnceLock};
 
 use crate::activation::{Activation, check_alternation};
 use crate::bound::Bound;
-use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
+use crate::math::double_double::DoubleDouble;
 
 pub use chain::Chain;
 pub use gradient::{Follows, Gradient, States};

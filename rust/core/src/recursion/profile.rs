@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::Affine;
 use super::widening::{WIDENING, correlation, widening};
 use crate::bound::Bound;
-use crate::double_double::DoubleDouble;
 use crate::dual::Features;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
+use crate::math::double_double::DoubleDouble;
 
 /// The diagonal of every layer's kernel on a batch of inputs.
 ///

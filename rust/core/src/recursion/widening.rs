@@ -2,8 +2,8 @@
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
-use crate::double_double::DoubleDouble;
 use crate::isa::Real;
+use crate::math::double_double::DoubleDouble;
 
 /// ρ of a gap. Its slope is −1, everywhere.
 #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::orders::{NODES, Octave};
 use crate::isa::Real;
-use crate::special::{expm1, log1p_unit};
+use crate::math::special::{expm1, log1p_unit};
 
 /// `1 − |ρ|^u` at the nodes of octaves.
 #[derive(Clone, Copy)]

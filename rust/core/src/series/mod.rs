@@ -29,10 +29,10 @@ use std::fmt::Debug;
 
 use crate::activation::{Activation, Formula, Smooth, curvature, evaluate};
 use crate::derivative::{Differentiable, Slopes, elasticity};
-use crate::double_double::DoubleDouble;
 use crate::dual::{Description, Dual, Features, Variables};
 use crate::error::Result;
 use crate::isa::{Block, Isa};
+use crate::math::double_double::DoubleDouble;
 
 use coefficients::curves;
 use samples::Piece;

@@ -8,7 +8,7 @@
 
 use std::sync::LazyLock;
 
-use super::rule::legendre;
+use crate::math::quadrature::legendre;
 
 /// How many orders are summed one by one.
 pub(super) const DIRECT: usize = 64;

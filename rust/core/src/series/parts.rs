@@ -2,7 +2,7 @@
 
 use crate::derivative::DIRECTIONS;
 use crate::isa::{Block, Part, Real};
-use crate::tangent::Tangent;
+use crate::math::tangent::Tangent;
 
 /// Numbers that are made of K parts: of values, or of values and slopes.
 pub(super) trait Parts<const K: usize>: Real {

@@ -10,7 +10,7 @@ use super::tail::{Beyond, Law, POWERS};
 use crate::derivative::{self, DIRECTIONS};
 use crate::dual::{Features, Variables};
 use crate::isa::{Block, Isa, Part, Vector, Vectorized};
-use crate::tangent::Tangent;
+use crate::math::tangent::Tangent;
 
 /// New gaps below this are summed from differences.
 const CLOSE: f64 = 1.0 / 64.0;

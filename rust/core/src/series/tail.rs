@@ -9,7 +9,7 @@ use std::f64::consts::PI;
 
 use super::orders::{DIRECT, NODES, Octave};
 use crate::isa::Real;
-use crate::special::{erfcx, exp, expm1};
+use crate::math::special::{erfcx, exp, expm1};
 
 /// How many powers a law has.
 pub(super) const POWERS: usize = 5;

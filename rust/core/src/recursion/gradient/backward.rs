@@ -3,9 +3,9 @@
 use super::layer::{Layer, squared_ratio, with_slopes};
 use super::{Adjoint, Follows, State, chain};
 use crate::isa::{Block, Vector, Vectorized};
+use crate::math::tangent::Tangent;
 use crate::recursion::Affine;
 use crate::recursion::widening::{correlation, widen};
-use crate::tangent::Tangent;
 
 /// The layer's own part of an output: `τ_w² ω_i ω_j ρ + τ_b²`.
 pub(super) struct Own {

@@ -2,10 +2,10 @@
 
 use super::{State, chain};
 use crate::isa::{Block, Vector, Vectorized};
+use crate::math::tangent::Tangent;
 use crate::recursion::Affine;
 use crate::recursion::sides::Sides;
 use crate::recursion::widening::{WIDENING, correlation, widen, widening_slopes};
-use crate::tangent::Tangent;
 
 /// A dense layer, one row and the columns.
 pub(super) struct Layer<'a> {

@@ -240,7 +240,7 @@ impl States {
 mod tests {
     use super::*;
     use crate::catalogue;
-    use crate::double_double::DoubleDouble;
+    use crate::math::double_double::DoubleDouble;
     use crate::recursion::{Affine, Pairs};
 
     const ROOTS: [f64; 9] = [0.7, 0.7, 1.3, 0.2, 1.0, 2.5, 0.0, 1.1, 0.9];

@@ -9,9 +9,9 @@ mod polynomial;
 use std::ops::{Range, RangeInclusive};
 
 use super::Affine;
-use crate::double_double::DoubleDouble;
 use crate::dual::Dual;
 use crate::isa::{Block, CHOICES, Choice, Vector, Vectorized};
+use crate::math::double_double::DoubleDouble;
 
 use polynomial::{Polynomial, extrema};
 

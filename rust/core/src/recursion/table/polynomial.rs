@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 use std::ops::Range;
 
-use crate::double_double::DoubleDouble;
+use crate::math::double_double::DoubleDouble;
 
 /// A polynomial by its coefficients, the constant first.
 pub(super) struct Polynomial(pub(super) Vec<DoubleDouble>);

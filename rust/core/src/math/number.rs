@@ -2,9 +2,9 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use crate::double_double::DoubleDouble;
 use crate::isa::Real;
-use crate::tangent::Tangent;
+use crate::math::double_double::DoubleDouble;
+use crate::math::tangent::Tangent;
 
 /// A number of an input's own recursion.
 pub trait Number:

@@ -75,7 +75,7 @@ const COS: [f64; 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::special::check::{assert_close, functions};
+    use crate::math::special::check::{assert_close, functions};
 
     functions! { Sine: |x| sin_cos(x).0; Cosine: |x| sin_cos(x).1; }
 

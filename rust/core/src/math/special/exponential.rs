@@ -132,7 +132,7 @@ const ATANH: [f64; 11] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::special::check::{assert_close, functions};
+    use crate::math::special::check::{assert_close, functions};
 
     functions! {
         Exp: |x| exp(x); Expm1: |x| expm1(x); Tanh: |x| tanh(x); Log1p: |x| log1p_unit(x);

@@ -141,7 +141,7 @@ const ATAN_WIDE: [f64; 22] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::special::check::{assert_close, functions};
+    use crate::math::special::check::{assert_close, functions};
 
     #[test]
     fn angles_are_those_of_libm() {

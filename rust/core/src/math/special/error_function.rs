@@ -83,7 +83,7 @@ const ERFCX: [f64; 25] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::special::check::{assert_close, functions};
+    use crate::math::special::check::{assert_close, functions};
 
     functions! { Erf: |x| erf(x); Normal: |x| normal(x).0; Density: |x| normal(x).1; Erfcx: |x| erfcx(x); }
 

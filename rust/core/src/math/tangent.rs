@@ -205,7 +205,7 @@ impl<R: Real, const N: usize> Real for Tangent<R, N> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::special::{angle_and_lift, angle_of, expm1, tanh};
+    use crate::math::special::{angle_and_lift, angle_of, expm1, tanh};
 
     /// A formula with every operation that carries a derivative.
     fn formula<R: Real>(x: R, y: R) -> [R; 6] {

@@ -73,7 +73,7 @@ mod check {
         ($($name:ident: |$x:ident| $value:expr);+ $(;)?) => {$(
             #[derive(Debug)]
             struct $name;
-            impl crate::special::check::Function for $name {
+            impl crate::math::special::check::Function for $name {
                 #[inline(always)]
                 fn call<R: Real>(&self, $x: R) -> R {
                     $value
