@@ -7,10 +7,10 @@
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use ndarray::Array2;
+use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::engine::tile::{EDGE, Tile, product};
 use ntkrs_core::isa::{Isa, spin};
-use ntkrs_core::panel::Panels;
-use ntkrs_core::scalar::Scalar;
-use ntkrs_core::tile::{EDGE, Tile, product};
 
 fn main() {
     divan::main();

@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use ndarray::Array2;
 
+use crate::engine::panel::{PanelSlice, Panels, bands_mut};
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::{Line, Scalar};
+use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::Result;
 use crate::forward::{Pass, Scratch, band_panels, store_unit};
 use crate::isa::{Vector, Vectorized};
 use crate::network::{Layer, Network};
-use crate::panel::{PanelSlice, Panels, bands_mut};
-use crate::pool::{self, Load, Stop, Watch};
-use crate::scalar::{Line, Scalar};
-use crate::tile::{EDGE, Tile, product};
 
 /// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
 ///

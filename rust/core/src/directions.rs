@@ -1,11 +1,11 @@
 //! Packed inputs with their norms, of which differences and ratios are to be had to the last digits.
 
+use crate::engine::panel::Panels;
+use crate::engine::pool::{self, Load, Stop, unwatched};
+use crate::engine::scalar::{Line, Scalar};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::{DoubleDouble, two_product, two_sum};
-use crate::panel::Panels;
-use crate::pool::{self, Load, Stop, unwatched};
-use crate::scalar::{Line, Scalar};
 
 /// Packed inputs, each in units of its power of two, with what is known of them one by one.
 #[derive(Debug)]

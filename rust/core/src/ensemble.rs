@@ -11,13 +11,13 @@ use std::sync::{Mutex, PoisonError};
 use ndarray::Array5;
 
 use crate::empirical::{Empirical, Features, Outputs};
+use crate::engine::gram;
+use crate::engine::panel::{Panels, transpose};
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::Line;
 use crate::error::{Error, Result};
-use crate::gram;
 use crate::network::Network;
-use crate::panel::{Panels, transpose};
-use crate::pool::{self, Load, Stop, Watch};
 use crate::random::Normal;
-use crate::scalar::Line;
 
 /// A family of networks and where their kernels are taken.
 #[derive(Debug)]

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ndarray::ArrayViewMut2;
 
 use crate::activation::{Activation, Smooth};
+use crate::engine::panel::{PanelSlice, Panels, bands_mut};
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::{Line, Scalar, all_fit};
+use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::{Error, Result};
 use crate::isa::{Vector, Vectorized, WIDTH};
 use crate::network::{Layer, Network};
-use crate::panel::{PanelSlice, Panels, bands_mut};
-use crate::pool::{self, Load, Stop, Watch};
-use crate::scalar::{Line, Scalar, all_fit};
-use crate::tile::{EDGE, Tile, product};
 
 /// All that a backward pass or a kernel needs of a forward pass.
 #[derive(Debug)]

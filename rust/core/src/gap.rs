@@ -14,9 +14,9 @@
 use std::ops::Range;
 
 use crate::directions::{Directions, Lengths, Units};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Area, EDGE, Tile};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
-use crate::scalar::Scalar;
-use crate::tile::{Area, EDGE, Tile};
 
 /// Gaps below this are computed from differences.
 ///

@@ -1,12 +1,12 @@
 //! Derivatives of the NNGP and NTK of infinitely wide networks with respect to σ_w and σ_b of their layers.
 
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
 use crate::gap;
 use crate::infinite::{Inputs, check_features, entry_cycles, input_gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
 use crate::recursion::{Chain, Follows, Output, Recursion, States};
-use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel};
 
 /// Inputs with the derivatives of their own recursion.
 #[derive(Debug)]

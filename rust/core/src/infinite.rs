@@ -4,15 +4,15 @@ use std::{ptr, slice};
 
 use crate::bound::Bound;
 use crate::directions::Directions;
+use crate::engine::panel::Panels;
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles};
 use crate::error::{Error, Result};
 use crate::gap::{self, gaps};
 use crate::isa::{Isa, WIDTH, blocks_of};
 use crate::math::double_double::DoubleDouble;
-use crate::panel::Panels;
-use crate::pool::{self, Load, Stop, Watch};
 use crate::recursion::{Output, Pairs, Pass, Profile, Recursion};
-use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel, product, product_cycles};
 
 use ndarray::ArrayView2;
 

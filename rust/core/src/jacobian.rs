@@ -3,12 +3,12 @@
 use ndarray::Array2;
 
 use crate::backward::{Deltas, Directions, backward};
+use crate::engine::panel::Panels;
+use crate::engine::pool::{self, Load, Watch};
+use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
 use crate::forward::{Pass, forward};
 use crate::network::Network;
-use crate::panel::Panels;
-use crate::pool::{self, Load, Watch};
-use crate::scalar::Scalar;
 
 /// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
 ///

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::activation::{Activation, Smooth, check_alternation};
+use crate::engine::panel::Panels;
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::product_cycles;
 use crate::error::{Error, Result};
-use crate::panel::Panels;
-use crate::scalar::Scalar;
-use crate::tile::product_cycles;
 
 /// A dense layer `h = weight_scale · x W + bias_scale · b`, as the caller holds it.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,8 @@
 //! The empirical NTK over random initialisations.
 
+use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::ensemble::{Ensemble, moments};
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::panel::Panels;
 use numpy::{PyReadonlyArray2, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;

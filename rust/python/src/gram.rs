@@ -1,12 +1,13 @@
 //! Gram matrices of any kernel: the drivers, detached.
 
 use ndarray::ArrayViewMut4;
+use ntkrs_core::Result;
+use ntkrs_core::engine::gram;
+use ntkrs_core::engine::linear::Linear;
+use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::engine::tile::TileKernel;
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::linear::Linear;
-use ntkrs_core::panel::Panels;
-use ntkrs_core::scalar::Scalar;
-use ntkrs_core::tile::TileKernel;
-use ntkrs_core::{Result, gram};
 use numpy::Element;
 use pyo3::prelude::*;
 

@@ -2,20 +2,20 @@
 
 use ndarray::{Array2, ArrayView2};
 use ntkrs_core::bound::Bound as ErrorBound;
+use ntkrs_core::engine::multiply::multiply;
+use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::infinite::{self, Infinite, Packed};
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::multiply::multiply;
 use ntkrs_core::recursion::{Affine, Output, Recursion};
-use ntkrs_core::scalar::Scalar;
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 use crate::arrays::{Batches, Gram, Inputs, Typed, views};
 use crate::callable::Spec;
+use crate::gram::fill;
 use crate::errors;
 use crate::gradient;
-use crate::gram::fill;
 use crate::ticker::Ticker;
 
 /// Which kernel: "nngp" or "ntk" after a dense layer, or the "part" of that layer in the NTK of the whole network.

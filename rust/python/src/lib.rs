@@ -14,8 +14,8 @@ mod train;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use ntkrs_core::engine::pool::{self, Load, Stop, unwatched};
 use ntkrs_core::isa::{Isa, spin};
-use ntkrs_core::pool::{self, Load, Stop, unwatched};
 use pyo3::prelude::*;
 
 /// The compiled core of ntkrs. Private: use the functions of `ntkrs`.

@@ -1,8 +1,8 @@
 //! Training of finite networks.
 
+use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::network;
-use ntkrs_core::scalar::Scalar;
 use ntkrs_core::train::{self, Loss, Rule};
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyReadwriteArray1, PyReadwriteArray2};
@@ -143,7 +143,8 @@ fn run<T: Scalar, R: Send>(
     trainer: &mut train::Trainer<T>,
     ticker: &mut Ticker,
     (before, of): (usize, usize),
-    part: impl FnOnce(&mut train::Trainer<T>, &mut ntkrs_core::pool::Watch<'_>) -> Result<R> + Send,
+    part: impl FnOnce(&mut train::Trainer<T>, &mut ntkrs_core::engine::pool::Watch<'_>) -> Result<R>
+    + Send,
 ) -> PyResult<R> {
     let _floats = DefaultFloats::enter();
     let result = py.detach(|| part(trainer, &mut |done, _| ticker.report(before + done, of)));

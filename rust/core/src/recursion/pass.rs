@@ -8,8 +8,8 @@ use super::table::{LookUp, NNGP, NTK, Table};
 use super::widening::{WIDENING, correlation, widen};
 use super::{Affine, Output, Recursion};
 use crate::dual::Variables;
+use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
-use crate::tile::Tile;
 
 /// Kernels between two batches of inputs, by their profiles.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,10 @@ use super::coefficients::{DIRECT_AT, Variable, length};
 use super::orders::{DIRECT, NODES, Octave, octaves};
 use super::tail::{self, Law, POWERS};
 use crate::dual::{Features, Variables};
+use crate::engine::pool::{self, Load, Stop, unwatched};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Real, WIDTH};
 use crate::math::double_double::DoubleDouble;
-use crate::pool::{self, Load, Stop, unwatched};
 
 /// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
 /// coefficients of these.

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array2, ArrayViewMut2};
 
+use crate::engine::panel::Panels;
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::Tile;
 use crate::error::{Error, Result};
 pub use crate::loss::Loss;
 use crate::network::{Layer, Network};
-use crate::panel::Panels;
-use crate::pool::{self, Load, Stop, Watch};
-use crate::scalar::Scalar;
 use crate::sweep::Sweep;
-use crate::tile::Tile;
 use piece::Piece;
 
 /// How parameters follow the gradient.

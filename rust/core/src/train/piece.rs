@@ -4,12 +4,12 @@ use std::mem;
 use std::ops::Range;
 
 use super::Rule;
+use crate::engine::panel::{Panels, tiles_mut, transpose};
+use crate::engine::scalar::{Line, Scalar};
+use crate::engine::tile::{EDGE, Tile, product};
 use crate::isa::{Isa, Vector, Vectorized};
 use crate::network::Layer;
-use crate::panel::{Panels, tiles_mut, transpose};
-use crate::scalar::{Line, Scalar};
 use crate::sweep::Sweep;
-use crate::tile::{EDGE, Tile, product};
 
 /// Some lines of each of some panels.
 type Parts<'a, T> = Vec<&'a mut [<T as Scalar>::Line]>;

@@ -21,8 +21,8 @@ use super::sides::Sides;
 use super::{Output, Profile, Recursion};
 use crate::derivative::Step;
 use crate::dual::Variables;
+use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, WIDTH};
-use crate::tile::Tile;
 
 use backward::{Backward, Own};
 use layer::{Forward, Layer};

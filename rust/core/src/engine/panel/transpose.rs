@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::PanelSlice;
+use crate::engine::scalar::{Line, Scalar};
 use crate::isa::{Isa, Vector, Vectorized};
-use crate::scalar::{Line, Scalar};
 
 impl<T: Scalar> PanelSlice<'_, T> {
     /// Fills one panel of the transpose: row r of it is column `r + panel · LANES` of these rows, of which as many

@@ -1,7 +1,7 @@
 //! Matrices cut into bands that are filled in parallel.
 
 use super::Panels;
-use crate::scalar::Scalar;
+use crate::engine::scalar::Scalar;
 
 /// Cuts several matrices of the same rows into bands of `panels` panels: one element per band, holding the lines of
 /// that band of each matrix, so that bands can be filled in parallel.

@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::crew::Crew;
-use super::shift::Shift;
+use super::idle::Crew;
+use super::latch::Shift;
 use super::{QUICK, Stop, Watch, lock, message, unwatched, work_off};
 use crate::error::{Error, Result};
 

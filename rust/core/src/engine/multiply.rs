@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::{Array2, ArrayView2};
 
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
-use crate::pool::{self, Load, Stop, Watch};
-use crate::tile::{Area, EDGE, Tile, TileKernel};
 
 /// The most bands that rows or columns are cut into.
 const BANDS: usize = 16;

@@ -2,10 +2,10 @@
 
 use ndarray::ArrayViewMut4;
 
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Canvas, Slot, Tile, TileKernel};
 use crate::error::{Error, Result};
-use crate::pool::{self, Load, Stop, Watch};
-use crate::scalar::Scalar;
-use crate::tile::{Canvas, Slot, Tile, TileKernel};
 
 /// Computes `K(X, X)` of a kernel whose rows and columns are the same: half of it, mirrored.
 ///

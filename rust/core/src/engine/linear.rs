@@ -1,8 +1,8 @@
 //! The linear kernel `⟨x, x'⟩`: a Gram matrix, nothing else.
 
-use crate::panel::Panels;
-use crate::scalar::Scalar;
-use crate::tile::{Area, Tile, TileKernel, product, product_cycles};
+use crate::engine::panel::Panels;
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles};
 
 /// `K(x, x') = ⟨x, x'⟩`.
 #[derive(Debug)]

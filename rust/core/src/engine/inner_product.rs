@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::ArrayView2;
 
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
 use crate::error::{Error, Result};
 use crate::isa::WIDTH;
-use crate::pool::{self, Load, Stop, Watch};
-use crate::tile::{Area, EDGE, Tile, TileKernel};
 
 /// `Σ_ij A_ij K_ij` for each plane K of a kernel. If `symmetric`, rows and columns of the kernel are the same, and only
 /// half of it is computed.
@@ -110,8 +110,8 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
-    use crate::linear::Linear;
-    use crate::panel::Panels;
+    use crate::engine::linear::Linear;
+    use crate::engine::panel::Panels;
 
     #[test]
     fn sums_are_those_of_the_whole_kernel() {

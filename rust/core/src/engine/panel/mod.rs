@@ -15,10 +15,10 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::{ArrayView1, ArrayView2};
 
+use crate::engine::pool::{self, Load, Stop, unwatched};
+use crate::engine::scalar::{Line, Scalar};
 use crate::error::{Error, Result};
 use crate::isa::{Isa, Plain};
-use crate::pool::{self, Load, Stop, unwatched};
-use crate::scalar::{Line, Scalar};
 
 pub use bands::bands_mut;
 pub(crate) use bands::{columns_mut, tiles_mut};

@@ -4,9 +4,9 @@
 //! calls never wait for each other; it gives the pool back at the end, and a few are kept. A pool belongs to the
 //! process that built it: after `fork` the child leaves those of its parent untouched.
 
-mod crew;
-mod place;
-mod shift;
+mod context;
+mod idle;
+mod latch;
 
 use std::any::Any;
 use std::env;
@@ -18,12 +18,12 @@ use std::thread;
 
 use crate::error::{Error, Result};
 use crate::isa::DefaultFloats;
-use crew::Crew;
-use place::{Place, for_each_aboard};
-use shift::Shift;
+use context::{Place, for_each_aboard};
+use idle::Crew;
+use latch::Shift;
 
-pub use crew::after_fork;
-pub use place::{aboard, alone};
+pub use context::{aboard, alone};
+pub use idle::after_fork;
 
 /// Environment variables that set the number of threads, the first one found winning.
 const VARIABLES: [&str; 2] = ["NTKRS_NUM_THREADS", "RAYON_NUM_THREADS"];
@@ -134,7 +134,7 @@ pub fn for_each<I, S>(
     if total == 0 {
         return Ok(());
     }
-    let place = place::here();
+    let place = context::here();
     if matches!(place, Place::Alone) {
         return for_each_here(items, total, watch, state(), work);
     }

@@ -14,9 +14,9 @@
 use std::ops::Range;
 
 use super::Tile;
+use crate::engine::panel::{PanelSlice, SUM};
+use crate::engine::scalar::{Line, Scalar};
 use crate::isa::Target;
-use crate::panel::{PanelSlice, SUM};
-use crate::scalar::{Line, Scalar};
 
 /// About how many cycles of one thread each entry of a product of this depth takes.
 pub fn product_cycles(depth: usize) -> f64 {

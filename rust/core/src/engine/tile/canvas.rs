@@ -9,9 +9,9 @@ use std::slice;
 use ndarray::ArrayViewMut4;
 
 use super::{Area, EDGE, Tile};
+use crate::engine::scalar::{Line, Scalar};
 use crate::error::{Error, Result};
 use crate::isa::{Isa, Vector, Vectorized};
-use crate::scalar::{Line, Scalar};
 
 /// Output arrays of shape (N, S, M, S'), seen as matrices of N·S rows and M·S' columns.
 ///
