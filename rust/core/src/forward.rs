@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::ArrayViewMut2;
 
-use crate::activation::{Activation, Smooth};
+use crate::activations::activation::{Activation, Smooth};
 use crate::engine::panel::{PanelSlice, Panels, bands_mut};
 use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar, all_fit};

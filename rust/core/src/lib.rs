@@ -20,13 +20,10 @@
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
 
-pub mod activation;
+pub mod activations;
 pub mod backward;
 pub mod bound;
-pub mod catalogue;
-pub mod derivative;
 pub mod directions;
-pub mod dual;
 pub mod empirical;
 pub mod engine;
 pub mod ensemble;
@@ -42,7 +39,6 @@ pub mod math;
 pub mod network;
 pub mod random;
 pub mod recursion;
-pub mod series;
 pub(crate) mod sweep;
 pub mod train;
 pub mod vector_products;

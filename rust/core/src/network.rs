@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::activation::{Activation, Smooth, check_alternation};
+use crate::activations::activation::{Activation, Smooth, check_alternation};
 use crate::engine::panel::Panels;
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::product_cycles;

@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use ndarray::{Array2, Array3, Array4, ArrayView2};
-use ntkrs_core::catalogue::activation;
+use ntkrs_core::activations::catalogue::activation;
 use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::engine::gram;
 use ntkrs_core::engine::linear::Linear;

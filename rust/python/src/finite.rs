@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 
-use ntkrs_core::activation::Activation;
+use ntkrs_core::activations::activation::Activation;
+use ntkrs_core::activations::catalogue;
 use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::forward::forward;
 use ntkrs_core::isa::DefaultFloats;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::network::{self, Dense};
-use ntkrs_core::{Error, Result, catalogue, vector_products};
+use ntkrs_core::{Error, Result, vector_products};
 use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
 use crate::arrays::{Forward, Gram, Jacobian, Jvp, Parameters, Typed, Vjp, views};
 use crate::callable::Spec;
-use crate::gram::fill;
 use crate::errors;
+use crate::gram::fill;
 use crate::ticker::Ticker;
 
 /// A network with its parameters, packed: float64 or float32.

@@ -13,9 +13,9 @@ use pyo3::prelude::*;
 
 use crate::arrays::{Batches, Gram, Inputs, Typed, views};
 use crate::callable::Spec;
-use crate::gram::fill;
 use crate::errors;
 use crate::gradient;
+use crate::gram::fill;
 use crate::ticker::Ticker;
 
 /// Which kernel: "nngp" or "ntk" after a dense layer, or the "part" of that layer in the NTK of the whole network.

@@ -2,8 +2,8 @@
 
 use super::widening::COSINE;
 use super::{Profile, Recursion};
-use crate::derivative::Slopes;
-use crate::dual::Features;
+use crate::activations::differentiable::Slopes;
+use crate::activations::features::Features;
 use crate::error::Result;
 use crate::isa::Blocks;
 
@@ -37,7 +37,7 @@ impl Chain {
     /// Those along a profile of this recursion. O(N) per layer.
     ///
     /// # Errors
-    /// Those of [`Differentiable::slopes`](crate::derivative::Differentiable::slopes).
+    /// Those of [`Differentiable::slopes`](crate::activations::differentiable::Differentiable::slopes).
     pub fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
         let mut links = Vec::with_capacity(profile.levels.len());
         let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();

@@ -1,4 +1,4 @@
-//! The infinite-width recursion on pairs of inputs, in the gap `1 − |ρ|` (see [`crate::dual`]).
+//! The infinite-width recursion on pairs of inputs, in the gap `1 − |ρ|` (see [`crate::activations::dual`]).
 //!
 //! ```text
 //! Σ^1 = σ_w² ⟨x,x'⟩/n_0 + σ_b²           Θ^1 = own^1
@@ -18,9 +18,9 @@ mod widening;
 
 use std::sync::{Arc, OnceLock};
 
-use crate::activation::{Activation, check_alternation};
+use crate::activations::activation::{Activation, check_alternation};
+use crate::activations::dual::{Description, Dual};
 use crate::bound::Bound;
-use crate::dual::{Description, Dual};
 use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;

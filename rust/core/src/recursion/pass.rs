@@ -7,7 +7,7 @@ use super::sides::Sides;
 use super::table::{LookUp, NNGP, NTK, Table};
 use super::widening::{WIDENING, correlation, widen};
 use super::{Affine, Output, Recursion};
-use crate::dual::Variables;
+use crate::activations::features::Variables;
 use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::Affine;
 use super::widening::{WIDENING, correlation, widening};
+use crate::activations::features::Features;
 use crate::bound::Bound;
-use crate::dual::Features;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 

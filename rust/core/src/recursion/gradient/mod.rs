@@ -19,8 +19,8 @@ use std::ops::Range;
 use super::chain::{self, Chain};
 use super::sides::Sides;
 use super::{Output, Profile, Recursion};
-use crate::derivative::Step;
-use crate::dual::Variables;
+use crate::activations::differentiable::Step;
+use crate::activations::features::Variables;
 use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, WIDTH};
 
@@ -239,7 +239,7 @@ impl States {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue;
+    use crate::activations::catalogue;
     use crate::math::double_double::DoubleDouble;
     use crate::recursion::{Affine, Pairs};
 

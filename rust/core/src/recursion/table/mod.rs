@@ -9,7 +9,7 @@ mod polynomial;
 use std::ops::{Range, RangeInclusive};
 
 use super::Affine;
-use crate::dual::Dual;
+use crate::activations::dual::Dual;
 use crate::isa::{Block, CHOICES, Choice, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
 
@@ -235,8 +235,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::activation::Activation;
-    use crate::catalogue::{Erf, PiecewiseLinear};
+    use crate::activations::activation::Activation;
+    use crate::activations::catalogue::{Erf, PiecewiseLinear};
     use crate::isa::Isa;
 
     /// Layers of one activation; every third is not trained.
