@@ -22,15 +22,11 @@
 
 pub mod activations;
 pub mod backward;
-pub mod bound;
-pub mod directions;
 pub mod empirical;
 pub mod engine;
 pub mod ensemble;
 pub mod error;
 pub mod forward;
-pub mod gap;
-pub mod gradient;
 pub mod infinite;
 pub mod isa;
 pub mod jacobian;
@@ -38,7 +34,6 @@ pub mod loss;
 pub mod math;
 pub mod network;
 pub mod random;
-pub mod recursion;
 pub(crate) mod sweep;
 pub mod train;
 pub mod vector_products;

@@ -12,11 +12,13 @@ use ntkrs_core::engine::pool::unwatched;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::TileKernel;
 use ntkrs_core::forward::forward;
-use ntkrs_core::infinite::{Infinite, Inputs, Packed, diagonal};
+use ntkrs_core::infinite::inputs::{Inputs, Packed};
+use ntkrs_core::infinite::kernel::Infinite;
+use ntkrs_core::infinite::pointwise::diagonal;
+use ntkrs_core::infinite::recursion::{Affine, Output, Recursion};
 use ntkrs_core::isa::Isa;
 use ntkrs_core::jacobian::jacobian;
 use ntkrs_core::network::{Dense, Network};
-use ntkrs_core::recursion::{Affine, Output, Recursion};
 use proptest::prelude::*;
 
 /// Values in [-1, 1), of a generator that needs no dependency.

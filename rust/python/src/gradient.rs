@@ -4,8 +4,8 @@ use ndarray::ArrayView2;
 use ntkrs_core::Result;
 use ntkrs_core::engine::inner_product::contract;
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::gradient::{Chained, Gradient};
-use ntkrs_core::recursion::{Follows, Output};
+use ntkrs_core::infinite::gradient::{Chained, Gradient};
+use ntkrs_core::infinite::recursion::{Follows, Output};
 use numpy::Element;
 use pyo3::prelude::*;
 

@@ -1,12 +1,14 @@
 //! Kernels of infinitely wide networks.
 
 use ndarray::{Array2, ArrayView2};
-use ntkrs_core::bound::Bound as ErrorBound;
 use ntkrs_core::engine::multiply::multiply;
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::infinite::{self, Infinite, Packed};
+use ntkrs_core::infinite::error_bound::Bound as ErrorBound;
+use ntkrs_core::infinite::inputs::{self, Packed};
+use ntkrs_core::infinite::kernel::Infinite;
+use ntkrs_core::infinite::pointwise;
+use ntkrs_core::infinite::recursion::{Affine, Output, Recursion};
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::recursion::{Affine, Output, Recursion};
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -168,7 +170,7 @@ impl InfiniteKernel {
         let mut ticker = Ticker::new(None);
         let values = self.output(&wanted).and_then(|output| {
             let mut watch = |done, total| ticker.report(done, total);
-            py.detach(|| infinite::scalar(&self.recursion, &rho, q, output, &mut watch))
+            py.detach(|| pointwise::scalar(&self.recursion, &rho, q, output, &mut watch))
         });
         values
             .map(|values| PyArray1::from_vec(py, values))
@@ -204,15 +206,15 @@ impl InfiniteKernel {
         &self,
         py: Python<'_>,
         (x, z): Batches<'_, T>,
-    ) -> PyResult<(infinite::Inputs<T>, Option<infinite::Inputs<T>>)> {
+    ) -> PyResult<(inputs::Inputs<T>, Option<inputs::Inputs<T>>)> {
         let pack = |array: &Inputs<'_, T>, argument| Packed::new(array.as_array(), argument);
-        let inputs = |packed| infinite::Inputs::new(&self.recursion, packed);
+        let inputs = |packed| inputs::Inputs::new(&self.recursion, packed);
         let z = z.as_ref().map(|z| pack(z, "Z")).transpose();
         let packed = z.and_then(|z| Ok((pack(&x, "X")?, z)));
         let both = packed.and_then(|(x, z)| {
             py.detach(|| {
                 let (x, z) = (inputs(x)?, z.map(inputs).transpose()?);
-                z.iter().try_for_each(|z| infinite::check_features(&x, z))?;
+                z.iter().try_for_each(|z| inputs::check_features(&x, z))?;
                 Ok((x, z))
             })
         });
@@ -255,8 +257,8 @@ impl InfiniteKernel {
             let packed = Packed::new(x, "X")?;
             let mut watch = |done, total| ticker.report(done, total);
             py.detach(|| {
-                let inputs = infinite::Inputs::new(&self.recursion, packed)?;
-                infinite::diagonal(&self.recursion, &inputs, output, &mut watch)
+                let inputs = inputs::Inputs::new(&self.recursion, packed)?;
+                pointwise::diagonal(&self.recursion, &inputs, output, &mut watch)
             })
         });
         values.map_err(|error| ticker.exception(error))
@@ -279,10 +281,10 @@ impl InfiniteKernel {
 
 /// The bounds between rows and others, or themselves.
 pub(crate) fn bound<T: Scalar>(
-    rows: &infinite::Inputs<T>,
-    other: &Option<infinite::Inputs<T>>,
+    rows: &inputs::Inputs<T>,
+    other: &Option<inputs::Inputs<T>>,
 ) -> Bounds {
-    let other = other.as_ref().map_or(rows.bound(), infinite::Inputs::bound);
+    let other = other.as_ref().map_or(rows.bound(), inputs::Inputs::bound);
     let ErrorBound { nngp, ntk } = rows.bound().max(other);
     (nngp, ntk)
 }

@@ -13,9 +13,9 @@
 
 use std::ops::Range;
 
-use crate::directions::{Directions, Lengths, Units};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile};
+use crate::infinite::normed_rows::{Directions, Lengths, Units};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 
 /// Gaps below this are computed from differences.

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
+use super::bias::{WIDENING, correlation, widen};
 use super::profile::Profile;
-use super::sides::Sides;
+use super::row_and_columns::Sides;
 use super::table::{LookUp, NNGP, NTK, Table};
-use super::widening::{WIDENING, correlation, widen};
 use super::{Affine, Output, Recursion};
 use crate::activations::features::Variables;
 use crate::engine::tile::Tile;

@@ -8,27 +8,27 @@
 //! with `own = Σ`, or `τ_w² T + τ_b²` for a layer that learns at other scales. Along a row's own diagonal nothing depends
 //! on the other input: [`Profile`] holds it, O(N) per layer. A pair then carries its gap alone, and `Σ = r_i r_j ρ`.
 
-mod chain;
+mod bias;
 mod gradient;
-mod pass;
+mod pairs;
 mod profile;
-mod sides;
+mod profile_slopes;
+mod row_and_columns;
 mod table;
-mod widening;
 
 use std::sync::{Arc, OnceLock};
 
 use crate::activations::activation::{Activation, check_alternation};
 use crate::activations::dual::{Description, Dual};
-use crate::bound::Bound;
 use crate::error::{Error, Result};
+use crate::infinite::error_bound::Bound;
 use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;
 
-pub use chain::Chain;
 pub use gradient::{Follows, Gradient, States};
-pub use pass::{Pairs, Pass};
+pub use pairs::{Pairs, Pass};
 pub use profile::Profile;
+pub use profile_slopes::Chain;
 
 use profile::Level;
 use table::Table;

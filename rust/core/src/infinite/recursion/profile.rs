@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::Affine;
-use super::widening::{WIDENING, correlation, widening};
+use super::bias::{WIDENING, correlation, widening};
 use crate::activations::features::Features;
-use crate::bound::Bound;
+use crate::infinite::error_bound::Bound;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 

@@ -3,10 +3,10 @@
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
-use crate::gap;
-use crate::infinite::{Inputs, check_features, entry_cycles, input_gaps};
+use crate::infinite::gap;
+use crate::infinite::inputs::{Inputs, check_features, entry_cycles, input_gaps};
+use crate::infinite::recursion::{Chain, Follows, Output, Recursion, States};
 use crate::isa::{Isa, WIDTH, blocks_of};
-use crate::recursion::{Chain, Follows, Output, Recursion, States};
 
 /// Inputs with the derivatives of their own recursion.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl<T: Scalar> Chained<T> {
 pub struct Gradient<'a, T: Scalar> {
     rows: &'a Inputs<T>,
     cols: &'a Inputs<T>,
-    pass: crate::recursion::Gradient<'a>,
+    pass: crate::infinite::recursion::Gradient<'a>,
     cycles: f64,
 }
 
@@ -55,7 +55,9 @@ impl<'a, T: Scalar> Gradient<'a, T> {
         Ok(Self {
             rows: &rows.inputs,
             cols: &cols.inputs,
-            pass: crate::recursion::Gradient::new(recursion, isa, sides, outputs, follows),
+            pass: crate::infinite::recursion::Gradient::new(
+                recursion, isa, sides, outputs, follows,
+            ),
             cycles: 5.0 * entry_cycles(recursion, &rows.inputs),
         })
     }

@@ -1,11 +1,12 @@
 //! A dense layer on the pairs of one row, and the activation before it: backward.
 
-use super::layer::{Layer, squared_ratio, with_slopes};
-use super::{Adjoint, Follows, State, chain};
+use super::forward::{Layer, squared_ratio, with_slopes};
+use super::{Adjoint, Follows, State};
+use crate::infinite::recursion::Affine;
+use crate::infinite::recursion::bias::{correlation, widen};
+use crate::infinite::recursion::profile_slopes::{ALPHA, BETA, ELASTICITY, ROOT, UNIT};
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
-use crate::recursion::Affine;
-use crate::recursion::widening::{correlation, widen};
 
 /// The layer's own part of an output: `τ_w² ω_i ω_j ρ + τ_b²`.
 pub(super) struct Own {
@@ -102,10 +103,10 @@ impl Backward<'_> {
             V::load(&adjoint.ntk)
         };
         let gap = V::load(&self.state.steps[block].gap);
-        let product = share * (V::splat(own.learning) * layer.numbers.product(chain::ROOT, block));
+        let product = share * (V::splat(own.learning) * layer.numbers.product(ROOT, block));
         let part = product * correlation(gap);
         let biases = if own.bias_slope > 0.0 {
-            V::splat(own.bias_slope) * (share * layer.numbers.product(chain::UNIT, block))
+            V::splat(own.bias_slope) * (share * layer.numbers.product(UNIT, block))
         } else {
             V::splat(0.0)
         };
@@ -126,8 +127,8 @@ impl Backward<'_> {
             let [along, row, col] = tangent.slopes;
             let (row, col) = (later * row, later * col);
             dense.gap = later * along - product;
-            let alphas = layer.numbers.pair::<V>(chain::ALPHA, block);
-            let betas = layer.numbers.pair::<V>(chain::BETA, block);
+            let alphas = layer.numbers.pair::<V>(ALPHA, block);
+            let betas = layer.numbers.pair::<V>(BETA, block);
             // Gaps are the same if both u and σ_b are scaled alike.
             let by_roots = roots[0] * betas[0] + roots[1] * betas[1];
             dense.biases = dense.biases + (by_roots - (row + col) / sigma_b);
@@ -152,7 +153,7 @@ impl Backward<'_> {
         // A gap of 0 stays 0 whatever the sigmas.
         let along = V::select(zero.less(gap.abs()), slope(0) / gap, zero);
         along.store(&mut adjoint.gap);
-        let elasticities = self.layer.numbers.pair::<V>(chain::ELASTICITY, block);
+        let elasticities = self.layer.numbers.pair::<V>(ELASTICITY, block);
         for side in [0, 1] {
             let root = slope(side + 1) + dense.roots[side] * elasticities[side];
             root.store(&mut adjoint.roots[side]);

@@ -12,12 +12,12 @@
 //! that of the gap is 0: what is passed on are products with the gap.
 
 mod backward;
-mod layer;
+mod forward;
 
 use std::ops::Range;
 
-use super::chain::{self, Chain};
-use super::sides::Sides;
+use super::profile_slopes::Chain;
+use super::row_and_columns::Sides;
 use super::{Output, Profile, Recursion};
 use crate::activations::differentiable::Step;
 use crate::activations::features::Variables;
@@ -25,7 +25,7 @@ use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, WIDTH};
 
 use backward::{Backward, Own};
-use layer::{Forward, Layer};
+use forward::{Forward, Layer};
 
 /// Whether the learning scales of a layer are its σ_w and σ_b, and so change with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,8 +240,8 @@ impl States {
 mod tests {
     use super::*;
     use crate::activations::catalogue;
+    use crate::infinite::recursion::{Affine, Pairs};
     use crate::math::double_double::DoubleDouble;
-    use crate::recursion::{Affine, Pairs};
 
     const ROOTS: [f64; 9] = [0.7, 0.7, 1.3, 0.2, 1.0, 2.5, 0.0, 1.1, 0.9];
     const GAPS: [f64; 9] = [0.0, -0.0, 0.3, -0.4, 1.0, 1e-6, 1.0, -1e-3, 0.9];

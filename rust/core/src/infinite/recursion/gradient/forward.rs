@@ -1,16 +1,17 @@
 //! A dense layer on the pairs of one row: forward.
 
-use super::{State, chain};
+use super::State;
+use crate::infinite::recursion::Affine;
+use crate::infinite::recursion::bias::{WIDENING, correlation, widen, widening_slopes};
+use crate::infinite::recursion::profile_slopes::{NUMBERS, ROOT, TAU_B};
+use crate::infinite::recursion::row_and_columns::Sides;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
-use crate::recursion::Affine;
-use crate::recursion::sides::Sides;
-use crate::recursion::widening::{WIDENING, correlation, widen, widening_slopes};
 
 /// A dense layer, one row and the columns.
 pub(super) struct Layer<'a> {
     pub affine: Affine,
-    pub numbers: Sides<'a, { chain::NUMBERS }>,
+    pub numbers: Sides<'a, NUMBERS>,
     /// What [`widen`] wants to know, if there is a bias.
     pub widening: Option<Sides<'a, WIDENING>>,
 }
@@ -61,9 +62,9 @@ impl Vectorized for Forward<'_> {
                 None => gap,
             };
             widened.store(&mut state.gaps[block]);
-            let roots = layer.numbers.product::<V>(chain::ROOT, block);
-            let own = (learning * roots)
-                .mul_add(correlation(gap), layer.numbers.product(chain::TAU_B, block));
+            let roots = layer.numbers.product::<V>(ROOT, block);
+            let own =
+                (learning * roots).mul_add(correlation(gap), layer.numbers.product(TAU_B, block));
             let ntk = match self.before {
                 Some(before) => {
                     (variance * V::load(&step.dot)).mul_add(V::load(&before[block]), own)

@@ -1,6 +1,6 @@
 //! How the diagonal of every layer's kernel answers to changes, input by input.
 
-use super::widening::COSINE;
+use super::bias::COSINE;
 use super::{Profile, Recursion};
 use crate::activations::differentiable::Slopes;
 use crate::activations::features::Features;
