@@ -4,21 +4,21 @@
 
 use ndarray::{Array2, Array3, Array4, ArrayView2};
 use ntkrs_core::activations::catalogue::activation;
-use ntkrs_core::empirical::{Empirical, Features, Outputs};
 use ntkrs_core::engine::gram;
 use ntkrs_core::engine::linear::Linear;
 use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::engine::pool::unwatched;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::TileKernel;
-use ntkrs_core::forward::forward;
+use ntkrs_core::finite::empirical::{Empirical, Features, Outputs};
+use ntkrs_core::finite::forward::forward;
+use ntkrs_core::finite::jacobian::jacobian;
+use ntkrs_core::finite::network::{Dense, Network};
 use ntkrs_core::infinite::inputs::{Inputs, Packed};
 use ntkrs_core::infinite::kernel::Infinite;
 use ntkrs_core::infinite::pointwise::diagonal;
 use ntkrs_core::infinite::recursion::{Affine, Output, Recursion};
 use ntkrs_core::isa::Isa;
-use ntkrs_core::jacobian::jacobian;
-use ntkrs_core::network::{Dense, Network};
 use proptest::prelude::*;
 
 /// Values in [-1, 1), of a generator that needs no dependency.

@@ -1,9 +1,9 @@
 //! Training of finite networks.
 
 use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::finite::network;
+use ntkrs_core::finite::train::{self, Loss, Rule};
 use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::network;
-use ntkrs_core::train::{self, Loss, Rule};
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyReadwriteArray1, PyReadwriteArray2};
 use pyo3::prelude::*;

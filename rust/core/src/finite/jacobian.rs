@@ -2,13 +2,13 @@
 
 use ndarray::Array2;
 
-use crate::backward::{Deltas, Directions, backward};
 use crate::engine::panel::Panels;
 use crate::engine::pool::{self, Load, Watch};
 use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
-use crate::forward::{Pass, forward};
-use crate::network::Network;
+use crate::finite::backward::{Deltas, Directions, backward};
+use crate::finite::forward::{Pass, forward};
+use crate::finite::network::Network;
 
 /// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
 ///

@@ -9,9 +9,9 @@ use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::Result;
-use crate::forward::{Pass, Scratch, band_panels, store_unit};
+use crate::finite::forward::{Pass, Scratch, band_panels, store_unit};
+use crate::finite::network::{Layer, Network};
 use crate::isa::{Vector, Vectorized};
-use crate::network::{Layer, Network};
 
 /// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
 ///

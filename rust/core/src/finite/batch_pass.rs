@@ -9,15 +9,15 @@
 
 use std::ops::Range;
 
-use crate::backward::{Slopes, back_through};
 use crate::engine::panel::{PanelSlice, Panels, bands_mut, columns_mut};
 use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::{Error, Result};
-use crate::forward::{self, Pass, Step, ahead, band_panels};
+use crate::finite::backward::{Slopes, back_through};
+use crate::finite::forward::{self, Pass, Step, ahead, band_panels};
+use crate::finite::network::{Layer, Network};
 use crate::isa::{Isa, Vector, Vectorized};
-use crate::network::{Layer, Network};
 
 /// A batch and the memory to run it forward and back, again and again.
 #[derive(Debug)]

@@ -11,15 +11,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
 
-use crate::backward::{Deltas, Directions, backward, collapse};
 use crate::engine::panel::Panels;
 use crate::engine::pool::Watch;
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_of_products};
 use crate::error::{Error, Result};
-use crate::forward::{Pass, forward};
+use crate::finite::backward::{Deltas, Directions, backward, collapse};
+use crate::finite::forward::{Pass, forward};
+use crate::finite::network::Network;
 use crate::isa::{Vector, Vectorized};
-use crate::network::Network;
 
 /// Which entries of the (O, O) block of each pair of samples are wanted, and how they are combined.
 #[derive(Clone, Copy, Debug, PartialEq)]

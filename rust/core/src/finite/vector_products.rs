@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
 
-use crate::backward::Slopes;
 use crate::engine::panel::{PanelSlice, Panels};
 use crate::engine::pool::{self, Stop, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{EDGE, add_product};
 use crate::error::{Error, Result};
-use crate::forward::{self, Pass, Step, ahead, band_panels, store_unit, too_large};
-use crate::network::{Layer, Network};
-use crate::sweep::Sweep;
+use crate::finite::backward::Slopes;
+use crate::finite::batch_pass::Sweep;
+use crate::finite::forward::{self, Pass, Step, ahead, band_panels, store_unit, too_large};
+use crate::finite::network::{Layer, Network};
 
 /// Writes `Jᵀ u` of K vectors: `Σ_im u_im ∂f_m(x_i)/∂θ` for u (K, N, O), to `out`, (K, P).
 ///

@@ -10,13 +10,13 @@ use std::sync::{Mutex, PoisonError};
 
 use ndarray::Array5;
 
-use crate::empirical::{Empirical, Features, Outputs};
 use crate::engine::gram;
 use crate::engine::panel::{Panels, transpose};
 use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Line;
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::finite::empirical::{Empirical, Features, Outputs};
+use crate::finite::network::Network;
 use crate::random::Normal;
 
 /// A family of networks and where their kernels are taken.

@@ -11,8 +11,8 @@ use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar, all_fit};
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::{Error, Result};
+use crate::finite::network::{Layer, Network};
 use crate::isa::{Vector, Vectorized, WIDTH};
-use crate::network::{Layer, Network};
 
 /// All that a backward pass or a kernel needs of a forward pass.
 #[derive(Debug)]

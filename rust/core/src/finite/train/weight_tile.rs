@@ -7,9 +7,9 @@ use super::Rule;
 use crate::engine::panel::{Panels, tiles_mut, transpose};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
+use crate::finite::batch_pass::Sweep;
+use crate::finite::network::Layer;
 use crate::isa::{Isa, Vector, Vectorized};
-use crate::network::Layer;
-use crate::sweep::Sweep;
 
 /// Some lines of each of some panels.
 type Parts<'a, T> = Vec<&'a mut [<T as Scalar>::Line]>;

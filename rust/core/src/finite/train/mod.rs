@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! LOOP 3: steps. Sequential.
-//! LOOP 2: bands of samples, forward and back ([`crate::sweep`]); then tiles of weights. Parallel: each has one writer.
+//! LOOP 2: bands of samples, forward and back ([`crate::finite::batch_pass`]); then tiles of weights. Parallel: each has one writer.
 //! LOOP 1: products of packed rows.
 //! ```
 
-mod piece;
+mod weight_tile;
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
 use crate::error::{Error, Result};
-pub use crate::loss::Loss;
-use crate::network::{Layer, Network};
-use crate::sweep::Sweep;
-use piece::Piece;
+use crate::finite::batch_pass::Sweep;
+pub use crate::finite::loss::Loss;
+use crate::finite::network::{Layer, Network};
+use weight_tile::Piece;
 
 /// How parameters follow the gradient.
 #[derive(Clone, Copy, Debug)]
