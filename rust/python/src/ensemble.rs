@@ -2,7 +2,7 @@
 
 use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::finite::ensemble::{Ensemble, moments};
-use ntkrs_core::isa::DefaultFloats;
+use ntkrs_core::isa::DefaultFloatEnv;
 use numpy::{PyReadonlyArray2, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -32,7 +32,7 @@ pub fn ensemble_ntk(
     outputs: Selection,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let Typed::F64(network) = &network.0 else {
         return Err(PyTypeError::new_err("a float64 network is needed"));
     };

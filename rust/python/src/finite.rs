@@ -10,7 +10,7 @@ use ntkrs_core::finite::forward::forward;
 use ntkrs_core::finite::jacobian::jacobian;
 use ntkrs_core::finite::network::{self, Dense};
 use ntkrs_core::finite::vector_products;
-use ntkrs_core::isa::DefaultFloats;
+use ntkrs_core::isa::DefaultFloatEnv;
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyTypeError;
@@ -146,7 +146,7 @@ fn build<T: Scalar + Element>(
     scales: &[Scales],
     activations: Vec<Arc<dyn Activation>>,
 ) -> Result<network::Network<T>> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let layers: Vec<_> = weights
         .iter()
         .zip(biases)
@@ -169,7 +169,7 @@ pub fn derivatives<'py>(
     activation: (String, Vec<f64>),
     h: PyReadonlyArray1<'py, f64>,
 ) -> PyResult<[Bound<'py, PyArray1<f64>>; 3]> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let activation =
         catalogue::activation(&activation.0, &activation.1).map_err(errors::to_python)?;
     let mut values = h.as_array().to_vec();
@@ -186,7 +186,7 @@ fn run_forward<T: Scalar + Element>(
     net: &network::Network<T>,
     (x, mut out): Forward<'_, T>,
 ) -> PyResult<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let out = out.as_array_mut();
     let mut ticker = Ticker::new(None);
@@ -201,7 +201,7 @@ fn run_jacobian<T: Scalar + Element>(
     net: &network::Network<T>,
     (x, mut out): Jacobian<'_, T>,
 ) -> PyResult<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let out = out.as_slice_mut()?;
     let mut ticker = Ticker::new(None);
@@ -214,7 +214,7 @@ fn run_jvp<T: Scalar + Element>(
     net: &network::Network<T>,
     (x, v, mut out): Jvp<'_, T>,
 ) -> PyResult<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let tangents = v
         .as_array()
@@ -236,7 +236,7 @@ fn run_vjp<T: Scalar + Element>(
     net: &network::Network<T>,
     (x, u, mut out): Vjp<'_, T>,
 ) -> PyResult<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     // Not a view: what others write to meanwhile.
     let (u, out) = (u.as_array().to_owned(), out.as_array_mut());
@@ -256,7 +256,7 @@ fn run_ntk<T: Scalar + Element>(
     per_layer: bool,
     mut ticker: Ticker,
 ) -> PyResult<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let z = z
         .map(|z| net.pack(z.as_array(), "Z"))

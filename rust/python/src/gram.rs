@@ -7,7 +7,7 @@ use ntkrs_core::engine::linear::Linear;
 use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::TileKernel;
-use ntkrs_core::isa::DefaultFloats;
+use ntkrs_core::isa::DefaultFloatEnv;
 use numpy::Element;
 use pyo3::prelude::*;
 
@@ -46,7 +46,7 @@ fn run_linear<T: Scalar + Element>(
     py: Python<'_>,
     (x, mut planes): Symmetric<'_, T>,
 ) -> PyResult<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let rows = Panels::pack(x.as_array(), "X").map_err(errors::to_python)?;
     let mut ticker = Ticker::new(None);
     let kernel = Linear {

@@ -8,7 +8,7 @@ use ntkrs_core::infinite::inputs::{self, Packed};
 use ntkrs_core::infinite::kernel::Infinite;
 use ntkrs_core::infinite::pointwise;
 use ntkrs_core::infinite::recursion::{Affine, Output, Recursion};
-use ntkrs_core::isa::DefaultFloats;
+use ntkrs_core::isa::DefaultFloatEnv;
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -58,7 +58,7 @@ impl InfiniteKernel {
         py: Python<'_>,
         inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
     ) -> PyResult<Bounds> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         match inputs {
             Typed::F64(inputs) => self.pack(py, inputs).map(|both| bound(&both.0, &both.1)),
             Typed::F32(inputs) => self.pack(py, inputs).map(|both| bound(&both.0, &both.1)),
@@ -128,7 +128,7 @@ impl InfiniteKernel {
         follows: Vec<(bool, bool)>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bounds> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let ticker = Ticker::new(progress);
         match arrays {
@@ -147,7 +147,7 @@ impl InfiniteKernel {
         follows: Vec<(bool, bool)>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bounds)> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         let wanted = gradient::Wanted::new(self, get, follows).map_err(errors::to_python)?;
         let (ticker, weights) = (Ticker::new(progress), weights.as_array());
         let sums = match inputs {
@@ -165,7 +165,7 @@ impl InfiniteKernel {
         q: f64,
         wanted: Wanted,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         let rho = rho.as_array().to_vec();
         let mut ticker = Ticker::new(None);
         let values = self.output(&wanted).and_then(|output| {
@@ -186,7 +186,7 @@ impl InfiniteKernel {
         outputs: &[Output],
         mut ticker: Ticker,
     ) -> PyResult<Bounds> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         let (rows, other) = self.pack(py, (x, z))?;
         let planes = views(&mut planes);
         let result = py.detach(|| {
@@ -229,7 +229,7 @@ impl InfiniteKernel {
         outputs: &[Output],
         mut ticker: Ticker,
     ) -> PyResult<Array2<f64>> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         let (rows, other) = self.pack(py, inputs)?;
         let vectors = vectors.as_array().to_owned();
         let result = py.detach(|| {
@@ -251,7 +251,7 @@ impl InfiniteKernel {
         x: ArrayView2<'_, T>,
         wanted: &Wanted,
     ) -> PyResult<Vec<f64>> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         let mut ticker = Ticker::new(None);
         let values = self.output(wanted).and_then(|output| {
             let packed = Packed::new(x, "X")?;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use ntkrs_core::engine::pool::{self, Load, Stop, unwatched};
-use ntkrs_core::isa::{Isa, spin};
+use ntkrs_core::isa::{Isa, peak_loop};
 use pyo3::prelude::*;
 
 /// The compiled core of ntkrs. Private: use the functions of `ntkrs`.
@@ -68,7 +68,7 @@ fn peak_flops(py: Python<'_>, single: bool) -> PyResult<f64> {
         let (isa, threads, flops) = (Isa::current()?, pool::num_threads()?, AtomicUsize::new(0));
         let load = Load::new(threads, f64::INFINITY);
         let work = |(): &mut (), _: usize, _: &Stop| {
-            flops.fetch_add(spin(isa, single, ROUNDS), Ordering::Relaxed);
+            flops.fetch_add(peak_loop(isa, single, ROUNDS), Ordering::Relaxed);
         };
         let start = Instant::now();
         pool::for_each(0..threads, load, &mut unwatched, || (), work)?;

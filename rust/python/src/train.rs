@@ -3,7 +3,7 @@
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::network;
 use ntkrs_core::finite::train::{self, Loss, Rule};
-use ntkrs_core::isa::DefaultFloats;
+use ntkrs_core::isa::DefaultFloatEnv;
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyReadwriteArray1, PyReadwriteArray2};
 use pyo3::prelude::*;
@@ -101,7 +101,7 @@ impl Trainer {
         &self,
         out: Typed<PyReadwriteArray1<'_, f64>, PyReadwriteArray1<'_, f32>>,
     ) -> PyResult<()> {
-        let _floats = DefaultFloats::enter();
+        let _floats = DefaultFloatEnv::enter();
         match (&self.0, out) {
             (Typed::F64(trainer), Typed::F64(mut out)) => trainer.parameters(out.as_slice_mut()?),
             (Typed::F32(trainer), Typed::F32(mut out)) => trainer.parameters(out.as_slice_mut()?),
@@ -126,7 +126,7 @@ fn build<T: Scalar + Element>(
     rule: Rule,
     centred: bool,
 ) -> PyResult<train::Trainer<T>> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let x = net.pack(x.as_array(), "X").map_err(errors::to_python)?;
     let y = y.as_array().to_owned();
     let mut ticker = Ticker::new(None);
@@ -146,7 +146,7 @@ fn run<T: Scalar, R: Send>(
     part: impl FnOnce(&mut train::Trainer<T>, &mut ntkrs_core::engine::pool::Watch<'_>) -> Result<R>
     + Send,
 ) -> PyResult<R> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let result = py.detach(|| part(trainer, &mut |done, _| ticker.report(before + done, of)));
     result.map_err(|error| ticker.exception(error))
 }

@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-use crate::isa::{self, Isa, Lanes, MicroKernel, Plain, Vector, WIDTH};
+use crate::isa::{self, Isa, Lanes, MicroKernel, Pod, Vector, WIDTH};
 
 /// Keeps other types out: code that is unsafe relies on what these two are.
 mod sealed {
@@ -69,7 +69,7 @@ pub fn all_fit<T: Scalar>(values: &[f64]) -> bool {
 }
 
 /// One cache line of `T`.
-pub trait Line<T>: Plain + Debug + Send + Sync + 'static {
+pub trait Line<T>: Pod + Debug + Send + Sync + 'static {
     /// How many values one line holds.
     const LANES: usize;
 

@@ -7,13 +7,13 @@ use std::marker::PhantomData;
 /// While it lives, this thread rounds to nearest, keeps subnormal numbers and traps nothing, as Rust assumes; then it
 /// does again what it did before.
 #[derive(Debug)]
-pub struct DefaultFloats {
+pub struct DefaultFloatEnv {
     before: Control,
     /// The control register belongs to the thread.
     thread: PhantomData<*const ()>,
 }
 
-impl DefaultFloats {
+impl DefaultFloatEnv {
     /// Switches to the default environment.
     #[must_use]
     pub fn enter() -> Self {
@@ -33,7 +33,7 @@ impl DefaultFloats {
     }
 }
 
-impl Drop for DefaultFloats {
+impl Drop for DefaultFloatEnv {
     fn drop(&mut self) {
         if self.before != DEFAULT {
             write(self.before);
@@ -112,7 +112,7 @@ mod tests {
         write(FLUSH);
         let flushed = half(f64::MIN_POSITIVE);
         let kept = {
-            let _floats = DefaultFloats::enter();
+            let _floats = DefaultFloatEnv::enter();
             half(f64::MIN_POSITIVE)
         };
         let again = read();

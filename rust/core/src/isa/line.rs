@@ -27,17 +27,17 @@ impl Lanes<f64, 8> {
 ///
 /// # Safety
 /// That must be so, and its alignment must divide the size of a page.
-pub unsafe trait Plain: Copy {
+pub unsafe trait Pod: Copy {
     /// The value of all zero bytes.
     const ZERO: Self;
 }
 
 // SAFETY: an array of floats; its alignment is 64.
-unsafe impl<const W: usize> Plain for Lanes<f64, W> {
+unsafe impl<const W: usize> Pod for Lanes<f64, W> {
     const ZERO: Self = Self([0.0; W]);
 }
 
 // SAFETY: an array of floats; its alignment is 64.
-unsafe impl<const W: usize> Plain for Lanes<f32, W> {
+unsafe impl<const W: usize> Pod for Lanes<f32, W> {
     const ZERO: Self = Self([0.0; W]);
 }

@@ -16,11 +16,11 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 
-pub use float_env::DefaultFloats;
-pub use line::{Lanes, Plain};
-pub use micro_kernel::{MicroKernel, Target, micro_kernel_f32, micro_kernel_f64, spin};
+pub use float_env::DefaultFloatEnv;
+pub use line::{Lanes, Pod};
+pub use micro_kernel::{MicroKernel, Start, Target, micro_kernel_f32, micro_kernel_f64, peak_loop};
 pub use vector::{
-    Block, Blocks, CHOICES, Choice, Part, Real, Square, Vector, Vectorized, WIDTH, blocks_of,
+    Block, Blocks, LUT_LEN, Lut, Part, Real, Square, Vector, Vectorized, WIDTH, blocks_of,
 };
 
 /// The environment variable that pins the instruction set.

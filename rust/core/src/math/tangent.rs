@@ -192,10 +192,10 @@ impl<R: Real, const N: usize> Real for Tangent<R, N> {
     }
 
     #[inline(always)]
-    fn function<const K: usize>(value: R::Value, slopes: [(R::Value, Self); K]) -> Self {
-        let mut result = Self::constant(R::function(value, []));
+    fn with_known_slopes<const K: usize>(value: R::Value, slopes: [(R::Value, Self); K]) -> Self {
+        let mut result = Self::constant(R::with_known_slopes(value, []));
         for (slope, variable) in slopes {
-            let part = variable.chain(result.value, R::function(slope, []));
+            let part = variable.chain(result.value, R::with_known_slopes(slope, []));
             result = result.zip(part, result.value, |a, b| a + b);
         }
         result

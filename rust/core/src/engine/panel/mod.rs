@@ -18,7 +18,7 @@ use ndarray::{ArrayView1, ArrayView2};
 use crate::engine::pool::{self, Load, Stop, unwatched};
 use crate::engine::scalar::{Line, Scalar};
 use crate::error::{Error, Result};
-use crate::isa::{Isa, Plain};
+use crate::isa::{Isa, Pod};
 
 pub use bands::bands_mut;
 pub(crate) use bands::{columns_mut, tiles_mut};

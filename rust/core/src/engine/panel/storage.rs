@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use memmap2::MmapMut;
 
 use crate::error::{Error, Result};
-use crate::isa::Plain;
+use crate::isa::Pod;
 
 /// Smaller blocks come from the allocator, which keeps its pages; larger ones it would return and fetch anew each time.
 const MAPPED: usize = 1 << 16;
@@ -39,7 +39,7 @@ enum Block<L> {
     Mapped(Option<MmapMut>, PhantomData<L>),
 }
 
-impl<L: Plain> Storage<L> {
+impl<L: Pod> Storage<L> {
     /// `len` arbitrary lines.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ impl<L> Drop for Storage<L> {
     }
 }
 
-impl<L: Plain> Deref for Storage<L> {
+impl<L: Pod> Deref for Storage<L> {
     type Target = [L];
 
     #[inline]
@@ -120,7 +120,7 @@ impl<L: Plain> Deref for Storage<L> {
     }
 }
 
-impl<L: Plain> DerefMut for Storage<L> {
+impl<L: Pod> DerefMut for Storage<L> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [L] {
         match &mut self.block {

@@ -9,7 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::num_threads;
 use crate::error::{Error, Result};
-use crate::isa::DefaultFloats;
+use crate::isa::DefaultFloatEnv;
 
 /// How many idle pools are kept: one, and one for a call from within a progress callback.
 const KEPT: usize = 2;
@@ -47,7 +47,7 @@ impl Crew {
             .num_threads(threads)
             .thread_name(|index| format!("ntkrs-{index}"))
             // A new thread inherits the mode of the one that starts it.
-            .start_handler(|_| DefaultFloats::set())
+            .start_handler(|_| DefaultFloatEnv::set())
             .build()
             .map_err(|error| Error::Threads {
                 threads,

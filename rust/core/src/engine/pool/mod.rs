@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::error::{Error, Result};
-use crate::isa::DefaultFloats;
+use crate::isa::DefaultFloatEnv;
 use context::{Place, for_each_aboard};
 use idle::Crew;
 use latch::Shift;
@@ -192,7 +192,7 @@ fn for_each_here<I, S>(
     mut state: S,
     work: impl Fn(&mut S, I, &Stop),
 ) -> Result<()> {
-    let (_floats, stop) = (DefaultFloats::enter(), Stop::default());
+    let (_floats, stop) = (DefaultFloatEnv::enter(), Stop::default());
     let all = || {
         for (done, item) in items.enumerate() {
             work(&mut state, item, &stop);

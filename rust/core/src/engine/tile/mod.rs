@@ -7,7 +7,7 @@ mod transpose;
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::isa::{Block, Isa, Lanes, Plain, WIDTH};
+use crate::isa::{Block, Isa, Lanes, Pod, WIDTH};
 
 pub use canvas::{Canvas, Slot};
 pub use product::{add_product, product, product_cycles, sum_of_products};
@@ -79,7 +79,7 @@ impl Tile {
     /// Makes this a tile whose values are arbitrary until they are written. Its memory is reused.
     pub fn reshape(&mut self, rows: usize, cols: usize) {
         self.shape = [rows, cols];
-        self.lines.resize(rows * self.stride() / WIDTH, Plain::ZERO);
+        self.lines.resize(rows * self.stride() / WIDTH, Pod::ZERO);
     }
 
     /// Rows and columns.

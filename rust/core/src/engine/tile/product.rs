@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::Tile;
 use crate::engine::panel::{PanelSlice, SUM};
 use crate::engine::scalar::{Line, Scalar};
-use crate::isa::Target;
+use crate::isa::{Start, Target};
 
 /// About how many cycles of one thread each entry of a product of this depth takes.
 pub fn product_cycles(depth: usize) -> f64 {
@@ -39,16 +39,21 @@ pub fn sum_of_products<'a, T: Scalar>(
     pairs: impl Iterator<Item = (PanelSlice<'a, T>, PanelSlice<'a, T>)> + Clone,
     tile: &mut Tile,
 ) {
-    let half = pairs.clone().all(|(rows, cols)| rows.is(cols));
-    for (index, (rows, cols)) in pairs.clone().enumerate() {
-        let fresh = index == 0;
-        if fresh {
+    let region = if pairs.clone().all(|(rows, cols)| rows.is(cols)) {
+        Region::LowerTriangle
+    } else {
+        Region::All
+    };
+    let mut start = Start::Overwrite;
+    for (rows, cols) in pairs.clone() {
+        if start == Start::Overwrite {
             let shape = [rows.len(), cols.len()].map(|panels| panels * T::Line::LANES);
             tile.reshape(shape[0], shape[1]);
         }
-        add(rows, cols, tile, half, fresh);
+        add(rows, cols, tile, region, start);
+        start = Start::Add;
     }
-    if let Some((rows, _)) = pairs.take(1).find(|_| half) {
+    if let Some((rows, _)) = pairs.take(1).find(|_| region == Region::LowerTriangle) {
         tile.mirror(rows.isa());
     }
 }
@@ -58,28 +63,41 @@ pub fn sum_of_products<'a, T: Scalar>(
 /// # Panics
 /// If the depths differ, or the tile is not as large as the panels.
 pub fn add_product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile: &mut Tile) {
-    add(rows, cols, tile, false, false);
+    add(rows, cols, tile, Region::All, Start::Add);
 }
 
-/// [`add_product`], to zeros if the tile is `fresh`; if `half`, of micro-tiles that reach the diagonal or lie below it.
+/// The part of a tile that a product fills.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Region {
+    /// The whole tile.
+    All,
+    /// The micro-tiles on and below the diagonal.
+    LowerTriangle,
+}
+
+/// Adds a product to a region of a tile, or overwrites the region by it.
 fn add<T: Scalar>(
     rows: PanelSlice<'_, T>,
     cols: PanelSlice<'_, T>,
     tile: &mut Tile,
-    half: bool,
-    fresh: bool,
+    region: Region,
+    start: Start,
 ) {
     let (lanes, kernel) = (T::Line::LANES, T::micro_kernel(rows.isa()));
     assert_eq!(rows.depth(), cols.depth());
     assert_eq!(tile.shape(), [rows.len() * lanes, cols.len() * lanes]);
     let stride = tile.stride();
-    for start in (0..rows.depth()).step_by(SUM) {
-        let block = start..rows.depth().min(start + SUM);
+    for first in (0..rows.depth()).step_by(SUM) {
+        let block = first..rows.depth().min(first + SUM);
+        let start = if first == 0 { start } else { Start::Add };
         let mut ahead = Ahead::new(rows, cols, kernel.panels, block.end);
         for group in groups(cols.len(), kernel.panels) {
             let mut panels = [&[][..]; MOST_PANELS];
             let (count, first_col) = (group.len(), group.start * lanes);
-            let first_row = if half { group.start } else { 0 };
+            let first_row = match region {
+                Region::All => 0,
+                Region::LowerTriangle => group.start,
+            };
             let group = cols.slice(group);
             panels
                 .iter_mut()
@@ -94,7 +112,7 @@ fn add<T: Scalar>(
                     let out = Target {
                         values: &mut tile.values_mut()[corner..],
                         stride,
-                        fresh: fresh && start == 0,
+                        start,
                     };
                     kernel.run(
                         &row_panel[block.clone()],

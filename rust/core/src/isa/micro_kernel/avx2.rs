@@ -14,10 +14,7 @@ use std::arch::x86_64::{
     _mm256_set1_pd, _mm256_set1_ps, _mm256_setzero_pd, _mm256_setzero_ps, _mm256_storeu_pd,
 };
 
-use super::{Lanes, MicroKernel, Target};
-
-type Line64 = Lanes<f64, 8>;
-type Line32 = Lanes<f32, 16>;
+use super::{Line32, Line64, MicroKernel, Start, Target};
 
 const ROWS: usize = 4;
 
@@ -66,7 +63,7 @@ fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], _ahead: &[Line32],
 #[target_feature(enable = "avx2,fma")]
 fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>) {
     assert_eq!(rows.len(), col.len());
-    let (stride, fresh) = (out.stride, out.fresh);
+    let (stride, start) = (out.stride, out.start);
     assert!(out.values.len() >= (ROWS - 1) * stride + 8);
     let mut sums = [[_mm256_setzero_pd(); 2]; ROWS];
     for (row, line) in rows.iter().zip(col) {
@@ -84,7 +81,7 @@ fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>
             // SAFETY: r < ROWS and v < 2, so 4 values from here on lie within `out`, by the assertion above.
             unsafe {
                 let target = out.values.as_mut_ptr().add(r * stride + 4 * v);
-                add(target, fresh, *sum);
+                add(target, start, *sum);
             }
         }
     }
@@ -93,7 +90,7 @@ fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>
 #[target_feature(enable = "avx2,fma")]
 fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>) {
     assert_eq!(rows.len(), col.len());
-    let (stride, fresh) = (out.stride, out.fresh);
+    let (stride, start) = (out.stride, out.start);
     assert!(out.values.len() >= (ROWS - 1) * stride + 16);
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
     for (row, line) in rows.iter().zip(col) {
@@ -116,7 +113,7 @@ fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>
                 // SAFETY: as in `tile_f64`, with 8 values per vector and 4 per half.
                 unsafe {
                     let target = out.values.as_mut_ptr().add(r * stride + 8 * v + 4 * half);
-                    add(target, fresh, _mm256_cvtps_pd(values));
+                    add(target, start, _mm256_cvtps_pd(values));
                 }
             }
         }
@@ -129,54 +126,53 @@ fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>
 /// There must be as many values as the sums have.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
-unsafe fn add(target: *mut f64, fresh: bool, sums: __m256d) {
-    let before = if fresh {
-        _mm256_setzero_pd()
-    } else {
+unsafe fn add(target: *mut f64, start: Start, sums: __m256d) {
+    let before = match start {
+        Start::Overwrite => _mm256_setzero_pd(),
         // SAFETY: the caller's promise.
-        unsafe { _mm256_loadu_pd(target) }
+        Start::Add => unsafe { _mm256_loadu_pd(target) },
     };
     // SAFETY: the caller's promise.
     unsafe { _mm256_storeu_pd(target, _mm256_add_pd(before, sums)) };
 }
 
 /// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.
-pub(super) fn spin_f64(rounds: usize) -> usize {
+pub(super) fn peak_loop_f64(rounds: usize) -> usize {
     // SAFETY: as in `run_f64`.
-    unsafe { spin_pd(rounds) }
+    unsafe { peak_loop_pd(rounds) }
 }
 
-/// [`spin_f64`] in `f32`.
-pub(super) fn spin_f32(rounds: usize) -> usize {
+/// [`peak_loop_f64`] in `f32`.
+pub(super) fn peak_loop_f32(rounds: usize) -> usize {
     // SAFETY: as in `run_f64`.
-    unsafe { spin_ps(rounds) }
+    unsafe { peak_loop_ps(rounds) }
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn spin_pd(rounds: usize) -> usize {
+fn peak_loop_pd(rounds: usize) -> usize {
     let factor = black_box(_mm256_set1_pd(0.5));
-    let mut sums = [factor; SPINNING];
+    let mut sums = [factor; CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
             *sum = _mm256_fmadd_pd(*sum, factor, factor);
         }
     }
     black_box(sums);
-    rounds * SPINNING * 4 * 2
+    rounds * CHAINS * 4 * 2
 }
 
 #[target_feature(enable = "avx2,fma")]
-fn spin_ps(rounds: usize) -> usize {
+fn peak_loop_ps(rounds: usize) -> usize {
     let factor = black_box(_mm256_set1_ps(0.5));
-    let mut sums = [factor; SPINNING];
+    let mut sums = [factor; CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
             *sum = _mm256_fmadd_ps(*sum, factor, factor);
         }
     }
     black_box(sums);
-    rounds * SPINNING * 8 * 2
+    rounds * CHAINS * 8 * 2
 }
 
 /// Independent sums: enough to hide the latency of a multiply-add, with a register to spare.
-const SPINNING: usize = 12;
+const CHAINS: usize = 12;

@@ -13,11 +13,7 @@ use std::arch::x86_64::{
     _mm512_storeu_pd,
 };
 
-use super::Lanes;
-use super::{MicroKernel, Target};
-
-type Line64 = Lanes<f64, 8>;
-type Line32 = Lanes<f32, 16>;
+use super::{Line32, Line64, MicroKernel, Start, Target};
 
 const ROWS: usize = 8;
 const PANELS: usize = 3;
@@ -87,7 +83,7 @@ fn tile_f64<const P: usize>(
 ) {
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
-    let (stride, fresh) = (out.stride, out.fresh);
+    let (stride, start) = (out.stride, out.start);
     assert!(out.values.len() >= (ROWS - 1) * stride + 8 * P);
     let mut sums = [[_mm512_setzero_pd(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
@@ -110,7 +106,7 @@ fn tile_f64<const P: usize>(
             // SAFETY: r < ROWS and p < P, so 8 values from here on lie within `out`, by the assertion above.
             unsafe {
                 let target = out.values.as_mut_ptr().add(r * stride + 8 * p);
-                add(target, fresh, *sum);
+                add(target, start, *sum);
             }
         }
     }
@@ -125,7 +121,7 @@ fn tile_f32<const FIRST: usize, const P: usize>(
 ) {
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
-    let (stride, fresh) = (out.stride, out.fresh);
+    let (stride, start) = (out.stride, out.start);
     assert!(out.values.len() >= (ROWS - 1) * stride + 16 * P);
     let mut sums = [[_mm512_setzero_ps(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
@@ -154,7 +150,7 @@ fn tile_f32<const FIRST: usize, const P: usize>(
                 // SAFETY: as in `tile_f64`, with 16 values per panel.
                 unsafe {
                     let target = out.values.as_mut_ptr().add(r * stride + 16 * p + 8 * half);
-                    add(target, fresh, _mm512_cvtps_pd(values));
+                    add(target, start, _mm512_cvtps_pd(values));
                 }
             }
         }
@@ -167,54 +163,53 @@ fn tile_f32<const FIRST: usize, const P: usize>(
 /// There must be as many values as the sums have.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 #[inline]
-unsafe fn add(target: *mut f64, fresh: bool, sums: __m512d) {
-    let before = if fresh {
-        _mm512_setzero_pd()
-    } else {
+unsafe fn add(target: *mut f64, start: Start, sums: __m512d) {
+    let before = match start {
+        Start::Overwrite => _mm512_setzero_pd(),
         // SAFETY: the caller's promise.
-        unsafe { _mm512_loadu_pd(target) }
+        Start::Add => unsafe { _mm512_loadu_pd(target) },
     };
     // SAFETY: the caller's promise.
     unsafe { _mm512_storeu_pd(target, _mm512_add_pd(before, sums)) };
 }
 
 /// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.
-pub(super) fn spin_f64(rounds: usize) -> usize {
+pub(super) fn peak_loop_f64(rounds: usize) -> usize {
     // SAFETY: as in `run_f64`.
-    unsafe { spin_pd(rounds) }
+    unsafe { peak_loop_pd(rounds) }
 }
 
-/// [`spin_f64`] in `f32`.
-pub(super) fn spin_f32(rounds: usize) -> usize {
+/// [`peak_loop_f64`] in `f32`.
+pub(super) fn peak_loop_f32(rounds: usize) -> usize {
     // SAFETY: as in `run_f64`.
-    unsafe { spin_ps(rounds) }
+    unsafe { peak_loop_ps(rounds) }
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn spin_pd(rounds: usize) -> usize {
+fn peak_loop_pd(rounds: usize) -> usize {
     let factor = black_box(_mm512_set1_pd(0.5));
-    let mut sums = [factor; SPINNING];
+    let mut sums = [factor; CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
             *sum = _mm512_fmadd_pd(*sum, factor, factor);
         }
     }
     black_box(sums);
-    rounds * SPINNING * 8 * 2
+    rounds * CHAINS * 8 * 2
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
-fn spin_ps(rounds: usize) -> usize {
+fn peak_loop_ps(rounds: usize) -> usize {
     let factor = black_box(_mm512_set1_ps(0.5));
-    let mut sums = [factor; SPINNING];
+    let mut sums = [factor; CHAINS];
     for _ in 0..rounds {
         for sum in &mut sums {
             *sum = _mm512_fmadd_ps(*sum, factor, factor);
         }
     }
     black_box(sums);
-    rounds * SPINNING * 16 * 2
+    rounds * CHAINS * 16 * 2
 }
 
 /// Independent sums: enough to hide the latency of a multiply-add.
-const SPINNING: usize = 16;
+const CHAINS: usize = 16;

@@ -8,6 +8,12 @@ mod portable;
 
 use super::{Isa, Lanes, Set};
 
+/// A cache line of `f64`.
+type Line64 = Lanes<f64, 8>;
+
+/// A cache line of `f32`.
+type Line32 = Lanes<f32, 16>;
+
 /// The innermost loop: a micro-tile of some rows by some whole panels of columns, its sums in registers.
 #[derive(Clone, Copy)]
 pub struct MicroKernel<L> {
@@ -27,8 +33,17 @@ pub struct Target<'a> {
     pub values: &'a mut [f64],
     /// From one row to the next.
     pub stride: usize,
-    /// Whether to take what is there for zeros, whatever it is.
-    pub fresh: bool,
+    /// The values that the sums are added to.
+    pub start: Start,
+}
+
+/// The values that a product is added to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Zeros: the target may hold anything, and is overwritten.
+    Overwrite,
+    /// The target's own.
+    Add,
 }
 
 impl<L> MicroKernel<L> {
@@ -46,7 +61,7 @@ impl<L> MicroKernel<L> {
 }
 
 /// The micro-kernel for `f64`.
-pub fn micro_kernel_f64(isa: Isa) -> MicroKernel<Lanes<f64, 8>> {
+pub fn micro_kernel_f64(isa: Isa) -> MicroKernel<Line64> {
     match isa.0 {
         Set::Portable => portable::f64(),
         #[cfg(target_arch = "x86_64")]
@@ -57,7 +72,7 @@ pub fn micro_kernel_f64(isa: Isa) -> MicroKernel<Lanes<f64, 8>> {
 }
 
 /// The micro-kernel for `f32`.
-pub fn micro_kernel_f32(isa: Isa) -> MicroKernel<Lanes<f32, 16>> {
+pub fn micro_kernel_f32(isa: Isa) -> MicroKernel<Line32> {
     match isa.0 {
         Set::Portable => portable::f32(),
         #[cfg(target_arch = "x86_64")]
@@ -69,17 +84,17 @@ pub fn micro_kernel_f32(isa: Isa) -> MicroKernel<Lanes<f32, 16>> {
 
 /// Runs multiply-adds in registers alone, `rounds` times some dozen vectors of them, and returns the number of flops: the
 /// limit that benchmarks are held against.
-pub fn spin(isa: Isa, single: bool, rounds: usize) -> usize {
+pub fn peak_loop(isa: Isa, single: bool, rounds: usize) -> usize {
     match (isa.0, single) {
-        (Set::Portable, false) => portable::spin_f64(rounds),
-        (Set::Portable, true) => portable::spin_f32(rounds),
+        (Set::Portable, false) => portable::peak_loop_f64(rounds),
+        (Set::Portable, true) => portable::peak_loop_f32(rounds),
         #[cfg(target_arch = "x86_64")]
-        (Set::Avx2, false) => avx2::spin_f64(rounds),
+        (Set::Avx2, false) => avx2::peak_loop_f64(rounds),
         #[cfg(target_arch = "x86_64")]
-        (Set::Avx2, true) => avx2::spin_f32(rounds),
+        (Set::Avx2, true) => avx2::peak_loop_f32(rounds),
         #[cfg(target_arch = "x86_64")]
-        (Set::Avx512, false) => avx512::spin_f64(rounds),
+        (Set::Avx512, false) => avx512::peak_loop_f64(rounds),
         #[cfg(target_arch = "x86_64")]
-        (Set::Avx512, true) => avx512::spin_f32(rounds),
+        (Set::Avx512, true) => avx512::peak_loop_f32(rounds),
     }
 }

@@ -3,12 +3,12 @@
 use std::hint::black_box;
 use std::ops::{Add, AddAssign, Mul};
 
-use super::{Lanes, MicroKernel, Target};
+use super::{Lanes, Line32, Line64, MicroKernel, Start, Target};
 
 /// Rows of a micro-tile: with one cache line of columns their sums are eight of the 16 registers of x86-64.
 const ROWS: usize = 2;
 
-pub(super) fn f64() -> MicroKernel<Lanes<f64, 8>> {
+pub(super) fn f64() -> MicroKernel<Line64> {
     MicroKernel {
         rows: ROWS,
         panels: 1,
@@ -16,7 +16,7 @@ pub(super) fn f64() -> MicroKernel<Lanes<f64, 8>> {
     }
 }
 
-pub(super) fn f32() -> MicroKernel<Lanes<f32, 16>> {
+pub(super) fn f32() -> MicroKernel<Line32> {
     MicroKernel {
         rows: ROWS,
         panels: 1,
@@ -45,23 +45,26 @@ fn run<T, const W: usize>(
     // Opaque: the conversion of two `f32` at a time would have the loop above use half vectors, at half the speed.
     for (r, sums) in black_box(sums).iter().enumerate() {
         for (value, sum) in out.values[r * out.stride..][..W].iter_mut().zip(sums) {
-            let before = if out.fresh { 0.0 } else { *value };
+            let before = match out.start {
+                Start::Overwrite => 0.0,
+                Start::Add => *value,
+            };
             *value = before + (*sum).into();
         }
     }
 }
 
 /// Products and sums in registers alone. Returns the number of flops.
-pub(super) fn spin_f64(rounds: usize) -> usize {
-    spin([black_box(0.5_f64); 16], rounds)
+pub(super) fn peak_loop_f64(rounds: usize) -> usize {
+    peak_loop([black_box(0.5_f64); 16], rounds)
 }
 
-/// [`spin_f64`] in `f32`.
-pub(super) fn spin_f32(rounds: usize) -> usize {
-    spin([black_box(0.5_f32); 32], rounds)
+/// [`peak_loop_f64`] in `f32`.
+pub(super) fn peak_loop_f32(rounds: usize) -> usize {
+    peak_loop([black_box(0.5_f32); 32], rounds)
 }
 
-fn spin<T: Copy + Add<Output = T> + Mul<Output = T>, const N: usize>(
+fn peak_loop<T: Copy + Add<Output = T> + Mul<Output = T>, const N: usize>(
     mut sums: [T; N],
     rounds: usize,
 ) -> usize {

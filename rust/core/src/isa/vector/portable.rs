@@ -1,16 +1,16 @@
 //! Eight values in an array: the compiler puts them into what registers the target has.
 
 use super::{
-    CHOICES, Choice, EachPlace, Real, Vector, WIDTH, each_place, in_one_part, operators,
+    EachIndex, LUT_LEN, Lut, Real, Vector, WIDTH, each_index, in_one_part, operators,
     without_slopes,
 };
 
 /// Eight `f64`.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(super) struct Plain([f64; WIDTH]);
+pub(super) struct Portable([f64; WIDTH]);
 
-impl Plain {
+impl Portable {
     #[inline(always)]
     fn map(self, f: impl Fn(f64) -> f64) -> Self {
         let mut result = self;
@@ -35,14 +35,14 @@ impl Plain {
     }
 }
 
-operators! { Plain:
+operators! { Portable:
     Add add |x, y| x.zip(y, |x, y| x + y);
     Sub sub |x, y| x.zip(y, |x, y| x - y);
     Mul mul |x, y| x.zip(y, |x, y| x * y);
     Div div |x, y| x.zip(y, |x, y| x / y);
 }
 
-impl Real for Plain {
+impl Real for Portable {
     without_slopes!();
 
     type Mask = [bool; WIDTH];
@@ -130,23 +130,23 @@ impl Real for Plain {
 /// Adding and subtracting this rounds a value below 2⁵¹ to an integer.
 const ROUNDER: f64 = (1_u64 << 52) as f64;
 
-in_one_part!(Plain);
+in_one_part!(Portable);
 
-impl Vector for Plain {
+impl Vector for Portable {
     type Part = f64;
 
-    type Places = EachPlace;
+    type Indices = EachIndex;
 
     #[inline(always)]
-    fn places(self) -> EachPlace {
-        each_place(self)
+    fn indices(self) -> EachIndex {
+        each_index(self)
     }
 
     #[inline(always)]
-    fn choose(choice: &Choice, places: EachPlace) -> Self {
+    fn lookup(lut: &Lut, indices: EachIndex) -> Self {
         let mut values = [0.0; WIDTH];
-        for (value, place) in values.iter_mut().zip(places) {
-            *value = choice[usize::from(place) % CHOICES];
+        for (value, index) in values.iter_mut().zip(indices) {
+            *value = lut[usize::from(index) % LUT_LEN];
         }
         Self(values)
     }

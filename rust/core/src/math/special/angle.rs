@@ -15,8 +15,8 @@ pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
     let lift = root * t * polynomial(&LIFT, t);
     let sine = (size.max(number(f64::MIN_POSITIVE)) * (number(2.0) - size)).sqrt();
     (
-        R::function(angle, [(number(1.0) / sine, gap)]),
-        R::function(lift, [(angle, gap)]),
+        R::with_known_slopes(angle, [(number(1.0) / sine, gap)]),
+        R::with_known_slopes(lift, [(angle, gap)]),
     )
 }
 
@@ -27,7 +27,7 @@ pub fn angle_between<R: Real>(sine: R, cosine: R) -> R {
     let small = s.min(c);
     let angle = small * polynomial(&ASIN, small * small);
     let angle = R::Value::select(c.less(s), R::Value::splat(FRAC_PI_2) - angle, angle);
-    R::function(angle, [(c, sine), (-s, cosine)])
+    R::with_known_slopes(angle, [(c, sine), (-s, cosine)])
 }
 
 /// The angle in [0, π/2] of this sine and cosine, to some 2 ε, however small.
@@ -48,7 +48,7 @@ fn angle_by<R: Real, const N: usize>(arctangent: &[f64; N], sine: R, cosine: R) 
     let (s, c) = (sine.value(), cosine.value());
     let tangent = s / (c + R::Value::splat(1.0));
     let angle = (tangent + tangent) * polynomial(arctangent, tangent * tangent);
-    R::function(angle, [(c, sine), (-s, cosine)])
+    R::with_known_slopes(angle, [(c, sine), (-s, cosine)])
 }
 
 /// asin(√t)/√t on [0, 0.5], to 3.3e-17.

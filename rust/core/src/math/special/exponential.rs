@@ -42,7 +42,7 @@ pub fn exp_of_sum<R: Real>(x: R, rest: R) -> R {
     let half = (exponent * number(0.5)).round();
     let value = number(1.0) + expm1_near_zero(r);
     let value = value * half.power_of_two() * (exponent - half).power_of_two();
-    R::function(value, [(value, x), (value, rest)])
+    R::with_known_slopes(value, [(value, x), (value, rest)])
 }
 
 /// `e^{−x²}`, to 1 ulp however small.
@@ -82,7 +82,7 @@ pub fn expm1<R: Real>(x: R) -> R {
     let inverse = (-exponent).max(number(-1022.0)).power_of_two();
     let near_one = expm1_near_zero(r) + (number(1.0) - inverse);
     let value = near_one * first * second;
-    R::function(value, [(value + number(1.0), x)])
+    R::with_known_slopes(value, [(value + number(1.0), x)])
 }
 
 /// `tanh x`, to 3 ulp.

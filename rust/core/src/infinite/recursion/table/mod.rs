@@ -10,7 +10,7 @@ use std::ops::{Range, RangeInclusive};
 
 use super::Affine;
 use crate::activations::dual::Dual;
-use crate::isa::{Block, CHOICES, Choice, Vector, Vectorized};
+use crate::isa::{Block, LUT_LEN, Lut, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
 
 use polynomial::{Polynomial, extrema};
@@ -32,7 +32,7 @@ struct Side {
     pieces: usize,
 }
 
-/// Both together fill a [`Choice`]: the aligned side from its first place on, the opposite one from its last backwards.
+/// Both together fill a [`Lut`]: the aligned side from its first index on, the opposite one from its last backwards.
 const ALIGNED: Side = Side {
     sign: 1.0,
     step: 1.0 / 8.0,
@@ -43,12 +43,12 @@ const OPPOSITE: Side = Side {
     step: 1.0 / 6.0,
     pieces: 7,
 };
-const _: () = assert!(ALIGNED.pieces + OPPOSITE.pieces == CHOICES);
+const _: () = assert!(ALIGNED.pieces + OPPOSITE.pieces == LUT_LEN);
 
 /// Coefficient by coefficient, those of `Σ/(r_i r_j)` and of `Θ/(r_i r_j)` on every piece.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    coefficients: Vec<[Choice; 2]>,
+    coefficients: Vec<[Lut; 2]>,
 }
 
 impl Table {
@@ -70,14 +70,14 @@ impl Table {
     }
 
     fn of_degree(network: &Network<'_>, diagonal: [f64; 2], degree: usize) -> Option<Self> {
-        let mut coefficients = vec![[[0.0; CHOICES]; 2]; degree + 1];
+        let mut coefficients = vec![[[0.0; LUT_LEN]; 2]; degree + 1];
         for side in [ALIGNED, OPPOSITE] {
             for piece in 0..side.pieces {
                 let polynomials = side.fit(network, piece, degree, diagonal)?;
-                let place = side.place(piece);
+                let index = side.index(piece);
                 for (kernel, polynomial) in polynomials.iter().enumerate() {
                     for (row, coefficient) in coefficients.iter_mut().zip(&polynomial.0) {
-                        row[kernel][place] = coefficient.value;
+                        row[kernel][index] = coefficient.value;
                     }
                 }
             }
@@ -112,11 +112,11 @@ impl<const K: usize> Vectorized for LookUp<'_, K> {
     fn run<V: Vector>(mut self) {
         let (zero, one, r) = (V::splat(0.0), V::splat(1.0), V::splat(self.r));
         for start in (0..self.gaps.len()).step_by(GROUP) {
-            let (mut ts, mut places) = ([zero; GROUP], [zero.places(); GROUP]);
+            let (mut ts, mut indices) = ([zero; GROUP], [zero.indices(); GROUP]);
             let blocks = start..self.gaps.len().min(start + GROUP);
-            for (gap, (t, place)) in self.gaps[blocks.clone()]
+            for (gap, (t, index)) in self.gaps[blocks.clone()]
                 .iter()
-                .zip(ts.iter_mut().zip(&mut places))
+                .zip(ts.iter_mut().zip(&mut indices))
             {
                 let gap = V::load(gap);
                 let (s, opposite) = (gap.abs().sqrt(), gap.is_negative());
@@ -129,13 +129,13 @@ impl<const K: usize> Vectorized for LookUp<'_, K> {
                 };
                 let piece = (s * by_sign(|side| 1.0 / side.step)).round();
                 *t = piece.mul_add(by_sign(|side| -side.step), s);
-                *place = V::select(opposite, -one - piece, piece).places();
+                *index = V::select(opposite, -one - piece, piece).indices();
             }
             let mut sums = [[zero; GROUP]; K];
             for coefficients in self.table.coefficients.iter().rev() {
                 for (sums, column) in sums.iter_mut().zip(self.columns) {
-                    for (sum, (t, place)) in sums.iter_mut().zip(ts.iter().zip(&places)) {
-                        *sum = sum.mul_add(*t, V::choose(&coefficients[column], *place));
+                    for (sum, (t, index)) in sums.iter_mut().zip(ts.iter().zip(&indices)) {
+                        *sum = sum.mul_add(*t, V::lookup(&coefficients[column], *index));
                     }
                 }
             }
@@ -178,11 +178,11 @@ impl Network<'_> {
 
 impl Side {
     /// Where a piece is in the table.
-    fn place(&self, piece: usize) -> usize {
+    fn index(&self, piece: usize) -> usize {
         if self.sign > 0.0 {
             piece
         } else {
-            CHOICES - 1 - piece
+            LUT_LEN - 1 - piece
         }
     }
 
