@@ -8,7 +8,7 @@ use crate::activations::features::{Features, Variables};
 use crate::error::Result;
 use crate::isa::{Block, Isa, Real, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::Number;
+use crate::math::number::RowNumber;
 
 /// The most features that a [`ClosedForm`] can have.
 pub const MOST_FEATURES: usize = 13;
@@ -29,10 +29,10 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
     const FEATURES: usize;
 
     /// `√E φ(u)²` for `u ~ N(0, r²)`.
-    fn root<N: Number>(&self, r: N) -> N;
+    fn root<N: RowNumber>(&self, r: N) -> N;
 
     /// What [`ClosedForm::pair`] wants to know of one variable of root r. Must be finite for every finite r ≥ 0.
-    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES];
+    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES];
 
     /// See [`Dual::of_direction`].
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
@@ -110,7 +110,7 @@ impl<C: ClosedForm> Dual for C {
 }
 
 impl<C: ClosedForm> Form for C {
-    fn variable<N: Number>(&self, r: N) -> (N, Vec<N::Single>) {
+    fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
         let features = self.describe(r);
         (self.root(r), features[..C::FEATURES].to_vec())
     }

@@ -6,13 +6,13 @@ use crate::activations::features::{Features, Variables};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Part, Real, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::{Jet, Number};
+use crate::math::number::{Jet, RowNumber};
 use crate::math::tangent::Tangent;
 
 /// A dual whose formulas are functions of any number.
 pub trait Form: Debug + Send + Sync {
     /// `√E φ(u)²` for `u ~ N(0, r²)`, and the features of u.
-    fn variable<N: Number>(&self, r: N) -> (N, Vec<N::Single>);
+    fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>);
 
     /// The gap of (φ(u), φ(v)), and Ṫ, of two variables whose features are given by their index.
     ///
@@ -93,7 +93,7 @@ impl Step {
 
 impl<F: Form> Differentiable for F {
     fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes> {
-        let variable = |r: &DoubleDouble| self.variable(Jet::along(0, r.value, r.value));
+        let variable = |r: &DoubleDouble| self.variable(Jet::along(0, r.hi, r.hi));
         let (roots, features): (Vec<Jet>, Vec<_>) = r.iter().map(variable).unzip();
         let count = features.first().map_or(0, Vec::len);
         let feature = |index: usize| {

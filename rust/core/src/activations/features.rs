@@ -22,12 +22,12 @@ pub struct Variables<'a> {
 }
 
 impl<'a> Variables<'a> {
-    /// Number `index` of u.
+    /// RowNumber `index` of u.
     pub fn u(&self, index: usize) -> f64 {
         self.rows.0[index].get(self.row)
     }
 
-    /// Number `index` of each v.
+    /// RowNumber `index` of each v.
     pub fn v(&self, index: usize) -> &'a [Block] {
         &self.cols.0[index].blocks()[self.blocks.clone()]
     }

@@ -46,14 +46,14 @@ impl<T: Scalar> Directions<T> {
             |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble]), _: &Stop| {
                 widen(&rows, index, entries);
                 let [values, rests] = isa.run(SquaredNorms(entries));
-                for (norm, (value, rest)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
-                    *norm = DoubleDouble { value, rest }.sqrt();
+                for (norm, (hi, lo)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
+                    *norm = DoubleDouble { hi, lo }.sqrt();
                 }
             };
         let blocks = norms.chunks_mut(WIDTH).enumerate();
         let load = Load::new(blocks.len(), 4.0 * (rows.rows() * rows.depth()) as f64);
         pool::for_each(blocks, load, &mut unwatched, Vec::new, fill)?;
-        let invert = |norm: &DoubleDouble| match norm.value {
+        let invert = |norm: &DoubleDouble| match norm.hi {
             0.0 => DoubleDouble::default(),
             _ => DoubleDouble::from(1.0) / *norm,
         };
@@ -78,9 +78,7 @@ impl<T: Scalar> Directions<T> {
         let exponents = self.exponents.iter().map(|exponent| exponent as i32);
         norms
             .zip(exponents)
-            .map(|((value, rest), exponent)| {
-                (DoubleDouble { value, rest } / width).scaled(exponent)
-            })
+            .map(|((hi, lo), exponent)| (DoubleDouble { hi, lo } / width).scaled(exponent))
             .collect()
     }
 
@@ -117,8 +115,8 @@ impl<T: Scalar> Directions<T> {
 /// Values and rests apart.
 fn parts(numbers: &[DoubleDouble]) -> [Blocks; 2] {
     [
-        numbers.iter().map(|number| number.value).collect(),
-        numbers.iter().map(|number| number.rest).collect(),
+        numbers.iter().map(|number| number.hi).collect(),
+        numbers.iter().map(|number| number.lo).collect(),
     ]
 }
 
@@ -203,7 +201,7 @@ mod tests {
             let directions = Directions::new(rows.with_isa(isa), &exponents).unwrap();
             let root = directions.root_mean_squares()[0];
             let square = root * root * 3.0.into() - 25.0.into();
-            assert!((square.value / (tiny * tiny) - 1.0).abs() < 1e-6, "{isa}");
+            assert!((square.hi / (tiny * tiny) - 1.0).abs() < 1e-6, "{isa}");
             assert_eq!(directions.own_gap(0), 0.0);
         }
         let zero = Array2::<f32>::zeros((9, 2));

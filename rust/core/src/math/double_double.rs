@@ -20,9 +20,9 @@ pub fn two_sum<R: Real>(a: R, b: R) -> (R, R) {
 #[inline(always)]
 pub fn two_product<R: Real>(a: R, b: R) -> (R, R) {
     let product = a * b;
-    let ((a, a_rest), (b, b_rest)) = (halves(a), halves(b));
-    let rest = ((a * b - product) + (a * b_rest + a_rest * b)) + a_rest * b_rest;
-    (product, rest)
+    let ((a, a_lo), (b, b_lo)) = (halves(a), halves(b));
+    let lo = ((a * b - product) + (a * b_lo + a_lo * b)) + a_lo * b_lo;
+    (product, lo)
 }
 
 /// The leading 26 bits, and the others.
@@ -33,81 +33,73 @@ fn halves<R: Real>(x: R) -> (R, R) {
     (leading, x - leading)
 }
 
-/// `value + rest`, with `|rest| ≤ ulp(value)/2`.
+/// `hi + lo`, with `|lo| ≤ ulp(hi)/2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DoubleDouble {
     /// The sum, rounded.
-    pub value: f64,
+    pub hi: f64,
     /// What rounding took.
-    pub rest: f64,
+    pub lo: f64,
 }
 
 /// ln 2.
 const LN_2: DoubleDouble = DoubleDouble {
-    value: std::f64::consts::LN_2,
-    rest: 2.319_046_813_846_299_6e-17,
+    hi: std::f64::consts::LN_2,
+    lo: 2.319_046_813_846_299_6e-17,
 };
 
 impl DoubleDouble {
     /// π.
     pub const PI: Self = Self {
-        value: std::f64::consts::PI,
-        rest: 1.224_646_799_147_353_2e-16,
+        hi: std::f64::consts::PI,
+        lo: 1.224_646_799_147_353_2e-16,
     };
 
     /// |self|.
     #[must_use]
     pub fn abs(self) -> Self {
-        if self.value < 0.0 { -self } else { self }
+        if self.hi < 0.0 { -self } else { self }
     }
 
     /// The larger of the two.
     #[must_use]
     pub fn max(self, bound: f64) -> Self {
-        if self.value < bound {
-            bound.into()
-        } else {
-            self
-        }
+        if self.hi < bound { bound.into() } else { self }
     }
 
     /// The smaller of the two.
     #[must_use]
     pub fn min(self, bound: f64) -> Self {
-        if self.value > bound {
-            bound.into()
-        } else {
-            self
-        }
+        if self.hi > bound { bound.into() } else { self }
     }
 
     /// `a + b`, exactly, for |a| ≥ |b|.
     fn fast_sum(a: f64, b: f64) -> Self {
-        let value = a + b;
+        let hi = a + b;
         Self {
-            value,
-            rest: b - (value - a),
+            hi,
+            lo: b - (hi - a),
         }
     }
 
     /// √self, for values ≥ 0.
     #[must_use]
     pub fn sqrt(self) -> Self {
-        let root = self.value.sqrt();
+        let root = self.hi.sqrt();
         if root == 0.0 || !root.is_finite() {
             return root.into();
         }
         // One step of Newton's: (self − root²)/(2 root) is what is missing.
-        let missing = (-root).mul_add(root, self.value) + self.rest;
+        let missing = (-root).mul_add(root, self.hi) + self.lo;
         Self::fast_sum(root, missing / (2.0 * root))
     }
 
     /// `e^self`.
     #[must_use]
     pub fn exp(self) -> Self {
-        let value = libm::exp(self.value);
-        if value == 0.0 || !value.is_finite() {
-            return value.into();
+        let hi = libm::exp(self.hi);
+        if hi == 0.0 || !hi.is_finite() {
+            return hi.into();
         }
         let (exponent, less) = self.reduced_exp_m1();
         (less + 1.0.into()).scaled(exponent)
@@ -117,7 +109,7 @@ impl DoubleDouble {
     #[must_use]
     pub fn exp_m1(self) -> Self {
         let one = Self::from(1.0);
-        if self.value < -100.0 {
+        if self.hi < -100.0 {
             return -one;
         }
         match self.reduced_exp_m1() {
@@ -128,7 +120,7 @@ impl DoubleDouble {
 
     /// k and `e^r − 1` for `self = k ln 2 + r` with |r| ≤ ln 2/2.
     fn reduced_exp_m1(self) -> (i32, Self) {
-        let exponent = (self.value * std::f64::consts::LOG2_E).round_ties_even();
+        let exponent = (self.hi * std::f64::consts::LOG2_E).round_ties_even();
         let r = (self - LN_2 * exponent.into()).scaled(-3);
         let mut less = r * r.series(&INVERSE_FACTORIALS, 9);
         for _ in 0..3 {
@@ -141,25 +133,25 @@ impl DoubleDouble {
     #[must_use]
     pub fn atan(self) -> Self {
         let one = Self::from(1.0);
-        if self.value > 1.0 {
+        if self.hi > 1.0 {
             return Self::PI.scaled(-1) - (one / self).atan();
         }
-        let eighths = (8.0 * self.value).round_ties_even();
-        let (near, [value, rest]) = (Self::from(eighths / 8.0), ARCTANGENTS[eighths as usize]);
+        let eighths = (8.0 * self.hi).round_ties_even();
+        let (near, [hi, lo]) = (Self::from(eighths / 8.0), ARCTANGENTS[eighths as usize]);
         let tangent = (self - near) / (one + self * near);
         let square = -(tangent * tangent);
-        Self { value, rest } + tangent * square.series(&ODD_INVERSES, 6)
+        Self { hi, lo } + tangent * square.series(&ODD_INVERSES, 6)
     }
 
     /// `Σ_n coefficients[n] self^n`, for values so small that the terms after the first `leading` are below 2⁻⁵³ of it:
     /// for those the digits of `f64` do.
     fn series(self, coefficients: &[[f64; 2]], leading: usize) -> Self {
         let (leading, others) = coefficients.split_at(leading);
-        let small = |sum, [value, _]: &[f64; 2]| sum * self.value + value;
+        let small = |sum, [hi, _]: &[f64; 2]| sum * self.hi + hi;
         let small: f64 = others.iter().rev().fold(0.0, small);
-        let next = |sum: Self, [value, rest]: &[f64; 2]| {
-            let (value, rest) = (*value, *rest);
-            sum * self + Self { value, rest }
+        let next = |sum: Self, [hi, lo]: &[f64; 2]| {
+            let (hi, lo) = (*hi, *lo);
+            sum * self + Self { hi, lo }
         };
         leading.iter().rev().fold(small.into(), next)
     }
@@ -168,8 +160,8 @@ impl DoubleDouble {
     #[must_use]
     pub fn scaled(self, exponent: i32) -> Self {
         let map = |scale: fn(f64, i32) -> f64| Self {
-            value: scale(self.value, exponent),
-            rest: scale(self.rest, exponent),
+            hi: scale(self.hi, exponent),
+            lo: scale(self.lo, exponent),
         };
         if exponent.abs() < 1000 {
             map(|x, exponent| x * f64::from(exponent).power_of_two())
@@ -181,7 +173,7 @@ impl DoubleDouble {
     /// `√(self² + other²)`, for values ≥ 0, without overflow on the way.
     #[must_use]
     pub fn hypot(self, other: Self) -> Self {
-        let largest = self.value.max(other.value);
+        let largest = self.hi.max(other.hi);
         if largest == 0.0 || !largest.is_finite() {
             return largest.into();
         }
@@ -192,8 +184,8 @@ impl DoubleDouble {
 }
 
 impl From<f64> for DoubleDouble {
-    fn from(value: f64) -> Self {
-        Self { value, rest: 0.0 }
+    fn from(hi: f64) -> Self {
+        Self { hi, lo: 0.0 }
     }
 }
 
@@ -202,10 +194,10 @@ impl Add for DoubleDouble {
 
     fn add(self, other: Self) -> Self {
         // The rests are summed alike, or a difference of nearly equal numbers would keep few digits of theirs.
-        let (value, rest) = two_sum(self.value, other.value);
-        let (small, smaller) = two_sum(self.rest, other.rest);
-        let sum = Self::fast_sum(value, rest + small);
-        Self::fast_sum(sum.value, sum.rest + smaller)
+        let (hi, lo) = two_sum(self.hi, other.hi);
+        let (small, smaller) = two_sum(self.lo, other.lo);
+        let sum = Self::fast_sum(hi, lo + small);
+        Self::fast_sum(sum.hi, sum.lo + smaller)
     }
 }
 
@@ -214,8 +206,8 @@ impl Neg for DoubleDouble {
 
     fn neg(self) -> Self {
         Self {
-            value: -self.value,
-            rest: -self.rest,
+            hi: -self.hi,
+            lo: -self.lo,
         }
     }
 }
@@ -232,15 +224,12 @@ impl Mul for DoubleDouble {
     type Output = Self;
 
     fn mul(self, other: Self) -> Self {
-        let value = self.value * other.value;
-        if value == 0.0 || !value.is_finite() {
-            return value.into();
+        let hi = self.hi * other.hi;
+        if hi == 0.0 || !hi.is_finite() {
+            return hi.into();
         }
-        let rest = self.value.mul_add(other.value, -value);
-        Self::fast_sum(
-            value,
-            rest + (self.value * other.rest + self.rest * other.value),
-        )
+        let lo = self.hi.mul_add(other.hi, -hi);
+        Self::fast_sum(hi, lo + (self.hi * other.lo + self.lo * other.hi))
     }
 }
 
@@ -248,12 +237,12 @@ impl Div<f64> for DoubleDouble {
     type Output = Self;
 
     fn div(self, divisor: f64) -> Self {
-        let value = self.value / divisor;
-        if value == 0.0 || !value.is_finite() {
-            return value.into();
+        let hi = self.hi / divisor;
+        if hi == 0.0 || !hi.is_finite() {
+            return hi.into();
         }
-        let rest = (-value).mul_add(divisor, self.value) + self.rest;
-        Self::fast_sum(value, rest / divisor)
+        let lo = (-hi).mul_add(divisor, self.hi) + self.lo;
+        Self::fast_sum(hi, lo / divisor)
     }
 }
 
@@ -261,12 +250,12 @@ impl Div for DoubleDouble {
     type Output = Self;
 
     fn div(self, divisor: Self) -> Self {
-        let value = self.value / divisor.value;
-        if value == 0.0 || !value.is_finite() {
-            return value.into();
+        let hi = self.hi / divisor.hi;
+        if hi == 0.0 || !hi.is_finite() {
+            return hi.into();
         }
-        let missing = self - divisor * value.into();
-        Self::fast_sum(value, missing.value / divisor.value)
+        let missing = self - divisor * hi.into();
+        Self::fast_sum(hi, missing.hi / divisor.hi)
     }
 }
 
@@ -327,8 +316,8 @@ mod tests {
 
     /// Within 2⁻¹⁰⁰ of each other.
     fn close(a: DoubleDouble, b: DoubleDouble) -> bool {
-        let difference = (a.value - b.value) + (a.rest - b.rest);
-        difference.abs() <= 2.0_f64.powi(-100) * a.value.abs()
+        let difference = (a.hi - b.hi) + (a.lo - b.lo);
+        difference.abs() <= 2.0_f64.powi(-100) * a.hi.abs()
     }
 
     #[test]
@@ -354,7 +343,7 @@ mod tests {
             let product = root * root * root;
             let exponential = DoubleDouble::from(x).exp();
             // The digits before the point are lost to the exponent.
-            let difference = (product - exponential).value / exponential.value;
+            let difference = (product - exponential).hi / exponential.hi;
             assert!(difference.abs() <= 2.0_f64.powi(-100) * x.max(1.0), "{x}");
             let less = (-third).exp_m1();
             assert!(close(less * root, -third.exp_m1()), "{x}");
@@ -368,13 +357,13 @@ mod tests {
             let half_pi = DoubleDouble::from(1.0).atan() * 2.0.into();
             let other = (DoubleDouble::from(1.0) / right).atan();
             assert!(close(right.atan() + other, half_pi), "{x}");
-            assert!((right.atan().value / libm::atan(x) - 1.0).abs() <= f64::EPSILON);
+            assert!((right.atan().hi / libm::atan(x) - 1.0).abs() <= f64::EPSILON);
         }
         let quarter = DoubleDouble::from(1.0).atan() * 4.0.into();
         assert!(close(quarter, DoubleDouble::PI));
-        assert_eq!(DoubleDouble::from(-1e4).exp_m1().value, -1.0);
-        assert_eq!(DoubleDouble::from(1e-300).exp_m1().value, 1e-300);
-        assert_eq!(DoubleDouble::from(1e-200).atan().value, 1e-200);
+        assert_eq!(DoubleDouble::from(-1e4).exp_m1().hi, -1.0);
+        assert_eq!(DoubleDouble::from(1e-300).exp_m1().hi, 1e-300);
+        assert_eq!(DoubleDouble::from(1e-200).atan().hi, 1e-200);
     }
 
     #[test]
@@ -384,7 +373,7 @@ mod tests {
         assert_eq!(DoubleDouble::sqrt(zero), zero);
         assert_eq!(DoubleDouble::hypot(large, tiny), large);
         assert_eq!(DoubleDouble::hypot(tiny, zero), tiny);
-        assert_eq!((large * large).value, f64::INFINITY);
-        assert!(!(large * large).sqrt().value.is_nan());
+        assert_eq!((large * large).hi, f64::INFINITY);
+        assert!(!(large * large).sqrt().hi.is_nan());
     }
 }

@@ -7,7 +7,7 @@ use crate::math::double_double::DoubleDouble;
 use crate::math::tangent::Tangent;
 
 /// A number of an input's own recursion.
-pub trait Number:
+pub trait RowNumber:
     Copy
     + From<DoubleDouble>
     + From<Self::Single>
@@ -24,7 +24,7 @@ pub trait Number:
     fn single(self) -> Self::Single;
 
     /// What two floats have more than one.
-    fn rest(self) -> Self::Single;
+    fn low(self) -> Self::Single;
 
     /// √self, for values ≥ 0.
     #[must_use]
@@ -66,14 +66,14 @@ pub trait Number:
 
     /// Its value alone.
     fn value(self) -> f64 {
-        self.single().lone()
+        self.single().primal()
     }
 }
 
 /// A number in one float, with the functions of libm.
 pub trait Single: Real {
     /// Its value alone.
-    fn lone(self) -> f64;
+    fn primal(self) -> f64;
 
     /// `e^self`.
     #[must_use]
@@ -93,7 +93,7 @@ pub trait Single: Real {
 }
 
 impl Single for f64 {
-    fn lone(self) -> f64 {
+    fn primal(self) -> f64 {
         self
     }
 
@@ -114,15 +114,15 @@ impl Single for f64 {
     }
 }
 
-impl Number for DoubleDouble {
+impl RowNumber for DoubleDouble {
     type Single = f64;
 
     fn single(self) -> f64 {
-        self.value
+        self.hi
     }
 
-    fn rest(self) -> f64 {
-        self.rest
+    fn low(self) -> f64 {
+        self.lo
     }
 
     fn sqrt(self) -> Self {
@@ -163,12 +163,12 @@ pub type Jet = Tangent<f64, 1>;
 
 impl From<DoubleDouble> for Jet {
     fn from(number: DoubleDouble) -> Self {
-        Self::constant(number.value)
+        Self::constant(number.hi)
     }
 }
 
 impl Single for Jet {
-    fn lone(self) -> f64 {
+    fn primal(self) -> f64 {
         self.value
     }
 
@@ -197,14 +197,14 @@ impl Single for Jet {
     }
 }
 
-impl Number for Jet {
+impl RowNumber for Jet {
     type Single = Self;
 
     fn single(self) -> Self {
         self
     }
 
-    fn rest(self) -> Self {
+    fn low(self) -> Self {
         Self::constant(0.0)
     }
 

@@ -3,7 +3,7 @@
 use std::f64::consts::SQRT_2;
 
 use crate::isa::Real;
-use crate::math::number::{Number, Single};
+use crate::math::number::{RowNumber, Single};
 use crate::math::special::{angle_between, angle_of, polynomial, small_angle_of};
 
 /// How many numbers describe an [`Arcsine`].
@@ -15,7 +15,7 @@ pub(super) const NUMBERS: usize = 8;
 pub(super) struct Arcsine<R> {
     pub z: R,
     /// What rounding took from z.
-    rest: R,
+    low: R,
     pub p: R,
     pub m: R,
     /// Sines and cosines of halves of α and of π/2 − α.
@@ -30,14 +30,14 @@ pub(super) const SMALLEST: f64 = 1e-100;
 const LARGEST: f64 = 1e70;
 
 /// α of a variable of root z.
-pub(super) fn angle<N: Number>(z: N) -> N {
+pub(super) fn angle<N: RowNumber>(z: N) -> N {
     let z = z.max(SMALLEST).min(LARGEST);
     let w = z * z;
     (w / (w.scaled(1) + N::constant(1.0)).sqrt()).atan()
 }
 
 impl<S: Single> Arcsine<S> {
-    pub fn new<N: Number<Single = S>>(root: N) -> Self {
+    pub fn new<N: RowNumber<Single = S>>(root: N) -> Self {
         let (one, half) = (S::splat(1.0), S::splat(0.5));
         let root = root.max(SMALLEST);
         let z = root.single();
@@ -48,7 +48,7 @@ impl<S: Single> Arcsine<S> {
         let half_co_cosine = (half * (one + sine)).sqrt();
         Self {
             z,
-            rest: root.rest(),
+            low: root.low(),
             p,
             m,
             sine: half * sine / half_cosine,
@@ -61,7 +61,7 @@ impl<S: Single> Arcsine<S> {
     pub fn numbers(&self) -> [S; NUMBERS] {
         [
             self.z,
-            self.rest,
+            self.low,
             self.p,
             self.m,
             self.sine,
@@ -78,7 +78,7 @@ impl<R: Real> Arcsine<R> {
     pub fn of(numbers: &[R]) -> Self {
         Self {
             z: numbers[0],
-            rest: numbers[1],
+            low: numbers[1],
             p: numbers[2],
             m: numbers[3],
             sine: numbers[4],
@@ -91,7 +91,7 @@ impl<R: Real> Arcsine<R> {
     /// The difference of the roots.
     #[inline(always)]
     pub fn apart(&self, other: &Self) -> R {
-        (self.z - other.z) + (self.rest - other.rest)
+        (self.z - other.z) + (self.low - other.low)
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
                     (pair.closing - (aligned - turned)).abs() <= tolerance,
                     "{a} {b} {size}"
                 );
-                let [first, second] = [a, b].map(|z| angle(DoubleDouble::from(z)).value);
+                let [first, second] = [a, b].map(|z| angle(DoubleDouble::from(z)).hi);
                 let mean = 0.5 * (first + second);
                 assert!(
                     (pair.excess - (mean - aligned)).abs() <= tolerance,

@@ -7,7 +7,7 @@ use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, NEAR, features}
 use crate::activations::dual::Dual;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::Number;
+use crate::math::number::RowNumber;
 use crate::math::special::{erf, exp_minus_square, polynomial};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, Turned, angle, arcsine_lift};
@@ -48,7 +48,7 @@ impl Activation for Erf {
 const LINEAR: f64 = 1e-16;
 
 /// √α of the variable of root z, also where α underflows.
-fn root_of_angle<N: Number>(z: N) -> N {
+fn root_of_angle<N: RowNumber>(z: N) -> N {
     if z.value() < LINEAR {
         z
     } else {
@@ -57,7 +57,7 @@ fn root_of_angle<N: Number>(z: N) -> N {
 }
 
 /// √w of a variable of root r.
-fn argument<N: Number>(r: N) -> N {
+fn argument<N: RowNumber>(r: N) -> N {
     r * DoubleDouble::from(2.0).sqrt().into()
 }
 
@@ -68,12 +68,12 @@ fn argument<N: Number>(r: N) -> N {
 impl ClosedForm for Erf {
     const FEATURES: usize = NUMBERS + 3;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         let turn = DoubleDouble::from(2.0) / DoubleDouble::PI;
         root_of_angle(argument(r)) * turn.sqrt().into()
     }
 
-    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let root = argument(r).max(SMALLEST);
         let variable = Arcsine::new(root);
         let [z, rest, p, m, a, b, c, d] = variable.numbers();

@@ -5,7 +5,7 @@ use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
 use crate::activations::dual::Dual;
 use crate::error::Result;
 use crate::isa::Real;
-use crate::math::number::Number;
+use crate::math::number::RowNumber;
 use crate::math::special::{exp, expm1};
 
 use super::{finite, moderate};
@@ -61,17 +61,17 @@ impl Activation for Exponential {
 impl ClosedForm for Exponential {
     const FEATURES: usize = 3;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         let y = r * N::constant(self.b);
         let root = (y * y).exp() * N::constant(self.a.abs());
         moderate(root, self.b)
     }
 
     /// `|b| r`, what rounding took from it, and `|b| √E φ²`.
-    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let size = N::constant(self.b.abs());
         let y = r * size;
-        features([y.single(), y.rest(), (size * self.root(r)).single()])
+        features([y.single(), y.low(), (size * self.root(r)).single()])
     }
 
     #[inline(always)]

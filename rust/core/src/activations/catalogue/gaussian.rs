@@ -6,7 +6,7 @@ use crate::activations::dual::Dual;
 use crate::error::Result;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::{Number, Single};
+use crate::math::number::{RowNumber, Single};
 use crate::math::special::exp_minus_square;
 
 use super::positive;
@@ -30,7 +30,7 @@ impl Gaussian {
 impl Formula for Gaussian {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let root = R::splat(self.root.value);
+        let root = R::splat(self.root.hi);
         let y = root * x;
         let value = exp_minus_square(y);
         // Far out the value is 0, and |y| may be infinite.
@@ -40,7 +40,7 @@ impl Formula for Gaussian {
 
     #[inline(always)]
     fn curvature<R: Real>(&self, x: R) -> R {
-        let root = R::splat(self.root.value);
+        let root = R::splat(self.root.hi);
         let y = (root * x).max(R::splat(-1e100)).min(R::splat(1e100));
         let square = root * root;
         let bend = R::splat(4.0) * y * y - R::splat(2.0);
@@ -72,20 +72,20 @@ const LARGEST: f64 = 1e60;
 impl ClosedForm for Gaussian {
     const FEATURES: usize = 5;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         let one = N::constant(1.0);
         let t = (r * self.root.into()).scaled(1).hypot(one);
         (one / t).sqrt()
     }
 
     /// `y = √b r`, what rounding took from it, t, `2bq/t` and `2br/t^{3/2}`.
-    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let number = N::Single::splat;
         let near = (r * self.root.into()).min(LARGEST);
         let (y, twice) = (near.single(), near.scaled(1).single());
         let t = number(1.0).hypot(twice);
-        let slope = number(2.0 * self.root.value) * (y / t) / t.sqrt();
-        features([y, near.rest(), t, twice * (y / t), slope])
+        let slope = number(2.0 * self.root.hi) * (y / t) / t.sqrt();
+        features([y, near.low(), t, twice * (y / t), slope])
     }
 
     #[inline(always)]

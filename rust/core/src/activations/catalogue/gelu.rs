@@ -7,7 +7,7 @@ use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, NEAR, features}
 use crate::activations::dual::Dual;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::{Number, Single};
+use crate::math::number::{RowNumber, Single};
 use crate::math::special::{angle_and_lift, normal};
 
 use super::arcsine::{Arcsine, NUMBERS, Pair, Turned, angle};
@@ -70,7 +70,7 @@ struct Variable<R> {
 }
 
 impl<S: Single> Variable<S> {
-    fn new<N: Number<Single = S>>(r: N) -> Self {
+    fn new<N: RowNumber<Single = S>>(r: N) -> Self {
         let one = S::splat(1.0);
         let r = r.max(SMALLEST).min(LARGEST);
         let (angle, z, even) = (Arcsine::new(r), r.single(), even_square(r));
@@ -87,7 +87,7 @@ impl<S: Single> Variable<S> {
 }
 
 /// Of the even part of φ, `E ψ²/q = [α + (q + q e²)/((1+q)² e)]/(2π)`.
-fn even_square<N: Number>(r: N) -> N {
+fn even_square<N: RowNumber>(r: N) -> N {
     let (one, q) = (N::constant(1.0), r * r);
     let (e, above) = ((one + q.scaled(1)).sqrt(), one + q);
     let outside = (q.scaled(1) / above) / e; // 1 + e² = 2(1+q)
@@ -119,12 +119,12 @@ impl<R: Real> Variable<R> {
 impl ClosedForm for Gelu {
     const FEATURES: usize = NUMBERS + 5;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         let even = even_square(r.max(SMALLEST).min(LARGEST));
         r * (N::constant(0.25) + even).sqrt()
     }
 
-    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let variable = Variable::new(r);
         let [z, rest, p, m, a, b, c, d] = variable.angle.numbers();
         let Variable {

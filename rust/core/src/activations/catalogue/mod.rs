@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::activations::activation::Activation;
 use crate::activations::series::Series;
 use crate::error::{Error, Result};
-use crate::math::number::Number;
+use crate::math::number::RowNumber;
 
 pub use elu::Elu;
 pub use erf::Erf;
@@ -107,7 +107,7 @@ fn degree(value: f64) -> Result<usize> {
 }
 
 /// `√E φ²`, or infinity, which the recursion refuses, where its square or that of `factor` times it would overflow.
-fn moderate<N: Number>(root: N, factor: f64) -> N {
+fn moderate<N: RowNumber>(root: N, factor: f64) -> N {
     if root.value().abs() * factor.abs().max(1.0) < 1e150 {
         root
     } else {

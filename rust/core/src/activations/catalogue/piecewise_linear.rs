@@ -8,7 +8,7 @@ use crate::activations::dual::Dual;
 use crate::error::{Error, Result};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::Number;
+use crate::math::number::RowNumber;
 use crate::math::special::angle_and_lift;
 
 /// `φ(x) = max(x, 0) + slope·min(x, 0)`.
@@ -70,12 +70,12 @@ impl Activation for PiecewiseLinear {
 impl ClosedForm for PiecewiseLinear {
     const FEATURES: usize = 0;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         let slope = DoubleDouble::from(self.slope);
         r * ((slope * slope + 1.0.into()) / 2.0).sqrt().into()
     }
 
-    fn describe<N: Number>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
         features([])
     }
 

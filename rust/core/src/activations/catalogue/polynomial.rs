@@ -7,7 +7,7 @@ use crate::activations::features::{Features, Variables};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Real, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::Number;
+use crate::math::number::RowNumber;
 use crate::math::special::sum_of_powers;
 
 use super::{finite, moderate};
@@ -211,7 +211,7 @@ impl Expansion {
             };
             (l..=degree).step_by(2).map(weight).collect()
         };
-        let nonzero = |c: &DoubleDouble| c.value != 0.0;
+        let nonzero = |c: &DoubleDouble| c.hi != 0.0;
         Self {
             weights: (0..=degree).map(line).collect(),
             lowest: coefficients.iter().position(nonzero).unwrap_or(0),
@@ -219,7 +219,7 @@ impl Expansion {
     }
 
     /// `Σ_j w_j r^{j−less}` over the powers of line l, none of which is negative.
-    fn coefficient<N: Number>(&self, l: usize, r: N, less: usize) -> N {
+    fn coefficient<N: RowNumber>(&self, l: usize, r: N, less: usize) -> N {
         let (mut sum, square) = (N::constant(0.0), r * r);
         // Powers below `less` have no coefficient.
         let skipped = less.saturating_sub(l).div_ceil(2);
@@ -234,7 +234,7 @@ impl Expansion {
     }
 
     /// `√E φ²`, the unit vector of the a_l, and `√l a_l/r` from l = 1 on.
-    fn numbers<N: Number>(&self, r: N) -> (N, Vec<N::Single>) {
+    fn numbers<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
         let all: Vec<_> = (0..=self.degree())
             .map(|l| self.coefficient(l, r, self.lowest))
             .collect();
@@ -260,7 +260,7 @@ impl Expansion {
 }
 
 /// r^n.
-fn power<N: Number>(r: N, n: usize) -> N {
+fn power<N: RowNumber>(r: N, n: usize) -> N {
     (0..n).fold(N::constant(1.0), |power, _| power * r)
 }
 
@@ -290,7 +290,7 @@ impl Dual for Expansion {
 }
 
 impl Form for Expansion {
-    fn variable<N: Number>(&self, r: N) -> (N, Vec<N::Single>) {
+    fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
         self.numbers(r)
     }
 

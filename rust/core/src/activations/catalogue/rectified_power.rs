@@ -8,7 +8,7 @@ use crate::activations::dual::Dual;
 use crate::error::{Error, Result};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::{Number, Single};
+use crate::math::number::{RowNumber, Single};
 use crate::math::special::{angle_and_lift, sum_of_powers};
 
 use super::moderate;
@@ -92,7 +92,7 @@ impl Activation for RectifiedPower {
 impl ClosedForm for RectifiedPower {
     const FEATURES: usize = 1;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         if r.value() == 0.0 {
             return N::constant(0.0); // φ(0), also of the step function
         }
@@ -102,7 +102,7 @@ impl ClosedForm for RectifiedPower {
     }
 
     /// `n r^{n−1} √((2n−3)!!/2)`.
-    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let below = self.degree.saturating_sub(1);
         let degree = N::Single::splat(self.degree as f64);
         let root = N::Single::splat((double_factorial(below) / 2.0).sqrt());

@@ -6,7 +6,7 @@ use crate::activations::activation::{Activation, Formula, curvature, evaluate};
 use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
 use crate::activations::dual::Dual;
 use crate::isa::Real;
-use crate::math::number::Number;
+use crate::math::number::RowNumber;
 use crate::math::special::angle_and_lift;
 
 /// `φ(x) = sign(x)`, 0 at 0, with `φ'(x) = 0`.
@@ -46,11 +46,11 @@ impl Activation for Sign {
 impl ClosedForm for Sign {
     const FEATURES: usize = 0;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         N::constant(f64::from(u8::from(r.value() > 0.0)))
     }
 
-    fn describe<N: Number>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
         features([])
     }
 

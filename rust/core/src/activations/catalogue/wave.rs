@@ -8,7 +8,7 @@ use crate::activations::dual::Dual;
 use crate::error::{Error, Result};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
-use crate::math::number::{Number, Single};
+use crate::math::number::{RowNumber, Single};
 use crate::math::special::{OddSeries, exp, expm1, sin_cos};
 
 use super::{finite, positive};
@@ -71,13 +71,13 @@ impl Wave {
             b,
             odd: 0.5,
             even: 0.5,
-            slope: 2.0 * square.value,
-            ..Self::sine(SQRT_2, b.value, FRAC_PI_4)?
+            slope: 2.0 * square.hi,
+            ..Self::sine(SQRT_2, b.hi, FRAC_PI_4)?
         })
     }
 
     /// `√E φ²/|a|` of `b²q`.
-    fn relative_root<N: Number>(&self, x: N) -> N {
+    fn relative_root<N: RowNumber>(&self, x: N) -> N {
         let less = -(-x.scaled(1)).exp_m1();
         let (odd, even) = (N::constant(self.odd), N::constant(self.even));
         (even * (N::constant(2.0) - less) + less * odd)
@@ -86,7 +86,7 @@ impl Wave {
     }
 
     /// `|b| r`, within a range.
-    fn phase<N: Number>(&self, r: N) -> N {
+    fn phase<N: RowNumber>(&self, r: N) -> N {
         (r * self.b.abs().into()).max(SMALLEST).min(LARGEST)
     }
 }
@@ -94,7 +94,7 @@ impl Wave {
 impl Formula for Wave {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let (a, b) = (R::splat(self.a), R::splat(self.b.value));
+        let (a, b) = (R::splat(self.a), R::splat(self.b.hi));
         let (sine, cosine) = sin_cos(b.mul_add(x, R::splat(self.p)));
         if self.is_cosine {
             (a * cosine, -(a * b * sine))
@@ -106,7 +106,7 @@ impl Formula for Wave {
     #[inline(always)]
     fn curvature<R: Real>(&self, x: R) -> R {
         let (value, _) = self.value_and_slope(x);
-        R::splat(-(self.b.value * self.b.value)) * value
+        R::splat(-(self.b.hi * self.b.hi)) * value
     }
 }
 
@@ -160,20 +160,20 @@ const LARGEST: f64 = 1e100;
 impl ClosedForm for Wave {
     const FEATURES: usize = 5;
 
-    fn root<N: Number>(&self, r: N) -> N {
+    fn root<N: RowNumber>(&self, r: N) -> N {
         let z = r * self.b.into();
         self.relative_root(z * z) * N::constant(self.a.abs())
     }
 
     /// `|b| r`, what rounding took from it, `e^{−x}`, `√E φ²/|a|`, and `1 − e^{−2x}`.
-    fn describe<N: Number>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
         let z = self.phase(r);
         let x = z * z;
         let single = x.single();
         let (falling, wide) = ((-single).exp(), -(N::Single::splat(-2.0) * single).expm1());
         features([
             z.single(),
-            z.rest(),
+            z.low(),
             falling,
             self.relative_root(x).single(),
             wide,

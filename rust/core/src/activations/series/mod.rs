@@ -59,10 +59,10 @@ impl<F: Formula + Debug + Send + Sync> Activation for Series<F> {
 impl<S: Smooth> Dual for Series<S> {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
         let isa = Isa::current()?;
-        let curves = curves(&self.0, r.iter().map(|r| r.value), isa)?;
+        let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
         let curve = |r: f64| &curves[&Piece::of(r)];
         let (roots, features) = packed::pack(r, |r| curve(r).at(r, isa))?;
-        let missing = r.iter().map(|r| curve(r.value).missing(r.value));
+        let missing = r.iter().map(|r| curve(r.hi).missing(r.hi));
         Ok(Description {
             roots,
             features: Features(features),
@@ -82,11 +82,11 @@ impl<S: Smooth> Dual for Series<S> {
 impl<S: Smooth> Differentiable for Series<S> {
     fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes> {
         let isa = Isa::current()?;
-        let curves = curves(&self.0, r.iter().map(|r| r.value), isa)?;
+        let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
         let curve = |r: f64| &curves[&Piece::of(r)];
         let (slopes, features) = packed::pack(r, |r| curve(r).slopes_at(r, isa))?;
-        let roots = r.iter().map(|r| curve(r.value).at(r.value, isa).root);
-        let pairs = roots.zip(slopes.iter().map(|slope| slope.value));
+        let roots = r.iter().map(|r| curve(r.hi).at(r.hi, isa).root);
+        let pairs = roots.zip(slopes.iter().map(|slope| slope.hi));
         Ok(Slopes {
             elasticities: pairs.map(elasticity).collect(),
             features: Features(features),

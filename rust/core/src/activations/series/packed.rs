@@ -52,7 +52,7 @@ pub(super) fn pack<'a>(
     let mut blocks = vec![Eight::default(); r.len().div_ceil(WIDTH)];
     let load = Load::new(blocks.len(), 4.0 * (DIRECT * r.len()) as f64);
     let describe = |(): &mut (), (block, r): (&mut Eight, &[DoubleDouble]), _: &Stop| {
-        let variables: Vec<_> = r.iter().map(|r| variable(r.value)).collect();
+        let variables: Vec<_> = r.iter().map(|r| variable(r.hi)).collect();
         *block = Eight::new(&variables);
     };
     let items = blocks.iter_mut().zip(r.chunks(WIDTH));

@@ -21,9 +21,9 @@ pub(super) const COSINE: usize = 3;
 pub(super) fn widening(u: DoubleDouble, r: DoubleDouble, sigma_b: f64) -> [f64; WIDENING] {
     // Halves: the sum may be infinite.
     let tangent = DoubleDouble::from(0.5 * sigma_b) / (r.scaled(-1) + u.scaled(-1));
-    let (cosine, sine) = (u.value / r.value, sigma_b / r.value);
+    let (cosine, sine) = (u.hi / r.hi, sigma_b / r.hi);
     let half = FRAC_1_SQRT_2.mul_add(cosine, FRAC_1_SQRT_2);
-    [tangent.value, tangent.rest, half, cosine, sine]
+    [tangent.hi, tangent.lo, half, cosine, sine]
 }
 
 /// The derivatives of [`widening`] with respect to log u, `τ` in one float.
@@ -49,10 +49,10 @@ pub(super) fn widening_slopes<R: Real>(
 /// nothing cancels.
 #[inline(always)]
 pub(super) fn widen<R: Real>([row, col]: [[R; WIDENING]; 2], gap: R) -> R {
-    let [tangent, rest, half, cosine, sine] = row;
-    let [tangent_j, rest_j, half_j, cosine_j, sine_j] = col;
+    let [tangent, low, half, cosine, sine] = row;
+    let [tangent_j, low_j, half_j, cosine_j, sine_j] = col;
     let (w, b) = (cosine * cosine_j, sine * sine_j);
-    let difference = (tangent - tangent_j) + (rest - rest_j);
+    let difference = (tangent - tangent_j) + (low - low_j);
     let spread = (half * half_j) * (difference * difference);
     let (two, size) = (R::splat(2.0), gap.abs());
     let aligned = w.mul_add(size, spread);

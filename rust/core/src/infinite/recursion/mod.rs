@@ -122,7 +122,7 @@ impl Recursion {
         let mut bound = Bound::default();
         for (index, affine) in self.layers.iter().enumerate() {
             let mut level = Level::new(affine, &roots);
-            if let Some(row) = level.r.iter().position(|r| !r.value.is_finite()) {
+            if let Some(row) = level.r.iter().position(|r| !r.hi.is_finite()) {
                 return Err(Error::Overflow { argument, row });
             }
             if index < self.activations.len() {
@@ -137,7 +137,7 @@ impl Recursion {
             levels.push(level);
         }
         let last = levels.last().map_or(&[][..], |level| &level.r);
-        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.value).1 - 1).collect();
+        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.hi).1 - 1).collect();
         for level in &mut levels {
             level.scale(&exponents);
             let too_large = |number: &f64| number.is_nan() || *number >= LARGEST;

@@ -108,7 +108,7 @@ impl Level {
         let sigma_w = DoubleDouble::from(affine.sigma_w);
         let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
         let own = (!affine.learns_as_it_starts()).then(|| Own {
-            weights: roots.iter().map(|root| affine.tau_w * root.value).collect(),
+            weights: roots.iter().map(|root| affine.tau_w * root.hi).collect(),
             biases: roots.iter().map(|_| affine.tau_b).collect(),
         });
         let (r, widening) = if affine.sigma_b == 0.0 {
@@ -132,7 +132,7 @@ impl Level {
     /// Fills what is in units of the rows' powers of two.
     pub(super) fn scale(&mut self, exponents: &[i32]) {
         let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);
-        let roots = self.r.iter().map(|r| r.value);
+        let roots = self.r.iter().map(|r| r.hi);
         self.scaled = roots.zip(exponents).map(scale).collect();
         if let Some(own) = &mut self.own {
             for values in [&mut own.weights, &mut own.biases] {

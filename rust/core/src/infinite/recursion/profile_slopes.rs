@@ -43,7 +43,7 @@ impl Chain {
         let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();
         for (index, level) in profile.levels.iter().enumerate() {
             let affine = recursion.layers[index];
-            let pairs = || level.r.iter().map(|r| r.value).zip(&profile.exponents);
+            let pairs = || level.r.iter().map(|r| r.hi).zip(&profile.exponents);
             let scaled = |value: f64, exponent: &i32| libm::scalbn(value, -exponent);
             let cosines: Blocks = match &level.widening {
                 Some(widening) => widening[COSINE].clone(),

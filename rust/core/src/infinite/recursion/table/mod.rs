@@ -63,7 +63,7 @@ impl Table {
             return None;
         }
         let network = Network { layers, duals };
-        let diagonal = network.kernels(1.0.into())?.map(|kernel| kernel.value);
+        let diagonal = network.kernels(1.0.into())?.map(|kernel| kernel.hi);
         DEGREES
             .into_iter()
             .find_map(|degree| Self::of_degree(&network, diagonal, degree))
@@ -77,7 +77,7 @@ impl Table {
                 let index = side.index(piece);
                 for (kernel, polynomial) in polynomials.iter().enumerate() {
                     for (row, coefficient) in coefficients.iter_mut().zip(&polynomial.0) {
-                        row[kernel][index] = coefficient.value;
+                        row[kernel][index] = coefficient.hi;
                     }
                 }
             }
@@ -211,7 +211,7 @@ impl Side {
             let t = 0.5 * (pair[0] + pair[1]);
             let exact = kernels(t)?;
             for (kernel, polynomial) in polynomials.iter().enumerate() {
-                let error = (polynomial.at(t) - exact[kernel]).value.abs();
+                let error = (polynomial.at(t) - exact[kernel]).hi.abs();
                 let close = error <= TOLERANCE * diagonal[kernel];
                 if !close {
                     return None;
@@ -301,8 +301,8 @@ mod tests {
                     let correlation = DoubleDouble::from(1.0) - gap.abs().into();
                     let exact = network.kernels(correlation * 1.0_f64.copysign(*gap).into());
                     let exact = exact.expect("all are homogeneous");
-                    for (kernel, scale) in [1.0, diagonal.value].into_iter().enumerate() {
-                        let error = (exact[kernel] - found[kernel][i].into()).value / scale;
+                    for (kernel, scale) in [1.0, diagonal.hi].into_iter().enumerate() {
+                        let error = (exact[kernel] - found[kernel][i].into()).hi / scale;
                         // The roundings of s and of the last sum, and those of the terms before it.
                         let most = 3.0 * f64::EPSILON;
                         assert!(
@@ -311,7 +311,7 @@ mod tests {
                         );
                     }
                     if *gap == 0.0 && gap.is_sign_positive() {
-                        assert_eq!([found[0][i], found[1][i]], [1.0, diagonal.value]);
+                        assert_eq!([found[0][i], found[1][i]], [1.0, diagonal.hi]);
                     }
                 }
             }

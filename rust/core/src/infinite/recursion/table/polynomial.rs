@@ -58,11 +58,11 @@ mod tests {
             Polynomial::through(&nodes, nodes.iter().map(|t| exponential(*t)).collect());
         assert_eq!(polynomial.0[0], 1.0.into());
         for t in nodes {
-            let error = (polynomial.at(t) - exponential(t)).value;
+            let error = (polynomial.at(t) - exponential(t)).hi;
             assert!(error.abs() <= 1e-25, "{t}: {error}");
         }
         // The remainder: (1/8)^10 e^{1/4}/2⁹/10! = 6.5e-19.
-        let error = (polynomial.at(0.11) - exponential(0.11)).value;
+        let error = (polynomial.at(0.11) - exponential(0.11)).hi;
         assert!(error.abs() <= 7e-19, "{error}");
     }
 }
