@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 use ntkrs_core::Result;
-use ntkrs_core::engine::inner_product::contract;
+use ntkrs_core::engine::inner_product::inner_products;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::infinite::gradient::{Chained, Gradient};
 use ntkrs_core::infinite::recursion::{Follows, Output};
@@ -98,7 +98,7 @@ impl InfiniteKernel {
             &mut ticker,
             |kernel, symmetric, ticker| {
                 let mut watch = |done, total| ticker.report(done, total);
-                contract(kernel, symmetric, weights.view(), &mut watch)
+                inner_products(kernel, symmetric, weights.view(), &mut watch)
             },
         )
     }

@@ -34,7 +34,7 @@ pub fn rectangular<T: Scalar, K: TileKernel>(
 }
 
 /// What a worker keeps from tile to tile.
-struct Worker<K: TileKernel> {
+struct TileWorker<K: TileKernel> {
     scratch: K::Scratch,
     tiles: Vec<Tile>,
     turned: Tile,
@@ -57,12 +57,12 @@ fn fill<T: Scalar, K: TileKernel>(
     let expected = [kernel.planes(), kernel.rows(), kernel.cols()];
     Error::check_shape("out", &[canvas.planes(), rows, cols], &expected)?;
     let load = Load::new(canvas.slot_count(symmetric), kernel.cycles());
-    let state = || Worker::<K> {
+    let state = || TileWorker::<K> {
         scratch: K::Scratch::default(),
         tiles: vec![Tile::default(); kernel.planes()],
         turned: Tile::default(),
     };
-    let work = |worker: &mut Worker<K>, slot: Slot<'_, T>, _: &Stop| {
+    let work = |worker: &mut TileWorker<K>, slot: Slot<'_, T>, _: &Stop| {
         kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles);
         slot.store(&worker.tiles, &mut worker.turned);
     };

@@ -18,7 +18,7 @@ use crate::isa::WIDTH;
 /// # Errors
 /// [`Error::Shape`] if A is not of the kernel's shape; [`Error::Invalid`] if a sum is not finite; [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's
 /// own check.
-pub fn contract<K: TileKernel>(
+pub fn inner_products<K: TileKernel>(
     kernel: &K,
     symmetric: bool,
     weights: ArrayView2<'_, f64>,
@@ -124,7 +124,8 @@ mod tests {
             let weights =
                 Array2::from_shape_fn((x.nrows(), columns.nrows()), |(i, j)| entry(j, 2 * i));
             let kernel = Linear { rows: &rows, cols };
-            let sums = contract(&kernel, symmetric, weights.view(), &mut pool::unwatched).unwrap();
+            let sums =
+                inner_products(&kernel, symmetric, weights.view(), &mut pool::unwatched).unwrap();
             // Sums of integers: exact.
             assert_eq!(sums, [(&weights * &x.dot(&columns.t())).sum()]);
         }
@@ -135,7 +136,7 @@ mod tests {
             },
             Array2::zeros((2, 3)),
         );
-        let result = contract(&kernel, false, wrong.view(), &mut pool::unwatched);
+        let result = inner_products(&kernel, false, wrong.view(), &mut pool::unwatched);
         assert!(matches!(result, Err(Error::Shape { .. })));
     }
 }

@@ -41,7 +41,7 @@ pub fn multiply<K: TileKernel>(
     let (rows, cols) = (bands(kernel.rows()), bands(kernel.cols()));
     let vectors = columns(vectors);
     let sums: Vec<_> = (0..rows.len() * cols.len())
-        .map(|_| Mutex::new(Sums::default()))
+        .map(|_| Mutex::new(BandSums::default()))
         .collect();
     let task = Task {
         kernel,
@@ -55,7 +55,7 @@ pub fn multiply<K: TileKernel>(
     let load = Load::new(pairs.len(), kernel.cycles());
     let work = |scratch: &mut (K::Scratch, [Tile; 1]), (i, j): (usize, usize), stop: &Stop| {
         let [direct, mirrored] = task.run(&rows[i], &cols[j], scratch, stop);
-        let keep = |index: usize, value: Sums| {
+        let keep = |index: usize, value: BandSums| {
             *sums[index].lock().unwrap_or_else(PoisonError::into_inner) = value;
         };
         keep(i * cols.len() + j, direct);
@@ -84,7 +84,7 @@ pub fn multiply<K: TileKernel>(
 }
 
 /// The same sums of several vectors.
-type Sums = Vec<Vec<Block>>;
+type BandSums = Vec<Vec<Block>>;
 
 /// Ranges of whole tiles.
 fn bands(len: usize) -> Vec<Range<usize>> {
@@ -94,7 +94,7 @@ fn bands(len: usize) -> Vec<Range<usize>> {
 }
 
 /// Each column of a matrix in whole blocks, filled up with zeros.
-fn columns(matrix: ArrayView2<'_, f64>) -> Sums {
+fn columns(matrix: ArrayView2<'_, f64>) -> BandSums {
     let blocks = matrix.nrows().div_ceil(WIDTH);
     let mut columns = vec![vec![[0.0; WIDTH]; blocks]; matrix.ncols()];
     for (target, column) in columns.iter_mut().zip(matrix.columns()) {
@@ -111,7 +111,7 @@ struct Task<'a, K> {
     kernel: &'a K,
     isa: Isa,
     symmetric: bool,
-    vectors: &'a Sums,
+    vectors: &'a BandSums,
 }
 
 impl<K: TileKernel> Task<'_, K> {
@@ -122,7 +122,7 @@ impl<K: TileKernel> Task<'_, K> {
         cols: &Range<usize>,
         (scratch, tiles): &mut (K::Scratch, [Tile; 1]),
         stop: &Stop,
-    ) -> [Sums; 2] {
+    ) -> [BandSums; 2] {
         let zeros = |len: usize| vec![vec![[0.0; WIDTH]; len.div_ceil(WIDTH)]; self.vectors.len()];
         let (mut direct, mut mirrored) = (zeros(rows.len()), zeros(cols.len()));
         for row in rows.clone().step_by(EDGE) {
@@ -157,7 +157,7 @@ impl<K: TileKernel> Task<'_, K> {
     }
 
     /// Adds the product of a tile, or of its transpose, with the vectors to sums that begin with row `start`.
-    fn add(&self, area: &Area, tile: &Tile, transposed: bool, sums: &mut Sums, start: usize) {
+    fn add(&self, area: &Area, tile: &Tile, transposed: bool, sums: &mut BandSums, start: usize) {
         let (from, to) = if transposed {
             (&area.rows, &area.cols)
         } else {

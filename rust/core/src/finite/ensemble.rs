@@ -65,7 +65,7 @@ pub fn moments(
     }
     mean.fill(0.0);
     variance.fill(0.0);
-    let sums = Mutex::new(Sums {
+    let sums = Mutex::new(RunningMoments {
         mean,
         squares: variance,
         count: 0,
@@ -79,7 +79,7 @@ pub fn moments(
         one_by_one(ensemble, shape, seeds, &mut lock(), watch)?;
         return finish(sums);
     }
-    let work = |worker: &mut Option<Worker>, (index, seed): (usize, &u64), stop: &Stop| {
+    let work = |worker: &mut Option<NetworkWorker>, (index, seed): (usize, &u64), stop: &Stop| {
         let (failed, mut kernel) = {
             let mut sums = lock();
             (sums.failure.is_some(), sums.buffer(shape))
@@ -87,10 +87,10 @@ pub fn moments(
         if failed {
             return;
         }
-        let result = pool::alone(|| {
+        let result = pool::serially(|| {
             let worker = match worker {
                 Some(worker) => worker,
-                None => worker.insert(Worker::new(ensemble)?),
+                None => worker.insert(NetworkWorker::new(ensemble)?),
             };
             worker.draw(Normal::new(*seed, isa), stop);
             let watch = &mut |_, _| {
@@ -117,15 +117,15 @@ fn one_by_one(
     ensemble: &Ensemble<'_>,
     shape: [usize; 5],
     seeds: &[u64],
-    sums: &mut Sums<'_>,
+    sums: &mut RunningMoments<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    let mut worker = Worker::new(ensemble)?;
+    let mut worker = NetworkWorker::new(ensemble)?;
     let isa = ensemble.x.all().isa();
     for (index, seed) in seeds.iter().enumerate() {
         let mut part = |_, _| watch(index, seeds.len());
         let draws = iter::once((&mut worker, Normal::new(*seed, isa)));
-        let draw = |(): &mut (), (worker, normal): (&mut Worker, Normal), stop: &Stop| {
+        let draw = |(): &mut (), (worker, normal): (&mut NetworkWorker, Normal), stop: &Stop| {
             worker.draw(normal, stop);
         };
         let load = Load::new(1, f64::INFINITY);
@@ -141,7 +141,7 @@ fn one_by_one(
 }
 
 /// From sums of squares to variances.
-fn finish(sums: Mutex<Sums<'_>>) -> Result<()> {
+fn finish(sums: Mutex<RunningMoments<'_>>) -> Result<()> {
     let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = sums.failure {
         return Err(error);
@@ -152,7 +152,7 @@ fn finish(sums: Mutex<Sums<'_>>) -> Result<()> {
 }
 
 /// A network and inputs that a worker keeps from seed to seed.
-struct Worker {
+struct NetworkWorker {
     network: Network<f64>,
     /// Copies of the inputs, once there are any.
     x: Option<Panels<f64>>,
@@ -161,7 +161,7 @@ struct Worker {
     drawn: Vec<f64>,
 }
 
-impl Worker {
+impl NetworkWorker {
     fn new(ensemble: &Ensemble<'_>) -> Result<Self> {
         Ok(Self {
             network: ensemble
@@ -252,7 +252,7 @@ fn own(copy: &mut Option<Panels<f64>>, inputs: &Panels<f64>) -> Result<Panels<f6
 const LANES: usize = Panels::<f64>::LANES;
 
 /// Running moments, and the kernels that came before their turn.
-struct Sums<'a> {
+struct RunningMoments<'a> {
     mean: &'a mut [f64],
     squares: &'a mut [f64],
     count: usize,
@@ -262,7 +262,7 @@ struct Sums<'a> {
     failure: Option<Error>,
 }
 
-impl Sums<'_> {
+impl RunningMoments<'_> {
     /// Memory for one more kernel.
     fn buffer(&mut self, shape: [usize; 5]) -> Array5<f64> {
         self.free.pop().unwrap_or_else(|| Array5::zeros(shape))

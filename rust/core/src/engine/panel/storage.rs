@@ -28,12 +28,12 @@ static FREE: Mutex<Vec<MmapMut>> = Mutex::new(Vec::new());
 /// A slice of lines. What they hold at first is arbitrary: zeros, or what an earlier call left.
 #[derive(Debug)]
 pub struct Storage<L> {
-    block: Block<L>,
+    block: Allocation<L>,
     len: usize,
 }
 
 #[derive(Debug)]
-enum Block<L> {
+enum Allocation<L> {
     Heap(Vec<L>),
     /// `None` only while it is dropped.
     Mapped(Option<MmapMut>, PhantomData<L>),
@@ -55,7 +55,7 @@ impl<L: Pod> Storage<L> {
             lines.try_reserve_exact(len).map_err(|_| error())?;
             lines.resize(len, L::ZERO);
             return Ok(Self {
-                block: Block::Heap(lines),
+                block: Allocation::Heap(lines),
                 len,
             });
         }
@@ -64,7 +64,7 @@ impl<L: Pod> Storage<L> {
             None => map(bytes).ok_or_else(error)?,
         };
         Ok(Self {
-            block: Block::Mapped(Some(map), PhantomData),
+            block: Allocation::Mapped(Some(map), PhantomData),
             len,
         })
     }
@@ -90,7 +90,7 @@ fn map(bytes: usize) -> Option<MmapMut> {
 
 impl<L> Drop for Storage<L> {
     fn drop(&mut self) {
-        let Block::Mapped(map, _) = &mut self.block else {
+        let Allocation::Mapped(map, _) = &mut self.block else {
             return;
         };
         let (Some(map), Ok(mut free)) = (map.take(), FREE.try_lock()) else {
@@ -109,13 +109,13 @@ impl<L: Pod> Deref for Storage<L> {
     #[inline]
     fn deref(&self) -> &[L] {
         match &self.block {
-            Block::Heap(lines) => lines,
+            Allocation::Heap(lines) => lines,
             // SAFETY: the map is at least `len` lines long, starts on a page, which every line's alignment divides, and
             // holds bytes that are values of a plain type, whatever they are.
-            Block::Mapped(Some(map), _) => unsafe {
+            Allocation::Mapped(Some(map), _) => unsafe {
                 slice::from_raw_parts(map.as_ptr().cast(), self.len)
             },
-            Block::Mapped(None, _) => &[],
+            Allocation::Mapped(None, _) => &[],
         }
     }
 }
@@ -124,12 +124,12 @@ impl<L: Pod> DerefMut for Storage<L> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [L] {
         match &mut self.block {
-            Block::Heap(lines) => lines,
+            Allocation::Heap(lines) => lines,
             // SAFETY: as in `deref`; the map is borrowed exclusively.
-            Block::Mapped(Some(map), _) => unsafe {
+            Allocation::Mapped(Some(map), _) => unsafe {
                 slice::from_raw_parts_mut(map.as_mut_ptr().cast(), self.len)
             },
-            Block::Mapped(None, _) => &mut [],
+            Allocation::Mapped(None, _) => &mut [],
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Where the loops of a thread run: on threads of their own, on it alone, or on those of the crew it is of.
+//! The context of a thread's parallel loops: on a pool of their own, serially, or on the pool the thread belongs to.
 
 use std::cell::RefCell;
 use std::mem;
@@ -7,93 +7,95 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::idle::Crew;
-use super::latch::Shift;
+use super::idle::PoolLease;
+use super::latch::Latch;
 use super::{QUICK, Stop, Watch, lock, message, unwatched, work_off};
 use crate::error::{Error, Result};
 
-/// Where the loops of a thread run.
+/// Where a parallel loop started by this thread runs.
 #[derive(Clone)]
-pub(super) enum Place {
-    /// On the threads of a crew of their own.
-    Apart,
-    /// On this thread.
-    Alone,
-    /// On the threads of the crew that this thread is of, until these are to stop.
-    Aboard(Arc<Stop>),
+pub(super) enum Context {
+    /// On a pool of its own.
+    Caller,
+    /// On this thread, item by item.
+    Serial,
+    /// On the pool that this thread works for, until that is to stop.
+    Worker(Arc<Stop>),
 }
 
 thread_local! {
-    static PLACE: RefCell<Place> = const { RefCell::new(Place::Apart) };
+    static CONTEXT: RefCell<Context> = const { RefCell::new(Context::Caller) };
 }
 
-/// Where the loops of this thread run.
-pub(super) fn here() -> Place {
-    PLACE.with_borrow(Place::clone)
+/// The context of this thread.
+pub(super) fn here() -> Context {
+    CONTEXT.with_borrow(Context::clone)
 }
 
-/// Runs `part` with its parallel loops there.
-fn at<R>(place: Place, part: impl FnOnce() -> R) -> R {
-    /// Restores the place from before, after a panic too.
-    struct Restore(Place);
+/// Runs `part` with its parallel loops in this context.
+fn at<R>(context: Context, part: impl FnOnce() -> R) -> R {
+    /// Restores the context from before, after a panic too.
+    struct Restore(Context);
     impl Drop for Restore {
         fn drop(&mut self) {
-            PLACE.set(mem::replace(&mut self.0, Place::Apart));
+            CONTEXT.set(mem::replace(&mut self.0, Context::Caller));
         }
     }
-    let _restore = Restore(PLACE.replace(place));
+    let _restore = Restore(CONTEXT.replace(context));
     part()
 }
 
-/// Runs `part` with all its parallel loops on this thread alone: for workers of an outer loop.
-pub fn alone<R>(part: impl FnOnce() -> R) -> R {
-    at(Place::Alone, part)
+/// Runs `part` with all its parallel loops on this thread: for workers of an outer loop.
+pub fn serially<R>(part: impl FnOnce() -> R) -> R {
+    at(Context::Serial, part)
 }
 
-/// Runs `part`, of many loops one after another, on one of the threads that these run on, so that none has to be woken for
-/// each of them. It takes about so many `cycles`, and must not call what is the calling thread's alone. This waits, and
-/// watches: what `part` tells the watch that it is given is passed on every 50 ms.
+/// Runs `part` inside the thread pool, so that its successive loops need not wake the workers each time.
+///
+/// `cycles` is the estimated cost of `part` on one thread. It must not call anything reserved to the calling thread
+/// (user-supplied functions). Progress that `part` reports to the watch it is given is passed on to `watch` every 50 ms.
 ///
 /// # Errors
-/// As [`for_each`]; those of `part`.
-pub fn aboard<R: Send>(
+/// As [`for_each`](super::for_each), and those of `part`.
+pub fn install<R: Send>(
     cycles: f64,
     watch: &mut Watch<'_>,
     part: impl FnOnce(&mut Watch<'_>) -> Result<R> + Send,
 ) -> Result<R> {
-    if cycles < QUICK || !matches!(here(), Place::Apart) {
+    if cycles < QUICK || !matches!(here(), Context::Caller) {
         return part(watch);
     }
-    let crew = Crew::take()?;
-    let shift = Shift::new(1, 0);
+    let lease = PoolLease::take()?;
+    let latch = Latch::new(1, 0);
     let mut result = Err(Error::Cancelled);
-    crew.pool.in_place_scope(|scope| {
+    lease.pool.in_place_scope(|scope| {
         scope.spawn(|_| {
             let mut tell = |done, total| {
-                shift.done.store(done, Ordering::Relaxed);
-                shift.total.store(total, Ordering::Relaxed);
-                if shift.stop.requested() {
+                latch.done.store(done, Ordering::Relaxed);
+                latch.total.store(total, Ordering::Relaxed);
+                if latch.stop.requested() {
                     ControlFlow::Break(())
                 } else {
                     ControlFlow::Continue(())
                 }
             };
-            let place = Place::Aboard(Arc::clone(&shift.stop));
-            let run = || result = at(place, || part(&mut tell));
-            shift.end(catch_unwind(AssertUnwindSafe(run)));
+            let context = Context::Worker(Arc::clone(&latch.stop));
+            let run = || result = at(context, || part(&mut tell));
+            latch.end(catch_unwind(AssertUnwindSafe(run)));
         });
-        shift.wait(watch);
+        latch.wait(watch);
     });
-    crew.give_back();
-    match (shift.outcome(), result) {
+    lease.give_back();
+    match (latch.outcome(), result) {
         // Why it stopped.
         (Err(Error::Cancelled), Err(error)) => Err(error),
         (outcome, result) => outcome.and(result),
     }
 }
 
-/// [`for_each`] on the threads of the crew that this thread is of. It works too, and watches after each of its items.
-pub(super) fn for_each_aboard<I, S>(
+/// [`for_each`](super::for_each) on the pool that this thread belongs to. This thread works too, and watches after each
+/// of its items.
+pub(super) fn for_each_installed<I, S>(
     items: impl Iterator<Item = I> + Send,
     total: usize,
     stop: &Stop,

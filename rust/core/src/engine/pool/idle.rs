@@ -22,8 +22,8 @@ pub fn after_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A pool that is taken by one call.
-pub(super) struct Crew {
+/// A pool, taken by one call.
+pub(super) struct PoolLease {
     process: (u32, u64),
     pub threads: usize,
     pub pool: ThreadPool,
@@ -31,14 +31,14 @@ pub(super) struct Crew {
 
 /// Idle pools. The lock is only ever tried, never waited for: a child forked in the middle of a use finds it locked
 /// for ever, and builds a pool for each call.
-static IDLE: Mutex<Vec<Crew>> = Mutex::new(Vec::new());
+static IDLE: Mutex<Vec<PoolLease>> = Mutex::new(Vec::new());
 
-impl Crew {
-    /// An idle crew of the present number of threads, or a new one.
+impl PoolLease {
+    /// Takes an idle pool of the present number of threads, or builds one.
     pub fn take() -> Result<Self> {
         let (process, threads) = (this_process(), num_threads()?);
         if let Ok(mut idle) = IDLE.try_lock() {
-            let fits = |crew: &Self| crew.process == process && crew.threads == threads;
+            let fits = |lease: &Self| lease.process == process && lease.threads == threads;
             if let Some(index) = idle.iter().position(fits) {
                 return Ok(idle.swap_remove(index));
             }
@@ -67,7 +67,7 @@ impl Crew {
         match IDLE.try_lock() {
             Ok(mut idle) if process == this_process() => {
                 idle.push(self);
-                let keep = |crew: &Self| crew.process == process && crew.threads == threads;
+                let keep = |lease: &Self| lease.process == process && lease.threads == threads;
                 let (mut kept, other): (Vec<_>, Vec<_>) = idle.drain(..).partition(keep);
                 others = other;
                 others.extend(kept.drain(KEPT.min(kept.len())..));

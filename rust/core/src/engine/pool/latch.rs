@@ -1,4 +1,4 @@
-//! Workers, and the caller who waits for them.
+//! The latch on which a caller waits for the workers of its loop.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 const TICK: Duration = Duration::from_millis(50);
 
 /// The workers of one parallel loop, as the waiting caller sees them.
-pub(super) struct Shift {
+pub(super) struct Latch {
     pub workers: usize,
     pub done: AtomicUsize,
     pub total: AtomicUsize,
@@ -27,7 +27,7 @@ struct Ended {
     panic: Option<String>,
 }
 
-impl Shift {
+impl Latch {
     pub fn new(workers: usize, total: usize) -> Self {
         Self {
             workers,

@@ -18,11 +18,11 @@ use std::thread;
 
 use crate::error::{Error, Result};
 use crate::isa::DefaultFloatEnv;
-use context::{Place, for_each_aboard};
-use idle::Crew;
-use latch::Shift;
+use context::{Context, for_each_installed};
+use idle::PoolLease;
+use latch::Latch;
 
-pub use context::{aboard, alone};
+pub use context::{install, serially};
 pub use idle::after_fork;
 
 /// Environment variables that set the number of threads, the first one found winning.
@@ -134,8 +134,8 @@ pub fn for_each<I, S>(
     if total == 0 {
         return Ok(());
     }
-    let place = context::here();
-    if matches!(place, Place::Alone) {
+    let context = context::here();
+    if matches!(context, Context::Serial) {
         return for_each_here(items, total, watch, state(), work);
     }
     if load.cycles < QUICK {
@@ -145,26 +145,26 @@ pub fn for_each<I, S>(
             ControlFlow::Continue(()) => Ok(()),
         };
     }
-    if let Place::Aboard(stop) = place {
-        return for_each_aboard(items, total, &stop, watch, state, work);
+    if let Context::Worker(stop) = context {
+        return for_each_installed(items, total, &stop, watch, state, work);
     }
-    let crew = Crew::take()?;
+    let lease = PoolLease::take()?;
     let items = Mutex::new(items);
-    let shift = Shift::new(crew.threads.min(total), total);
+    let latch = Latch::new(lease.threads.min(total), total);
     let worker = || {
         let count = || {
-            shift.done.fetch_add(1, Ordering::Relaxed);
+            latch.done.fetch_add(1, Ordering::Relaxed);
         };
-        work_off(&items, &shift.stop, &mut state(), &work, count);
+        work_off(&items, &latch.stop, &mut state(), &work, count);
     };
-    crew.pool.in_place_scope(|scope| {
-        for _ in 0..shift.workers {
-            scope.spawn(|_| shift.end(catch_unwind(AssertUnwindSafe(worker))));
+    lease.pool.in_place_scope(|scope| {
+        for _ in 0..latch.workers {
+            scope.spawn(|_| latch.end(catch_unwind(AssertUnwindSafe(worker))));
         }
-        shift.wait(watch);
+        latch.wait(watch);
     });
-    crew.give_back();
-    shift.outcome()
+    lease.give_back();
+    latch.outcome()
 }
 
 /// Works on items, and calls `then` after each of them, until there are none or it is to stop.
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_quick_is_done_on_the_calling_thread() {
+    fn small_loops_run_on_the_calling_thread() {
         let caller = thread::current().id();
         let work = |(): &mut (), _: usize, _: &Stop| assert_eq!(thread::current().id(), caller);
         for_each(0..100, quick(100), &mut unwatched, || (), work).unwrap();
@@ -333,13 +333,13 @@ mod tests {
     }
 
     #[test]
-    fn loops_aboard_are_those_of_one_crew() {
+    fn installed_loops_share_one_pool() {
         set_num_threads(3).unwrap();
         let hits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
-        let crew = Mutex::new(HashSet::new());
+        let threads = Mutex::new(HashSet::new());
         let hit = |(): &mut (), i: usize, _: &Stop| {
             hits[i].fetch_add(1, Ordering::Relaxed);
-            lock(&crew).insert(thread::current().id());
+            lock(&threads).insert(thread::current().id());
         };
         let part = |watch: &mut Watch<'_>| {
             for _ in 0..20 {
@@ -347,19 +347,19 @@ mod tests {
             }
             Ok(thread::current().id())
         };
-        let driver = aboard(f64::INFINITY, &mut unwatched, part).unwrap();
+        let driver = install(f64::INFINITY, &mut unwatched, part).unwrap();
         assert!(hits.into_iter().all(|hit| hit.into_inner() == 20));
-        let crew = crew.into_inner().unwrap();
-        assert!(crew.contains(&driver) && crew.len() <= 3);
-        assert!(!crew.contains(&thread::current().id()));
-        let here = aboard(0.0, &mut unwatched, |_| Ok(thread::current().id()));
+        let threads = threads.into_inner().unwrap();
+        assert!(threads.contains(&driver) && threads.len() <= 3);
+        assert!(!threads.contains(&thread::current().id()));
+        let here = install(0.0, &mut unwatched, |_| Ok(thread::current().id()));
         assert_eq!(here, Ok(thread::current().id()));
     }
 
     #[test]
-    fn what_ends_a_loop_aboard_ends_the_call() {
+    fn an_error_in_an_installed_loop_ends_the_call() {
         let run = |watch: &mut Watch<'_>, work: &(dyn Fn(usize, &Stop) + Sync)| {
-            aboard(f64::INFINITY, watch, |watch| {
+            install(f64::INFINITY, watch, |watch| {
                 let work = |(): &mut (), i: usize, stop: &Stop| work(i, stop);
                 for_each(0..8, load(8), watch, || (), work)
             })
@@ -373,8 +373,8 @@ mod tests {
         };
         let result = run(&mut |_, _| ControlFlow::Break(()), &wait);
         assert_eq!(result, Err(Error::Cancelled));
-        let result: Result<()> = aboard(f64::INFINITY, &mut unwatched, |_| panic!("aboard"));
-        assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("aboard")));
+        let result: Result<()> = install(f64::INFINITY, &mut unwatched, |_| panic!("install"));
+        assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("install")));
         assert_eq!(run(&mut unwatched, &|_, _| ()), Ok(()));
     }
 

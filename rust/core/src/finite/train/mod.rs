@@ -108,7 +108,7 @@ impl<T: Scalar> Trainer<T> {
             return self.take(steps, watch);
         }
         let cycles = 3.0 * self.network.cycles(self.sweep.samples());
-        pool::aboard(steps as f64 * cycles, watch, |watch| {
+        pool::install(steps as f64 * cycles, watch, |watch| {
             self.take(steps, watch)
         })
     }
