@@ -99,7 +99,7 @@ impl<C: ClosedForm> Dual for C {
         for index in 0..C::FEATURES {
             (u[index], v[index]) = (pairs.u(index), pairs.v(index));
         }
-        isa.run(Step {
+        isa.run(ClosedFormLoop {
             form: *self,
             u,
             v,
@@ -127,7 +127,7 @@ impl<C: ClosedForm> Form for C {
 }
 
 /// The loop over pairs.
-struct Step<'a, C> {
+struct ClosedFormLoop<'a, C> {
     /// Not by reference: what follows from its parameters alone is then computed once, before the loop.
     form: C,
     u: [f64; MOST_FEATURES],
@@ -136,7 +136,7 @@ struct Step<'a, C> {
     dots: &'a mut [Block],
 }
 
-impl<C: ClosedForm> Vectorized for Step<'_, C> {
+impl<C: ClosedForm> Vectorized for ClosedFormLoop<'_, C> {
     type Output = ();
 
     #[inline(always)]

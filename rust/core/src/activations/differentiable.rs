@@ -26,7 +26,7 @@ pub trait Differentiable: Debug + Send + Sync {
     ///
     /// # Errors
     /// If φ cannot be evaluated there.
-    fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes>;
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes>;
 
     /// The step of the dual with its derivatives, for the pairs of one u and several v. `slopes` are those of the
     /// features of `pairs`.
@@ -41,13 +41,13 @@ pub trait Differentiable: Debug + Send + Sync {
         pairs: &Variables<'_>,
         slopes: &Variables<'_>,
         gaps: &[Block],
-        steps: &mut [Step],
+        steps: &mut [DualStep],
     );
 }
 
 /// Derivatives with respect to log r.
 #[derive(Debug, Default)]
-pub struct Slopes {
+pub struct DescriptionSlopes {
     /// Of `log √E φ(u)²`; 0 where that is −∞.
     pub elasticities: Blocks,
     /// Of the features.
@@ -64,7 +64,7 @@ pub fn elasticity((root, slope): (f64, f64)) -> f64 {
 
 /// What comes of a block of pairs.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Step {
+pub struct DualStep {
     /// The gap of (φ(u), φ(v)).
     pub gap: Block,
     /// Ṫ.
@@ -78,7 +78,7 @@ pub struct Step {
 /// The directions of derivatives: along the gap, log r of u, and log r of v.
 pub const DIRECTIONS: usize = 3;
 
-impl Step {
+impl DualStep {
     /// Writes a part of it.
     #[inline(always)]
     pub fn store<P: Part>(&mut self, part: usize, [new, dot]: [Tangent<P, DIRECTIONS>; 2]) {
@@ -92,7 +92,7 @@ impl Step {
 }
 
 impl<F: Form> Differentiable for F {
-    fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes> {
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes> {
         let variable = |r: &DoubleDouble| self.variable(Jet::along(0, r.hi, r.hi));
         let (roots, features): (Vec<Jet>, Vec<_>) = r.iter().map(variable).unzip();
         let count = features.first().map_or(0, Vec::len);
@@ -101,7 +101,7 @@ impl<F: Form> Differentiable for F {
             slopes.collect()
         };
         let pairs = roots.iter().map(|root| (root.value, root.slopes[0]));
-        Ok(Slopes {
+        Ok(DescriptionSlopes {
             elasticities: pairs.map(elasticity).collect(),
             features: Features((0..count).map(feature).collect()),
         })
@@ -113,12 +113,12 @@ impl<F: Form> Differentiable for F {
         pairs: &Variables<'_>,
         slopes: &Variables<'_>,
         gaps: &[Block],
-        steps: &mut [Step],
+        steps: &mut [DualStep],
     ) {
         assert!(gaps.len() == steps.len() && gaps.len() == pairs.blocks.len());
         let count = pairs.rows.0.len();
         let row = |variables: &Variables<'_>| (0..count).map(|k| variables.u(k)).collect();
-        isa.run(Loop {
+        isa.run(DifferentiationLoop {
             form: self,
             u: [row(pairs), row(slopes)],
             v: [cols(pairs), cols(slopes)],
@@ -135,16 +135,16 @@ fn cols<'a>(variables: &Variables<'a>) -> Vec<&'a [Block]> {
 }
 
 /// The loop over blocks of pairs.
-struct Loop<'a, F> {
+struct DifferentiationLoop<'a, F> {
     form: &'a F,
     /// Features and their slopes.
     u: [Vec<f64>; 2],
     v: [Vec<&'a [Block]>; 2],
     gaps: &'a [Block],
-    steps: &'a mut [Step],
+    steps: &'a mut [DualStep],
 }
 
-impl<F: Form> Vectorized for Loop<'_, F> {
+impl<F: Form> Vectorized for DifferentiationLoop<'_, F> {
     type Output = ();
 
     #[inline(always)]

@@ -57,7 +57,7 @@ const LARGEST: f64 = 1e30;
 
 /// What describes one variable: the angle's numbers, and these.
 #[derive(Clone, Copy)]
-struct Variable<R> {
+struct GeluVariable<R> {
     angle: Arcsine<R>,
     /// `e = √(1+2q)` and `y = (1−q)/(1+q)`.
     e: R,
@@ -69,7 +69,7 @@ struct Variable<R> {
     inverse: R,
 }
 
-impl<S: Single> Variable<S> {
+impl<S: Single> GeluVariable<S> {
     fn new<N: RowNumber<Single = S>>(r: N) -> Self {
         let one = S::splat(1.0);
         let r = r.max(SMALLEST).min(LARGEST);
@@ -94,7 +94,7 @@ fn even_square<N: RowNumber>(r: N) -> N {
     (angle(r) + outside) / DoubleDouble::PI.scaled(1).into()
 }
 
-impl<R: Real> Variable<R> {
+impl<R: Real> GeluVariable<R> {
     #[inline(always)]
     fn of(numbers: &[R]) -> Self {
         Self {
@@ -125,9 +125,9 @@ impl ClosedForm for Gelu {
     }
 
     fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
-        let variable = Variable::new(r);
+        let variable = GeluVariable::new(r);
         let [z, rest, p, m, a, b, c, d] = variable.angle.numbers();
-        let Variable {
+        let GeluVariable {
             e,
             y,
             root,
@@ -144,7 +144,7 @@ impl ClosedForm for Gelu {
         let turn = R::splat(0.5 / PI);
         let (size, opposite) = (gap.abs(), gap.is_negative());
         let rho = one - size;
-        let (u, v) = (Variable::of(&u), Variable::of(&v));
+        let (u, v) = (GeluVariable::of(&u), GeluVariable::of(&v));
         let pair = Pair::new(u.angle, v.angle, size);
         let (r_u, r_v, both) = (u.angle.z, v.angle.z, u.angle.m * v.angle.m);
         let scale = r_u * r_v;
@@ -190,7 +190,7 @@ impl ClosedForm for Gelu {
         gap: R,
     ) -> Option<(R, (R, R))> {
         let (one, quarter, turn) = (R::splat(1.0), R::splat(0.25), R::splat(0.5 / PI));
-        let (u, v) = (Variable::of(&u), Variable::of(&v));
+        let (u, v) = (GeluVariable::of(&u), GeluVariable::of(&v));
         let turned = Turned::new(u.angle, v.angle, gap.abs());
         let Turned {
             sines,
@@ -219,7 +219,7 @@ impl ClosedForm for Gelu {
 
 /// `√(T11T22)/(r1r2) − 1/4`.
 #[inline(always)]
-fn linear_spread<R: Real>(u: Variable<R>, v: Variable<R>, whole: R) -> R {
+fn linear_spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, whole: R) -> R {
     let quarter = R::splat(0.25);
     (quarter * (u.even + v.even) + u.even * v.even) / (whole + quarter)
 }
@@ -230,7 +230,7 @@ fn linear_spread<R: Real>(u: Variable<R>, v: Variable<R>, whole: R) -> R {
 /// unlike size take the difference itself, small ones without the linear part of φ, in which it cancels, and large ones
 /// without that of ReLU.
 #[inline(always)]
-fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole: R) -> R {
+fn spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, pair: Pair<R>, near: R, whole: R) -> R {
     let (one, two) = (R::splat(1.0), R::splat(2.0));
     let (half, quarter, turn) = (R::splat(0.5), R::splat(0.25), R::splat(0.5 / PI));
     let (r_u, r_v) = (u.angle.z, v.angle.z);
@@ -280,7 +280,7 @@ fn spread<R: Real>(u: Variable<R>, v: Variable<R>, pair: Pair<R>, near: R, whole
 /// 2π d = β − sin β cos β (1 + 1/E²),    β = π/2 − α0
 /// ```
 #[inline(always)]
-fn steep_spread<R: Real>(u: Variable<R>, v: Variable<R>, near: R) -> R {
+fn steep_spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, near: R) -> R {
     let half = R::splat(0.5);
     let d = missing(u, v, near);
     let (d_u, d_v) = (missing(u, u, u.e), missing(v, v, v.e));
@@ -290,7 +290,7 @@ fn steep_spread<R: Real>(u: Variable<R>, v: Variable<R>, near: R) -> R {
 
 /// d of two variables whose E is given: `β − sin β cos β = β sin²β − cos β (sin β − β cos β)`.
 #[inline(always)]
-fn missing<R: Real>(u: Variable<R>, v: Variable<R>, e: R) -> R {
+fn missing<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, e: R) -> R {
     let both = u.angle.m * v.angle.m;
     let (sine, cosine) = (u.angle.p * v.angle.p, e * both);
     let (angle, lift) = angle_and_lift(cosine * cosine / (R::splat(1.0) + sine));

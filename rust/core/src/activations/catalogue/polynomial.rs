@@ -21,7 +21,7 @@ pub struct Polynomial {
     coefficients: Vec<f64>,
     slopes: Vec<f64>,
     curvatures: Vec<f64>,
-    expansion: Expansion,
+    expansion: HermiteExpansion,
 }
 
 impl Polynomial {
@@ -50,7 +50,7 @@ impl Polynomial {
             coefficients: coefficients.to_vec(),
             curvatures: derivative(&slopes),
             slopes,
-            expansion: Expansion::new(&exact),
+            expansion: HermiteExpansion::new(&exact),
         })
     }
 
@@ -106,7 +106,7 @@ impl Activation for Polynomial {
 #[derive(Clone, Debug)]
 pub struct Hermite {
     degree: usize,
-    expansion: Expansion,
+    expansion: HermiteExpansion,
 }
 
 impl Hermite {
@@ -132,7 +132,7 @@ impl Hermite {
         }
         Ok(Self {
             degree,
-            expansion: Expansion::new(&last),
+            expansion: HermiteExpansion::new(&last),
         })
     }
 }
@@ -189,14 +189,14 @@ impl Activation for Hermite {
 /// The coefficients over their norm are a unit vector, two of which have the correlation at ρ = 1: their gap is half the
 /// square of their distance, which is right to the rounding of an angle.
 #[derive(Clone, Debug)]
-struct Expansion {
+struct HermiteExpansion {
     /// `c_j j!/(2^i i! √l!)` in line l, for every i.
     weights: Vec<Vec<DoubleDouble>>,
     /// The lowest power with a coefficient.
     lowest: usize,
 }
 
-impl Expansion {
+impl HermiteExpansion {
     fn new(coefficients: &[DoubleDouble]) -> Self {
         let degree = coefficients.len() - 1;
         let mut factorials = vec![DoubleDouble::from(1.0)];
@@ -264,7 +264,7 @@ fn power<N: RowNumber>(r: N, n: usize) -> N {
     (0..n).fold(N::constant(1.0), |power, _| power * r)
 }
 
-impl Dual for Expansion {
+impl Dual for HermiteExpansion {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
         let (roots, numbers): (Vec<_>, Vec<_>) = r.iter().map(|r| self.numbers(*r)).unzip();
         let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
@@ -279,7 +279,7 @@ impl Dual for Expansion {
         let count = 2 * self.degree() + 1;
         let u: Vec<f64> = (0..count).map(|index| pairs.u(index)).collect();
         let v: Vec<&[Block]> = (0..count).map(|index| pairs.v(index)).collect();
-        isa.run(Step {
+        isa.run(PolynomialLoop {
             expansion: self,
             u: &u,
             v: &v,
@@ -289,7 +289,7 @@ impl Dual for Expansion {
     }
 }
 
-impl Form for Expansion {
+impl Form for HermiteExpansion {
     fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
         self.numbers(r)
     }
@@ -326,15 +326,15 @@ impl Form for Expansion {
 }
 
 /// The loop over pairs.
-struct Step<'a> {
-    expansion: &'a Expansion,
+struct PolynomialLoop<'a> {
+    expansion: &'a HermiteExpansion,
     u: &'a [f64],
     v: &'a [&'a [Block]],
     gaps: &'a mut [Block],
     dots: &'a mut [Block],
 }
 
-impl Vectorized for Step<'_> {
+impl Vectorized for PolynomialLoop<'_> {
     type Output = ();
 
     #[inline(always)]

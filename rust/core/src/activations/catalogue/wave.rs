@@ -192,7 +192,7 @@ impl ClosedForm for Wave {
         let near = expm1(-(product * size));
         let far = expm1(-(product * (two - size)));
         let whole = u[3] * v[3];
-        let spread = self.spread(u, v, Falls { scale, near, far }, whole, difference);
+        let spread = self.spread(u, v, WavePair { scale, near, far }, whole, difference);
         // S and C times sinh x0 ∓ sinh x0|ρ| and cosh x0 ∓ cosh x0|ρ|.
         let odd_falls = odd * scale * -near * (two + far);
         let odd_sums = odd * scale * -far * (two + near);
@@ -216,7 +216,7 @@ impl ClosedForm for Wave {
 
 /// What a pair of waves is made of: `e^{−m}/2`, `e^{−x0(1−|ρ|)} − 1` and `e^{−x0(1+|ρ|)} − 1`.
 #[derive(Clone, Copy)]
-struct Falls<R> {
+struct WavePair<R> {
     scale: R,
     near: R,
     far: R,
@@ -230,13 +230,13 @@ impl Wave {
         &self,
         u: [R; MOST_FEATURES],
         v: [R; MOST_FEATURES],
-        falls: Falls<R>,
+        pair: WavePair<R>,
         whole: R,
         difference: R,
     ) -> R {
         let (two, half) = (R::splat(2.0), R::splat(0.5));
         let (odd, even) = (R::splat(self.odd), R::splat(self.even));
-        let Falls { scale, near, far } = falls;
+        let WavePair { scale, near, far } = pair;
         let twice_less = near + far + near * far; // e^{−2x0} − 1
         let sum = u[0] + v[0];
         let (large, small) = (half * sum * sum, half * difference * difference); // M and m

@@ -1,6 +1,6 @@
 //! What the coefficients of one variable hold of φ and φ', and how many of them pairs want.
 
-use super::kink_tail::{Beyond, Law};
+use super::kink_tail::{PowerLaw, TailSums};
 use super::octaves::{DIRECT, octaves};
 use super::samples::Samples;
 
@@ -8,7 +8,7 @@ use super::samples::Samples;
 const ROUND_OFF: f64 = 1e-15;
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Measures {
+pub(super) struct Expansion {
     /// `√E φ²`, and E φ and r in units of it.
     pub root: f64,
     pub mean: f64,
@@ -21,7 +21,7 @@ pub(super) struct Measures {
 
 /// What the terms from some number on hold: `Σ b²` and `Σ b²/(m+1)`.
 #[derive(Clone, Copy, Debug, Default)]
-struct Part {
+struct Remainder {
     from: f64,
     slope: f64,
     value: f64,
@@ -40,11 +40,11 @@ impl Samples {
     }
 
     /// What the terms hold, from the last to the first: the law, the octaves, and the direct ones one by one.
-    fn parts(&self, law: &Law<f64>) -> Vec<Part> {
+    fn remainders(&self, law: &PowerLaw<f64>) -> Vec<Remainder> {
         let end = DIRECT as f64 * libm::exp2(self.octaves.len() as f64);
-        let beyond = Beyond::new(law, law, DIRECT as f64 / end, 0.0, 0.0);
+        let beyond = TailSums::new(law, law, DIRECT as f64 / end, 0.0, 0.0);
         let total = |sums: [f64; 2]| sums[0] + sums[1];
-        let mut parts = vec![Part {
+        let mut remainders = vec![Remainder {
             from: end,
             slope: total(beyond.dots()),
             value: total(beyond.values()),
@@ -54,25 +54,25 @@ impl Samples {
                 let pairs = list.iter().zip(indices);
                 pairs.map(|(b, index)| b * b / index).sum()
             };
-            parts.push(Part {
-                from: 0.5 * parts[parts.len() - 1].from,
+            remainders.push(Remainder {
+                from: 0.5 * remainders[remainders.len() - 1].from,
                 slope: even.iter().chain(odd).map(|b| b * b).sum(),
                 value: weigh(even, &octave.indices[0]) + weigh(odd, &octave.indices[1]),
             });
         }
         for m in (0..DIRECT).rev() {
             let b = self.direct[DIRECT / 2 * (m % 2) + m / 2];
-            parts.push(Part {
+            remainders.push(Remainder {
                 from: m as f64,
                 slope: b * b,
                 value: b * b / (m + 1) as f64,
             });
         }
-        parts
+        remainders
     }
 }
 
-impl Measures {
+impl Expansion {
     /// The unit of φ' in those of φ: `√E φ²/r`.
     pub fn slope(&self) -> f64 {
         if self.scale > 0.0 {
@@ -82,12 +82,12 @@ impl Measures {
         }
     }
 
-    pub fn new(samples: &Samples, law: &Law<f64>) -> Self {
-        let parts = samples.parts(law);
+    pub fn new(samples: &Samples, law: &PowerLaw<f64>) -> Self {
+        let remainders = samples.remainders(law);
         let (mut slope, mut value) = (0.0, 0.0);
-        for part in &parts {
-            slope += part.slope;
-            value += part.value;
+        for remainder in &remainders {
+            slope += remainder.slope;
+            value += remainder.value;
         }
         // The sum of the series has no square that underflows.
         let spread = f64::sqrt(value);
@@ -100,12 +100,12 @@ impl Measures {
         let missing = share(samples.square, root * root).max(share(samples.slope_square, slope));
         let mut terms = 0.0;
         let (mut slope_left, mut value_left) = (0.0, 0.0);
-        for (index, part) in parts.iter().enumerate() {
-            slope_left += part.slope;
-            value_left += scale * scale * part.value;
+        for (index, remainder) in remainders.iter().enumerate() {
+            slope_left += remainder.slope;
+            value_left += scale * scale * remainder.value;
             if slope_left > ROUND_OFF * slope || value_left > ROUND_OFF {
-                // The end of this part.
-                let end = |previous: usize| parts[previous].from;
+                // The end of this remainder.
+                let end = |previous: usize| remainders[previous].from;
                 terms = index.checked_sub(1).map_or(f64::INFINITY, end);
                 break;
             }

@@ -93,7 +93,7 @@ fn at_zero(order: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::activations::series::octaves::octaves;
-    use crate::activations::series::quadrature::Rule;
+    use crate::activations::series::quadrature::Quadrature;
     use crate::isa::Isa;
 
     #[test]
@@ -102,18 +102,20 @@ mod tests {
             let mut octave = octaves()[index].clone();
             octave.nodes[3] = f64::from(order + 1);
             octave.nodes[4] = f64::from(order);
-            let rule = Rule::new(1024, 1);
+            let quadrature = Quadrature::new(1024, 1);
             for isa in Isa::available() {
-                let mut values = vec![[[f64::NAN; WIDTH]; BLOCKS]; rule.nodes.len()];
+                let mut values = vec![[[f64::NAN; WIDTH]; BLOCKS]; quadrature.nodes.len()];
                 isa.run(Continuation {
                     octave: &octave,
-                    nodes: &rule.nodes,
-                    weights: &rule.weights,
+                    nodes: &quadrature.nodes,
+                    weights: &quadrature.weights,
                     values: &mut values,
                 });
                 let lane = if order % 2 == 0 { 3 } else { HALF * WIDTH + 4 };
                 let sign = if order % 4 < 2 { 1.0 } else { -1.0 };
-                for (found, (z, weight)) in values.iter().zip(rule.nodes.iter().zip(&rule.weights))
+                for (found, (z, weight)) in values
+                    .iter()
+                    .zip(quadrature.nodes.iter().zip(&quadrature.weights))
                 {
                     let (mut previous, mut current) = (0.0, 1.0);
                     for m in 1..=order {

@@ -1,4 +1,4 @@
-//! The coefficients of variables, interpolated between the points of their pieces.
+//! The coefficients of variables, interpolated between the points of their intervals.
 //!
 //! Pairs want those of φ in units of its root: `â_n = r/√n b_{n−1}/√E φ²`, so that `T = Σ â_n â_n' ρⁿ` in units of both.
 //! They are analytic in r for any φ of interest: fifteen points in a half octave leave errors of some 1e-15, and one more
@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::expansion::Measures;
-use super::kink_tail::{Fit, Law, POWERS};
+use super::expansion::Expansion;
+use super::kink_tail::{Fit, POWERS, PowerLaw};
 use super::octaves::{DIRECT, MOST_OCTAVES, NODES, octaves};
-use super::samples::{POINTS, Piece, Samples};
+use super::samples::{Interval, POINTS, Samples};
 use crate::activations::activation::Smooth;
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
@@ -46,7 +46,7 @@ fn indices() -> impl Iterator<Item = f64> {
         .chain(beyond)
 }
 
-/// All that pairs want to know of the variables of one piece.
+/// All that pairs want to know of the variables of one interval.
 #[derive(Debug)]
 pub(super) struct Curve {
     /// The points r, and at them `√E φ(r z)²`, `E φ` in units of it, and it in units of r.
@@ -68,7 +68,7 @@ pub(super) struct Curve {
 
 /// One variable on its curve.
 #[derive(Debug)]
-pub(super) struct Variable<'a> {
+pub(super) struct CurveVariable<'a> {
     pub curve: &'a Curve,
     pub root: f64,
     pub mean: f64,
@@ -76,7 +76,7 @@ pub(super) struct Variable<'a> {
     list: Vec<Block>,
 }
 
-/// The curves of all pieces that have one of the roots r.
+/// The curves of all intervals that have one of the roots r.
 ///
 /// # Errors
 /// [`Error::Invalid`] if a root is too large; those of φ.
@@ -84,7 +84,7 @@ pub(super) fn curves(
     phi: &dyn Smooth,
     r: impl Iterator<Item = f64>,
     isa: Isa,
-) -> Result<BTreeMap<Piece, Curve>> {
+) -> Result<BTreeMap<Interval, Curve>> {
     let mut curves = BTreeMap::new();
     for r in r {
         if r > LARGEST_ROOT {
@@ -94,15 +94,15 @@ pub(super) fn curves(
             );
             return Err(Error::Invalid(message));
         }
-        if let Entry::Vacant(entry) = curves.entry(Piece::of(r)) {
-            entry.insert(Curve::new(phi, Piece::of(r), isa)?);
+        if let Entry::Vacant(entry) = curves.entry(Interval::of(r)) {
+            entry.insert(Curve::new(phi, Interval::of(r), isa)?);
         }
     }
     Ok(curves)
 }
 
 /// Laws of all samples, and what they miss of `E φ'²` at most.
-fn laws(samples: &[Samples]) -> (Vec<Law<f64>>, f64) {
+fn laws(samples: &[Samples]) -> (Vec<PowerLaw<f64>>, f64) {
     let count = samples[0].octaves.len();
     let window = count - Fit::OCTAVES..count;
     let fit = Fit::new(&octaves()[window.clone()]);
@@ -120,17 +120,17 @@ fn laws(samples: &[Samples]) -> (Vec<Law<f64>>, f64) {
 }
 
 impl Curve {
-    fn new(phi: &dyn Smooth, piece: Piece, isa: Isa) -> Result<Self> {
-        let mut samples = Samples::direct(phi, piece, isa)?;
+    fn new(phi: &dyn Smooth, interval: Interval, isa: Isa) -> Result<Self> {
+        let mut samples = Samples::direct(phi, interval, isa)?;
         let none = [[0.0; POWERS]; 2];
-        let missing = |samples: &[Samples], laws: &[Law<f64>]| {
+        let missing = |samples: &[Samples], laws: &[PowerLaw<f64>]| {
             let all = samples.iter().zip(laws);
-            all.map(|(sample, law)| Measures::new(sample, law).missing)
+            all.map(|(sample, law)| Expansion::new(sample, law).missing)
                 .fold(0.0, f64::max)
         };
         let without = vec![none; samples.len()];
         for (index, octave) in octaves().iter().enumerate() {
-            Samples::extend(&mut samples, octave, phi, piece, isa)?;
+            Samples::extend(&mut samples, octave, phi, interval, isa)?;
             let negligible = samples.iter().all(|sample| sample.held(index) < NOTHING);
             if negligible && missing(&samples, &without) < TOLERANCE {
                 samples
@@ -152,13 +152,13 @@ impl Curve {
     }
 
     /// Between these points, the last of which is a check.
-    fn between(samples: &[Samples], laws: &[Law<f64>], isa: Isa) -> Self {
+    fn between(samples: &[Samples], laws: &[PowerLaw<f64>], isa: Isa) -> Self {
         let all = samples.iter().zip(laws);
-        let measures: Vec<Measures> = all
+        let expansions: Vec<Expansion> = all
             .clone()
-            .map(|(sample, law)| Measures::new(sample, law))
+            .map(|(sample, law)| Expansion::new(sample, law))
             .collect();
-        let list = |((sample, law), measures): ((&Samples, &Law<f64>), &Measures)| {
+        let list = |((sample, law), expansion): ((&Samples, &PowerLaw<f64>), &Expansion)| {
             let octaves = sample.octaves.as_flattened().as_flattened();
             let values = law
                 .as_flattened()
@@ -168,20 +168,23 @@ impl Curve {
             let mut list = vec![[0.0; WIDTH]; length(sample.octaves.len()).div_ceil(WIDTH)];
             let places = list.as_flattened_mut().iter_mut().zip(indices());
             for ((place, index), value) in places.zip(values) {
-                *place = measures.scale * value / index.sqrt();
+                *place = expansion.scale * value / index.sqrt();
             }
             list
         };
-        let terms = measures.iter().map(|measures| measures.terms);
+        let terms = expansions.iter().map(|expansion| expansion.terms);
         let mut curve = Self {
             points: samples.iter().map(|sample| sample.r).collect(),
-            roots: measures.iter().map(|measures| measures.root).collect(),
-            means: measures.iter().map(|measures| measures.mean).collect(),
-            slopes: measures.iter().map(Measures::slope).collect(),
-            lists: all.zip(&measures).map(list).collect(),
+            roots: expansions.iter().map(|expansion| expansion.root).collect(),
+            means: expansions.iter().map(|expansion| expansion.mean).collect(),
+            slopes: expansions.iter().map(Expansion::slope).collect(),
+            lists: all.zip(&expansions).map(list).collect(),
             octaves: samples[0].octaves.len(),
             terms: terms.fold(0.0, f64::max),
-            missing: measures.iter().map(|measures| measures.missing).collect(),
+            missing: expansions
+                .iter()
+                .map(|expansion| expansion.missing)
+                .collect(),
             error: 0.0,
         };
         curve.check(isa);
@@ -222,12 +225,12 @@ impl Curve {
     }
 
     /// The variable of root r.
-    pub fn at(&self, r: f64, isa: Isa) -> Variable<'_> {
+    pub fn at(&self, r: f64, isa: Isa) -> CurveVariable<'_> {
         self.combined(&self.weights(r), isa)
     }
 
     /// The derivatives of its numbers with respect to log r.
-    pub fn slopes_at(&self, r: f64, isa: Isa) -> Variable<'_> {
+    pub fn slopes_at(&self, r: f64, isa: Isa) -> CurveVariable<'_> {
         let (weights, mut slopes) = (self.weights(r), [0.0; POINTS]);
         for (weight, row) in weights.iter().zip(self.differentiation()) {
             for (slope, entry) in slopes.iter_mut().zip(row) {
@@ -238,7 +241,7 @@ impl Curve {
     }
 
     /// Sums of the numbers at the points.
-    fn combined(&self, weights: &[f64; POINTS], isa: Isa) -> Variable<'_> {
+    fn combined(&self, weights: &[f64; POINTS], isa: Isa) -> CurveVariable<'_> {
         let sum = |values: &[f64]| {
             let products = values.iter().zip(weights);
             products.map(|(value, weight)| value * weight).sum()
@@ -249,7 +252,7 @@ impl Curve {
             points: &self.lists,
             sums: &mut list,
         });
-        Variable {
+        CurveVariable {
             curve: self,
             root: sum(&self.roots),
             mean: sum(&self.means),
@@ -293,7 +296,7 @@ fn chebyshev_weight(index: usize) -> f64 {
     if is_end { 0.5 * sign } else { sign }
 }
 
-impl Variable<'_> {
+impl CurveVariable<'_> {
     /// The laws, the coefficients below [`DIRECT`] and those of each octave.
     pub fn list(&self) -> &[f64] {
         &self.list.as_flattened()[..length(self.curve.octaves)]

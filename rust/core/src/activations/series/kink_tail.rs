@@ -18,7 +18,7 @@ pub(super) const POWERS: usize = 5;
 const INTEGRALS: usize = POWERS + 2;
 
 /// A law for the even orders, then one for the odd ones.
-pub(super) type Law<R> = [[R; POWERS]; 2];
+pub(super) type PowerLaw<R> = [[R; POWERS]; 2];
 
 /// The coefficient that a law gives to a node, times the root of its weight.
 #[inline(always)]
@@ -55,8 +55,8 @@ fn product<R: Real>(u: &[R; POWERS], v: &[R; POWERS]) -> [R; POWERS] {
 /// What is to be summed of each parity from `u = 64/y` on, where `|ρ| = 1 − size = e^{−t}`, n being u for even orders and
 /// u + 1 for odd ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Beyond<R> {
-    products: Law<R>,
+pub(super) struct TailSums<R> {
+    products: PowerLaw<R>,
     /// Of the odd orders, with u/n.
     over: [R; POWERS],
     y: R,
@@ -65,9 +65,9 @@ pub(super) struct Beyond<R> {
     d: [R; INTEGRALS],
 }
 
-impl<R: Real> Beyond<R> {
+impl<R: Real> TailSums<R> {
     #[inline(always)]
-    pub fn new(u: &Law<R>, v: &Law<R>, y: R, t: R, size: R) -> Self {
+    pub fn new(u: &PowerLaw<R>, v: &PowerLaw<R>, y: R, t: R, size: R) -> Self {
         let (e, d) = integrals(t * R::splat(DIRECT as f64) / y);
         let products = [product(&u[0], &v[0]), product(&u[1], &v[1])];
         // 1/(u+1) = (1/u)/(1 + 1/u)
@@ -227,7 +227,7 @@ mod tests {
     use crate::activations::series::octaves::octaves;
 
     /// Coefficients of a law in three octaves.
-    fn coefficients(law: &Law<f64>) -> Vec<[[f64; NODES]; 2]> {
+    fn coefficients(law: &PowerLaw<f64>) -> Vec<[[f64; NODES]; 2]> {
         let of_octave = |octave: &Octave| {
             [0, 1]
                 .map(|parity| std::array::from_fn(|k| coefficient(&law[parity], octave, parity, k)))
@@ -259,7 +259,7 @@ mod tests {
         // From 64·2^8 on, by the octaves that there are; beyond, e^{−tu} is nothing.
         for size in [1e-4, 2e-4, 3e-3] {
             let t = -libm::log1p(-size);
-            let found = Beyond::new(&u, &v, 1.0 / 256.0, t, size);
+            let found = TailSums::new(&u, &v, 1.0 / 256.0, t, size);
             let (mut dots, mut values, mut openings) = ([0.0; 2], [0.0; 2], [0.0; 2]);
             for octave in octaves()[8..].iter().rev() {
                 for parity in [0, 1] {
@@ -274,9 +274,9 @@ mod tests {
                     }
                 }
             }
-            let whole = Beyond::new(&u, &v, 1.0 / 256.0, 0.0, 0.0);
+            let whole = TailSums::new(&u, &v, 1.0 / 256.0, 0.0, 0.0);
             // The octaves end at 2^22.
-            let beyond = Beyond::new(&u, &v, libm::exp2(-16.0), 0.0, 0.0).values();
+            let beyond = TailSums::new(&u, &v, libm::exp2(-16.0), 0.0, 0.0).values();
             for parity in [0, 1] {
                 let close = |a: f64, b: f64, scale: f64| {
                     assert!((a - b).abs() <= 1e-12 * scale.abs(), "{size} {a} {b}");

@@ -28,7 +28,7 @@ mod with_slopes;
 use std::fmt::Debug;
 
 use crate::activations::activation::{Activation, Formula, Smooth, curvature, evaluate};
-use crate::activations::differentiable::{Differentiable, Slopes, elasticity};
+use crate::activations::differentiable::{DescriptionSlopes, Differentiable, elasticity};
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
 use crate::error::Result;
@@ -36,7 +36,7 @@ use crate::isa::{Block, Isa};
 use crate::math::double_double::DoubleDouble;
 
 use interpolation::curves;
-use samples::Piece;
+use samples::Interval;
 
 /// A function with its series for a dual.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl<S: Smooth> Dual for Series<S> {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
         let isa = Isa::current()?;
         let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
-        let curve = |r: f64| &curves[&Piece::of(r)];
+        let curve = |r: f64| &curves[&Interval::of(r)];
         let (roots, features) = packed::pack(r, |r| curve(r).at(r, isa))?;
         let missing = r.iter().map(|r| curve(r.hi).missing(r.hi));
         Ok(Description {
@@ -80,14 +80,14 @@ impl<S: Smooth> Dual for Series<S> {
 }
 
 impl<S: Smooth> Differentiable for Series<S> {
-    fn slopes(&self, r: &[DoubleDouble]) -> Result<Slopes> {
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes> {
         let isa = Isa::current()?;
         let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
-        let curve = |r: f64| &curves[&Piece::of(r)];
+        let curve = |r: f64| &curves[&Interval::of(r)];
         let (slopes, features) = packed::pack(r, |r| curve(r).slopes_at(r, isa))?;
         let roots = r.iter().map(|r| curve(r.hi).at(r.hi, isa).root);
         let pairs = roots.zip(slopes.iter().map(|slope| slope.hi));
-        Ok(Slopes {
+        Ok(DescriptionSlopes {
             elasticities: pairs.map(elasticity).collect(),
             features: Features(features),
         })
@@ -99,7 +99,7 @@ impl<S: Smooth> Differentiable for Series<S> {
         pairs: &Variables<'_>,
         slopes: &Variables<'_>,
         gaps: &[Block],
-        steps: &mut [crate::activations::differentiable::Step],
+        steps: &mut [crate::activations::differentiable::DualStep],
     ) {
         pair_sums::differentiate(isa, [pairs, slopes], gaps, steps);
     }

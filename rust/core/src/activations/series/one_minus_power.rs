@@ -6,7 +6,7 @@ use crate::math::special::{expm1, log1p_unit};
 
 /// `1 − |ρ|^u` at the nodes of octaves.
 #[derive(Clone, Copy)]
-pub(super) struct Falls<R> {
+pub(super) struct OneMinusPower<R> {
     /// `−ln |ρ|` and `1 − |ρ|`, of a larger |ρ| where this is so small that nothing here is wanted.
     pub decay: R,
     pub size: R,
@@ -14,7 +14,7 @@ pub(super) struct Falls<R> {
     pub first: [[R; NODES]; 2],
 }
 
-impl<R: Real> Falls<R> {
+impl<R: Real> OneMinusPower<R> {
     #[inline(always)]
     pub fn new(size: R, octaves: &[Octave]) -> Self {
         let size = size.min(R::splat(0.5));

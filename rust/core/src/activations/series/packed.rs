@@ -1,7 +1,7 @@
 //! What pairs know of variables: their numbers, and their coefficients side by side.
 
-use super::interpolation::{DIRECT_AT, Variable, length};
-use super::kink_tail::{self, Law, POWERS};
+use super::interpolation::{CurveVariable, DIRECT_AT, length};
+use super::kink_tail::{self, POWERS, PowerLaw};
 use super::octaves::{DIRECT, NODES, Octave, octaves};
 use crate::activations::features::{Features, Variables};
 use crate::engine::pool::{self, Load, Stop, unwatched};
@@ -26,8 +26,8 @@ struct Eight {
 }
 
 impl Eight {
-    fn new(variables: &[Variable<'_>]) -> Self {
-        let number = |of: fn(&Variable<'_>) -> f64| variables.iter().map(of).collect();
+    fn new(variables: &[CurveVariable<'_>]) -> Self {
+        let number = |of: fn(&CurveVariable<'_>) -> f64| variables.iter().map(of).collect();
         Self {
             roots: variables.iter().map(|one| one.root.into()).collect(),
             numbers: [
@@ -47,7 +47,7 @@ impl Eight {
 /// Those of [`pool::for_each`].
 pub(super) fn pack<'a>(
     r: &[DoubleDouble],
-    variable: impl Fn(f64) -> Variable<'a> + Sync,
+    variable: impl Fn(f64) -> CurveVariable<'a> + Sync,
 ) -> Result<(Vec<DoubleDouble>, Vec<Blocks>)> {
     let mut blocks = vec![Eight::default(); r.len().div_ceil(WIDTH)];
     let load = Load::new(blocks.len(), 4.0 * (DIRECT * r.len()) as f64);
@@ -68,7 +68,7 @@ pub(super) fn pack<'a>(
 }
 
 /// Coefficient by coefficient, the last variable again where there are not eight.
-fn side_by_side(variables: &[Variable<'_>]) -> Blocks {
+fn side_by_side(variables: &[CurveVariable<'_>]) -> Blocks {
     let all = variables.iter().map(|variable| variable.curve.octaves);
     let most = all.max().unwrap_or(0);
     let lists: [Vec<f64>; WIDTH] = std::array::from_fn(|lane| {
@@ -92,14 +92,19 @@ fn prolonged(mut list: Vec<f64>, octaves_there: usize, octaves_wanted: usize) ->
 
 /// The coefficient of φ that a law gives to a node.
 #[inline(always)]
-pub(super) fn coefficient<R: Real>(law: &Law<R>, octave: &Octave, parity: usize, k: usize) -> R {
+pub(super) fn coefficient<R: Real>(
+    law: &PowerLaw<R>,
+    octave: &Octave,
+    parity: usize,
+    k: usize,
+) -> R {
     let root = R::splat(octave.inverse_roots[parity][k]);
     kink_tail::coefficient(&law[parity], octave, parity, k) * root
 }
 
 /// The law at the head of a list.
 #[inline(always)]
-fn law<R>(list: impl Fn(usize) -> R) -> Law<R> {
+fn law<R>(list: impl Fn(usize) -> R) -> PowerLaw<R> {
     std::array::from_fn(|parity| std::array::from_fn(|j| list(parity * POWERS + j)))
 }
 
@@ -144,7 +149,7 @@ pub(super) struct Row {
     pub terms: f64,
     /// How many octaves it has.
     pub last: f64,
-    pub law: Law<f64>,
+    pub law: PowerLaw<f64>,
     pub direct: [f64; DIRECT],
     /// With the octaves that any of the columns has, if there is a law.
     pub octaves: Vec<[[f64; NODES]; 2]>,

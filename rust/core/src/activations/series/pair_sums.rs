@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::kink_tail::{Beyond, Law, POWERS};
+use super::kink_tail::{POWERS, PowerLaw, TailSums};
 use super::octaves::{DIRECT, Octave, octaves};
-use super::one_minus_power::Falls;
+use super::one_minus_power::OneMinusPower;
 use super::packed::{Columns, MEAN, OCTAVES, Row, SLOPE, TERMS, coefficient};
-use super::with_slopes::Parts;
+use super::with_slopes::WithSlopes;
 use crate::activations::differentiable::{self, DIRECTIONS};
 use crate::activations::features::{Features, Variables};
 use crate::isa::{Block, Isa, Part, Vector, Vectorized};
@@ -25,7 +25,7 @@ const CHUNK: usize = 8;
 pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
     assert!(gaps.len() == pairs.blocks.len() && dots.len() == pairs.blocks.len());
     isa.run(Values {
-        series: Series::new([pairs]),
+        series: SeriesBlock::new([pairs]),
         gaps,
         dots,
     });
@@ -36,25 +36,25 @@ pub(super) fn differentiate(
     isa: Isa,
     variables: [&Variables<'_>; 2],
     gaps: &[Block],
-    steps: &mut [differentiable::Step],
+    steps: &mut [differentiable::DualStep],
 ) {
     assert!(gaps.len() == variables[0].blocks.len() && steps.len() == gaps.len());
     isa.run(Derivatives {
-        series: Series::new(variables),
+        series: SeriesBlock::new(variables),
         gaps,
         steps,
     });
 }
 
 /// A row and the blocks of columns, each in K parts: values, and slopes if there are derivatives.
-struct Series<'a, const K: usize> {
+struct SeriesBlock<'a, const K: usize> {
     rows: [Row; K],
     cols: [&'a Features; K],
     blocks: Range<usize>,
     octaves: &'a [Octave],
 }
 
-impl<'a, const K: usize> Series<'a, K> {
+impl<'a, const K: usize> SeriesBlock<'a, K> {
     fn new(variables: [&Variables<'a>; K]) -> Self {
         Self {
             rows: variables.map(Row::new),
@@ -66,7 +66,7 @@ impl<'a, const K: usize> Series<'a, K> {
 }
 
 struct Values<'a> {
-    series: Series<'a, 1>,
+    series: SeriesBlock<'a, 1>,
     gaps: &'a mut [Block],
     dots: &'a mut [Block],
 }
@@ -78,7 +78,7 @@ impl Vectorized for Values<'_> {
     fn run<V: Vector>(self) {
         let pairs = self.gaps.iter_mut().zip(self.dots);
         for (block, (gap, dot)) in self.series.blocks.clone().zip(pairs) {
-            let (new, slope) = Pair::new(&self.series, (block, 0), V::load(gap)).step();
+            let (new, slope) = PairSums::new(&self.series, (block, 0), V::load(gap)).step();
             new.store(gap);
             slope.store(dot);
         }
@@ -86,9 +86,9 @@ impl Vectorized for Values<'_> {
 }
 
 struct Derivatives<'a> {
-    series: Series<'a, 2>,
+    series: SeriesBlock<'a, 2>,
     gaps: &'a [Block],
-    steps: &'a mut [differentiable::Step],
+    steps: &'a mut [differentiable::DualStep],
 }
 
 impl Vectorized for Derivatives<'_> {
@@ -101,7 +101,7 @@ impl Vectorized for Derivatives<'_> {
             for part in 0..V::Part::PARTS {
                 let gap = V::Part::load_part(gap, part);
                 let gap = Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap);
-                let (new, slope) = Pair::new(&self.series, (block, part), gap).step();
+                let (new, slope) = PairSums::new(&self.series, (block, part), gap).step();
                 step.store(part, [new, slope]);
             }
         }
@@ -109,7 +109,7 @@ impl Vectorized for Derivatives<'_> {
 }
 
 /// One u and some v. Sums come in twos: over even orders, and over odd ones.
-struct Pair<'a, R, const K: usize> {
+struct PairSums<'a, R, const K: usize> {
     rows: &'a [Row; K],
     columns: [Columns<'a>; K],
     octaves: &'a [Octave],
@@ -125,10 +125,10 @@ struct Pair<'a, R, const K: usize> {
     last: R,
 }
 
-impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
+impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
     #[inline(always)]
-    fn new(series: &'a Series<'a, K>, (block, part): (usize, usize), gap: R) -> Self {
-        let Series {
+    fn new(series: &'a SeriesBlock<'a, K>, (block, part): (usize, usize), gap: R) -> Self {
+        let SeriesBlock {
             rows,
             cols,
             octaves,
@@ -161,27 +161,31 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
     /// The gap of (φ(u), φ(v)), and Ṫ.
     #[inline(always)]
     fn step(&self) -> (R, R) {
-        let mut falls = None;
-        let (correlation, slope) = self.sums(&mut falls);
+        let mut one_minus_power = None;
+        let (correlation, slope) = self.sums(&mut one_minus_power);
         let mut new = R::splat(1.0) - correlation.abs();
         let close = new.less(R::splat(CLOSE));
         if R::any(close) {
-            new = R::select(close, self.close_gap(correlation, &mut falls), new);
+            new = R::select(
+                close,
+                self.close_gap(correlation, &mut one_minus_power),
+                new,
+            );
         }
         (new.max(R::splat(0.0)).copysign(correlation), slope)
     }
 
     /// `T/√(T(u,u) T(v,v))` and Ṫ.
     #[inline(always)]
-    fn sums(&self, falls: &mut Option<Falls<R>>) -> (R, R) {
+    fn sums(&self, one_minus_power: &mut Option<OneMinusPower<R>>) -> (R, R) {
         let rho = R::splat(1.0) - self.size;
         // Terms after these are round-off, because ρ is small or because all coefficients are.
         let reach = R::splat(REACH) * (R::splat(2.0) - self.size) / self.size;
         let terms = self.terms.min(reach);
         let (mut values, mut dots) = self.direct(terms, rho);
         if R::any(R::splat(DIRECT as f64).less(terms)) {
-            let falls = self.falls(falls);
-            let (more_values, more_dots) = self.beyond(&falls, terms);
+            let one_minus_power = self.one_minus_power(one_minus_power);
+            let (more_values, more_dots) = self.beyond(&one_minus_power, terms);
             // Even orders are one below u.
             let inverse = R::splat(1.0) / rho.max(R::splat(0.25));
             values = [values[0] + more_values[0], values[1] + more_values[1]];
@@ -227,11 +231,11 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
 
     /// The same sums over the octaves and the law, those of even order with `|ρ|^n` instead of `|ρ|^{n−1}`.
     #[inline(always)]
-    fn beyond(&self, falls: &Falls<R>, terms: R) -> ([R; 2], [R; 2]) {
+    fn beyond(&self, one_minus_power: &OneMinusPower<R>, terms: R) -> ([R; 2], [R; 2]) {
         let (one, mut values, mut dots) = (R::splat(1.0), [R::splat(0.0); 2], [R::splat(0.0); 2]);
-        let mut powers = falls.first[0];
+        let mut powers = one_minus_power.first[0];
         for (index, octave) in self.octaves[..self.octaves_there(terms)].iter().enumerate() {
-            falls.advance(index, &mut powers);
+            one_minus_power.advance(index, &mut powers);
             let (mut part, mut slopes) = ([R::splat(0.0); 2], [R::splat(0.0); 2]);
             for (k, fall) in powers.iter().enumerate() {
                 for parity in [0, 1] {
@@ -248,7 +252,13 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
         }
         if self.goes_on(terms) {
             let [u, v] = self.laws();
-            let rest = Beyond::new(&u, &v, self.start(), falls.decay, falls.size);
+            let rest = TailSums::new(
+                &u,
+                &v,
+                self.start(),
+                one_minus_power.decay,
+                one_minus_power.size,
+            );
             self.add_rest(terms, rest.values(), &mut values);
             self.add_rest(terms, rest.dots(), &mut dots);
         }
@@ -261,14 +271,14 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
     /// `½ Σ (â_n(u) − σ_n â_n(v))² + Σ σ_n â_n(u) â_n(v) (1 − |ρ|ⁿ)`, whose last factor is the gap times
     /// `1 + |ρ| + … + |ρ|ⁿ⁻¹`.
     #[inline(always)]
-    fn close_gap(&self, correlation: R, falls: &mut Option<Falls<R>>) -> R {
+    fn close_gap(&self, correlation: R, one_minus_power: &mut Option<OneMinusPower<R>>) -> R {
         let sign = R::splat(1.0).copysign(correlation);
         // The n of even orders are odd.
         let signs = [sign * self.sign, sign];
         let (mut spread, mut openings) = self.close_direct(&signs);
         if R::any(R::splat(DIRECT as f64).less(self.terms)) {
-            let falls = self.falls(falls);
-            let (more_spread, more) = self.close_beyond(&falls, &signs);
+            let one_minus_power = self.one_minus_power(one_minus_power);
+            let (more_spread, more) = self.close_beyond(&one_minus_power, &signs);
             spread = spread + more_spread;
             openings = [openings[0] + more[0], openings[1] + more[1]];
         }
@@ -313,15 +323,15 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
 
     /// The same over the octaves and the law.
     #[inline(always)]
-    fn close_beyond(&self, falls: &Falls<R>, signs: &[R; 2]) -> (R, [R; 2]) {
+    fn close_beyond(&self, one_minus_power: &OneMinusPower<R>, signs: &[R; 2]) -> (R, [R; 2]) {
         let (one, mut spread, mut openings) =
             (R::splat(1.0), [R::splat(0.0); 2], [R::splat(0.0); 2]);
-        let mut powers = falls.first[0];
+        let mut powers = one_minus_power.first[0];
         for index in 0..self.octaves_there(self.terms) {
-            falls.advance(index, &mut powers);
+            one_minus_power.advance(index, &mut powers);
             let (mut part, mut rises) = ([R::splat(0.0); 2], [R::splat(0.0); 2]);
             for (k, fall) in powers.iter().enumerate() {
-                let rise = [*fall, (one - *fall).mul_add(falls.size, *fall)];
+                let rise = [*fall, (one - *fall).mul_add(one_minus_power.size, *fall)];
                 for parity in [0, 1] {
                     let (u, v) = self.at(index, parity, k);
                     let difference = u - signs[parity] * v;
@@ -334,7 +344,13 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
         }
         if self.goes_on(self.terms) {
             let [u, v] = self.laws();
-            let rest = Beyond::new(&u, &v, self.start(), falls.decay, falls.size);
+            let rest = TailSums::new(
+                &u,
+                &v,
+                self.start(),
+                one_minus_power.decay,
+                one_minus_power.size,
+            );
             self.add_rest(self.terms, rest.openings(), &mut openings);
             let mut law = u;
             for parity in [0, 1] {
@@ -343,7 +359,7 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
                 }
             }
             let none = R::splat(0.0);
-            let rest = Beyond::new(&law, &law, self.start(), none, none);
+            let rest = TailSums::new(&law, &law, self.start(), none, none);
             self.add_rest(self.terms, rest.values(), &mut spread);
         }
         (spread[0] + spread[1], openings)
@@ -382,23 +398,23 @@ impl<'a, R: Parts<K>, const K: usize> Pair<'a, R, K> {
 
     /// Those known already, or now. No closure: it would be compiled without the instructions.
     #[inline(always)]
-    fn falls(&self, known: &mut Option<Falls<R>>) -> Falls<R> {
-        if let Some(falls) = known {
-            return *falls;
+    fn one_minus_power(&self, known: &mut Option<OneMinusPower<R>>) -> OneMinusPower<R> {
+        if let Some(one_minus_power) = known {
+            return *one_minus_power;
         }
         let wanted = if R::any(R::splat(1.0).less(self.last)) {
             2
         } else {
             1
         };
-        let falls = Falls::new(self.size, &self.octaves[..wanted]);
-        *known = Some(falls);
-        falls
+        let one_minus_power = OneMinusPower::new(self.size, &self.octaves[..wanted]);
+        *known = Some(one_minus_power);
+        one_minus_power
     }
 
     /// The laws of u and of v.
     #[inline(always)]
-    fn laws(&self) -> [Law<R>; 2] {
+    fn laws(&self) -> [PowerLaw<R>; 2] {
         let mut laws = [[[R::splat(0.0); POWERS]; 2]; 2];
         let [u, v] = &mut laws;
         let both = u.as_flattened_mut().iter_mut().zip(v.as_flattened_mut());

@@ -1,4 +1,4 @@
-//! A rule for Gaussian expectations of a function against many orders at once.
+//! A quadrature for Gaussian expectations of a function against many orders at once.
 
 use std::f64::consts::PI;
 
@@ -21,15 +21,15 @@ pub(super) const BLOCKS: usize = DIRECT / WIDTH;
 /// Gauss–Legendre panels on the positive half-axis; functions come folded, as `f(z) + f(−z)` and `f(z) − f(−z)`. An
 /// edge lies at 0, so that functions may have a kink there.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct Quadrature {
     /// The nodes z > 0.
     pub nodes: Vec<f64>,
     /// Their weights, with the density.
     pub weights: Vec<f64>,
 }
 
-impl Rule {
-    /// A rule for orders up to `orders`. The first panel is halved towards 0 `splits` times, for functions that vary
+impl Quadrature {
+    /// A quadrature for orders up to `orders`. The first panel is halved towards 0 `splits` times, for functions that vary
     /// quickly there.
     pub fn new(orders: usize, splits: u32) -> Self {
         let panels = (DENSITY * (orders as f64).sqrt() * REACH / PER_PANEL as f64).ceil();
@@ -114,13 +114,13 @@ mod tests {
     use crate::isa::Isa;
 
     /// The moments of a function.
-    fn moments(isa: Isa, rule: &Rule, function: impl Fn(f64) -> f64) -> Vec<f64> {
+    fn moments(isa: Isa, quadrature: &Quadrature, function: impl Fn(f64) -> f64) -> Vec<f64> {
         let fold = |sign: f64| -> Vec<f64> {
             let value = |z: &f64| function(*z) + sign * function(-z);
-            rule.nodes.iter().map(value).collect()
+            quadrature.nodes.iter().map(value).collect()
         };
         let (even, odd) = (fold(1.0), fold(-1.0));
-        let orders = rule.polynomials();
+        let orders = quadrature.polynomials();
         let blocks = isa.run(Moments {
             orders: &orders,
             folded: [&even, &odd],
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn polynomials_are_orthonormal() {
-        let (rule, isa) = (Rule::new(DIRECT, 3), Isa::PORTABLE);
+        let (quadrature, isa) = (Quadrature::new(DIRECT, 3), Isa::PORTABLE);
         for (m, coefficients) in [
             (0, [1.0, 0.0, 0.0]),
             (1, [0.0, 1.0, 0.0]),
@@ -142,8 +142,8 @@ mod tests {
             let norm = if m == 2 { 2.0_f64.sqrt() } else { 1.0 };
             let function =
                 |z: f64| (coefficients[0] + z * (coefficients[1] + z * coefficients[2])) / norm;
-            // Those of higher degree reach beyond the rule: bounded functions do not.
-            for (n, found) in moments(isa, &rule, function)
+            // Those of higher degree reach beyond the quadrature: bounded functions do not.
+            for (n, found) in moments(isa, &quadrature, function)
                 .into_iter()
                 .enumerate()
                 .take(12)
@@ -157,10 +157,10 @@ mod tests {
     #[test]
     fn moments_of_an_exponential_are_known() {
         // E e^{tz} he_m(z) = e^{t²/2} t^m/√m!
-        let (rule, t) = (Rule::new(DIRECT, 0), 1.3);
+        let (quadrature, t) = (Quadrature::new(DIRECT, 0), 1.3);
         for isa in Isa::available() {
             let mut exact = libm::exp(0.5 * t * t);
-            for (m, found) in moments(isa, &rule, |z| libm::exp(t * z))
+            for (m, found) in moments(isa, &quadrature, |z| libm::exp(t * z))
                 .into_iter()
                 .enumerate()
                 .take(16)

@@ -1,15 +1,15 @@
-//! Expectations of φ and φ' by quadrature, at the points of a piece of the axis of roots.
+//! Expectations of φ and φ' by quadrature, at the points of an interval of the axis of roots.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::fractional_hermite::{self, Continuation};
 use super::octaves::{DIRECT, NODES, Octave};
-use super::quadrature::{Moments, Rule};
+use super::quadrature::{Moments, Quadrature};
 use crate::activations::activation::Smooth;
 use crate::error::Result;
 use crate::isa::{Isa, WIDTH};
 
-/// The points of a piece between which all else is interpolated. One more checks them.
+/// The points of an interval between which all else is interpolated. One more checks them.
 pub(super) const POINTS: usize = 15;
 
 /// What is known of one variable.
@@ -26,7 +26,7 @@ pub(super) struct Samples {
     pub octaves: Vec<[[f64; NODES]; 2]>,
 }
 
-/// φ' at the nodes of a rule, folded.
+/// φ' at the nodes of a quadrature, folded.
 type Folded = [Vec<f64>; 2];
 
 impl Samples {
@@ -34,9 +34,9 @@ impl Samples {
     ///
     /// # Errors
     /// Those of φ.
-    pub fn direct(phi: &dyn Smooth, piece: Piece, isa: Isa) -> Result<Vec<Self>> {
-        let rule = Rule::new(DIRECT, piece.splits());
-        let orders = rule.polynomials();
+    pub fn direct(phi: &dyn Smooth, interval: Interval, isa: Isa) -> Result<Vec<Self>> {
+        let quadrature = Quadrature::new(DIRECT, interval.splits());
+        let orders = quadrature.polynomials();
         let sample = |r: f64| {
             let mut sample = Self {
                 r,
@@ -46,7 +46,7 @@ impl Samples {
                 direct: Vec::new(),
                 octaves: Vec::new(),
             };
-            let [even, odd] = sample.fold(phi, &rule)?;
+            let [even, odd] = sample.fold(phi, &quadrature)?;
             let moments = isa.run(Moments {
                 orders: &orders,
                 folded: [&even, &odd],
@@ -54,7 +54,7 @@ impl Samples {
             sample.direct = moments.as_flattened().to_vec();
             Ok(sample)
         };
-        piece.points().into_iter().map(sample).collect()
+        interval.points().into_iter().map(sample).collect()
     }
 
     /// Adds one more octave to all samples.
@@ -65,19 +65,19 @@ impl Samples {
         samples: &mut [Self],
         octave: &Octave,
         phi: &dyn Smooth,
-        piece: Piece,
+        interval: Interval,
         isa: Isa,
     ) -> Result<()> {
-        let rule = Rule::new(octave.nodes[NODES - 1] as usize, piece.splits());
-        let mut orders = vec![[[0.0; WIDTH]; fractional_hermite::BLOCKS]; rule.nodes.len()];
+        let quadrature = Quadrature::new(octave.nodes[NODES - 1] as usize, interval.splits());
+        let mut orders = vec![[[0.0; WIDTH]; fractional_hermite::BLOCKS]; quadrature.nodes.len()];
         isa.run(Continuation {
             octave,
-            nodes: &rule.nodes,
-            weights: &rule.weights,
+            nodes: &quadrature.nodes,
+            weights: &quadrature.weights,
             values: &mut orders,
         });
         for sample in samples {
-            let [even, odd] = sample.fold(phi, &rule)?;
+            let [even, odd] = sample.fold(phi, &quadrature)?;
             let moments = isa.run(Moments {
                 orders: &orders,
                 folded: [&even, &odd],
@@ -90,19 +90,19 @@ impl Samples {
         Ok(())
     }
 
-    /// φ' at the nodes of a rule; the means of all become those of this rule.
-    fn fold(&mut self, phi: &dyn Smooth, rule: &Rule) -> Result<Folded> {
-        let nodes = rule.nodes.len();
-        let at = |r: f64| rule.nodes.iter().map(move |z| r * z);
+    /// φ' at the nodes of a quadrature; the means of all become those of this quadrature.
+    fn fold(&mut self, phi: &dyn Smooth, quadrature: &Quadrature) -> Result<Folded> {
+        let nodes = quadrature.nodes.len();
+        let at = |r: f64| quadrature.nodes.iter().map(move |z| r * z);
         let mut values: Vec<f64> = at(self.r).chain(at(-self.r)).collect();
         let mut slopes = vec![0.0; 2 * nodes];
         phi.evaluate(&mut values, &mut slopes)?;
         let (right, left) = slopes.split_at(nodes);
         let (ahead, behind) = values.split_at(nodes);
         let square = |(a, b): (&f64, &f64)| a * a + b * b;
-        self.mean = rule.mean(ahead.iter().zip(behind).map(|(a, b)| a + b));
-        self.square = rule.mean(ahead.iter().zip(behind).map(square));
-        self.slope_square = rule.mean(right.iter().zip(left).map(square));
+        self.mean = quadrature.mean(ahead.iter().zip(behind).map(|(a, b)| a + b));
+        self.square = quadrature.mean(ahead.iter().zip(behind).map(square));
+        self.slope_square = quadrature.mean(right.iter().zip(left).map(square));
         let both = || right.iter().zip(left);
         Ok([
             both().map(|(a, b)| a + b).collect(),
@@ -111,16 +111,16 @@ impl Samples {
     }
 }
 
-/// A half octave of roots, or 0 alone. Pieces do not depend on what roots there are.
+/// A half octave of roots, or 0 alone. Intervals do not depend on what roots there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Piece {
+pub(super) struct Interval {
     /// `r = 2^exponent · [1/2, 1)`; none for 0.
     exponent: Option<i32>,
     upper: bool,
 }
 
-impl Piece {
-    /// The piece of a root ≥ 0.
+impl Interval {
+    /// The interval of a root ≥ 0.
     pub fn of(r: f64) -> Self {
         if r == 0.0 {
             return Self {
@@ -135,7 +135,7 @@ impl Piece {
         }
     }
 
-    /// How often the first panel of a rule is to be halved: φ(r z) varies within 1/r.
+    /// How often the first panel of a quadrature is to be halved: φ(r z) varies within 1/r.
     fn splits(self) -> u32 {
         let exponent = self.exponent.unwrap_or(0);
         (exponent - 1).max(0).unsigned_abs()

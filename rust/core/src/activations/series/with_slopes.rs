@@ -5,7 +5,7 @@ use crate::isa::{Block, Part, Real};
 use crate::math::tangent::Tangent;
 
 /// Numbers that are made of K parts: of values, or of values and slopes.
-pub(super) trait Parts<const K: usize>: Real {
+pub(super) trait WithSlopes<const K: usize>: Real {
     /// Those of u.
     fn of_row(parts: [f64; K]) -> Self;
 
@@ -16,7 +16,7 @@ pub(super) trait Parts<const K: usize>: Real {
     fn constant(values: &Block, part: usize) -> Self;
 }
 
-impl<P: Part> Parts<1> for P {
+impl<P: Part> WithSlopes<1> for P {
     #[inline(always)]
     fn of_row([value]: [f64; 1]) -> Self {
         P::splat(value)
@@ -33,7 +33,7 @@ impl<P: Part> Parts<1> for P {
     }
 }
 
-impl<P: Part> Parts<2> for Tangent<P, DIRECTIONS> {
+impl<P: Part> WithSlopes<2> for Tangent<P, DIRECTIONS> {
     #[inline(always)]
     fn of_row([value, slope]: [f64; 2]) -> Self {
         Self::along(1, P::splat(value), P::splat(slope))

@@ -2,7 +2,7 @@
 
 use super::bias::COSINE;
 use super::{Profile, Recursion};
-use crate::activations::differentiable::Slopes;
+use crate::activations::differentiable::DescriptionSlopes;
 use crate::activations::features::Features;
 use crate::error::Result;
 use crate::isa::Blocks;
@@ -65,7 +65,7 @@ impl Chain {
             let slopes = if index < recursion.activations.len() {
                 recursion.dual(index).slopes(&level.r)?
             } else {
-                Slopes::default()
+                DescriptionSlopes::default()
             };
             elasticities = slopes.elasticities;
             links.push(Link {

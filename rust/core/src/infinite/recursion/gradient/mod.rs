@@ -19,7 +19,7 @@ use std::ops::Range;
 use super::profile_slopes::Chain;
 use super::row_and_columns::Sides;
 use super::{Output, Profile, Recursion};
-use crate::activations::differentiable::Step;
+use crate::activations::differentiable::DualStep;
 use crate::activations::features::Variables;
 use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, WIDTH};
@@ -57,7 +57,7 @@ pub struct States {
 #[derive(Debug, Default)]
 struct State {
     /// What the activation before it made of the pairs.
-    steps: Vec<Step>,
+    steps: Vec<DualStep>,
     /// The gaps after it, and Θ.
     gaps: Vec<Block>,
     ntk: Vec<Block>,
@@ -213,7 +213,7 @@ impl States {
         self.layers.resize_with(layers, State::default);
         for state in &mut self.layers {
             // All of it is written before it is read, but for the gaps of the inputs.
-            state.steps.resize(gaps.len(), Step::default());
+            state.steps.resize(gaps.len(), DualStep::default());
             for values in [&mut state.gaps, &mut state.ntk] {
                 values.resize(gaps.len(), [0.0; WIDTH]);
             }

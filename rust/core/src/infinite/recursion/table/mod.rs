@@ -13,7 +13,7 @@ use crate::activations::dual::Dual;
 use crate::isa::{Block, LUT_LEN, Lut, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
 
-use polynomial::{Polynomial, extrema};
+use polynomial::{FittedPolynomial, extrema};
 
 /// How many activations: fewer are computed as fast as they are looked up, and for more no degree suffices.
 const ACTIVATIONS: RangeInclusive<usize> = 2..=200;
@@ -193,7 +193,7 @@ impl Side {
         piece: usize,
         degree: usize,
         diagonal: [f64; 2],
-    ) -> Option<[Polynomial; 2]> {
+    ) -> Option<[FittedPolynomial; 2]> {
         let centre = DoubleDouble::from(piece as f64) * self.step.into();
         let kernels = |t: f64| {
             let s = centre + t.into();
@@ -205,7 +205,7 @@ impl Side {
         let values = values?;
         let polynomials = [0, 1].map(|kernel| {
             let values = values.iter().map(|values| values[kernel]);
-            Polynomial::through(&nodes, values.collect())
+            FittedPolynomial::through(&nodes, values.collect())
         });
         for pair in nodes.windows(2) {
             let t = 0.5 * (pair[0] + pair[1]);

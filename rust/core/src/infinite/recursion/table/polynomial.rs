@@ -6,9 +6,9 @@ use std::ops::Range;
 use crate::math::double_double::DoubleDouble;
 
 /// A polynomial by its coefficients, the constant first.
-pub(super) struct Polynomial(pub(super) Vec<DoubleDouble>);
+pub(super) struct FittedPolynomial(pub(super) Vec<DoubleDouble>);
 
-impl Polynomial {
+impl FittedPolynomial {
     /// That through some points, by Newton's divided differences.
     pub(super) fn through(nodes: &[f64], mut values: Vec<DoubleDouble>) -> Self {
         let last = nodes.len() - 1;
@@ -55,7 +55,7 @@ mod tests {
         assert_eq!((nodes[0], nodes[9]), (0.0, 0.25));
         let exponential = |t: f64| DoubleDouble::from(t).exp();
         let polynomial =
-            Polynomial::through(&nodes, nodes.iter().map(|t| exponential(*t)).collect());
+            FittedPolynomial::through(&nodes, nodes.iter().map(|t| exponential(*t)).collect());
         assert_eq!(polynomial.0[0], 1.0.into());
         for t in nodes {
             let error = (polynomial.at(t) - exponential(t)).hi;
