@@ -10,7 +10,7 @@ use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::engine::pool::unwatched;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::TileKernel;
-use ntkrs_core::finite::empirical::{Empirical, Features, Outputs};
+use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
 use ntkrs_core::finite::forward::forward;
 use ntkrs_core::finite::jacobian::jacobian;
 use ntkrs_core::finite::network::{Dense, Network};
@@ -129,7 +129,7 @@ proptest! {
         let network = network(5, &widths, outputs, seed.into());
         let x = noise(n, 5, seed.into());
         let kernel = {
-            let features = Features::new(&network, network.pack(x.view(), "X").unwrap(), Outputs::Full, &mut unwatched);
+            let features = Linearized::new(&network, network.pack(x.view(), "X").unwrap(), Outputs::Full, &mut unwatched);
             let features = features.unwrap();
             let kernel = Empirical::new(&network, &features, &features, Outputs::Full, false);
             let mut out = Array4::from_elem((n, outputs, n, outputs), f64::NAN);

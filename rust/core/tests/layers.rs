@@ -1,4 +1,4 @@
-//! The picture of `src/lib.rs`, kept true: which folder may use which, no circles, a short top level.
+//! The picture of `src/lib.rs`, kept true: which folder may use which, no circles, no name twice, a short top level.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -208,6 +208,35 @@ fn imports_form_no_circle() {
         "in or above a circle: {}",
         circles.join(", ")
     );
+}
+
+/// A type name means one thing in the crate. `Scratch` is always private to the loop that it serves.
+#[test]
+fn type_names_are_unique() {
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, code) in modules() {
+        for line in code.lines() {
+            let mut words = line
+                .split_whitespace()
+                .skip_while(|word| word.starts_with("pub") || *word == "unsafe");
+            let declares = match words.next() {
+                Some("struct" | "enum" | "trait" | "union") => true,
+                // Those of a trait or of its implementations are indented.
+                Some("type") => !line.starts_with(' '),
+                _ => false,
+            };
+            let name = words.next().filter(|_| declares).unwrap_or_default();
+            let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+            if !name.is_empty() && name != "Scratch" {
+                places.entry(name).or_default().insert(module.join("/"));
+            }
+        }
+    }
+    let twice = places.iter().filter(|(_, places)| places.len() > 1);
+    let twice: Vec<_> = twice
+        .map(|(name, places)| format!("{name}: {places:?}"))
+        .collect();
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
 }
 
 #[test]
