@@ -1,16 +1,16 @@
 //! The product of packed rows, panels in L2, on one thread: `cargo bench --bench product`.
 //!
-//! Items are flops; hold them against `spin`, multiply-adds in registers alone.
+//! Items are flops; hold them against `peak_loop`, multiply-adds in registers alone.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use ndarray::Array2;
-use ntkrs_core::isa::{Isa, spin};
-use ntkrs_core::panel::Panels;
-use ntkrs_core::scalar::Scalar;
-use ntkrs_core::tile::{EDGE, Tile, product};
+use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::engine::tile::{EDGE, Tile, product};
+use ntkrs_core::isa::{Isa, peak_loop};
 
 fn main() {
     divan::main();
@@ -48,6 +48,6 @@ fn limit<const SINGLE: bool>(bencher: Bencher<'_, '_>, name: &str) {
     const ROUNDS: usize = 100_000;
     let isa = named(name);
     bencher
-        .counter(ItemsCount::new(spin(isa, SINGLE, ROUNDS)))
-        .bench_local(|| spin(isa, SINGLE, black_box(ROUNDS)));
+        .counter(ItemsCount::new(peak_loop(isa, SINGLE, ROUNDS)))
+        .bench_local(|| peak_loop(isa, SINGLE, black_box(ROUNDS)));
 }

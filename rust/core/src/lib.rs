@@ -1,60 +1,53 @@
-//! The core of ntkrs: neural tangent kernels of multilayer perceptrons on CPUs. It knows nothing of Python.
+//! The core of ntkrs: neural tangent kernels of multilayer perceptrons on CPUs, without Python.
 //!
-//! Every heavy product is a Gram matrix of packed rows ([`panel`]), formed by one micro-kernel ([`tile`]) and finished
-//! by an epilogue on a tile that is still in cache. Modules use only those listed below them:
+//! Every heavy product is a Gram matrix of packed rows ([`engine::panel`]). One micro-kernel forms it tile by tile
+//! ([`engine::tile`]), and a kernel finishes each tile while it is still in cache. A folder uses only those drawn
+//! below it:
 //!
 //! ```text
-//! ensemble                        moments over initialisations
-//! gram  multiply  contract        the drivers: whole kernels, products with vectors, with a matrix
-//! gradient                        the derivatives of infinite ones
-//! linear  infinite  empirical     kernels on a tile          jacobian  vector_products  train
-//! recursion  gap                  one depth step             forward  backward  sweep
-//! catalogue                       the activations            network
-//! series                          T and Ṫ of any of them
-//! activation  dual  derivative    φ, φ'; T and Ṫ; slopes    tile  panel  pool
-//! tangent  number                 numbers with derivatives
-//! special                         functions of vectors
-//! loss  scalar  isa  random       storage types, instruction sets and their micro-kernels, normal numbers
-//! error
+//! infinite/           finite/        what is computed on a tile
+//!      \   activations/  /           φ, and expectations over pairs
+//!           engine/                  panels, tiles, threads, drivers
+//!      math/     isa/    random/     numbers, instruction sets, normal random numbers
+//! ```
+//!
+//! [`engine`], [`math`] and [`random`] use only [`isa`], and everything may use [`error`]. `tests/layers.rs` checks it.
+//!
+//! The tangent kernel of three rows under a ReLU network of one hidden layer:
+//!
+//! ```
+//! use ndarray::{Array4, array};
+//! use ntkrs_core::activations::catalogue::activation;
+//! use ntkrs_core::engine::{gram, pool::unwatched};
+//! use ntkrs_core::infinite::inputs::{Inputs, Packed};
+//! use ntkrs_core::infinite::kernel::Infinite;
+//! use ntkrs_core::infinite::recursion::{LayerScales, Output, Recursion};
+//!
+//! let x = array![[1.0, 1.0], [1.0, -1.0], [2.0, 0.0]];
+//! let (sigma_w, sigma_b) = (2.0_f64.sqrt(), 0.0);
+//! let dense = LayerScales { sigma_w, sigma_b, tau_w: sigma_w, tau_b: sigma_b };
+//! let network = Recursion::new(vec![dense; 2], vec![activation("relu", &[])?])?;
+//!
+//! let inputs = Inputs::new(&network, Packed::new(x.view(), "X")?)?;
+//! let kernel = Infinite::new(&network, &inputs, &inputs, &[Output::Ntk(1)])?;
+//! let mut ntk = Array4::<f64>::zeros((3, 1, 3, 1));
+//! gram::symmetric(&kernel, vec![ntk.view_mut()], &mut unwatched)?;
+//!
+//! // Θ(x, x) = 4 ⟨x, x⟩/n_0 for σ_w² = 2, σ_b = 0.
+//! assert!((ntk[[0, 0, 0, 0]] - 4.0).abs() < 1e-14);
+//! assert_eq!(ntk[[0, 0, 1, 0]], ntk[[1, 0, 0, 0]]);
+//! # Ok::<(), ntkrs_core::Error>(())
 //! ```
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
 
-pub mod activation;
-pub mod backward;
-pub mod bound;
-pub mod catalogue;
-pub mod contract;
-pub mod derivative;
-pub mod directions;
-pub mod double_double;
-pub mod dual;
-pub mod empirical;
-pub mod ensemble;
+pub mod activations;
+pub mod engine;
 pub mod error;
-pub mod forward;
-pub mod gap;
-pub mod gradient;
-pub mod gram;
+pub mod finite;
 pub mod infinite;
 pub mod isa;
-pub mod jacobian;
-pub mod linear;
-pub mod loss;
-pub mod multiply;
-pub mod network;
-pub mod number;
-pub mod panel;
-pub mod pool;
+pub mod math;
 pub mod random;
-pub mod recursion;
-pub mod scalar;
-pub mod series;
-pub mod special;
-pub(crate) mod sweep;
-pub mod tangent;
-pub mod tile;
-pub mod train;
-pub mod vector_products;
 
 pub use error::{Error, Result};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use ntkrs_core::activation::Activation;
-use ntkrs_core::catalogue;
+use ntkrs_core::activations::activation::Activation;
+use ntkrs_core::activations::catalogue;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 

@@ -1,6 +1,6 @@
 //! One call from Python into the core: the floating-point environment, the detached computation, and its exception.
 
-use ntkrs_core::isa::DefaultFloats;
+use ntkrs_core::isa::DefaultFloatEnv;
 use pyo3::prelude::*;
 
 use crate::errors::Result;
@@ -10,7 +10,7 @@ use crate::ticker::{Progress, Ticker};
 pub struct Call<'py> {
     py: Python<'py>,
     ticker: Ticker,
-    _floats: DefaultFloats,
+    _floats: DefaultFloatEnv,
 }
 
 impl<'py> Call<'py> {
@@ -20,7 +20,7 @@ impl<'py> Call<'py> {
         Self {
             py,
             ticker: Ticker::new(progress),
-            _floats: DefaultFloats::enter(),
+            _floats: DefaultFloatEnv::enter(),
         }
     }
 

@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use ntkrs_core::activation::{Activation, Smooth};
-use ntkrs_core::dual::Dual;
-use ntkrs_core::series::Series;
+use ntkrs_core::activations::activation::{Activation, Smooth};
+use ntkrs_core::activations::dual::Dual;
+use ntkrs_core::activations::series::Series;
 use ntkrs_core::{Error, Result};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;

@@ -1,7 +1,7 @@
 //! The empirical NTK over random initialisations.
 
-use ntkrs_core::ensemble::{Ensemble, moments};
-use ntkrs_core::panel::Panels;
+use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::finite::ensemble::{Ensemble, moments};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 

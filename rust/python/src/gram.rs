@@ -1,11 +1,11 @@
 //! Gram matrices: the function that fills planes with any kernel, and the linear kernel.
 
 use ndarray::ArrayViewMut4;
-use ntkrs_core::gram;
-use ntkrs_core::linear::Linear;
-use ntkrs_core::panel::Panels;
-use ntkrs_core::scalar::Scalar;
-use ntkrs_core::tile::TileKernel;
+use ntkrs_core::engine::gram;
+use ntkrs_core::engine::linear::Linear;
+use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::engine::tile::TileKernel;
 use numpy::Element;
 use pyo3::prelude::*;
 

@@ -1,9 +1,10 @@
 //! Kernels of infinitely wide networks: the class `InfiniteKernel`.
 
-use ntkrs_core::infinite::{self, Infinite};
-use ntkrs_core::multiply;
-use ntkrs_core::recursion::{Affine, Recursion};
-use ntkrs_core::scalar::Scalar;
+use ntkrs_core::engine::multiply;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::infinite::kernel::Infinite;
+use ntkrs_core::infinite::pointwise;
+use ntkrs_core::infinite::recursion::{LayerScales, Recursion};
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
@@ -27,7 +28,7 @@ pub struct InfiniteKernel {
 impl InfiniteKernel {
     #[new]
     fn new(layers: Vec<(f64, f64, f64, f64)>, activations: Vec<Spec>) -> Result<Self> {
-        let scales = |(sigma_w, sigma_b, tau_w, tau_b)| Affine {
+        let scales = |(sigma_w, sigma_b, tau_w, tau_b)| LayerScales {
             sigma_w,
             sigma_b,
             tau_w,
@@ -108,8 +109,9 @@ impl InfiniteKernel {
         let (call, recursion) = (Call::enter(py, None), &self.recursion);
         let output = output(recursion, &wanted)?;
         let rho = rho.as_array().to_vec();
-        let values = call
-            .detach(|ticker| infinite::scalar(recursion, &rho, q, output, &mut ticker.signals()))?;
+        let values = call.detach(|ticker| {
+            pointwise::scalar(recursion, &rho, q, output, &mut ticker.signals())
+        })?;
         Ok(PyArray1::from_vec(py, values))
     }
 
@@ -201,7 +203,7 @@ fn diag<'py, T: Scalar + Element>(
     let snapshot = Snapshot::of((x, None))?;
     let values = call.detach(|ticker| {
         let inputs = snapshot.prepare(recursion)?;
-        infinite::diagonal(recursion, &inputs.rows, output, &mut ticker.signals())
+        pointwise::diagonal(recursion, &inputs.rows, output, &mut ticker.signals())
     })?;
     Ok(PyArray1::from_vec(py, values))
 }

@@ -1,8 +1,8 @@
 //! The arguments that all functions of infinite-width kernels share: batches of inputs, and the kernels wanted.
 
-use ntkrs_core::infinite::{self, Packed, check_features};
-use ntkrs_core::recursion::{Output, Recursion};
-use ntkrs_core::scalar::Scalar;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::infinite::inputs::{Inputs, Packed, check_features};
+use ntkrs_core::infinite::recursion::{Output, Recursion};
 use ntkrs_core::{Error, Result};
 use numpy::Element;
 
@@ -53,9 +53,9 @@ impl<T: Scalar + Element> Snapshot<T> {
     /// Runs the recursion along the kernel's diagonal, detached from the interpreter.
     ///
     /// # Errors
-    /// As [`infinite::Inputs::new`]; [`Error::Features`] if X and Z differ in their number of features.
+    /// As [`Inputs::new`]; [`Error::Features`] if X and Z differ in their number of features.
     pub fn prepare(self, recursion: &Recursion) -> Result<KernelInputs<T>> {
-        let prepare = |packed| infinite::Inputs::new(recursion, packed);
+        let prepare = |packed| Inputs::new(recursion, packed);
         let (rows, other) = (prepare(self.x)?, self.z.map(prepare).transpose()?);
         if let Some(other) = &other {
             check_features(&rows, other)?;
@@ -67,14 +67,14 @@ impl<T: Scalar + Element> Snapshot<T> {
 /// The inputs of a kernel, ready for use.
 pub struct KernelInputs<T: Scalar> {
     /// X, the inputs of the rows.
-    pub rows: infinite::Inputs<T>,
+    pub rows: Inputs<T>,
     /// Z, the inputs of the columns, unless it is X.
-    pub other: Option<infinite::Inputs<T>>,
+    pub other: Option<Inputs<T>>,
 }
 
 impl<T: Scalar> KernelInputs<T> {
     /// Returns the inputs of the columns.
-    pub fn cols(&self) -> &infinite::Inputs<T> {
+    pub fn cols(&self) -> &Inputs<T> {
         self.other.as_ref().unwrap_or(&self.rows)
     }
 

@@ -1,9 +1,9 @@
 //! Derivatives of infinite-width kernels with respect to σ_w and σ_b of every dense layer.
 
-use ntkrs_core::contract::contract;
-use ntkrs_core::gradient::{Chained, Gradient};
-use ntkrs_core::recursion::{Follows, Output, Recursion};
-use ntkrs_core::scalar::Scalar;
+use ntkrs_core::engine::inner_product::inner_products;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::infinite::gradient::{DifferentiatedInputs, KernelGradient};
+use ntkrs_core::infinite::recursion::{Output, Recursion, TiedScales};
 use numpy::{Element, PyArray1};
 use pyo3::prelude::*;
 
@@ -17,7 +17,7 @@ use crate::ticker::Progress;
 /// The derivatives wanted.
 pub struct Derivatives {
     outputs: Vec<Output>,
-    follows: Vec<Follows>,
+    follows: Vec<TiedScales>,
 }
 
 impl Derivatives {
@@ -35,7 +35,7 @@ impl Derivatives {
         let names = names.into_iter();
         let outputs = names.map(|name| output(recursion, &(name, last)));
         let follows = follows.into_iter();
-        let follows = follows.map(|(weights, biases)| Follows { weights, biases });
+        let follows = follows.map(|(weights, biases)| TiedScales { weights, biases });
         Ok(Self {
             outputs: outputs.collect::<ntkrs_core::Result<_>>()?,
             follows: follows.collect(),
@@ -87,7 +87,7 @@ pub fn contracted<'py, T: Scalar + Element>(
         let (bounds, symmetric) = (inputs.bounds(), inputs.symmetric());
         let inputs = Differentiated::new(recursion, inputs)?;
         let kernel = inputs.kernel(recursion, wanted)?;
-        let sums = contract(&kernel, symmetric, weights.view(), &mut ticker.progress())?;
+        let sums = inner_products(&kernel, symmetric, weights.view(), &mut ticker.progress())?;
         Ok((sums, bounds))
     })?;
     Ok((PyArray1::from_vec(py, sums), bounds))
@@ -95,13 +95,13 @@ pub fn contracted<'py, T: Scalar + Element>(
 
 /// The inputs of a kernel, with the derivatives of the recursion along its diagonal.
 struct Differentiated<T: Scalar> {
-    rows: Chained<T>,
-    other: Option<Chained<T>>,
+    rows: DifferentiatedInputs<T>,
+    other: Option<DifferentiatedInputs<T>>,
 }
 
 impl<T: Scalar> Differentiated<T> {
     fn new(recursion: &Recursion, inputs: KernelInputs<T>) -> ntkrs_core::Result<Self> {
-        let differentiate = |inputs| Chained::new(recursion, inputs);
+        let differentiate = |inputs| DifferentiatedInputs::new(recursion, inputs);
         Ok(Self {
             rows: differentiate(inputs.rows)?,
             other: inputs.other.map(differentiate).transpose()?,
@@ -112,8 +112,8 @@ impl<T: Scalar> Differentiated<T> {
         &'a self,
         recursion: &'a Recursion,
         Derivatives { outputs, follows }: &'a Derivatives,
-    ) -> ntkrs_core::Result<Gradient<'a, T>> {
+    ) -> ntkrs_core::Result<KernelGradient<'a, T>> {
         let cols = self.other.as_ref().unwrap_or(&self.rows);
-        Gradient::new(recursion, &self.rows, cols, outputs, follows)
+        KernelGradient::new(recursion, &self.rows, cols, outputs, follows)
     }
 }

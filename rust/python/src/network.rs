@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use ntkrs_core::Error;
-use ntkrs_core::activation::Activation;
-use ntkrs_core::empirical::{Empirical, Features, Outputs};
-use ntkrs_core::forward;
-use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::jacobian;
-use ntkrs_core::network::{Dense, Network as CoreNetwork};
-use ntkrs_core::scalar::Scalar;
+use ntkrs_core::activations::activation::Activation;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
+use ntkrs_core::finite::forward;
+use ntkrs_core::finite::jacobian;
+use ntkrs_core::finite::network::{Dense, Network as CoreNetwork};
+use ntkrs_core::isa::DefaultFloatEnv;
 use numpy::{Element, PyReadonlyArray1};
 use pyo3::prelude::*;
 
@@ -140,7 +140,7 @@ fn build<T: Scalar + Element>(
     scales: &[Scales],
     activations: Vec<Arc<dyn Activation>>,
 ) -> Result<CoreNetwork<T>> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     let layers: Vec<_> = weights
         .iter()
         .zip(biases)
@@ -190,7 +190,7 @@ fn ntk<T: Scalar + Element>(
     let z = z.map(|z| net.pack(z.as_array(), "Z")).transpose()?;
     let planes = views(&mut planes);
     call.detach(|ticker| {
-        let mut linearize = |inputs| Features::new(net, inputs, outputs, &mut ticker.signals());
+        let mut linearize = |inputs| Linearized::new(net, inputs, outputs, &mut ticker.signals());
         let rows = linearize(x)?;
         let other = z.map(linearize).transpose()?;
         let cols = other.as_ref().unwrap_or(&rows);

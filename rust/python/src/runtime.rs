@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use ntkrs_core::isa::{Isa, spin};
-use ntkrs_core::pool::{self, Load, Stop, unwatched};
+use ntkrs_core::engine::pool::{self, Load, Stop, unwatched};
+use ntkrs_core::isa::{Isa, peak_loop};
 use pyo3::prelude::*;
 
 use crate::errors::Result;
@@ -50,7 +50,7 @@ pub fn peak_flops(py: Python<'_>, single: bool) -> Result<f64> {
         let (isa, threads, flops) = (Isa::current()?, pool::num_threads()?, AtomicUsize::new(0));
         let load = Load::new(threads, f64::INFINITY);
         let work = |(): &mut (), _: usize, _: &Stop| {
-            flops.fetch_add(spin(isa, single, ROUNDS), Ordering::Relaxed);
+            flops.fetch_add(peak_loop(isa, single, ROUNDS), Ordering::Relaxed);
         };
         let start = Instant::now();
         pool::for_each(0..threads, load, &mut unwatched, || (), work)?;

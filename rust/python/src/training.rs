@@ -1,10 +1,10 @@
 //! Training of finite networks: the class `Trainer`.
 
 use ntkrs_core::Error;
-use ntkrs_core::isa::DefaultFloats;
-use ntkrs_core::network::Network as CoreNetwork;
-use ntkrs_core::scalar::Scalar;
-use ntkrs_core::train::{Loss, Rule, Trainer as CoreTrainer};
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::finite::network::Network as CoreNetwork;
+use ntkrs_core::finite::train::{Loss, Optimizer, Trainer as CoreTrainer};
+use ntkrs_core::isa::DefaultFloatEnv;
 use numpy::Element;
 use pyo3::prelude::*;
 
@@ -30,7 +30,7 @@ impl Trainer {
         rule: (f64, f64),
         centred: bool,
     ) -> Result<Self> {
-        let rule = Rule {
+        let rule = Optimizer {
             loss: parse(loss)?,
             learning_rate: rule.0,
             momentum: rule.1,
@@ -104,7 +104,7 @@ fn build<T: Scalar + Element>(
     py: Python<'_>,
     net: &CoreNetwork<T>,
     (x, y): Samples<'_, T>,
-    rule: Rule,
+    rule: Optimizer,
     centred: bool,
 ) -> Result<CoreTrainer<T>> {
     let call = Call::enter(py, None);
@@ -144,6 +144,6 @@ fn parameters<T: Scalar + Element>(
     trainer: &CoreTrainer<T>,
     mut out: VectorMut<'_, T>,
 ) -> Result<()> {
-    let _floats = DefaultFloats::enter();
+    let _floats = DefaultFloatEnv::enter();
     Ok(trainer.parameters(out.as_slice_mut()?)?)
 }

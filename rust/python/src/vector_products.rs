@@ -1,8 +1,8 @@
 //! Products of a network's Jacobian with vectors.
 
-use ntkrs_core::network::Network as CoreNetwork;
-use ntkrs_core::scalar::Scalar;
-use ntkrs_core::vector_products;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::finite::network::Network as CoreNetwork;
+use ntkrs_core::finite::vector_products;
 use numpy::Element;
 use pyo3::prelude::*;
 

@@ -1,15 +1,13 @@
-//! Instruction sets: which one runs here, and the micro-kernels written for each.
+//! Instruction sets: intrinsics stand only here, and nothing here knows more than numbers and cache lines.
+//!
+//! Everything is used from here: [`Isa`] says which set runs, [`Vectorized`] loops and the [`MicroKernel`] are compiled for each.
 //!
 //! The set is chosen once per process, at run time: one build runs on every machine. All of them sum in the same
 //! order, but AVX2 and AVX-512 round a product and its sum once and portable code twice, so bits differ between them.
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-mod floats;
-mod lanes;
-mod portable;
+mod float_env;
+mod line;
+mod micro_kernel;
 mod vector;
 
 use std::env;
@@ -18,10 +16,11 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 
-pub use floats::DefaultFloats;
-pub use lanes::{Lanes, Plain};
+pub use float_env::DefaultFloatEnv;
+pub use line::{Lanes, Pod};
+pub use micro_kernel::{MicroKernel, Start, Target, micro_kernel_f32, micro_kernel_f64, peak_loop};
 pub use vector::{
-    Block, Blocks, CHOICES, Choice, Part, Real, Square, Vector, Vectorized, WIDTH, blocks_of,
+    Block, Blocks, LUT_LEN, Lut, Part, Real, Square, Vector, Vectorized, WIDTH, blocks_of,
 };
 
 /// The environment variable that pins the instruction set.
@@ -105,81 +104,5 @@ impl Isa {
 impl fmt::Display for Isa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
-    }
-}
-
-/// The innermost loop: a micro-tile of some rows by some whole panels of columns, its sums in registers.
-#[derive(Clone, Copy)]
-pub struct MicroKernel<L> {
-    /// Rows of the micro-tile: lanes of one row panel, a divisor of its width.
-    pub rows: usize,
-    /// The most column panels of a micro-tile.
-    pub panels: usize,
-    run: Run<L>,
-}
-
-/// `out.values[r·stride + W·p + w] += Σ_k rows[k][first + r] · cols[p][k][w]`; `ahead` is what will be needed soon.
-type Run<L> = fn(rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: Target<'_>);
-
-/// Where a micro-kernel adds its sums.
-pub struct Target<'a> {
-    /// Rows of values.
-    pub values: &'a mut [f64],
-    /// From one row to the next.
-    pub stride: usize,
-    /// Whether to take what is there for zeros, whatever it is.
-    pub fresh: bool,
-}
-
-impl<L> MicroKernel<L> {
-    /// Adds `Σ_k rows[k][first + r] · cols[p][k][w]` to `out.values[r·stride + W·p + w]`, for `r < self.rows`.
-    ///
-    /// Sums over k ascend from zero in the storage type and are added in `f64`. Meanwhile its share of as many
-    /// lines as there are `rows` may be fetched into L2, from `ahead` on: the micro-tiles of a panel of rows divide them.
-    ///
-    /// # Panics
-    /// If a slice is too short, there are more than `self.panels` columns, or `first` is no multiple of `self.rows`.
-    #[inline]
-    pub fn run(&self, rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: Target<'_>) {
-        (self.run)(rows, first, cols, ahead, out);
-    }
-}
-
-/// The micro-kernel for `f64`.
-pub fn micro_kernel_f64(isa: Isa) -> MicroKernel<Lanes<f64, 8>> {
-    match isa.0 {
-        Set::Portable => portable::f64(),
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => avx2::f64(),
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx512 => avx512::f64(),
-    }
-}
-
-/// The micro-kernel for `f32`.
-pub fn micro_kernel_f32(isa: Isa) -> MicroKernel<Lanes<f32, 16>> {
-    match isa.0 {
-        Set::Portable => portable::f32(),
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => avx2::f32(),
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx512 => avx512::f32(),
-    }
-}
-
-/// Runs multiply-adds in registers alone, `rounds` times some dozen vectors of them, and returns the number of flops: the
-/// limit that benchmarks are held against.
-pub fn spin(isa: Isa, single: bool, rounds: usize) -> usize {
-    match (isa.0, single) {
-        (Set::Portable, false) => portable::spin_f64(rounds),
-        (Set::Portable, true) => portable::spin_f32(rounds),
-        #[cfg(target_arch = "x86_64")]
-        (Set::Avx2, false) => avx2::spin_f64(rounds),
-        #[cfg(target_arch = "x86_64")]
-        (Set::Avx2, true) => avx2::spin_f32(rounds),
-        #[cfg(target_arch = "x86_64")]
-        (Set::Avx512, false) => avx512::spin_f64(rounds),
-        #[cfg(target_arch = "x86_64")]
-        (Set::Avx512, true) => avx512::spin_f32(rounds),
     }
 }

@@ -6,8 +6,8 @@ use std::arch::x86_64 as x86;
 
 use super::super::Lanes;
 use super::{
-    CHOICES, Choice, EXPONENT_BIAS, EXPONENT_SHIFT, EachPlace, INTEGER_IN_LOW_BITS, Real, Square,
-    Vector, Vectorized, WIDTH, each_place, in_one_part, operators, without_slopes,
+    EXPONENT_BIAS, EXPONENT_SHIFT, EachIndex, INTEGER_IN_LOW_BITS, LUT_LEN, Lut, Real, Square,
+    Vector, Vectorized, WIDTH, each_index, in_one_part, operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX2.
@@ -165,16 +165,16 @@ in_one_part!(Avx2);
 impl Vector for Avx2 {
     type Part = Self;
 
-    type Places = EachPlace;
+    type Indices = EachIndex;
 
     #[inline(always)]
-    fn places(self) -> EachPlace {
-        each_place(self)
+    fn indices(self) -> EachIndex {
+        each_index(self)
     }
 
     #[inline(always)]
-    fn choose(choice: &Choice, places: EachPlace) -> Self {
-        let [a, b, c, d, e, f, g, h] = places.map(|place| choice[usize::from(place) % CHOICES]);
+    fn lookup(lut: &Lut, indices: EachIndex) -> Self {
+        let [a, b, c, d, e, f, g, h] = indices.map(|index| lut[usize::from(index) % LUT_LEN]);
         Self([
             avx2!(x86::_mm256_setr_pd(a, b, c, d)),
             avx2!(x86::_mm256_setr_pd(e, f, g, h)),

@@ -7,7 +7,7 @@ use std::arch::x86_64 as x86;
 use super::super::Lanes;
 use super::avx2::transpose_eights;
 use super::{
-    Choice, EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Real, Square, Vector, Vectorized,
+    EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Lut, Real, Square, Vector, Vectorized,
     WIDTH, in_one_part, operators, without_slopes,
 };
 
@@ -175,10 +175,10 @@ impl Vector for Avx512 {
     }
 
     /// Of each lane the lowest four bits.
-    type Places = x86::__m512i;
+    type Indices = x86::__m512i;
 
     #[inline(always)]
-    fn places(self) -> Self::Places {
+    fn indices(self) -> Self::Indices {
         avx512!({
             let sums = x86::_mm512_add_pd(self.0, x86::_mm512_set1_pd(INTEGER_IN_LOW_BITS));
             x86::_mm512_castpd_si512(sums)
@@ -186,11 +186,11 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn choose(choice: &Choice, places: Self::Places) -> Self {
-        let (front, end) = choice.split_at(WIDTH);
+    fn lookup(lut: &Lut, indices: Self::Indices) -> Self {
+        let (front, end) = lut.split_at(WIDTH);
         Self(avx512!(x86::_mm512_permutex2var_pd(
             x86::_mm512_loadu_pd(front.as_ptr()),
-            places,
+            indices,
             x86::_mm512_loadu_pd(end.as_ptr())
         )))
     }

@@ -9,7 +9,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
-mod plain;
+mod portable;
 
 use std::array::from_fn;
 use std::fmt::Debug;
@@ -22,27 +22,27 @@ pub use blocks::{Block, Blocks, blocks_of};
 /// How many values a [`Vector`] holds, whatever the instruction set.
 pub const WIDTH: usize = 8;
 
-/// How many numbers [`Vector::choose`] chooses among.
-pub const CHOICES: usize = 2 * WIDTH;
+/// How many numbers [`Vector::lookup`] chooses among.
+pub const LUT_LEN: usize = 2 * WIDTH;
 
-/// Numbers for [`Vector::choose`].
-pub type Choice = [f64; CHOICES];
+/// Numbers for [`Vector::lookup`].
+pub type Lut = [f64; LUT_LEN];
 
 /// As many lines of `f32` as each of them has values.
 pub type Square = [Lanes<f32, { 2 * WIDTH }>; 2 * WIDTH];
 
-/// [`Vector::places`] one by one.
-type EachPlace = [u8; WIDTH];
+/// [`Vector::indices`] one by one.
+type EachIndex = [u8; WIDTH];
 
-/// See [`Vector::places`].
+/// See [`Vector::indices`].
 #[inline(always)]
-fn each_place<V: Vector>(integers: V) -> EachPlace {
-    let (mut sums, mut places) = ([0.0; WIDTH], [0; WIDTH]);
+fn each_index<V: Vector>(integers: V) -> EachIndex {
+    let (mut sums, mut indices) = ([0.0; WIDTH], [0; WIDTH]);
     (integers + V::splat(INTEGER_IN_LOW_BITS)).store(&mut sums);
-    for (place, sum) in places.iter_mut().zip(sums) {
-        *place = sum.to_bits() as u8 % CHOICES as u8;
+    for (index, sum) in indices.iter_mut().zip(sums) {
+        *index = sum.to_bits() as u8 % LUT_LEN as u8;
     }
-    places
+    indices
 }
 
 /// A number, or several side by side.
@@ -108,7 +108,10 @@ pub trait Real:
 
     /// A function of some variables, given its value and its slopes, as (slope, variable): numbers that carry derivatives
     /// take them from here, rather than from the approximation that computes the value.
-    fn function<const K: usize>(value: Self::Value, slopes: [(Self::Value, Self); K]) -> Self;
+    fn with_known_slopes<const K: usize>(
+        value: Self::Value,
+        slopes: [(Self::Value, Self); K],
+    ) -> Self;
 }
 
 /// A part of a block of values that a formula is computed on at a time.
@@ -155,14 +158,14 @@ pub trait Vector: Part {
     /// operation would be written out [`WIDTH`] times.
     type Part: Part;
 
-    /// Which places of a [`Choice`] the lanes name.
-    type Places: Copy;
+    /// Which indices of a [`Lut`] the lanes name.
+    type Indices: Copy;
 
-    /// The places that these integers name: from 0 at the front on, or from −1 at the end backwards.
-    fn places(self) -> Self::Places;
+    /// The indices that these integers name: from 0 at the front on, or from −1 at the end backwards.
+    fn indices(self) -> Self::Indices;
 
     /// In each lane the number at its place.
-    fn choose(choice: &Choice, places: Self::Places) -> Self;
+    fn lookup(lut: &Lut, indices: Self::Indices) -> Self;
 
     /// Writes the values past the caches, where the instruction set can. [`Vector::drain`] ends such writes.
     #[inline(always)]
@@ -221,7 +224,7 @@ impl Isa {
     /// Runs a computation with the vectors of this instruction set.
     pub fn run<C: Vectorized>(self, computation: C) -> C::Output {
         match self.0 {
-            Set::Portable => computation.run::<plain::Plain>(),
+            Set::Portable => computation.run::<portable::Portable>(),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => avx2::run(computation),
             #[cfg(target_arch = "x86_64")]
@@ -266,7 +269,7 @@ macro_rules! without_slopes {
         }
 
         #[inline(always)]
-        fn function<const K: usize>(value: Self, _slopes: [(Self, Self); K]) -> Self {
+        fn with_known_slopes<const K: usize>(value: Self, _slopes: [(Self, Self); K]) -> Self {
             value
         }
     };
@@ -424,9 +427,9 @@ mod tests {
                 V::select(x.less(y), one, zero),
                 V::select(x.is_negative(), one, zero),
                 x.each(|x| 1.0 / x),
-                V::choose(
+                V::lookup(
                     &from_fn(|i| i as f64),
-                    V::load(&[0.0, 1.0, 7.0, 8.0, 15.0, -1.0, -16.0, -7.0]).places(),
+                    V::load(&[0.0, 1.0, 7.0, 8.0, 15.0, -1.0, -16.0, -7.0]).indices(),
                 ),
             ];
             let store = |vector: V| {

@@ -1,0 +1,117 @@
+//! max(x, 0) + slope·min(x, 0): the identity (1), ReLU (0), leaky ReLU and the absolute value (−1).
+
+use std::f64::consts::PI;
+
+use crate::activations::activation::{Activation, Formula, curvature, evaluate};
+use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
+use crate::activations::dual::Dual;
+use crate::error::{Error, Result};
+use crate::isa::Real;
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::RowNumber;
+use crate::math::special::angle_and_lift;
+
+/// `φ(x) = max(x, 0) + slope·min(x, 0)`.
+#[derive(Clone, Copy, Debug)]
+pub struct PiecewiseLinear {
+    slope: f64,
+    /// φ'(0), where the two sides disagree.
+    at_zero: f64,
+}
+
+impl PiecewiseLinear {
+    /// # Errors
+    /// [`Error::Invalid`] if the slope is not finite.
+    pub fn new(slope: f64, at_zero: f64) -> Result<Self> {
+        if slope.is_finite() {
+            Ok(Self { slope, at_zero })
+        } else {
+            Err(Error::Invalid(format!(
+                "slope is {slope}, but must be finite"
+            )))
+        }
+    }
+}
+
+impl Formula for PiecewiseLinear {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let zero = R::splat(0.0);
+        let (positive, negative) = (zero.less(x), x.less(zero));
+        let slope = R::select(negative, R::splat(self.slope), R::splat(self.at_zero));
+        let slope = R::select(positive, R::splat(1.0), slope);
+        (slope * x + zero, slope) // + 0: no −0 comes out
+    }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        let _ = x;
+        R::splat(0.0)
+    }
+}
+
+impl Activation for PiecewiseLinear {
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        evaluate(self, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(self, h);
+    }
+
+    fn dual(&self) -> Option<&dyn Dual> {
+        Some(self)
+    }
+}
+
+/// Cho & Saul (2009), in the gap. With a the slope, `κ = (1−a)²/(π(1+a²))` and `s = 2a/(1+a²) = 1 − πκ`, the new
+/// correlation is `ρ' = ρ + κ (sin θ − θ cos θ)`; with ψ the angle from the nearer of the two directions, and
+/// `lift = sin ψ − ψ cos ψ`, that is `1 − ρ' = e − κ lift` near ρ = 1, and `ρ' = −s cos ψ + κ lift` near ρ = −1.
+impl ClosedForm for PiecewiseLinear {
+    const FEATURES: usize = 0;
+
+    fn root<N: RowNumber>(&self, r: N) -> N {
+        let slope = DoubleDouble::from(self.slope);
+        r * ((slope * slope + 1.0.into()) / 2.0).sqrt().into()
+    }
+
+    fn describe<N: RowNumber>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
+        features([])
+    }
+
+    fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
+        let (one, slope) = (DoubleDouble::from(1.0), DoubleDouble::from(self.slope));
+        let kink = (one - slope) * (one - slope) / ((one + slope * slope) * DoubleDouble::PI);
+        let (minus, plus) = ((one - correlation).max(0.0), (one + correlation).max(0.0));
+        let angle = (minus / plus).sqrt().atan().scaled(1);
+        let lift = (minus * plus).sqrt() - angle * correlation;
+        Some((correlation + kink * lift, one - kink * angle))
+    }
+
+    #[inline(always)]
+    fn pair<R: Real>(&self, _u: [R; MOST_FEATURES], _v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+        let slope = self.slope;
+        let mean_square = 0.5 * (1.0 + slope * slope);
+        let kink = (1.0 - slope) * (1.0 - slope) / (2.0 * PI);
+        let s = slope / mean_square;
+        // 1 + s and 1 − s, which cancel for slopes near −1 and 1.
+        let sum = 0.5 * (1.0 + slope) * (1.0 + slope) / mean_square;
+        let difference = 0.5 * (1.0 - slope) * (1.0 - slope) / mean_square;
+
+        let (zero, size, opposite) = (R::splat(0.0), gap.abs(), gap.is_negative());
+        let (angle, lift) = angle_and_lift(size);
+        let lift = R::splat(kink / mean_square) * lift;
+        let turn = R::splat(kink) * angle;
+        let dot = R::select(
+            opposite,
+            R::splat(slope) + turn,
+            R::splat(mean_square) - turn,
+        );
+        let still_opposite = -(R::splat(s).mul_add(size, R::splat(difference)) + lift);
+        let turned = (R::splat(-s).mul_add(size, R::splat(sum)) - lift).max(zero);
+        let apart = R::splat(s) * (R::splat(1.0) - size);
+        let from_opposite = R::select(lift.less(apart), still_opposite, turned);
+        let new = R::select(opposite, from_opposite, (size - lift).max(zero));
+        (new, dot)
+    }
+}

@@ -1,0 +1,167 @@
+//! Derivatives of what an activation makes of pairs: forward, in the numbers that carry them.
+
+use std::fmt::Debug;
+
+use crate::activations::features::{Features, Variables};
+use crate::error::Result;
+use crate::isa::{Block, Blocks, Isa, Part, Real, Vector, Vectorized};
+use crate::math::double_double::DoubleDouble;
+use crate::math::number::{Jet, RowNumber};
+use crate::math::tangent::Tangent;
+
+/// A dual whose formulas are functions of any number.
+pub trait Form: Debug + Send + Sync {
+    /// `√E φ(u)²` for `u ~ N(0, r²)`, and the features of u.
+    fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>);
+
+    /// The gap of (φ(u), φ(v)), and Ṫ, of two variables whose features are given by their index.
+    ///
+    /// To be marked `#[inline(always)]`, with all that it calls.
+    fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R);
+}
+
+/// How an activation answers to changes of its variables.
+pub trait Differentiable: Debug + Send + Sync {
+    /// Derivatives with respect to log r, of variables of roots r.
+    ///
+    /// # Errors
+    /// If φ cannot be evaluated there.
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes>;
+
+    /// The step of the dual with its derivatives, for the pairs of one u and several v. `slopes` are those of the
+    /// features of `pairs`.
+    ///
+    /// Exchanging u and v exchanges the derivatives, bitwise.
+    ///
+    /// # Panics
+    /// If the slices differ in length.
+    fn differentiate(
+        &self,
+        isa: Isa,
+        pairs: &Variables<'_>,
+        slopes: &Variables<'_>,
+        gaps: &[Block],
+        steps: &mut [DualStep],
+    );
+}
+
+/// Derivatives with respect to log r.
+#[derive(Debug, Default)]
+pub struct DescriptionSlopes {
+    /// Of `log √E φ(u)²`; 0 where that is −∞.
+    pub elasticities: Blocks,
+    /// Of the features.
+    pub features: Features,
+}
+
+/// The derivative of the logarithm of a root, given that and the derivative of the root.
+pub fn elasticity((root, slope): (f64, f64)) -> f64 {
+    match root {
+        0.0 => 0.0,
+        root => slope / root,
+    }
+}
+
+/// What comes of a block of pairs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DualStep {
+    /// The gap of (φ(u), φ(v)).
+    pub gap: Block,
+    /// Ṫ.
+    pub dot: Block,
+    /// Derivatives of the gap with respect to the logarithms of the old gap, of `r_u` and of `r_v`.
+    pub gap_slopes: [Block; DIRECTIONS],
+    /// Those of Ṫ.
+    pub dot_slopes: [Block; DIRECTIONS],
+}
+
+/// The directions of derivatives: along the gap, log r of u, and log r of v.
+pub const DIRECTIONS: usize = 3;
+
+impl DualStep {
+    /// Writes a part of it.
+    #[inline(always)]
+    pub fn store<P: Part>(&mut self, part: usize, [new, dot]: [Tangent<P, DIRECTIONS>; 2]) {
+        new.value.store_part(&mut self.gap, part);
+        dot.value.store_part(&mut self.dot, part);
+        for n in 0..DIRECTIONS {
+            new.slopes[n].store_part(&mut self.gap_slopes[n], part);
+            dot.slopes[n].store_part(&mut self.dot_slopes[n], part);
+        }
+    }
+}
+
+impl<F: Form> Differentiable for F {
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes> {
+        let variable = |r: &DoubleDouble| self.variable(Jet::along(0, r.hi, r.hi));
+        let (roots, features): (Vec<Jet>, Vec<_>) = r.iter().map(variable).unzip();
+        let count = features.first().map_or(0, Vec::len);
+        let feature = |index: usize| {
+            let slopes = features.iter().map(|one| one[index].slopes[0]);
+            slopes.collect()
+        };
+        let pairs = roots.iter().map(|root| (root.value, root.slopes[0]));
+        Ok(DescriptionSlopes {
+            elasticities: pairs.map(elasticity).collect(),
+            features: Features((0..count).map(feature).collect()),
+        })
+    }
+
+    fn differentiate(
+        &self,
+        isa: Isa,
+        pairs: &Variables<'_>,
+        slopes: &Variables<'_>,
+        gaps: &[Block],
+        steps: &mut [DualStep],
+    ) {
+        assert!(gaps.len() == steps.len() && gaps.len() == pairs.blocks.len());
+        let count = pairs.rows.0.len();
+        let row = |variables: &Variables<'_>| (0..count).map(|k| variables.u(k)).collect();
+        isa.run(DifferentiationLoop {
+            form: self,
+            u: [row(pairs), row(slopes)],
+            v: [cols(pairs), cols(slopes)],
+            gaps,
+            steps,
+        });
+    }
+}
+
+/// The features of columns.
+fn cols<'a>(variables: &Variables<'a>) -> Vec<&'a [Block]> {
+    let count = variables.cols.0.len();
+    (0..count).map(|index| variables.v(index)).collect()
+}
+
+/// The loop over blocks of pairs.
+struct DifferentiationLoop<'a, F> {
+    form: &'a F,
+    /// Features and their slopes.
+    u: [Vec<f64>; 2],
+    v: [Vec<&'a [Block]>; 2],
+    gaps: &'a [Block],
+    steps: &'a mut [DualStep],
+}
+
+impl<F: Form> Vectorized for DifferentiationLoop<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (u, v) = (&self.u, &self.v);
+        for (block, (gap, step)) in self.gaps.iter().zip(self.steps).enumerate() {
+            for part in 0..V::Part::PARTS {
+                let load =
+                    |values: &[&[Block]], k: usize| V::Part::load_part(&values[k][block], part);
+                let gap = V::Part::load_part(gap, part);
+                let (new, dot) = self.form.of_pair(
+                    |k| Tangent::along(1, V::Part::splat(u[0][k]), V::Part::splat(u[1][k])),
+                    |k| Tangent::along(2, load(&v[0], k), load(&v[1], k)),
+                    Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap),
+                );
+                step.store(part, [new, dot]);
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Expectations of any smooth activation, by the series of Hermite polynomials in ρ, with the error they have.
+//!
+//! With `b_m(r) = E φ'(r z) he_m(z)`, he_m the normalised Hermite polynomials, and `a_0(r) = E φ(r z)`,
+//!
+//! ```text
+//! Ṫ = Σ b_m(r1) b_m(r2) ρ^m          T = a_0(r1) a_0(r2) + r1 r2 Σ b_m(r1) b_m(r2) ρ^{m+1}/(m+1)
+//! ```
+//!
+//! (Mehler; Han et al. 2022). Coefficients of φ itself are not needed: `E φ(r z) he_n(z) = r/√n b_{n−1}(r)`, which is as
+//! exact for small r as for large, and makes dT/dc = Ṫ hold term by term.
+//!
+//! Terms are summed one by one at first, then in octaves, each by a few nodes between the orders m, and in the end, where
+//! there is a kink, as integrals of a power law: nearly parallel pairs and large r take millions of them. How many
+//! octaves a variable has is a function of its r alone: an entry of a kernel depends on its two rows alone.
+
+mod expansion;
+mod fractional_hermite;
+mod interpolation;
+mod kink_tail;
+mod octaves;
+mod one_minus_power;
+mod packed;
+mod pair_sums;
+mod quadrature;
+mod samples;
+mod with_slopes;
+
+use std::fmt::Debug;
+
+use crate::activations::activation::{Activation, Formula, Smooth, curvature, evaluate};
+use crate::activations::differentiable::{DescriptionSlopes, Differentiable, elasticity};
+use crate::activations::dual::{Description, Dual};
+use crate::activations::features::{Features, Variables};
+use crate::error::Result;
+use crate::isa::{Block, Isa};
+use crate::math::double_double::DoubleDouble;
+
+use interpolation::curves;
+use samples::Interval;
+
+/// A function with its series for a dual.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<S>(pub S);
+
+impl<F: Formula + Debug + Send + Sync> Activation for Series<F> {
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        evaluate(&self.0, h, slopes);
+    }
+
+    fn curvature(&self, h: &mut [f64]) {
+        curvature(&self.0, h);
+    }
+
+    fn dual(&self) -> Option<&dyn Dual> {
+        Some(self)
+    }
+}
+
+impl<S: Smooth> Dual for Series<S> {
+    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
+        let isa = Isa::current()?;
+        let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
+        let curve = |r: f64| &curves[&Interval::of(r)];
+        let (roots, features) = packed::pack(r, |r| curve(r).at(r, isa))?;
+        let missing = r.iter().map(|r| curve(r.hi).missing(r.hi));
+        Ok(Description {
+            roots,
+            features: Features(features),
+            missing: missing.fold(0.0, f64::max),
+        })
+    }
+
+    fn cycles(&self) -> f64 {
+        100.0
+    }
+
+    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
+        pair_sums::run(isa, &pairs, gaps, dots);
+    }
+}
+
+impl<S: Smooth> Differentiable for Series<S> {
+    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes> {
+        let isa = Isa::current()?;
+        let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
+        let curve = |r: f64| &curves[&Interval::of(r)];
+        let (slopes, features) = packed::pack(r, |r| curve(r).slopes_at(r, isa))?;
+        let roots = r.iter().map(|r| curve(r.hi).at(r.hi, isa).root);
+        let pairs = roots.zip(slopes.iter().map(|slope| slope.hi));
+        Ok(DescriptionSlopes {
+            elasticities: pairs.map(elasticity).collect(),
+            features: Features(features),
+        })
+    }
+
+    fn differentiate(
+        &self,
+        isa: Isa,
+        pairs: &Variables<'_>,
+        slopes: &Variables<'_>,
+        gaps: &[Block],
+        steps: &mut [crate::activations::differentiable::DualStep],
+    ) {
+        pair_sums::differentiate(isa, [pairs, slopes], gaps, steps);
+    }
+}

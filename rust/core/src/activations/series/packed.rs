@@ -1,0 +1,189 @@
+//! What pairs know of variables: their numbers, and their coefficients side by side.
+
+use super::interpolation::{CurveVariable, DIRECT_AT, length};
+use super::kink_tail::{self, POWERS, PowerLaw};
+use super::octaves::{DIRECT, NODES, Octave, octaves};
+use crate::activations::features::{Features, Variables};
+use crate::engine::pool::{self, Load, Stop, unwatched};
+use crate::error::Result;
+use crate::isa::{Block, Blocks, Real, WIDTH};
+use crate::math::double_double::DoubleDouble;
+
+/// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
+/// coefficients of these.
+pub(super) const SLOPE: usize = 0;
+pub(super) const MEAN: usize = 1;
+pub(super) const TERMS: usize = 2;
+pub(super) const OCTAVES: usize = 3;
+const NUMBERS: usize = 4;
+
+/// What is known of up to [`WIDTH`] variables.
+#[derive(Clone, Default)]
+struct Eight {
+    roots: Vec<DoubleDouble>,
+    numbers: [Vec<f64>; NUMBERS],
+    lists: Blocks,
+}
+
+impl Eight {
+    fn new(variables: &[CurveVariable<'_>]) -> Self {
+        let number = |of: fn(&CurveVariable<'_>) -> f64| variables.iter().map(of).collect();
+        Self {
+            roots: variables.iter().map(|one| one.root.into()).collect(),
+            numbers: [
+                number(|one| one.slope),
+                number(|one| one.mean),
+                number(|one| one.curve.terms),
+                number(|one| one.curve.octaves as f64),
+            ],
+            lists: side_by_side(variables),
+        }
+    }
+}
+
+/// The roots and the features of the variables of roots r.
+///
+/// # Errors
+/// Those of [`pool::for_each`].
+pub(super) fn pack<'a>(
+    r: &[DoubleDouble],
+    variable: impl Fn(f64) -> CurveVariable<'a> + Sync,
+) -> Result<(Vec<DoubleDouble>, Vec<Blocks>)> {
+    let mut blocks = vec![Eight::default(); r.len().div_ceil(WIDTH)];
+    let load = Load::new(blocks.len(), 4.0 * (DIRECT * r.len()) as f64);
+    let describe = |(): &mut (), (block, r): (&mut Eight, &[DoubleDouble]), _: &Stop| {
+        let variables: Vec<_> = r.iter().map(|r| variable(r.hi)).collect();
+        *block = Eight::new(&variables);
+    };
+    let items = blocks.iter_mut().zip(r.chunks(WIDTH));
+    pool::for_each(items, load, &mut unwatched, || (), describe)?;
+    let roots = blocks.iter().flat_map(|eight| &eight.roots).copied();
+    let number = |index: usize| {
+        let numbers = blocks.iter().flat_map(|eight| &eight.numbers[index]);
+        numbers.copied().collect()
+    };
+    let (roots, numbers): (_, Vec<_>) = (roots.collect(), (0..NUMBERS).map(number).collect());
+    let lists = blocks.into_iter().map(|eight| eight.lists);
+    Ok((roots, numbers.into_iter().chain(lists).collect()))
+}
+
+/// Coefficient by coefficient, the last variable again where there are not eight.
+fn side_by_side(variables: &[CurveVariable<'_>]) -> Blocks {
+    let all = variables.iter().map(|variable| variable.curve.octaves);
+    let most = all.max().unwrap_or(0);
+    let lists: [Vec<f64>; WIDTH] = std::array::from_fn(|lane| {
+        let variable = &variables[lane.min(variables.len() - 1)];
+        prolonged(variable.list().to_vec(), variable.curve.octaves, most)
+    });
+    let values = (0..length(most)).flat_map(|index| lists.each_ref().map(|list| list[index]));
+    values.collect()
+}
+
+/// A list with more octaves, by its law.
+fn prolonged(mut list: Vec<f64>, octaves_there: usize, octaves_wanted: usize) -> Vec<f64> {
+    let law = law(|index| list[index]);
+    for octave in &octaves()[octaves_there.min(octaves_wanted)..octaves_wanted] {
+        for parity in [0, 1] {
+            list.extend((0..NODES).map(|k| coefficient(&law, octave, parity, k)));
+        }
+    }
+    list
+}
+
+/// The coefficient of φ that a law gives to a node.
+#[inline(always)]
+pub(super) fn coefficient<R: Real>(
+    law: &PowerLaw<R>,
+    octave: &Octave,
+    parity: usize,
+    k: usize,
+) -> R {
+    let root = R::splat(octave.inverse_roots[parity][k]);
+    kink_tail::coefficient(&law[parity], octave, parity, k) * root
+}
+
+/// The law at the head of a list.
+#[inline(always)]
+fn law<R>(list: impl Fn(usize) -> R) -> PowerLaw<R> {
+    std::array::from_fn(|parity| std::array::from_fn(|j| list(parity * POWERS + j)))
+}
+
+/// The coefficients of a block of variables.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    /// The law, number by number.
+    pub law: &'a [Block],
+    /// Those below [`DIRECT`], and the rest.
+    pub direct: &'a [Block; DIRECT],
+    octaves: &'a [Block],
+}
+
+impl<'a> Columns<'a> {
+    pub fn new(features: &'a Features, block: usize) -> Self {
+        let (law, rest) = features.0[NUMBERS + block].blocks().split_at(DIRECT_AT);
+        let (direct, octaves) = rest.split_first_chunk().unwrap_or((&NOTHING, &[]));
+        Self {
+            law,
+            direct,
+            octaves,
+        }
+    }
+
+    /// The coefficients at a node of an octave, if the octaves do not end before.
+    #[inline(always)]
+    pub fn at(&self, index: usize, parity: usize, k: usize) -> Option<&'a Block> {
+        self.octaves.get(place(index, parity, k))
+    }
+}
+
+/// Where the coefficient at a node is among those of the octaves.
+#[inline(always)]
+fn place(index: usize, parity: usize, k: usize) -> usize {
+    2 * NODES * index + NODES * parity + k
+}
+
+/// One variable.
+pub(super) struct Row {
+    pub slope: f64,
+    pub mean: f64,
+    pub terms: f64,
+    /// How many octaves it has.
+    pub last: f64,
+    pub law: PowerLaw<f64>,
+    pub direct: [f64; DIRECT],
+    /// With the octaves that any of the columns has, if there is a law.
+    pub octaves: Vec<[[f64; NODES]; 2]>,
+}
+
+impl Row {
+    pub fn new(pairs: &Variables<'_>) -> Self {
+        let (block, lane) = (pairs.row / WIDTH, pairs.row % WIDTH);
+        let columns = Columns::new(pairs.rows, block);
+        let (terms, last) = (pairs.u(TERMS), pairs.u(OCTAVES));
+        let law = law(|index| columns.law[index][lane]);
+        let all = pairs.v(OCTAVES).as_flattened().iter();
+        let most = all.fold(last, |most, octaves| most.max(*octaves));
+        let wanted = if terms.is_finite() { last } else { most };
+        let own = |index: usize, parity: usize, k: usize| {
+            if (index as f64) < last {
+                columns.octaves[place(index, parity, k)][lane]
+            } else {
+                coefficient(&law, &octaves()[index], parity, k)
+            }
+        };
+        let octave =
+            |index: usize| [0, 1].map(|parity| std::array::from_fn(|k| own(index, parity, k)));
+        Self {
+            slope: pairs.u(SLOPE),
+            mean: pairs.u(MEAN),
+            terms,
+            last,
+            law,
+            direct: columns.direct.map(|values| values[lane]),
+            octaves: (0..wanted as usize).map(octave).collect(),
+        }
+    }
+}
+
+/// For what is no list of coefficients: there is none without those below [`DIRECT`].
+static NOTHING: [Block; DIRECT] = [[0.0; WIDTH]; DIRECT];

@@ -1,0 +1,475 @@
+//! The series of many pairs, in the gap.
+
+use std::ops::Range;
+
+use super::kink_tail::{POWERS, PowerLaw, TailSums};
+use super::octaves::{DIRECT, Octave, octaves};
+use super::one_minus_power::OneMinusPower;
+use super::packed::{Columns, MEAN, OCTAVES, Row, SLOPE, TERMS, coefficient};
+use super::with_slopes::WithSlopes;
+use crate::activations::differentiable::{self, DIRECTIONS};
+use crate::activations::features::{Features, Variables};
+use crate::isa::{Block, Isa, Part, Vector, Vectorized};
+use crate::math::tangent::Tangent;
+
+/// New gaps below this are summed from differences.
+const CLOSE: f64 = 1.0 / 64.0;
+
+/// `ρ^m < e^{−2·REACH}`, which is 1e-16, from `m = REACH (1+ρ)/(1−ρ)` on.
+const REACH: f64 = 18.5;
+
+/// Orders of each parity that are summed or left out together.
+const CHUNK: usize = 8;
+
+/// Steps a row of pairs.
+pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
+    assert!(gaps.len() == pairs.blocks.len() && dots.len() == pairs.blocks.len());
+    isa.run(Values {
+        series: SeriesBlock::new([pairs]),
+        gaps,
+        dots,
+    });
+}
+
+/// The same with derivatives. Both variables are of the same pairs: their numbers, and the slopes of these.
+pub(super) fn differentiate(
+    isa: Isa,
+    variables: [&Variables<'_>; 2],
+    gaps: &[Block],
+    steps: &mut [differentiable::DualStep],
+) {
+    assert!(gaps.len() == variables[0].blocks.len() && steps.len() == gaps.len());
+    isa.run(Derivatives {
+        series: SeriesBlock::new(variables),
+        gaps,
+        steps,
+    });
+}
+
+/// A row and the blocks of columns, each in K parts: values, and slopes if there are derivatives.
+struct SeriesBlock<'a, const K: usize> {
+    rows: [Row; K],
+    cols: [&'a Features; K],
+    blocks: Range<usize>,
+    octaves: &'a [Octave],
+}
+
+impl<'a, const K: usize> SeriesBlock<'a, K> {
+    fn new(variables: [&Variables<'a>; K]) -> Self {
+        Self {
+            rows: variables.map(Row::new),
+            cols: variables.map(|variables| variables.cols),
+            blocks: variables[0].blocks.clone(),
+            octaves: octaves(),
+        }
+    }
+}
+
+struct Values<'a> {
+    series: SeriesBlock<'a, 1>,
+    gaps: &'a mut [Block],
+    dots: &'a mut [Block],
+}
+
+impl Vectorized for Values<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let pairs = self.gaps.iter_mut().zip(self.dots);
+        for (block, (gap, dot)) in self.series.blocks.clone().zip(pairs) {
+            let (new, slope) = PairSums::new(&self.series, (block, 0), V::load(gap)).step();
+            new.store(gap);
+            slope.store(dot);
+        }
+    }
+}
+
+struct Derivatives<'a> {
+    series: SeriesBlock<'a, 2>,
+    gaps: &'a [Block],
+    steps: &'a mut [differentiable::DualStep],
+}
+
+impl Vectorized for Derivatives<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let pairs = self.gaps.iter().zip(self.steps);
+        for (block, (gap, step)) in self.series.blocks.clone().zip(pairs) {
+            for part in 0..V::Part::PARTS {
+                let gap = V::Part::load_part(gap, part);
+                let gap = Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap);
+                let (new, slope) = PairSums::new(&self.series, (block, part), gap).step();
+                step.store(part, [new, slope]);
+            }
+        }
+    }
+}
+
+/// One u and some v. Sums come in twos: over even orders, and over odd ones.
+struct PairSums<'a, R, const K: usize> {
+    rows: &'a [Row; K],
+    columns: [Columns<'a>; K],
+    octaves: &'a [Octave],
+    part: usize,
+    /// `1 − |ρ|`, and the sign of ρ.
+    size: R,
+    sign: R,
+    /// Products of those of u and of v: of the units of φ', and, apart, E φ.
+    slopes: R,
+    means: [R; 2],
+    /// After how many terms the rest is round-off whatever ρ is, and the number of octaves before the law.
+    terms: R,
+    last: R,
+}
+
+impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
+    #[inline(always)]
+    fn new(series: &'a SeriesBlock<'a, K>, (block, part): (usize, usize), gap: R) -> Self {
+        let SeriesBlock {
+            rows,
+            cols,
+            octaves,
+            ..
+        } = series;
+        let mut columns = [Columns::new(cols[0], block); K];
+        for (columns, cols) in columns.iter_mut().zip(cols) {
+            *columns = Columns::new(cols, block);
+        }
+        let number = |k: usize, index: usize| &cols[k].0[index].blocks()[block];
+        let (mut row, mut col) = ([[0.0; K]; 2], [[number(0, SLOPE); K], [number(0, MEAN); K]]);
+        for k in 0..K {
+            (row[0][k], row[1][k]) = (rows[k].slope, rows[k].mean);
+            (col[0][k], col[1][k]) = (number(k, SLOPE), number(k, MEAN));
+        }
+        Self {
+            rows,
+            columns,
+            octaves,
+            part,
+            size: gap.abs(),
+            sign: R::splat(1.0).copysign(gap),
+            slopes: R::of_row(row[0]) * R::of_columns(col[0], part),
+            means: [R::of_row(row[1]), R::of_columns(col[1], part)],
+            terms: R::splat(rows[0].terms).max(R::constant(number(0, TERMS), part)),
+            last: R::splat(rows[0].last).max(R::constant(number(0, OCTAVES), part)),
+        }
+    }
+
+    /// The gap of (φ(u), φ(v)), and Ṫ.
+    #[inline(always)]
+    fn step(&self) -> (R, R) {
+        let mut one_minus_power = None;
+        let (correlation, slope) = self.sums(&mut one_minus_power);
+        let mut new = R::splat(1.0) - correlation.abs();
+        let close = new.less(R::splat(CLOSE));
+        if R::any(close) {
+            new = R::select(
+                close,
+                self.close_gap(correlation, &mut one_minus_power),
+                new,
+            );
+        }
+        (new.max(R::splat(0.0)).copysign(correlation), slope)
+    }
+
+    /// `T/√(T(u,u) T(v,v))` and Ṫ.
+    #[inline(always)]
+    fn sums(&self, one_minus_power: &mut Option<OneMinusPower<R>>) -> (R, R) {
+        let rho = R::splat(1.0) - self.size;
+        // Terms after these are round-off, because ρ is small or because all coefficients are.
+        let reach = R::splat(REACH) * (R::splat(2.0) - self.size) / self.size;
+        let terms = self.terms.min(reach);
+        let (mut values, mut dots) = self.direct(terms, rho);
+        if R::any(R::splat(DIRECT as f64).less(terms)) {
+            let one_minus_power = self.one_minus_power(one_minus_power);
+            let (more_values, more_dots) = self.beyond(&one_minus_power, terms);
+            // Even orders are one below u.
+            let inverse = R::splat(1.0) / rho.max(R::splat(0.25));
+            values = [values[0] + more_values[0], values[1] + more_values[1]];
+            dots = [
+                more_dots[0].mul_add(inverse, dots[0]),
+                dots[1] + more_dots[1],
+            ];
+        }
+        let means = self.means[0] * self.means[1];
+        (
+            self.sign.mul_add(values[0], values[1] + means),
+            self.slopes * self.sign.mul_add(dots[1], dots[0]),
+        )
+    }
+
+    /// `Σ â â' |ρ|^n` and `Σ n â â' |ρ|^{n−1}` below [`DIRECT`].
+    #[inline(always)]
+    fn direct(&self, terms: R, rho: R) -> ([R; 2], [R; 2]) {
+        let zero = R::splat(0.0);
+        let (mut values, mut dots) = ([zero; 2], [zero; 2]);
+        let square = rho * rho;
+        for chunk in (0..DIRECT / 2 / CHUNK).rev() {
+            let wanted = R::splat((2 * CHUNK * chunk) as f64).less(terms);
+            if !R::any(wanted) {
+                continue;
+            }
+            for k in (CHUNK * chunk..CHUNK * (chunk + 1)).rev() {
+                for parity in [0, 1] {
+                    let (u, v) = self.direct_at(k, parity);
+                    let (product, n) = (u * v, R::splat((2 * k + parity + 1) as f64));
+                    values[parity] = values[parity].mul_add(square, product);
+                    dots[parity] = dots[parity].mul_add(square, n * product);
+                }
+            }
+            values = values.map(|sum| R::select(wanted, sum, zero));
+            dots = dots.map(|sum| R::select(wanted, sum, zero));
+        }
+        (
+            [rho * values[0], square * values[1]],
+            [dots[0], rho * dots[1]],
+        )
+    }
+
+    /// The same sums over the octaves and the law, those of even order with `|ρ|^n` instead of `|ρ|^{n−1}`.
+    #[inline(always)]
+    fn beyond(&self, one_minus_power: &OneMinusPower<R>, terms: R) -> ([R; 2], [R; 2]) {
+        let (one, mut values, mut dots) = (R::splat(1.0), [R::splat(0.0); 2], [R::splat(0.0); 2]);
+        let mut powers = one_minus_power.first[0];
+        for (index, octave) in self.octaves[..self.octaves_there(terms)].iter().enumerate() {
+            one_minus_power.advance(index, &mut powers);
+            let (mut part, mut slopes) = ([R::splat(0.0); 2], [R::splat(0.0); 2]);
+            for (k, fall) in powers.iter().enumerate() {
+                for parity in [0, 1] {
+                    let (u, v) = self.at(index, parity, k);
+                    let term = u * v * (one - *fall);
+                    let n = R::splat(octave.indices[parity][k]);
+                    part[parity] = part[parity] + term;
+                    slopes[parity] = n.mul_add(term, slopes[parity]);
+                }
+            }
+            part[1] = part[1] * (one - self.size);
+            self.add(index, terms, part, &mut values);
+            self.add(index, terms, slopes, &mut dots);
+        }
+        if self.goes_on(terms) {
+            let [u, v] = self.laws();
+            let rest = TailSums::new(
+                &u,
+                &v,
+                self.start(),
+                one_minus_power.decay,
+                one_minus_power.size,
+            );
+            self.add_rest(terms, rest.values(), &mut values);
+            self.add_rest(terms, rest.dots(), &mut dots);
+        }
+        (values, dots)
+    }
+
+    /// `1 − |T|/√(T(u,u) T(v,v))`, without cancellation where that is small.
+    ///
+    /// With τ the sign of T, and `σ_n = τ` for even n, `τ sign ρ` for odd ones, it is
+    /// `½ Σ (â_n(u) − σ_n â_n(v))² + Σ σ_n â_n(u) â_n(v) (1 − |ρ|ⁿ)`, whose last factor is the gap times
+    /// `1 + |ρ| + … + |ρ|ⁿ⁻¹`.
+    #[inline(always)]
+    fn close_gap(&self, correlation: R, one_minus_power: &mut Option<OneMinusPower<R>>) -> R {
+        let sign = R::splat(1.0).copysign(correlation);
+        // The n of even orders are odd.
+        let signs = [sign * self.sign, sign];
+        let (mut spread, mut openings) = self.close_direct(&signs);
+        if R::any(R::splat(DIRECT as f64).less(self.terms)) {
+            let one_minus_power = self.one_minus_power(one_minus_power);
+            let (more_spread, more) = self.close_beyond(&one_minus_power, &signs);
+            spread = spread + more_spread;
+            openings = [openings[0] + more[0], openings[1] + more[1]];
+        }
+        let mean = self.means[0] - sign * self.means[1];
+        let spread = R::splat(0.5) * mean.mul_add(mean, spread);
+        spread + signs[0].mul_add(openings[0], signs[1] * openings[1])
+    }
+
+    /// `Σ (â_n(u) − σ_n â_n(v))²`, and `Σ â_n(u) â_n(v) (1 − |ρ|ⁿ)`, below [`DIRECT`].
+    #[inline(always)]
+    fn close_direct(&self, signs: &[R; 2]) -> (R, [R; 2]) {
+        let (zero, rho) = (R::splat(0.0), R::splat(1.0) - self.size);
+        let square = rho * rho;
+        // Of each parity: products so far, and Σ over k of those above k, times |ρ|^{2k}.
+        let (mut spread, mut sums, mut rises) = ([zero; 2], [zero; 2], [zero; 2]);
+        for chunk in (0..DIRECT / 2 / CHUNK).rev() {
+            let wanted = R::splat((2 * CHUNK * chunk) as f64).less(self.terms);
+            if !R::any(wanted) {
+                continue;
+            }
+            for k in (CHUNK * chunk..CHUNK * (chunk + 1)).rev() {
+                for parity in [0, 1] {
+                    let (u, v) = self.direct_at(k, parity);
+                    let difference = u - signs[parity] * v;
+                    spread[parity] = difference.mul_add(difference, spread[parity]);
+                    rises[parity] = rises[parity].mul_add(square, sums[parity]);
+                    sums[parity] = sums[parity] + u * v;
+                }
+            }
+            for all in [&mut spread, &mut sums, &mut rises] {
+                *all = all.map(|sum| R::select(wanted, sum, zero));
+            }
+        }
+        // 1 − |ρ|^{2k+1} = (1 − |ρ|) + |ρ| (1 − |ρ|^{2k}), and that of 2k + 2 is (1 − |ρ|²) + |ρ|² (1 − |ρ|^{2k}).
+        let squares = self.size * (R::splat(2.0) - self.size);
+        let openings = [
+            (squares * rho).mul_add(rises[0], self.size * sums[0]),
+            squares * square.mul_add(rises[1], sums[1]),
+        ];
+        (spread[0] + spread[1], openings)
+    }
+
+    /// The same over the octaves and the law.
+    #[inline(always)]
+    fn close_beyond(&self, one_minus_power: &OneMinusPower<R>, signs: &[R; 2]) -> (R, [R; 2]) {
+        let (one, mut spread, mut openings) =
+            (R::splat(1.0), [R::splat(0.0); 2], [R::splat(0.0); 2]);
+        let mut powers = one_minus_power.first[0];
+        for index in 0..self.octaves_there(self.terms) {
+            one_minus_power.advance(index, &mut powers);
+            let (mut part, mut rises) = ([R::splat(0.0); 2], [R::splat(0.0); 2]);
+            for (k, fall) in powers.iter().enumerate() {
+                let rise = [*fall, (one - *fall).mul_add(one_minus_power.size, *fall)];
+                for parity in [0, 1] {
+                    let (u, v) = self.at(index, parity, k);
+                    let difference = u - signs[parity] * v;
+                    part[parity] = difference.mul_add(difference, part[parity]);
+                    rises[parity] = (u * v).mul_add(rise[parity], rises[parity]);
+                }
+            }
+            self.add(index, self.terms, part, &mut spread);
+            self.add(index, self.terms, rises, &mut openings);
+        }
+        if self.goes_on(self.terms) {
+            let [u, v] = self.laws();
+            let rest = TailSums::new(
+                &u,
+                &v,
+                self.start(),
+                one_minus_power.decay,
+                one_minus_power.size,
+            );
+            self.add_rest(self.terms, rest.openings(), &mut openings);
+            let mut law = u;
+            for parity in [0, 1] {
+                for (u, v) in law[parity].iter_mut().zip(v[parity]) {
+                    *u = *u - signs[parity] * v;
+                }
+            }
+            let none = R::splat(0.0);
+            let rest = TailSums::new(&law, &law, self.start(), none, none);
+            self.add_rest(self.terms, rest.values(), &mut spread);
+        }
+        (spread[0] + spread[1], openings)
+    }
+
+    /// The coefficients of u and of v below [`DIRECT`], number k of a parity.
+    #[inline(always)]
+    fn direct_at(&self, k: usize, parity: usize) -> (R, R) {
+        let index = DIRECT / 2 * parity + k;
+        let (mut row, mut columns) = ([0.0; K], [&self.columns[0].direct[index]; K]);
+        for n in 0..K {
+            row[n] = self.rows[n].direct[index];
+            columns[n] = &self.columns[n].direct[index];
+        }
+        (R::of_row(row), R::of_columns(columns, self.part))
+    }
+
+    /// Those at a node of an octave: of columns by the law, where their octaves end before.
+    #[inline(always)]
+    fn at(&self, index: usize, parity: usize, k: usize) -> (R, R) {
+        let mut row = [0.0; K];
+        for (value, own) in row.iter_mut().zip(self.rows) {
+            *value = own.octaves[index][parity][k];
+        }
+        let u = R::of_row(row);
+        let Some(block) = self.columns[0].at(index, parity, k) else {
+            let [_, law] = self.laws();
+            return (u, coefficient(&law, &self.octaves[index], parity, k));
+        };
+        let mut columns = [block; K];
+        for (block, own) in columns.iter_mut().zip(&self.columns) {
+            *block = own.at(index, parity, k).unwrap_or(block);
+        }
+        (u, R::of_columns(columns, self.part))
+    }
+
+    /// Those known already, or now. No closure: it would be compiled without the instructions.
+    #[inline(always)]
+    fn one_minus_power(&self, known: &mut Option<OneMinusPower<R>>) -> OneMinusPower<R> {
+        if let Some(one_minus_power) = known {
+            return *one_minus_power;
+        }
+        let wanted = if R::any(R::splat(1.0).less(self.last)) {
+            2
+        } else {
+            1
+        };
+        let one_minus_power = OneMinusPower::new(self.size, &self.octaves[..wanted]);
+        *known = Some(one_minus_power);
+        one_minus_power
+    }
+
+    /// The laws of u and of v.
+    #[inline(always)]
+    fn laws(&self) -> [PowerLaw<R>; 2] {
+        let mut laws = [[[R::splat(0.0); POWERS]; 2]; 2];
+        let [u, v] = &mut laws;
+        let both = u.as_flattened_mut().iter_mut().zip(v.as_flattened_mut());
+        for (j, (u, v)) in both.enumerate() {
+            let (mut row, mut columns) = ([0.0; K], [&self.columns[0].law[j]; K]);
+            for n in 0..K {
+                row[n] = self.rows[n].law.as_flattened()[j];
+                columns[n] = &self.columns[n].law[j];
+            }
+            (*u, *v) = (R::of_row(row), R::of_columns(columns, self.part));
+        }
+        laws
+    }
+
+    /// How many octaves any lane wants of those there are.
+    #[inline(always)]
+    fn octaves_there(&self, terms: R) -> usize {
+        let mut count = 0;
+        while count < self.rows[0].octaves.len()
+            && R::any(R::splat((DIRECT << count) as f64).less(terms))
+        {
+            count += 1;
+        }
+        count
+    }
+
+    /// Adds the sums of an octave in those lanes that want it.
+    #[inline(always)]
+    fn add(&self, index: usize, terms: R, part: [R; 2], sums: &mut [R; 2]) {
+        let (zero, index) = (R::splat(0.0), index as u32);
+        let wanted = R::splat(f64::from(DIRECT as u32) * f64::from(1_u32 << index)).less(terms);
+        let there = R::splat(f64::from(index)).less(self.last);
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum = *sum + R::select(wanted, R::select(there, part, zero), zero);
+        }
+    }
+
+    /// 64/u where the law takes over.
+    #[inline(always)]
+    fn start(&self) -> R {
+        (-self.last).power_of_two()
+    }
+
+    /// Whether any lane wants what comes after the octaves.
+    #[inline(always)]
+    fn goes_on(&self, terms: R) -> bool {
+        self.rows[0].terms.is_infinite()
+            && R::any(R::splat(DIRECT as f64).less(terms * self.start()))
+    }
+
+    #[inline(always)]
+    fn add_rest(&self, terms: R, part: [R; 2], sums: &mut [R; 2]) {
+        let wanted = R::splat(DIRECT as f64).less(terms * self.start());
+        for (sum, part) in sums.iter_mut().zip(part) {
+            *sum = *sum + R::select(wanted, part, R::splat(0.0));
+        }
+    }
+}

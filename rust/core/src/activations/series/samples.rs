@@ -1,0 +1,161 @@
+//! Expectations of φ and φ' by quadrature, at the points of an interval of the axis of roots.
+
+use std::f64::consts::{FRAC_1_SQRT_2, PI};
+
+use super::fractional_hermite::{self, Continuation};
+use super::octaves::{DIRECT, NODES, Octave};
+use super::quadrature::{Moments, Quadrature};
+use crate::activations::activation::Smooth;
+use crate::error::Result;
+use crate::isa::{Isa, WIDTH};
+
+/// The points of an interval between which all else is interpolated. One more checks them.
+pub(super) const POINTS: usize = 15;
+
+/// What is known of one variable.
+#[derive(Clone, Debug)]
+pub(super) struct Samples {
+    pub r: f64,
+    /// `E φ`, `E φ²` and `E φ'²`.
+    pub mean: f64,
+    pub square: f64,
+    pub slope_square: f64,
+    /// `b_m = E φ'(r z) he_m(z)` for m below [`DIRECT`], the even ones, then the odd ones.
+    pub direct: Vec<f64>,
+    /// At the nodes of each octave, times the roots of their weights: those of even order, then those of odd order.
+    pub octaves: Vec<[[f64; NODES]; 2]>,
+}
+
+/// φ' at the nodes of a quadrature, folded.
+type Folded = [Vec<f64>; 2];
+
+impl Samples {
+    /// By quadrature, at several roots: what there is without octaves.
+    ///
+    /// # Errors
+    /// Those of φ.
+    pub fn direct(phi: &dyn Smooth, interval: Interval, isa: Isa) -> Result<Vec<Self>> {
+        let quadrature = Quadrature::new(DIRECT, interval.splits());
+        let orders = quadrature.polynomials();
+        let sample = |r: f64| {
+            let mut sample = Self {
+                r,
+                mean: 0.0,
+                square: 0.0,
+                slope_square: 0.0,
+                direct: Vec::new(),
+                octaves: Vec::new(),
+            };
+            let [even, odd] = sample.fold(phi, &quadrature)?;
+            let moments = isa.run(Moments {
+                orders: &orders,
+                folded: [&even, &odd],
+            });
+            sample.direct = moments.as_flattened().to_vec();
+            Ok(sample)
+        };
+        interval.points().into_iter().map(sample).collect()
+    }
+
+    /// Adds one more octave to all samples.
+    ///
+    /// # Errors
+    /// Those of φ.
+    pub fn extend(
+        samples: &mut [Self],
+        octave: &Octave,
+        phi: &dyn Smooth,
+        interval: Interval,
+        isa: Isa,
+    ) -> Result<()> {
+        let quadrature = Quadrature::new(octave.nodes[NODES - 1] as usize, interval.splits());
+        let mut orders = vec![[[0.0; WIDTH]; fractional_hermite::BLOCKS]; quadrature.nodes.len()];
+        isa.run(Continuation {
+            octave,
+            nodes: &quadrature.nodes,
+            weights: &quadrature.weights,
+            values: &mut orders,
+        });
+        for sample in samples {
+            let [even, odd] = sample.fold(phi, &quadrature)?;
+            let moments = isa.run(Moments {
+                orders: &orders,
+                folded: [&even, &odd],
+            });
+            let (even, odd) = moments.split_at(fractional_hermite::BLOCKS / 2);
+            sample.octaves.push([even, odd].map(|moments| {
+                std::array::from_fn(|k| octave.roots[k] * moments.as_flattened()[k])
+            }));
+        }
+        Ok(())
+    }
+
+    /// φ' at the nodes of a quadrature; the means of all become those of this quadrature.
+    fn fold(&mut self, phi: &dyn Smooth, quadrature: &Quadrature) -> Result<Folded> {
+        let nodes = quadrature.nodes.len();
+        let at = |r: f64| quadrature.nodes.iter().map(move |z| r * z);
+        let mut values: Vec<f64> = at(self.r).chain(at(-self.r)).collect();
+        let mut slopes = vec![0.0; 2 * nodes];
+        phi.evaluate(&mut values, &mut slopes)?;
+        let (right, left) = slopes.split_at(nodes);
+        let (ahead, behind) = values.split_at(nodes);
+        let square = |(a, b): (&f64, &f64)| a * a + b * b;
+        self.mean = quadrature.mean(ahead.iter().zip(behind).map(|(a, b)| a + b));
+        self.square = quadrature.mean(ahead.iter().zip(behind).map(square));
+        self.slope_square = quadrature.mean(right.iter().zip(left).map(square));
+        let both = || right.iter().zip(left);
+        Ok([
+            both().map(|(a, b)| a + b).collect(),
+            both().map(|(a, b)| a - b).collect(),
+        ])
+    }
+}
+
+/// A half octave of roots, or 0 alone. Intervals do not depend on what roots there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Interval {
+    /// `r = 2^exponent · [1/2, 1)`; none for 0.
+    exponent: Option<i32>,
+    upper: bool,
+}
+
+impl Interval {
+    /// The interval of a root ≥ 0.
+    pub fn of(r: f64) -> Self {
+        if r == 0.0 {
+            return Self {
+                exponent: None,
+                upper: false,
+            };
+        }
+        let (mantissa, exponent) = libm::frexp(r);
+        Self {
+            exponent: Some(exponent),
+            upper: mantissa >= FRAC_1_SQRT_2,
+        }
+    }
+
+    /// How often the first panel of a quadrature is to be halved: φ(r z) varies within 1/r.
+    fn splits(self) -> u32 {
+        let exponent = self.exponent.unwrap_or(0);
+        (exponent - 1).max(0).unsigned_abs()
+    }
+
+    /// Its Chebyshev points, ends included, and last the one to check at: midway between two near the middle.
+    fn points(self) -> Vec<f64> {
+        let Some(exponent) = self.exponent else {
+            return vec![0.0; 2];
+        };
+        let ends = if self.upper {
+            [FRAC_1_SQRT_2, 1.0]
+        } else {
+            [0.5, FRAC_1_SQRT_2]
+        };
+        let (middle, half) = (0.5 * (ends[0] + ends[1]), 0.5 * (ends[1] - ends[0]));
+        let last = (POINTS - 1) as f64;
+        let places = (0..POINTS).map(|j| j as f64).chain([0.5 * last - 0.5]);
+        places
+            .map(|j| libm::scalbn(middle + half * libm::cos(PI * j / last), exponent))
+            .collect()
+    }
+}

@@ -1,0 +1,71 @@
+//! The drivers: Gram matrices of any kernel, written once.
+
+use ndarray::ArrayViewMut4;
+
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Canvas, Slot, Tile, TileKernel};
+use crate::error::{Error, Result};
+
+/// Computes `K(X, X)` of a kernel whose rows and columns are the same: half of it, mirrored.
+///
+/// `outputs` are arrays of shape (N, S, N, S), one per plane of the kernel; an (N, N) matrix has S = 1.
+///
+/// # Errors
+/// [`Error::Shape`], [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's own check.
+pub fn symmetric<T: Scalar, K: TileKernel>(
+    kernel: &K,
+    outputs: Vec<ArrayViewMut4<'_, T>>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    fill(kernel, outputs, true, watch)
+}
+
+/// Computes `K(X, Z)`, every entry of it, into arrays of shape (N, S, M, S).
+///
+/// # Errors
+/// As [`symmetric`].
+pub fn rectangular<T: Scalar, K: TileKernel>(
+    kernel: &K,
+    outputs: Vec<ArrayViewMut4<'_, T>>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    fill(kernel, outputs, false, watch)
+}
+
+/// What a worker keeps from tile to tile.
+struct TileWorker<K: TileKernel> {
+    scratch: K::Scratch,
+    tiles: Vec<Tile>,
+    turned: Tile,
+}
+
+fn fill<T: Scalar, K: TileKernel>(
+    kernel: &K,
+    outputs: Vec<ArrayViewMut4<'_, T>>,
+    symmetric: bool,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let Some(shape) = outputs
+        .first()
+        .map(|array| [0, 1, 2, 3].map(|axis| array.shape()[axis]))
+    else {
+        return Ok(());
+    };
+    let mut canvas = Canvas::new(outputs, shape)?;
+    let (rows, cols) = canvas.matrix_shape();
+    let expected = [kernel.planes(), kernel.rows(), kernel.cols()];
+    Error::check_shape("out", &[canvas.planes(), rows, cols], &expected)?;
+    let load = Load::new(canvas.slot_count(symmetric), kernel.cycles());
+    let state = || TileWorker::<K> {
+        scratch: K::Scratch::default(),
+        tiles: vec![Tile::default(); kernel.planes()],
+        turned: Tile::default(),
+    };
+    let work = |worker: &mut TileWorker<K>, slot: Slot<'_, T>, _: &Stop| {
+        kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles);
+        slot.store(&worker.tiles, &mut worker.turned);
+    };
+    pool::for_each(canvas.slots(symmetric), load, watch, state, work)?;
+    kernel.check()
+}

@@ -1,0 +1,96 @@
+//! Rows become columns.
+
+use std::marker::PhantomData;
+
+use super::PanelSlice;
+use crate::engine::scalar::{Line, Scalar};
+use crate::isa::{Isa, Vector, Vectorized};
+
+impl<T: Scalar> PanelSlice<'_, T> {
+    /// Fills one panel of the transpose: row r of it is column `r + panel · LANES` of these rows, of which as many
+    /// count as `target` has lines; lanes past the last column become zero.
+    ///
+    /// # Panics
+    /// If there is no such panel, or there are fewer rows.
+    pub(crate) fn transpose(self, panel: usize, target: &mut [T::Line]) {
+        let lanes = T::Line::LANES;
+        assert!(target.len() <= self.len() * lanes);
+        let columns = panel * lanes..self.depth().min((panel + 1) * lanes);
+        let squares = self.panels().zip(target.chunks_mut(lanes));
+        transpose::<T>(
+            squares.map(|(source, target)| (&source[columns.clone()], target)),
+            self.isa(),
+        );
+    }
+}
+
+/// Makes each target the transpose of its source, at most [`Line::LANES`] lines each. What goes past a source is zero, what
+/// goes past a target is dropped.
+pub(crate) fn transpose<'a, T: Scalar>(
+    squares: impl Iterator<Item = (&'a [T::Line], &'a mut [T::Line])>,
+    isa: Isa,
+) {
+    isa.run(Squares(squares, PhantomData::<T>));
+}
+
+struct Squares<I, T>(I, PhantomData<T>);
+
+impl<'a, T: Scalar, I: Iterator<Item = (&'a [T::Line], &'a mut [T::Line])>> Vectorized
+    for Squares<I, T>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let lanes = T::Line::LANES;
+        for (source, target) in self.0 {
+            if source.len() == lanes && target.len() == lanes {
+                T::transpose::<V>(source, target);
+                continue;
+            }
+            for (row, line) in target.iter_mut().enumerate() {
+                let (values, rest) = line.lanes_mut().split_at_mut(source.len());
+                let column = source.iter().map(|line| line.lanes()[row]);
+                values
+                    .iter_mut()
+                    .zip(column)
+                    .for_each(|(value, entry)| *value = entry);
+                rest.fill(T::default());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Panels;
+    use super::*;
+    use ndarray::Array2;
+
+    fn check<T: Scalar>() {
+        // Whole squares of either type, and rests.
+        let matrix = Array2::from_shape_fn((37, 21), |(i, k)| T::narrow((i * 21 + k + 1) as f64));
+        let panels = Panels::pack(matrix.view(), "X").unwrap();
+        let expected = Panels::pack(matrix.t(), "X").unwrap();
+        for isa in Isa::available() {
+            let mut transposed = Panels::<T>::unwritten(21, 37).unwrap();
+            for line in transposed.first_rows_mut(21) {
+                line.lanes_mut().fill(T::narrow(7.0));
+            }
+            let source = PanelSlice::<T>::new(panels.all().lines, 21, isa);
+            for (panel, target) in transposed.chunks_mut(1).enumerate() {
+                source.transpose(panel, target);
+            }
+            let lines = transposed.all().lines.iter().zip(expected.all().lines);
+            for (line, expected) in lines {
+                assert_eq!(line.lanes(), expected.lanes(), "{isa}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_become_columns_and_dirty_lanes_zero() {
+        check::<f64>();
+        check::<f32>();
+    }
+}

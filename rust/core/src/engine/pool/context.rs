@@ -1,0 +1,131 @@
+//! The context of a thread's parallel loops: on a pool of their own, serially, or on the pool the thread belongs to.
+
+use std::cell::RefCell;
+use std::mem;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::idle::PoolLease;
+use super::latch::Latch;
+use super::{QUICK, Stop, Watch, lock, message, unwatched, work_off};
+use crate::error::{Error, Result};
+
+/// Where a parallel loop started by this thread runs.
+#[derive(Clone)]
+pub(super) enum Context {
+    /// On a pool of its own.
+    Caller,
+    /// On this thread, item by item.
+    Serial,
+    /// On the pool that this thread works for, until that is to stop.
+    Worker(Arc<Stop>),
+}
+
+thread_local! {
+    static CONTEXT: RefCell<Context> = const { RefCell::new(Context::Caller) };
+}
+
+/// The context of this thread.
+pub(super) fn here() -> Context {
+    CONTEXT.with_borrow(Context::clone)
+}
+
+/// Runs `part` with its parallel loops in this context.
+fn at<R>(context: Context, part: impl FnOnce() -> R) -> R {
+    /// Restores the context from before, after a panic too.
+    struct Restore(Context);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CONTEXT.set(mem::replace(&mut self.0, Context::Caller));
+        }
+    }
+    let _restore = Restore(CONTEXT.replace(context));
+    part()
+}
+
+/// Runs `part` with all its parallel loops on this thread: for workers of an outer loop.
+pub fn serially<R>(part: impl FnOnce() -> R) -> R {
+    at(Context::Serial, part)
+}
+
+/// Runs `part` inside the thread pool, so that its successive loops need not wake the workers each time.
+///
+/// `cycles` is the estimated cost of `part` on one thread. It must not call anything reserved to the calling thread
+/// (user-supplied functions). Progress that `part` reports to the watch it is given is passed on to `watch` every 50 ms.
+///
+/// # Errors
+/// As [`for_each`](super::for_each), and those of `part`.
+pub fn install<R: Send>(
+    cycles: f64,
+    watch: &mut Watch<'_>,
+    part: impl FnOnce(&mut Watch<'_>) -> Result<R> + Send,
+) -> Result<R> {
+    if cycles < QUICK || !matches!(here(), Context::Caller) {
+        return part(watch);
+    }
+    let lease = PoolLease::take()?;
+    let latch = Latch::new(1, 0);
+    let mut result = Err(Error::Cancelled);
+    lease.pool.in_place_scope(|scope| {
+        scope.spawn(|_| {
+            let mut tell = |done, total| {
+                latch.done.store(done, Ordering::Relaxed);
+                latch.total.store(total, Ordering::Relaxed);
+                if latch.stop.requested() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            };
+            let context = Context::Worker(Arc::clone(&latch.stop));
+            let run = || result = at(context, || part(&mut tell));
+            latch.end(catch_unwind(AssertUnwindSafe(run)));
+        });
+        latch.wait(watch);
+    });
+    lease.give_back();
+    match (latch.outcome(), result) {
+        // Why it stopped.
+        (Err(Error::Cancelled), Err(error)) => Err(error),
+        (outcome, result) => outcome.and(result),
+    }
+}
+
+/// [`for_each`](super::for_each) on the pool that this thread belongs to. This thread works too, and watches after each
+/// of its items.
+pub(super) fn for_each_installed<I, S>(
+    items: impl Iterator<Item = I> + Send,
+    total: usize,
+    stop: &Stop,
+    watch: &mut Watch<'_>,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, I, &Stop) + Sync,
+) -> Result<()> {
+    let (items, done) = (Mutex::new(items), AtomicUsize::new(0));
+    let panic = Mutex::new(None);
+    let worker = |watch: &mut Watch<'_>| {
+        let count = || {
+            if watch(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_break() {
+                stop.request();
+            }
+        };
+        let all = || work_off(&items, stop, &mut state(), &work, count);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(all)) {
+            stop.request();
+            *lock(&panic) = Some(message(payload.as_ref()));
+        }
+    };
+    rayon::in_place_scope(|scope| {
+        for _ in 1..rayon::current_num_threads().min(total) {
+            scope.spawn(|_| worker(&mut unwatched));
+        }
+        worker(watch);
+    });
+    match lock(&panic).take() {
+        Some(message) => Err(Error::Panicked(message)),
+        None if stop.requested() => Err(Error::Cancelled),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,204 @@
+//! The two storage types, `f32` and `f64`.
+//!
+//! A [`Scalar`] is what panels and outputs hold and what products are formed in. Everything between two products
+//! (scales, activations, the kernel recursion) is `f64` for both: it costs `1/depth` of the products, and a `f32`
+//! result is then exact to the rounding of its products and of the final store.
+
+use std::fmt::Debug;
+
+use crate::isa::{self, Isa, Lanes, MicroKernel, Pod, Vector, WIDTH};
+
+/// Keeps other types out: code that is unsafe relies on what these two are.
+mod sealed {
+    pub trait Sealed {}
+
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// A storage type of panels and outputs: `f32` or `f64`, and no other.
+pub trait Scalar:
+    sealed::Sealed + Copy + Debug + Default + PartialEq + Send + Sync + 'static
+{
+    /// One cache line of values.
+    type Line: Line<Self>;
+
+    /// Its NumPy name.
+    const NAME: &'static str;
+
+    /// The value in `f64`, exactly.
+    fn widen(self) -> f64;
+
+    /// The nearest value of this type.
+    fn narrow(value: f64) -> Self;
+
+    /// Block `block` of a line, exactly.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    fn load<V: Vector>(line: &Self::Line, block: usize) -> V;
+
+    /// Writes block `block` of a line, rounded.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    fn store<V: Vector>(values: V, line: &mut Self::Line, block: usize);
+
+    /// Rows become columns, in a square: as many lines as each of them has values.
+    ///
+    /// # Panics
+    /// If there are fewer or more.
+    fn transpose<V: Vector>(source: &[Self::Line], target: &mut [Self::Line]);
+
+    /// Writes as many values as a line has, rounded, past the caches: see [`Vector::stream`].
+    ///
+    /// # Panics
+    /// If there are fewer.
+    fn stream<V: Vector>(values: &[f64], line: &mut Self::Line);
+
+    /// The micro-kernel of an instruction set.
+    fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line>;
+}
+
+/// Whether all values, rounded to `T`, are finite.
+pub fn all_fit<T: Scalar>(values: &[f64]) -> bool {
+    // Looking at all of them, without an early end, is what vectorises.
+    values.iter().fold(true, |fit, value| {
+        fit & T::narrow(*value).widen().is_finite()
+    })
+}
+
+/// One cache line of `T`.
+pub trait Line<T>: Pod + Debug + Send + Sync + 'static {
+    /// How many values one line holds.
+    const LANES: usize;
+
+    /// How many blocks of values one line holds.
+    const BLOCKS: usize = Self::LANES / WIDTH;
+
+    /// The values.
+    fn lanes(&self) -> &[T];
+
+    /// The values, to write.
+    fn lanes_mut(&mut self) -> &mut [T];
+}
+
+impl<const W: usize> Line<f64> for Lanes<f64, W> {
+    const LANES: usize = W;
+
+    #[inline]
+    fn lanes(&self) -> &[f64] {
+        &self.0
+    }
+
+    #[inline]
+    fn lanes_mut(&mut self) -> &mut [f64] {
+        &mut self.0
+    }
+}
+
+impl<const W: usize> Line<f32> for Lanes<f32, W> {
+    const LANES: usize = W;
+
+    #[inline]
+    fn lanes(&self) -> &[f32] {
+        &self.0
+    }
+
+    #[inline]
+    fn lanes_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
+impl Scalar for f64 {
+    type Line = Lanes<f64, 8>;
+    const NAME: &'static str = "float64";
+
+    #[inline]
+    fn widen(self) -> f64 {
+        self
+    }
+
+    #[inline]
+    fn narrow(value: f64) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn load<V: Vector>(line: &Self::Line, block: usize) -> V {
+        V::load(&line.0.as_chunks().0[block])
+    }
+
+    #[inline(always)]
+    fn store<V: Vector>(values: V, line: &mut Self::Line, block: usize) {
+        values.store(&mut line.0.as_chunks_mut().0[block]);
+    }
+
+    #[inline(always)]
+    fn transpose<V: Vector>(source: &[Self::Line], target: &mut [Self::Line]) {
+        assert!(source.len() == WIDTH && target.len() == WIDTH);
+        let mut rows = [V::splat(0.0); WIDTH];
+        for (row, line) in rows.iter_mut().zip(source) {
+            *row = V::load(&line.0);
+        }
+        for (column, line) in V::transpose(rows).into_iter().zip(target) {
+            column.store(&mut line.0);
+        }
+    }
+
+    #[inline(always)]
+    fn stream<V: Vector>(values: &[f64], line: &mut Self::Line) {
+        V::load(&values.as_chunks().0[0]).stream(line);
+    }
+
+    fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line> {
+        isa::micro_kernel_f64(isa)
+    }
+}
+
+impl Scalar for f32 {
+    type Line = Lanes<f32, 16>;
+    const NAME: &'static str = "float32";
+
+    #[inline]
+    fn widen(self) -> f64 {
+        f64::from(self)
+    }
+
+    #[inline]
+    fn narrow(value: f64) -> Self {
+        value as Self
+    }
+
+    #[inline(always)]
+    fn load<V: Vector>(line: &Self::Line, block: usize) -> V {
+        V::widen(&line.0.as_chunks().0[block])
+    }
+
+    #[inline(always)]
+    fn store<V: Vector>(values: V, line: &mut Self::Line, block: usize) {
+        values.narrow(&mut line.0.as_chunks_mut().0[block]);
+    }
+
+    #[inline(always)]
+    fn transpose<V: Vector>(source: &[Self::Line], target: &mut [Self::Line]) {
+        let ([source], []) = source.as_chunks() else {
+            panic!("{} lines", source.len())
+        };
+        let ([target], []) = target.as_chunks_mut() else {
+            panic!("{} lines", target.len())
+        };
+        V::transpose_narrow(source, target);
+    }
+
+    #[inline(always)]
+    fn stream<V: Vector>(values: &[f64], line: &mut Self::Line) {
+        let blocks = values.as_chunks().0;
+        V::stream_rounded([V::load(&blocks[0]), V::load(&blocks[1])], line);
+    }
+
+    fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line> {
+        isa::micro_kernel_f32(isa)
+    }
+}

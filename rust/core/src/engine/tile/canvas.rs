@@ -1,0 +1,351 @@
+//! The output arrays, cut into slots that are each written once: how many threads write one array soundly.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::slice;
+
+use ndarray::ArrayViewMut4;
+
+use super::{Area, EDGE, Tile};
+use crate::engine::scalar::{Line, Scalar};
+use crate::error::{Error, Result};
+use crate::isa::{Isa, Vector, Vectorized};
+
+/// Output arrays of shape (N, S, M, S'), seen as matrices of N·S rows and M·S' columns.
+///
+/// An (N, M) matrix is (N, 1, M, 1). Any strides: a transposed, sliced or mapped array is written in place.
+#[derive(Debug)]
+pub struct Canvas<'a, T> {
+    planes: Vec<Plane<T>>,
+    shape: [usize; 4],
+    isa: Isa,
+    arrays: PhantomData<ArrayViewMut4<'a, T>>,
+}
+
+/// Where one output array lies. Made from an exclusive view, so that no two indices share an address.
+#[derive(Debug)]
+struct Plane<T> {
+    base: *mut T,
+    strides: [isize; 4],
+    /// Whether whole cache lines are written past the caches.
+    streamed: bool,
+}
+
+// SAFETY: a plane is an exclusive view of an array of `T` taken apart; sending it moves that exclusive access.
+unsafe impl<T: Send> Send for Plane<T> {}
+// SAFETY: a shared plane is only written through slots, whose areas are disjoint (see `Canvas::slots`).
+unsafe impl<T: Send> Sync for Plane<T> {}
+
+/// Arrays of more bytes are written past the caches: most of it would not stay there, and a line that is written as a
+/// whole need not be read first.
+const STREAMED: usize = 1 << 25;
+
+/// Slots of so many tiles across and down follow each other: their panels, and those of the threads beside, stay in L3.
+const BLOCK: usize = 4;
+
+/// The right to write one area of every plane, once.
+#[derive(Debug)]
+pub struct Slot<'a, T> {
+    planes: &'a [Plane<T>],
+    isa: Isa,
+    /// Rows and columns of the matrix for each index of the first and third axis.
+    blocks: [usize; 2],
+    area: Area,
+    mirrored: bool,
+}
+
+impl<'a, T: Scalar> Canvas<'a, T> {
+    /// Takes over the output arrays.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if one of them does not have the given shape; those of [`Isa::current`].
+    pub fn new(arrays: Vec<ArrayViewMut4<'a, T>>, shape: [usize; 4]) -> Result<Self> {
+        let planes = arrays
+            .into_iter()
+            .map(|mut array| {
+                Error::check_shape("out", array.shape(), &shape)?;
+                let strides = [0, 1, 2, 3].map(|axis| array.strides()[axis]);
+                Ok(Plane {
+                    base: array.as_mut_ptr(),
+                    strides,
+                    streamed: array.len() * size_of::<T>() > STREAMED,
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            planes,
+            shape,
+            isa: Isa::current()?,
+            arrays: PhantomData,
+        })
+    }
+
+    /// The number of output arrays.
+    pub fn planes(&self) -> usize {
+        self.planes.len()
+    }
+
+    /// Rows and columns of the output seen as a matrix.
+    pub fn matrix_shape(&self) -> (usize, usize) {
+        (self.shape[0] * self.shape[1], self.shape[2] * self.shape[3])
+    }
+
+    /// The slots that together cover the canvas, each exactly once, in bands of [`BLOCK`] rows of tiles. If `symmetric`,
+    /// only those on and above the diagonal: the ones above write their transpose below it too.
+    ///
+    /// # Panics
+    /// If `symmetric` and the canvas is not square.
+    pub fn slots(&mut self, symmetric: bool) -> impl Iterator<Item = Slot<'_, T>> + Send {
+        let (rows, cols) = self.matrix_shape();
+        assert!(!symmetric || (self.shape[0] == self.shape[2] && self.shape[1] == self.shape[3]));
+        let (planes, isa, blocks) = (&self.planes[..], self.isa, [self.shape[1], self.shape[3]]);
+        tiles(rows, cols, symmetric).map(move |(row, col)| Slot {
+            planes,
+            isa,
+            blocks,
+            area: Area {
+                rows: row..rows.min(row + EDGE),
+                cols: col..cols.min(col + EDGE),
+            },
+            mirrored: symmetric && row != col,
+        })
+    }
+
+    /// How many slots [`Canvas::slots`] yields.
+    pub fn slot_count(&self, symmetric: bool) -> usize {
+        let (rows, cols) = self.matrix_shape();
+        let (down, across) = (rows.div_ceil(EDGE), cols.div_ceil(EDGE));
+        if symmetric {
+            down * (down + 1) / 2
+        } else {
+            down * across
+        }
+    }
+}
+
+/// The first rows and columns of all tiles, block after block; if `symmetric`, of those on and above the diagonal.
+fn tiles(rows: usize, cols: usize, symmetric: bool) -> impl Iterator<Item = (usize, usize)> {
+    const SIZE: usize = BLOCK * EDGE;
+    let from = move |row: usize| if symmetric { row } else { 0 };
+    let blocks = (0..rows).step_by(SIZE);
+    let blocks =
+        blocks.flat_map(move |top| (from(top)..cols).step_by(SIZE).map(move |left| (top, left)));
+    blocks.flat_map(move |(top, left)| {
+        let down = (top..rows.min(top + SIZE)).step_by(EDGE);
+        down.flat_map(move |row| {
+            let across = (left.max(from(row))..cols.min(left + SIZE)).step_by(EDGE);
+            across.map(move |col| (row, col))
+        })
+    })
+}
+
+impl<T: Scalar> Slot<'_, T> {
+    /// What this slot covers.
+    pub fn area(&self) -> &Area {
+        &self.area
+    }
+
+    /// Writes one tile per plane, rounded to `T`. `turned` is for its transpose.
+    ///
+    /// # Panics
+    /// If there are fewer tiles than planes, or a tile is smaller than the area.
+    pub fn store(self, tiles: &[Tile], turned: &mut Tile) {
+        assert!(tiles.len() >= self.planes.len());
+        let [row_block, col_block] = self.blocks;
+        for (plane, tile) in self.planes.iter().zip(tiles) {
+            let [i, m, j, n] = plane.strides;
+            let rows = offsets(&self.area.rows, row_block, i, m);
+            let cols = offsets(&self.area.cols, col_block, j, n);
+            // SAFETY: `area` lies within the canvas' matrix and the offsets are those of its rows and columns, so
+            // every address is one of the array's. `slots` borrows the canvas exclusively and yields each area
+            // once, `store` consumes the slot, and distinct areas have distinct addresses: no other write races.
+            unsafe { plane.write(self.isa, &rows, &cols, tile) };
+            if self.mirrored {
+                tile.transpose(self.isa, turned);
+                let rows = offsets(&self.area.cols, row_block, i, m);
+                let cols = offsets(&self.area.rows, col_block, j, n);
+                // SAFETY: as above; the canvas is square and this area is the transpose of one strictly above the
+                // diagonal, so it lies strictly below, where `slots` yields nothing.
+                unsafe { plane.write(self.isa, &rows, &cols, turned) };
+            }
+        }
+    }
+}
+
+impl<T: Scalar> Plane<T> {
+    /// Writes `tile[r][c]` at `rows[r] + cols[c]`.
+    ///
+    /// # Safety
+    /// Every such offset is that of an element of this plane, and no other thread accesses it.
+    unsafe fn write(&self, isa: Isa, rows: &[isize], cols: &[isize], tile: &Tile) {
+        if !consecutive(cols) {
+            for (r, row) in rows.iter().enumerate() {
+                for (col, value) in cols.iter().zip(&tile.row(r)[..cols.len()]) {
+                    // SAFETY: the caller's promise.
+                    unsafe { self.base.offset(row + col).write(T::narrow(*value)) };
+                }
+            }
+            return;
+        }
+        let targets = rows.iter().map(|row| {
+            // SAFETY: these are consecutive elements of the plane that, by the caller's promise, nobody else accesses.
+            unsafe { slice::from_raw_parts_mut(self.base.offset(row + cols[0]), cols.len()) }
+        });
+        isa.run(Rows {
+            targets,
+            tile,
+            streamed: self.streamed,
+        });
+    }
+}
+
+/// Writes the rows of a tile, as far as the targets go.
+struct Rows<'a, I> {
+    targets: I,
+    tile: &'a Tile,
+    streamed: bool,
+}
+
+impl<'t, T: Scalar, I: Iterator<Item = &'t mut [T]>> Vectorized for Rows<'_, I> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let narrow = |target: &mut [T], values: &[f64]| {
+            target
+                .iter_mut()
+                .zip(values)
+                .for_each(|(target, value)| *target = T::narrow(*value));
+        };
+        for (r, target) in self.targets.enumerate() {
+            let values = &self.tile.row(r)[..target.len()];
+            if !self.streamed {
+                narrow(target, values);
+                continue;
+            }
+            // SAFETY: a line is an array of `T`, and any bytes are a value of it.
+            let (head, lines, tail) = unsafe { target.align_to_mut::<T::Line>() };
+            let (first, values) = values.split_at(head.len());
+            let (whole, last) = values.split_at(lines.len() * T::Line::LANES);
+            narrow(head, first);
+            for (line, values) in lines.iter_mut().zip(whole.chunks_exact(T::Line::LANES)) {
+                T::stream::<V>(values, line);
+            }
+            narrow(tail, last);
+        }
+        if self.streamed {
+            V::drain();
+        }
+    }
+}
+
+/// Whether these offsets, which are not empty, ascend one by one.
+fn consecutive(offsets: &[isize]) -> bool {
+    offsets.windows(2).all(|pair| pair[1] - pair[0] == 1)
+}
+
+/// Element offsets of matrix rows (or columns) whose index splits into `index / block` and `index % block`.
+fn offsets(range: &Range<usize>, block: usize, outer: isize, inner: isize) -> Vec<isize> {
+    let offset = |index: usize| (index / block) as isize * outer + (index % block) as isize * inner;
+    range.clone().map(offset).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, Array4, Axis};
+    use proptest::prelude::*;
+
+    /// Fills a canvas so that each entry tells its matrix index; every entry must be written, once.
+    fn paint(mut array: Array4<f64>, symmetric: bool) -> Array2<f64> {
+        let shape = array.shape();
+        let (rows, cols) = (shape[0] * shape[1], shape[2] * shape[3]);
+        paint_view(array.view_mut(), symmetric);
+        array.to_shape((rows, cols)).unwrap().to_owned()
+    }
+
+    fn paint_view(view: ArrayViewMut4<'_, f64>, symmetric: bool) {
+        let shape = [0, 1, 2, 3].map(|axis| view.shape()[axis]);
+        let mut canvas = Canvas::new(vec![view], shape).unwrap();
+        let count = canvas.slot_count(symmetric);
+        let mut seen = 0;
+        for slot in canvas.slots(symmetric) {
+            let mut tile = Tile::default();
+            tile.reset(EDGE, EDGE);
+            let Area { rows, cols } = slot.area().clone();
+            for r in rows.clone() {
+                for c in cols.clone() {
+                    let (low, high) = if symmetric {
+                        (r.min(c), r.max(c))
+                    } else {
+                        (r, c)
+                    };
+                    tile.row_mut(r - rows.start)[c - cols.start] = (low * 10_000 + high) as f64;
+                }
+            }
+            slot.store(&[tile], &mut Tile::default());
+            seen += 1;
+        }
+        assert_eq!(seen, count);
+    }
+
+    proptest! {
+        #[test]
+        fn every_entry_is_written_where_it_belongs(n in 0..120_usize, m in 0..120_usize, s in 1..4_usize) {
+            let painted = paint(Array4::from_elem((n, s, m, s), f64::NAN), false);
+            let expected = Array2::from_shape_fn((n * s, m * s), |(r, c)| (r * 10_000 + c) as f64);
+            prop_assert_eq!(painted, expected);
+        }
+
+        #[test]
+        fn the_mirror_image_is_written_too(n in 0..150_usize, s in 1..4_usize) {
+            let painted = paint(Array4::from_elem((n, s, n, s), f64::NAN), true);
+            let expected = |(r, c): (usize, usize)| (r.min(c) * 10_000 + r.max(c)) as f64;
+            prop_assert_eq!(painted, Array2::from_shape_fn((n * s, n * s), expected));
+        }
+    }
+
+    #[test]
+    fn large_arrays_of_any_alignment_are_written_past_the_caches() {
+        const N: usize = 2049;
+        for offset in [0, 1, 7] {
+            let mut memory = vec![f64::NAN; offset + N * N + 1];
+            let values = &mut memory[offset..offset + N * N];
+            assert!(size_of_val(values) > STREAMED);
+            let view = ArrayViewMut4::from_shape((N, 1, N, 1), values).unwrap();
+            paint_view(view, true);
+            for (index, value) in memory[offset..offset + N * N].iter().enumerate() {
+                let (r, c) = (index / N, index % N);
+                assert_eq!(*value, (r.min(c) * 10_000 + r.max(c)) as f64);
+            }
+            assert!(memory[..offset].iter().all(|value| value.is_nan()));
+            assert!(memory[offset + N * N].is_nan());
+        }
+    }
+
+    #[test]
+    fn strided_arrays_are_written_in_place() {
+        let mut whole = Array2::from_elem((7, 12), -1.0);
+        let view = whole
+            .slice_mut(ndarray::s![..;2, 1..;3])
+            .insert_axis(Axis(1))
+            .insert_axis(Axis(3));
+        let mut canvas = Canvas::new(vec![view], [4, 1, 4, 1]).unwrap();
+        for slot in canvas.slots(false) {
+            let mut tile = Tile::default();
+            tile.reset(EDGE, EDGE);
+            slot.store(&[tile], &mut Tile::default());
+        }
+        assert_eq!(whole.iter().filter(|value| **value == 0.0).count(), 16);
+        assert_eq!(whole[[2, 4]], 0.0);
+        assert_eq!(whole[[1, 4]], -1.0);
+    }
+
+    #[test]
+    fn an_array_of_another_shape_is_refused() {
+        let mut array = Array4::<f32>::zeros((2, 1, 3, 1));
+        assert!(Canvas::new(vec![array.view_mut()], [2, 1, 2, 1]).is_err());
+    }
+}

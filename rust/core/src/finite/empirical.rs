@@ -1,0 +1,357 @@
+//! The empirical NTK of a finite network, without a Jacobian:
+//!
+//! ```text
+//! Θ_st(x, x') = Σ_l ( σ_w²/n_l ⟨x^l, x'^l⟩ + σ_b² ) · ⟨δ^{l+1}_s, δ'^{l+1}_t⟩            (1)
+//! ```
+//!
+//! Two Gram matrices and an elementwise product per layer that is trained, all layers while the tile is in cache.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ndarray::Array2;
+
+use crate::engine::panel::Panels;
+use crate::engine::pool::Watch;
+use crate::engine::scalar::{Scalar, all_fit};
+use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_of_products};
+use crate::error::{Error, Result};
+use crate::finite::backward::{Deltas, OutputDirections, backward, collapse};
+use crate::finite::forward::{ForwardPass, forward};
+use crate::finite::network::Network;
+use crate::isa::{Vector, Vectorized};
+
+/// Which entries of the (O, O) block of each pair of samples are wanted, and how they are combined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Outputs {
+    /// The whole block: rows and columns of the kernel are (sample, output), sample-major.
+    Full,
+    /// `Σ_m Θ_mm`.
+    Trace,
+    /// `Σ_m Θ_mm / O`.
+    Mean,
+    /// `Θ_mm`, a plane for each m.
+    Diagonal,
+    /// `Σ_mn Θ_mn / O`, the kernel of the outputs' sum over √O ("pseudo-NTK").
+    Sum,
+    /// `Θ_mm` of one output.
+    Single(usize),
+}
+
+impl Outputs {
+    /// The groups of directions whose kernels are computed.
+    fn groups(self, outputs: usize) -> Vec<OutputDirections> {
+        let unit =
+            |m: usize| Array2::from_shape_fn((1, outputs), |(_, n)| f64::from(u8::from(m == n)));
+        let groups = match self {
+            Self::Full => vec![Array2::eye(outputs)],
+            Self::Sum => vec![Array2::from_elem(
+                (1, outputs),
+                1.0 / (outputs as f64).sqrt(),
+            )],
+            Self::Single(m) => vec![unit(m)],
+            Self::Trace | Self::Mean | Self::Diagonal => (0..outputs).map(unit).collect(),
+        };
+        groups.into_iter().map(OutputDirections::new).collect()
+    }
+}
+
+/// Activations and deltas of a batch, for some groups of directions.
+#[derive(Debug)]
+pub struct Linearized<T: Scalar> {
+    pass: ForwardPass<T>,
+    groups: Vec<(OutputDirections, Deltas<T>)>,
+    /// For sums over outputs: what stands for the last hidden layer's deltas of all of them.
+    collapsed: Option<Panels<T>>,
+}
+
+impl<T: Scalar> Linearized<T> {
+    /// Runs the network forward and backward on packed inputs.
+    ///
+    /// # Errors
+    /// As [`forward`] and [`backward`].
+    pub fn new(
+        network: &Network<T>,
+        x: Panels<T>,
+        outputs: Outputs,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
+        let pass = forward(network, x, watch)?;
+        let groups = outputs.groups(network.outputs());
+        let deltas = backward(network, &pass, &groups, watch)?;
+        let groups = groups.into_iter().zip(deltas).collect();
+        let collapsed = match outputs {
+            Outputs::Trace | Outputs::Mean if network.outputs() > 1 => collapse(network, &pass)?,
+            _ => None,
+        };
+        Ok(Self {
+            pass,
+            groups,
+            collapsed,
+        })
+    }
+
+    /// The inputs, given back.
+    pub(crate) fn into_inputs(mut self) -> Panels<T> {
+        self.pass.inputs.swap_remove(0)
+    }
+}
+
+/// The empirical NTK between two batches.
+#[derive(Debug)]
+pub struct Empirical<'a, T: Scalar> {
+    network: &'a Network<T>,
+    rows: &'a Linearized<T>,
+    cols: &'a Linearized<T>,
+    outputs: Outputs,
+    per_layer: bool,
+    /// `⟨s_m, s_n⟩`, summed over the groups of each plane: the last layer's Gram matrix of deltas.
+    last: Vec<Array2<f64>>,
+    finite: AtomicBool,
+}
+
+impl<'a, T: Scalar> Empirical<'a, T> {
+    /// The kernel between the batches of `rows` and `cols`, whose features were made for the same `outputs`.
+    ///
+    /// With `per_layer` the summands of (1) are planes of their own.
+    ///
+    /// # Panics
+    /// If the features were made for different outputs.
+    pub fn new(
+        network: &'a Network<T>,
+        rows: &'a Linearized<T>,
+        cols: &'a Linearized<T>,
+        outputs: Outputs,
+        per_layer: bool,
+    ) -> Self {
+        assert_eq!(rows.groups.len(), cols.groups.len());
+        let finite = AtomicBool::new(true);
+        let mut kernel = Self {
+            network,
+            rows,
+            cols,
+            outputs,
+            per_layer,
+            last: Vec::new(),
+            finite,
+        };
+        let gram = |group: &(OutputDirections, Deltas<T>)| group.0.gram();
+        let sum = |groups: Range<usize>| {
+            rows.groups[groups]
+                .iter()
+                .map(gram)
+                .reduce(|sum, gram| sum + gram)
+        };
+        kernel.last = kernel.groups().filter_map(sum).collect();
+        kernel
+    }
+
+    /// S, the rows of the kernel per sample.
+    fn directions(&self) -> usize {
+        self.rows.groups[0].0.len()
+    }
+
+    fn planes_per_layer(&self) -> usize {
+        if self.outputs == Outputs::Diagonal {
+            self.rows.groups.len()
+        } else {
+            1
+        }
+    }
+
+    /// The groups of directions that belong to each plane of a layer.
+    fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let count = self.rows.groups.len() / self.planes_per_layer();
+        (0..self.planes_per_layer()).map(move |plane| plane * count..(plane + 1) * count)
+    }
+
+    /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩`, summed over groups.
+    fn delta_gram(&self, layer: usize, groups: Range<usize>, area: &Area, tile: &mut Tile) {
+        if let (Some(rows), Some(cols)) = (&self.rows.collapsed, &self.cols.collapsed)
+            && layer + 2 == self.network.depth()
+        {
+            product(rows.of_rows(&area.rows), cols.of_rows(&area.cols), tile);
+            return;
+        }
+        let groups = self.rows.groups[groups.clone()]
+            .iter()
+            .zip(&self.cols.groups[groups]);
+        let pairs = groups.map(|((_, rows), (_, cols))| {
+            let (rows, cols) = (&rows[layer], &cols[layer]);
+            (rows.of_rows(&area.rows), cols.of_rows(&area.cols))
+        });
+        sum_of_products(pairs, tile);
+    }
+
+    /// The same for the last layer, whose deltas are the directions.
+    fn last_gram(&self, plane: usize, area: &Area, tile: &mut Tile) {
+        let (gram, count) = (&self.last[plane], self.directions());
+        tile.reset(area.rows.len(), area.cols.len());
+        for (r, row) in area.rows.clone().enumerate() {
+            let directions = gram.row(row % count);
+            let repeated = directions.iter().cycle().skip(area.cols.start % count);
+            tile.row_mut(r)
+                .iter_mut()
+                .zip(repeated)
+                .for_each(|(value, entry)| *value = *entry);
+        }
+    }
+
+    /// `plane += (σ_w²/n ⟨x, x'⟩ + σ_b²) ⊙ deltas`.
+    fn accumulate(&self, layer: usize, area: &Area, scratch: &mut Scratch, plane: &mut Tile) {
+        let layer = &self.network.layers[layer];
+        let (weight_scale, bias_scale) = layer.learning_scales;
+        let weight = weight_scale * weight_scale;
+        let bias = if layer.has_bias() {
+            bias_scale * bias_scale
+        } else {
+            0.0
+        };
+        let (count, isa) = (self.directions(), self.rows.pass.outputs.all().isa());
+        let (first_row, first_col) = (
+            first_in_tile::<T>(&area.rows, count),
+            first_in_tile::<T>(&area.cols, count),
+        );
+        let Scratch {
+            inner,
+            deltas,
+            factors,
+        } = scratch;
+        for (r, row) in area.rows.clone().enumerate() {
+            if r == 0 || row % count == 0 {
+                factors.clear();
+                let samples =
+                    &inner.row(row / count - first_row)[area.cols.start / count - first_col..];
+                let scaled = samples.iter().map(|inner| weight * inner + bias);
+                if count == 1 {
+                    factors.extend(scaled.take(area.cols.len()));
+                } else {
+                    let repeated = scaled.flat_map(|factor| std::iter::repeat_n(factor, count));
+                    let skipped = repeated.skip(area.cols.start % count);
+                    factors.extend(skipped.take(area.cols.len()));
+                }
+            }
+            isa.run(AddProducts {
+                factors,
+                others: deltas.row(r),
+                values: plane.row_mut(r),
+            });
+        }
+    }
+}
+
+/// `values += factors ⊙ others`.
+struct AddProducts<'a> {
+    factors: &'a [f64],
+    others: &'a [f64],
+    values: &'a mut [f64],
+}
+
+impl Vectorized for AddProducts<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let terms = self.factors.iter().zip(self.others);
+        for (value, (factor, other)) in self.values.iter_mut().zip(terms) {
+            *value += factor * other;
+        }
+    }
+}
+
+/// The samples whose rows lie in a range of kernel rows.
+fn samples(range: &Range<usize>, count: usize) -> Range<usize> {
+    range.start / count..range.end.div_ceil(count)
+}
+
+/// The first sample of the panels that hold them.
+fn first_in_tile<T: Scalar>(range: &Range<usize>, count: usize) -> usize {
+    range.start / count / Panels::<T>::LANES * Panels::<T>::LANES
+}
+
+/// What a worker keeps from tile to tile.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    inner: Tile,
+    deltas: Tile,
+    /// `σ_w²/n ⟨x, x'⟩ + σ_b²` of one sample against the columns.
+    factors: Vec<f64>,
+}
+
+impl<T: Scalar> TileKernel for Empirical<'_, T> {
+    type Scratch = Scratch;
+
+    fn rows(&self) -> usize {
+        self.rows.pass.samples() * self.directions()
+    }
+
+    fn cols(&self) -> usize {
+        self.cols.pass.samples() * self.directions()
+    }
+
+    fn planes(&self) -> usize {
+        self.planes_per_layer()
+            * if self.per_layer {
+                self.network.depth()
+            } else {
+                1
+            }
+    }
+
+    fn entry_cycles(&self) -> f64 {
+        let layers = self.network.layers.iter();
+        let products =
+            layers.map(|layer| layer.inputs() + self.planes_per_layer() * layer.outputs());
+        product_cycles(products.sum())
+    }
+
+    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+        for plane in &mut *planes {
+            plane.reset(area.rows.len(), area.cols.len());
+        }
+        let (per_layer, count) = (self.planes_per_layer(), self.directions());
+        let (rows, cols) = (samples(&area.rows, count), samples(&area.cols, count));
+        let trained = |layer: &usize| {
+            let layer = &self.network.layers[*layer];
+            layer.trains_weights() || layer.trains_bias()
+        };
+        for layer in (0..self.network.depth()).filter(trained) {
+            let (x, z) = (&self.rows.pass.inputs[layer], &self.cols.pass.inputs[layer]);
+            product(x.of_rows(&rows), z.of_rows(&cols), &mut scratch.inner);
+            let first = if self.per_layer { layer * per_layer } else { 0 };
+            let planes = &mut planes[first..first + per_layer];
+            for (index, (plane, groups)) in planes.iter_mut().zip(self.groups()).enumerate() {
+                if layer + 1 == self.network.depth() {
+                    self.last_gram(index, area, &mut scratch.deltas);
+                } else {
+                    self.delta_gram(layer, groups, area, &mut scratch.deltas);
+                }
+                self.accumulate(layer, area, scratch, plane);
+            }
+        }
+        let mut finite = true;
+        for plane in planes {
+            for r in 0..area.rows.len() {
+                let row = plane.row_mut(r);
+                if self.outputs == Outputs::Mean {
+                    row.iter_mut()
+                        .for_each(|value| *value /= self.network.outputs() as f64);
+                }
+                finite &= all_fit::<T>(row);
+            }
+        }
+        if !finite {
+            self.finite.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.finite.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Err(Error::TooLarge {
+            what: "an entry of the kernel",
+            dtype: T::NAME,
+        })
+    }
+}

@@ -1,0 +1,98 @@
+//! Per-sample Jacobians: `∂f_m/∂W^l_ij = scale · x^l_i δ^{l+1}_{m,j}`, `∂f_m/∂b^l_j = bias scale · δ^{l+1}_{m,j}`.
+
+use ndarray::Array2;
+
+use crate::engine::panel::Panels;
+use crate::engine::pool::{self, Load, Watch};
+use crate::engine::scalar::Scalar;
+use crate::error::{Error, Result};
+use crate::finite::backward::{Deltas, OutputDirections, backward};
+use crate::finite::forward::{ForwardPass, forward};
+use crate::finite::network::Network;
+
+/// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
+///
+/// 0 in what is not trained. N·O·P multiplications, after a forward and a backward pass.
+///
+/// # Errors
+/// [`Error::Shape`] if `out` has another length; those of [`forward`] and [`backward`].
+pub fn jacobian<T: Scalar>(
+    network: &Network<T>,
+    x: Panels<T>,
+    out: &mut [T],
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let (samples, outputs, parameters) = (x.rows(), network.outputs(), network.parameters());
+    Error::check_shape("out", &[out.len()], &[samples * outputs * parameters])?;
+    let pass = forward(network, x, watch)?;
+    let directions = [OutputDirections::new(Array2::eye(outputs))];
+    let deltas = backward(network, &pass, &directions, watch)?;
+    let writer = Writer {
+        network,
+        pass: &pass,
+        deltas: &deltas[0],
+        directions: &directions[0],
+    };
+    let numbers = out.len();
+    let rows = out.chunks_mut(parameters).enumerate();
+    let load = Load::new(samples * outputs, numbers as f64);
+    pool::for_each(
+        rows,
+        load,
+        watch,
+        Buffers::default,
+        |buffers, (r, row), _| writer.write(r, row, buffers),
+    )
+}
+
+struct Writer<'a, T: Scalar> {
+    network: &'a Network<T>,
+    pass: &'a ForwardPass<T>,
+    deltas: &'a Deltas<T>,
+    directions: &'a OutputDirections,
+}
+
+#[derive(Default)]
+struct Buffers {
+    x: Vec<f64>,
+    delta: Vec<f64>,
+}
+
+impl<T: Scalar> Writer<'_, T> {
+    /// Writes the gradient of one output of one sample, `r = sample · O + output`.
+    fn write(&self, r: usize, mut row: &mut [T], buffers: &mut Buffers) {
+        let outputs = self.network.outputs();
+        let Buffers { x, delta } = buffers;
+        for (index, layer) in self.network.layers.iter().enumerate() {
+            x.resize(layer.inputs(), 0.0);
+            self.pass.inputs[index].copy_row(r / outputs, x);
+            delta.resize(layer.outputs(), 0.0);
+            match self.deltas.get(index) {
+                Some(deltas) => deltas.copy_row(r, delta),
+                None => self.directions.copy(r % outputs, delta),
+            }
+            let (block, rest) = row.split_at_mut(layer.parameters());
+            row = rest;
+            let (weights, bias) = block.split_at_mut(layer.inputs() * layer.outputs());
+            let (weight_scale, bias_scale) = layer.learning_scales;
+            if !layer.trains_weights() {
+                weights.fill(T::default());
+            }
+            if !layer.trains_bias() {
+                bias.fill(T::default());
+            }
+            let trained = weights.chunks_exact_mut(layer.outputs()).zip(&*x);
+            for (weights, x) in trained.filter(|_| layer.trains_weights()) {
+                let scaled = weight_scale * x;
+                weights
+                    .iter_mut()
+                    .zip(&*delta)
+                    .for_each(|(value, delta)| *value = T::narrow(scaled * delta));
+            }
+            let trained = bias.iter_mut().zip(&*delta);
+            trained
+                .filter(|_| layer.trains_bias())
+                .for_each(|(value, delta)| *value = T::narrow(bias_scale * delta));
+        }
+    }
+}

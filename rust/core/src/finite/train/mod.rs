@@ -1,0 +1,235 @@
+//! Full-batch gradient descent and heavy ball: `v ← μ v − η ∂L/∂θ`, `θ ← θ + v`.
+//!
+//! ```text
+//! LOOP 3: steps. Sequential.
+//! LOOP 2: bands of samples, forward and back ([`crate::finite::batch_pass`]); then tiles of weights. Parallel: each has one writer.
+//! LOOP 1: products of packed rows.
+//! ```
+
+mod weight_tile;
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use ndarray::{Array2, ArrayViewMut2};
+
+use crate::engine::panel::Panels;
+use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::Tile;
+use crate::error::{Error, Result};
+use crate::finite::batch_pass::BatchPass;
+pub use crate::finite::loss::Loss;
+use crate::finite::network::{Layer, Network};
+use weight_tile::WeightTile;
+
+/// How parameters follow the gradient.
+#[derive(Clone, Copy, Debug)]
+pub struct Optimizer {
+    /// What is minimised.
+    pub loss: Loss,
+    /// η.
+    pub learning_rate: f64,
+    /// μ; 0 is plain gradient descent.
+    pub momentum: f64,
+}
+
+/// A network in training. After an error it is of no more use.
+#[derive(Debug)]
+pub struct Trainer<T: Scalar> {
+    network: Network<T>,
+    /// θ_0.
+    origin: Network<T>,
+    /// v, packed as the columns of W, and for the biases; empty without momentum.
+    velocity: Vec<(Panels<T>, Vec<f64>)>,
+    batch: BatchPass<T>,
+    targets: Array2<T>,
+    /// What is subtracted from the outputs.
+    offset: Option<Array2<f64>>,
+    optimizer: Optimizer,
+    steps: usize,
+    /// True if the batch was run with the present parameters.
+    evaluated: bool,
+}
+
+/// How often the caller's watch is called.
+const TICK: Duration = Duration::from_millis(50);
+
+impl<T: Scalar> Trainer<T> {
+    /// A copy of `network` to be trained on (N, n_0) inputs and (N, O) targets. If `centred`, the model is f − f_0.
+    ///
+    /// # Errors
+    /// [`Error::Features`], [`Error::Shape`] if the batch does not fit the network or the targets, [`Error::NotFinite`],
+    /// [`Error::Memory`], [`Error::Cancelled`].
+    pub fn new(
+        network: &Network<T>,
+        x: Panels<T>,
+        targets: Array2<T>,
+        optimizer: Optimizer,
+        centred: bool,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
+        Error::check_shape("y", targets.shape(), &[x.rows(), network.outputs()])?;
+        let still = |layer: &Layer<T>| -> Result<_> {
+            Ok((layer.columns.zeros_like()?, vec![0.0; layer.bias.len()]))
+        };
+        let velocity = if optimizer.momentum == 0.0 {
+            Ok(Vec::new())
+        } else {
+            network.layers.iter().map(still).collect()
+        };
+        let mut trainer = Self {
+            network: network.duplicate()?,
+            origin: network.duplicate()?,
+            velocity: velocity?,
+            batch: BatchPass::new(network, x, watch)?,
+            targets,
+            offset: None,
+            optimizer,
+            steps: 0,
+            evaluated: false,
+        };
+        if centred {
+            trainer.evaluate(watch)?;
+            let mut outputs = Array2::zeros(trainer.targets.dim());
+            trainer.write_outputs(outputs.view_mut(), |value| value);
+            trainer.offset = Some(outputs);
+            trainer.evaluated = false;
+        }
+        Ok(trainer)
+    }
+
+    /// Takes `steps` steps.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], [`Error::Cancelled`].
+    pub fn advance(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
+        if self.network.has_callable() {
+            return self.take(steps, watch);
+        }
+        let cycles = 3.0 * self.network.cycles(self.batch.samples());
+        pool::install(steps as f64 * cycles, watch, |watch| {
+            self.take(steps, watch)
+        })
+    }
+
+    fn take(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
+        let mut last = Instant::now();
+        for step in 0..steps {
+            let mut seldom = |_, _| {
+                if last.elapsed() < TICK {
+                    return ControlFlow::Continue(());
+                }
+                last = Instant::now();
+                watch(step, steps)
+            };
+            self.evaluate(&mut seldom)?;
+            self.descend(&mut seldom)?;
+            self.steps += 1;
+            self.evaluated = false;
+        }
+        Ok(())
+    }
+
+    /// The loss at the present parameters.
+    ///
+    /// # Errors
+    /// As [`Trainer::advance`].
+    pub fn loss(&mut self, watch: &mut Watch<'_>) -> Result<f64> {
+        self.evaluate(watch)?;
+        Ok(self.batch.losses.iter().sum())
+    }
+
+    /// The model's outputs at the present parameters, into an (N, O) array.
+    ///
+    /// # Errors
+    /// As [`Trainer::advance`]; [`Error::Shape`].
+    pub fn outputs(&mut self, out: ArrayViewMut2<'_, T>, watch: &mut Watch<'_>) -> Result<()> {
+        Error::check_shape("out", out.shape(), self.targets.shape())?;
+        self.evaluate(watch)?;
+        self.write_outputs(out, T::narrow);
+        Ok(())
+    }
+
+    /// `‖θ_t − θ_0‖`.
+    pub fn distance(&self) -> f64 {
+        let layers = self.network.layers.iter().zip(&self.origin.layers);
+        let square = |(now, then): (&Layer<T>, &Layer<T>)| -> f64 {
+            let biases: f64 = now
+                .bias
+                .iter()
+                .zip(&then.bias)
+                .map(|(a, b)| (a - b) * (a - b))
+                .sum();
+            now.columns.squared_distance(&then.columns) + biases
+        };
+        layers.map(square).sum::<f64>().sqrt()
+    }
+
+    /// Writes θ: W^0 row-major, b^0, W^1, …
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if `out` has another length.
+    pub fn parameters(&self, out: &mut [T]) -> Result<()> {
+        self.network.write_parameters(out)
+    }
+
+    /// Runs the batch forward and back, unless that was done since the last step.
+    fn evaluate(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        if self.evaluated {
+            return Ok(());
+        }
+        let (loss, targets, offset) = (self.optimizer.loss, &self.targets, &self.offset);
+        let samples = self.batch.samples();
+        let seed = |sample: usize, f: &mut [f64]| {
+            if let Some(offset) = offset {
+                f.iter_mut()
+                    .zip(offset.row(sample))
+                    .for_each(|(f, offset)| *f -= offset);
+            }
+            loss.seed(samples, f, targets.row(sample).iter().map(|y| y.widen()))
+        };
+        self.batch.run(&self.network, seed, watch)?;
+        if !self.batch.losses.iter().sum::<f64>().is_finite() {
+            return Err(Error::Diverged { step: self.steps });
+        }
+        self.evaluated = true;
+        Ok(())
+    }
+
+    fn write_outputs<V>(&self, mut out: ArrayViewMut2<'_, V>, narrow: impl Fn(f64) -> V) {
+        let mut row = vec![0.0; self.network.outputs()];
+        for (sample, mut target) in out.rows_mut().into_iter().enumerate() {
+            self.batch.outputs.copy_row(sample, &mut row);
+            if let Some(offset) = &self.offset {
+                row.iter_mut()
+                    .zip(offset.row(sample))
+                    .for_each(|(f, offset)| *f -= offset);
+            }
+            target
+                .iter_mut()
+                .zip(&row)
+                .for_each(|(target, f)| *target = narrow(*f));
+        }
+    }
+
+    /// One step of all weights and biases.
+    fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+        let count = self.network.layers.iter().map(WeightTile::count).sum();
+        let load = Load::new(count, self.network.cycles(self.batch.samples()));
+        let (batch, optimizer) = (&self.batch, self.optimizer);
+        let (threads, mut velocity) = (pool::num_threads()?, self.velocity.iter_mut());
+        let items = self
+            .network
+            .layers
+            .iter_mut()
+            .enumerate()
+            .flat_map(move |(index, layer)| {
+                WeightTile::of_layer(index, layer, velocity.next(), threads)
+            });
+        let work = |gradient: &mut Tile, weights: WeightTile<'_, T>, _: &Stop| {
+            weights.step(batch, optimizer, gradient)
+        };
+        pool::for_each(items, load, watch, Tile::default, work)
+    }
+}

@@ -1,0 +1,213 @@
+//! Packed inputs with their norms, of which differences and ratios are to be had to the last digits.
+
+use crate::engine::panel::Panels;
+use crate::engine::pool::{self, Load, Stop, unwatched};
+use crate::engine::scalar::{Line, Scalar};
+use crate::error::Result;
+use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
+use crate::math::double_double::{DoubleDouble, two_product, two_sum};
+
+/// Packed inputs, each in units of its power of two, with what is known of them one by one.
+#[derive(Debug)]
+pub struct NormedRows<T: Scalar> {
+    rows: Panels<T>,
+    /// `|x|` and what rounding took from it, in the units of the rows.
+    norms: [Blocks; 2],
+    /// `1/|x|`, likewise. 0 for a zero row: it has no direction.
+    inverses: [Blocks; 2],
+    /// The exponents of the units.
+    exponents: Blocks,
+}
+
+/// [`WIDTH`] inputs by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lengths<'a> {
+    /// The norms, and what rounding took from them.
+    pub norms: [&'a Block; 2],
+    /// Their inverses, likewise.
+    pub inverses: [&'a Block; 2],
+    /// The exponents of their units.
+    pub exponents: &'a Block,
+}
+
+impl<T: Scalar> NormedRows<T> {
+    /// Rows that are `2^exponents[i]` times those of the matrix. O(N·d).
+    ///
+    /// # Errors
+    /// Those of [`pool::for_each`].
+    ///
+    /// # Panics
+    /// If there is not one exponent per row.
+    pub fn new(rows: Panels<T>, exponents: &[i32]) -> Result<Self> {
+        assert_eq!(rows.rows(), exponents.len());
+        let isa = rows.all().isa();
+        let mut norms = vec![DoubleDouble::default(); rows.rows()];
+        let fill =
+            |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble]), _: &Stop| {
+                load_rows(&rows, index, entries);
+                let [values, rests] = isa.run(SquaredNorms(entries));
+                for (norm, (hi, lo)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
+                    *norm = DoubleDouble { hi, lo }.sqrt();
+                }
+            };
+        let blocks = norms.chunks_mut(WIDTH).enumerate();
+        let load = Load::new(blocks.len(), 4.0 * (rows.rows() * rows.depth()) as f64);
+        pool::for_each(blocks, load, &mut unwatched, Vec::new, fill)?;
+        let invert = |norm: &DoubleDouble| match norm.hi {
+            0.0 => DoubleDouble::default(),
+            _ => DoubleDouble::from(1.0) / *norm,
+        };
+        let inverses: Vec<_> = norms.iter().map(invert).collect();
+        Ok(Self {
+            norms: parts(&norms),
+            inverses: parts(&inverses),
+            exponents: exponents.iter().map(|e| f64::from(*e)).collect(),
+            rows,
+        })
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &Panels<T> {
+        &self.rows
+    }
+
+    /// `√(|x|²/d)` of the inputs as they came.
+    pub fn root_mean_squares(&self) -> Vec<DoubleDouble> {
+        let width = DoubleDouble::from(self.rows.depth() as f64).sqrt();
+        let norms = self.norms[0].iter().zip(self.norms[1].iter());
+        let exponents = self.exponents.iter().map(|exponent| exponent as i32);
+        norms
+            .zip(exponents)
+            .map(|((hi, lo), exponent)| (DoubleDouble { hi, lo } / width).scaled(exponent))
+            .collect()
+    }
+
+    /// The gap of a row to itself.
+    pub fn own_gap(&self, row: usize) -> f64 {
+        if self.inverses[0].get(row) == 0.0 {
+            1.0
+        } else {
+            0.0
+        }
+    }
+
+    /// The inverse norms, rounded.
+    pub(crate) fn inverses(&self) -> &[Block] {
+        self.inverses[0].blocks()
+    }
+
+    /// What is known of the inputs of a block.
+    pub(crate) fn lengths(&self, index: usize) -> Lengths<'_> {
+        let block = |blocks| -> &Block { &Blocks::blocks(blocks)[index] };
+        Lengths {
+            norms: [block(&self.norms[0]), block(&self.norms[1])],
+            inverses: [block(&self.inverses[0]), block(&self.inverses[1])],
+            exponents: block(&self.exponents),
+        }
+    }
+
+    /// The entries of the [`WIDTH`] rows of a block. Past the last row there are zeros.
+    pub(crate) fn entries(&self, index: usize, entries: &mut Vec<Block>) {
+        load_rows(&self.rows, index, entries);
+    }
+}
+
+/// Values and rests apart.
+fn parts(numbers: &[DoubleDouble]) -> [Blocks; 2] {
+    [
+        numbers.iter().map(|number| number.hi).collect(),
+        numbers.iter().map(|number| number.lo).collect(),
+    ]
+}
+
+/// The entries of the rows of a block, in `f64`.
+fn load_rows<T: Scalar>(rows: &Panels<T>, index: usize, entries: &mut Vec<Block>) {
+    let first = index * WIDTH;
+    let (panel, lane) = (first / Panels::<T>::LANES, first % Panels::<T>::LANES);
+    let lines = rows.slice(panel..panel + 1).panels().flatten();
+    entries.clear();
+    entries.extend(lines.map(|line| -> Block {
+        let lanes = &line.lanes()[lane..lane + WIDTH];
+        std::array::from_fn(|lane| lanes[lane].widen())
+    }));
+}
+
+/// `|x|²` of eight rows, and what rounding took from it.
+struct SquaredNorms<'a>(&'a [Block]);
+
+impl Vectorized for SquaredNorms<'_> {
+    type Output = [Block; 2];
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> Self::Output {
+        let (mut sum, mut rest) = (V::splat(0.0), V::splat(0.0));
+        for entries in self.0 {
+            let entry = V::load(entries);
+            let (square, missing) = two_product(entry, entry);
+            let (next, lost) = two_sum(sum, square);
+            (sum, rest) = (next, rest + (missing + lost));
+        }
+        let mut parts = [[0.0; WIDTH]; 2];
+        let (sum, rest) = two_sum(sum, rest);
+        sum.store(&mut parts[0]);
+        rest.store(&mut parts[1]);
+        parts
+    }
+}
+
+/// The unit vectors of eight rows in two floats: `x/|x|`, and what rounding took from it.
+#[derive(Debug)]
+pub(crate) struct Units<'a> {
+    pub entries: &'a [Block],
+    pub inverses: [&'a Block; 2],
+    pub units: &'a mut Vec<[Block; 2]>,
+}
+
+impl Units<'_> {
+    pub(crate) fn fill(self, isa: Isa) {
+        self.units.clear();
+        self.units.resize(self.entries.len(), [[0.0; WIDTH]; 2]);
+        isa.run(self);
+    }
+}
+
+impl Vectorized for Units<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let [inverse, rest] = self.inverses.map(V::load);
+        for (entry, unit) in self.entries.iter().zip(self.units) {
+            let entry = V::load(entry);
+            let (value, missing) = two_product(entry, inverse);
+            value.store(&mut unit[0]);
+            (missing + entry * rest).store(&mut unit[1]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn norms_have_twice_the_digits() {
+        // 3² + 4² + (2⁻³⁴)²: the last term is beyond the digits of f64.
+        let tiny = 2.0_f64.powi(-34);
+        for isa in Isa::available() {
+            let matrix = Array2::from_shape_vec((1, 3), vec![3.0, 4.0, tiny]).unwrap();
+            let (rows, exponents) = Panels::pack_scaled(matrix.view(), "X").unwrap();
+            let normed = NormedRows::new(rows.with_isa(isa), &exponents).unwrap();
+            let root = normed.root_mean_squares()[0];
+            let square = root * root * 3.0.into() - 25.0.into();
+            assert!((square.hi / (tiny * tiny) - 1.0).abs() < 1e-6, "{isa}");
+            assert_eq!(normed.own_gap(0), 0.0);
+        }
+        let zero = Array2::<f32>::zeros((9, 2));
+        let (rows, exponents) = Panels::pack_scaled(zero.view(), "X").unwrap();
+        let normed = NormedRows::new(rows, &exponents).unwrap();
+        assert_eq!(normed.root_mean_squares(), vec![0.0.into(); 9]);
+        assert_eq!(normed.own_gap(8), 1.0);
+    }
+}

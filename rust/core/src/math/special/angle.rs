@@ -1,0 +1,190 @@
+//! Functions of angles near 0, in the gap of their cosine.
+
+use std::f64::consts::FRAC_PI_2;
+
+use super::polynomial;
+use crate::isa::Real;
+
+/// ψ and `sin ψ − ψ cos ψ` for `cos ψ = 1 − gap`, gap in [0, 1]. To some 2 ε, however small the gap.
+#[inline(always)]
+pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
+    let (size, number) = (gap.value(), R::Value::splat);
+    let t = size * number(0.5);
+    let root = t.sqrt();
+    let angle = (root + root) * polynomial(&ASIN, t);
+    let lift = root * t * polynomial(&LIFT, t);
+    let sine = (size.max(number(f64::MIN_POSITIVE)) * (number(2.0) - size)).sqrt();
+    (
+        R::with_known_slopes(angle, [(number(1.0) / sine, gap)]),
+        R::with_known_slopes(lift, [(angle, gap)]),
+    )
+}
+
+/// The angle in [0, π/2] of this sine and cosine, to some ε of a right angle: without a division.
+#[inline(always)]
+pub fn angle_between<R: Real>(sine: R, cosine: R) -> R {
+    let (s, c) = (sine.value(), cosine.value());
+    let small = s.min(c);
+    let angle = small * polynomial(&ASIN, small * small);
+    let angle = R::Value::select(c.less(s), R::Value::splat(FRAC_PI_2) - angle, angle);
+    R::with_known_slopes(angle, [(c, sine), (-s, cosine)])
+}
+
+/// The angle in [0, π/2] of this sine and cosine, to some 2 ε, however small.
+#[inline(always)]
+pub fn angle_of<R: Real>(sine: R, cosine: R) -> R {
+    angle_by(&ATAN_WIDE, sine, cosine)
+}
+
+/// The angle in [−π/4, π/4] of this sine and cosine, to some 2 ε, however small.
+#[inline(always)]
+pub fn small_angle_of<R: Real>(sine: R, cosine: R) -> R {
+    angle_by(&ATAN, sine, cosine)
+}
+
+/// The angle of this sine and cosine, by the arctangent of its half.
+#[inline(always)]
+fn angle_by<R: Real, const N: usize>(arctangent: &[f64; N], sine: R, cosine: R) -> R {
+    let (s, c) = (sine.value(), cosine.value());
+    let tangent = s / (c + R::Value::splat(1.0));
+    let angle = (tangent + tangent) * polynomial(arctangent, tangent * tangent);
+    R::with_known_slopes(angle, [(c, sine), (-s, cosine)])
+}
+
+/// asin(√t)/√t on [0, 0.5], to 3.3e-17.
+const ASIN: [f64; 19] = [
+    1.0,
+    0.16666666666664987,
+    0.07500000000401816,
+    0.044642856762615,
+    0.030381963396751827,
+    0.022371584779320355,
+    0.017364281439103527,
+    0.01380344589589198,
+    0.013191002571753903,
+    -0.002601537848299688,
+    0.07871611357002127,
+    -0.2968705430689824,
+    1.0082016650534187,
+    -2.4908808126226116,
+    4.6420689099888435,
+    -6.229299875397985,
+    5.7579408313146985,
+    -3.278933156739812,
+    0.8892904367638688,
+];
+
+/// (sin ψ − ψ cos ψ)/t^{3/2}, ψ = 2 asin √t on [0, 0.5], to 5.5e-17.
+const LIFT: [f64; 18] = [
+    2.6666666666666665,
+    0.26666666666668143,
+    0.0857142857111221,
+    0.03968253995077448,
+    0.022095947639427637,
+    0.013767805682029654,
+    0.009249048024860408,
+    0.006643093513241805,
+    0.004226242976164667,
+    0.007915306613725855,
+    -0.017704735518716593,
+    0.07840039475553413,
+    -0.20794244601856987,
+    0.42909747522187885,
+    -0.6245889328726089,
+    0.6269979801368656,
+    -0.38489219072557274,
+    0.11366132592446036,
+];
+
+/// atan(√t)/√t on [0, 0.1716], to 3.3e-18.
+const ATAN: [f64; 12] = [
+    1.0,
+    -0.3333333333333312,
+    0.19999999999940807,
+    -0.142857142792419,
+    0.11111110744504495,
+    -0.09090896797060963,
+    0.07692045115329452,
+    -0.0666294933513016,
+    0.058468600441315986,
+    -0.05035019199400293,
+    0.037963116386953384,
+    -0.017803024570372427,
+];
+
+/// atan(√t)/√t on [0, 1], to 1.8e-17.
+const ATAN_WIDE: [f64; 22] = [
+    1.0,
+    -0.3333333333333325,
+    0.19999999999986157,
+    -0.14285714284820428,
+    0.11111111080383854,
+    -0.09090908440338843,
+    0.07692298432985685,
+    -0.06666572806289763,
+    0.05881647236717415,
+    -0.05259103789485882,
+    0.0474370596643217,
+    -0.042828645702794474,
+    0.038129809754225044,
+    -0.03264116292977077,
+    0.0259471057039563,
+    -0.018386836817918875,
+    0.011122014669752633,
+    -0.005484778971809356,
+    0.002090633535263676,
+    -0.0005727925781292097,
+    9.978410811953032e-05,
+    -8.26799581733715e-06,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::math::special::check::{assert_close, functions};
+
+    #[test]
+    fn angles_are_those_of_libm() {
+        for k in 1..=4000 {
+            let gap = f64::from(k) / 4000.0 * libm::exp2(-f64::from(k % 40));
+            let (angle, lift) = angle_and_lift(gap);
+            let exact = 2.0 * libm::asin((0.5 * gap).sqrt());
+            assert!((angle / exact - 1.0).abs() <= 4.0 * f64::EPSILON, "{gap}");
+            if gap > 0.1 {
+                // Smaller gaps cancel in the formula.
+                let exact = libm::sin(exact) - exact * (1.0 - gap);
+                assert!((lift / exact - 1.0).abs() <= 200.0 * f64::EPSILON, "{gap}");
+            } else {
+                // sin ψ − ψ cos ψ = ψ³/3 − ψ⁵/30 + ψ⁷/840 − …, whose next term is θ⁶/15120 of the first.
+                let square = exact * exact;
+                let series = exact * square * (1.0 / 3.0 - square * (1.0 / 30.0 - square / 840.0));
+                assert!(
+                    (lift / series - 1.0).abs() <= 1e-3 * gap.powi(3) + 8.0 * f64::EPSILON,
+                    "{gap}"
+                );
+            }
+        }
+        assert_eq!(angle_and_lift(0.0), (0.0, 0.0));
+    }
+
+    functions! {
+        OfTangent: |x| angle_of(x, (R::splat(1.0) - x * x).sqrt());
+        OfBoth: |x| angle_between(x, (R::splat(1.0) - x * x).sqrt());
+        OfSmall: |x| small_angle_of(x, (R::splat(1.0) - x * x).sqrt());
+    }
+
+    #[test]
+    fn angles_of_sines_are_those_of_libm() {
+        assert_close(&OfTangent, libm::asin, 0.0..0.7, 4.0);
+        assert_close(&OfBoth, libm::asin, 0.0..0.9, 3.0);
+        assert_close(&OfSmall, libm::asin, -0.7..0.7, 4.0);
+        assert_close(&OfSmall, libm::asin, -1e-9..1e-9, 3.0);
+        for k in 0..=1000 {
+            let (sine, cosine) = libm::sincos(f64::from(k) * FRAC_PI_2 / 1000.0);
+            assert!(
+                (angle_of(sine, cosine) - f64::from(k) * FRAC_PI_2 / 1000.0).abs()
+                    <= 2.0 * f64::EPSILON
+            );
+        }
+    }
+}
