@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs._checks import memory
-from ntkrs._threads import get_num_threads
+from ntkrs._runtime.threads import get_num_threads
 
 with suppress(ImportError):  # optional: without it this side is not run
     import torch

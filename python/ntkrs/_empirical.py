@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ntkrs._checks import arrays, memory, numbers
-from ntkrs._progress import reporter
+from ntkrs._runtime.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkrs import _core
 from ntkrs._checks import arrays, memory, numbers
-from ntkrs._progress import reporter
+from ntkrs._runtime.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

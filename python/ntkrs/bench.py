@@ -31,7 +31,7 @@ from ntkrs import _bench_measure as measuring
 from ntkrs import _bench_numpy as rival
 from ntkrs import _core
 from ntkrs._checks import arrays
-from ntkrs._versions import versions
+from ntkrs._runtime.versions import versions
 
 #: Makes the arguments of a benchmark, and returns what is timed.
 Setup: TypeAlias = Callable[[np.dtype[Any]], Callable[[], object]]

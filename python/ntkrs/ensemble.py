@@ -10,7 +10,7 @@ import numpy as np
 
 from ntkrs import _core
 from ntkrs._checks import arrays, memory, numbers
-from ntkrs._progress import reporter
+from ntkrs._runtime.progress import reporter
 from ntkrs.layers import Sequential, check_architecture
 from ntkrs.network import Network
 

@@ -12,7 +12,7 @@ from ntkrs import _gradient
 from ntkrs._checks import arrays, numbers
 from ntkrs._core import InfiniteKernel
 from ntkrs._get import RESULTS, name_of, names_of, outs_of
-from ntkrs._progress import reporter
+from ntkrs._runtime.progress import reporter
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:

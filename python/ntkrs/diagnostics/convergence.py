@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ntkrs._checks import arrays, numbers
-from ntkrs._progress import reporter
+from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
 from ntkrs.layers import check_architecture
 

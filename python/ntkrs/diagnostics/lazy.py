@@ -9,7 +9,7 @@ import numpy as np
 
 from ntkrs import predict
 from ntkrs._checks import arrays, numbers
-from ntkrs._progress import reporter
+from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
 from ntkrs.layers import check_architecture
 
