@@ -5,7 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ntkrs import Activation, Dense, Erf, Relu, Sequential, _empirical, mlp
+from ntkrs import Activation, Dense, Erf, Relu, Sequential, mlp
+from ntkrs.network import _ntk
 
 ARCH = Sequential(Dense(40, 1.4, 0.3), Relu(), Dense(30, 1.1, trainable=False), Erf(), Dense(3, 0.9, 0.2))
 #: (in_features + outputs + 5 · 70 hidden units) float64 numbers for each sample, with all outputs.
@@ -113,7 +114,7 @@ def test_functions_of_the_caller_in_bands(limit):
 def test_progress_counts_all_blocks(limit_memory, monkeypatch):
     net, heard = ARCH.init(5, rng=1), []
     limit_memory(10**7 + X.nbytes)
-    monkeypatch.setattr(_empirical, "_COPIED", 7)
+    monkeypatch.setattr(_ntk, "_COPIED", 7)
     net.ntk(X, outputs="trace", progress=lambda done, total: heard.append((done, total)))
     assert heard == sorted(heard)
     assert heard[-1][0] == heard[-1][1]

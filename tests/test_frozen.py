@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import Dense, Erf, Network, Relu, Sequential, Tanh, _vector_products, mlp
+from ntkrs import Dense, Erf, Network, Relu, Sequential, Tanh, mlp
+from ntkrs.network import _vector_products
 from oracles import finite
 
 EPS = np.finfo(np.float64).eps

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _core, _parameters
+from ntkrs import _core
 from ntkrs._checks import memory
+from ntkrs.network import _parameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 
-from ntkrs import _gradient
 from ntkrs._checks import arrays, numbers
 from ntkrs._core import InfiniteKernel
-from ntkrs._get import RESULTS, name_of, names_of, outs_of
 from ntkrs._runtime.progress import reporter
+from ntkrs.kernel import _gradient
+from ntkrs.kernel._results import RESULTS, name_of, names_of, outs_of
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _core, _empirical, _parameters, _training, _vector_products
+from ntkrs import _core
 from ntkrs._checks import arrays, numbers
 from ntkrs.activations import Activation
 from ntkrs.layers import check_architecture
+from ntkrs.network import _ntk, _parameters, _training, _vector_products
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -222,7 +223,7 @@ class Network:
         theta = arrays.finite(values, "theta").copy()
         return Network._of(self.arch, self.in_features, theta, self.parameterization)
 
-    ntk = _empirical.ntk
+    ntk = _ntk.ntk
     jvp = _vector_products.jvp
     vjp = _vector_products.vjp
     operator = _vector_products.operator
