@@ -26,14 +26,14 @@ def limit(limit_memory, monkeypatch):
 
     def to(count, net):
         limit_memory(count)
-        given, core = [], net._core
+        given, core = [], net._state.core
 
         class Core:
             def ntk(self, arrays, *rest):
                 given.append(tuple(len(array) for array in arrays[:2] if array is not None))
                 core.ntk(arrays, *rest)
 
-        monkeypatch.setattr(net, "_core", Core())
+        monkeypatch.setattr(net._state, "core", Core())
         return given
 
     return to

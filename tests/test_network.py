@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import ntkrs
 from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp
-from ntkrs.network import _network, _parameters
+from ntkrs.network import _forward, _parameters
 from oracles import activations, finite
 
 EPS = np.finfo(np.float64).eps
@@ -309,7 +309,7 @@ def test_many_samples_go_forward_in_chunks(dtype, monkeypatch):
     net = mlp(2, 9, 2, "tanh", 1.4, 0.1).init(3, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((100, 3)).astype(dtype)
     whole = net(x)
-    monkeypatch.setattr(_network, "_FORWARD_ROWS", 7)
+    monkeypatch.setattr(_forward, "_FORWARD_ROWS", 7)
     assert np.array_equal(net(x), whole)
     assert np.array_equal(net(x[:, ::-1][::-2]), whole_of(net, x[:, ::-1][::-2]))
     assert net(x[:0]).shape == (0, 2)
@@ -329,15 +329,15 @@ def test_the_inputs_of_all_chunks_are_those_at_entry(monkeypatch):
     net = mlp(1, 9, 2).init(3)
     x = np.random.default_rng(0).standard_normal((100, 3))
     expected = net(x)
-    core = net._core
+    core = net._state.core
 
     class Changing:
         def forward(self, arrays):
             x[:] = 0.0
             core.forward(arrays)
 
-    monkeypatch.setattr(_network, "_FORWARD_ROWS", 7)
-    monkeypatch.setattr(net, "_core", Changing())
+    monkeypatch.setattr(_forward, "_FORWARD_ROWS", 7)
+    monkeypatch.setattr(net._state, "core", Changing())
     assert np.array_equal(net(x), expected)
 
 

@@ -1,7 +1,7 @@
 """The only place where users' arrays are converted or refused."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any, cast
@@ -90,6 +90,17 @@ def finite(array: Array, name: str) -> Array:
     return array
 
 
+def finite_float64(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """``values`` as a finite float64 array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`floating` and :func:`finite`.
+    """
+    return finite(floating(values, name), name).astype(np.float64, copy=False)
+
+
 def targets(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     """``values`` as finite targets of this shape, (N, O); (N,) stands for one output.
 
@@ -124,6 +135,24 @@ def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
             f"Scale {name} down, or use a float64 network."
         )
     return cast("Array", result)
+
+
+def pair(X: ArrayLike, Z: ArrayLike | None, dtype: np.dtype[Any] | None = None) -> tuple[Array, Array | None]:
+    """X and Z as floating arrays of one dtype: ``dtype``, by default the wider of theirs; None for a Z of None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`batch`, or if a finite entry is beyond ``dtype``.
+    """
+    if dtype is not None:
+        x = converted(batch(X, "X"), dtype, "X")
+        return x, None if Z is None else converted(batch(Z, "Z"), dtype, "Z")
+    x = batch(X, "X")
+    if Z is None:
+        return x, None
+    x, z = same_dtype(x, batch(Z, "Z"))
+    return x, z
 
 
 def sequence(values: Any, name: str) -> list[Any]:
@@ -202,13 +231,53 @@ def _overlaps_itself(array: NDArray[Any]) -> bool:
 
 
 @contextmanager
-def apart(
+def call(
+    X: ArrayLike,
+    Z: ArrayLike | None,
+    outs: Sequence[NDArray[Any] | None],
+    shape: Callable[[int, int], tuple[int, ...]],
+    planes: Callable[[Array], Sequence[NDArray[Any]]],
+    dtype: np.dtype[Any] | None = None,
+) -> Iterator[tuple[tuple[Array, Array | None, Sequence[NDArray[Any]]], list[Array]]]:
+    """Convert the inputs of a kernel, and check or make the arrays for its results: one visit for each call.
+
+    Yields (x, z, planes) for the core to read and to write, and the results, which are whole after the ``with`` block.
+
+    Parameters
+    ----------
+    X, Z, dtype
+        As :func:`pair`.
+    outs : sequence of ndarray or None
+        The arrays to write to, one for each result. None: a new one.
+    shape : callable
+        From N and M to the shape of a result.
+    planes : callable
+        From a result to its views, each of shape (N, S, M, S), as the core writes it.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As :func:`pair` and :func:`output`, or if two of ``outs`` share memory.
+    """
+    x, z = pair(X, Z, dtype)
+    inputs = [array for array in (x, z) if array is not None]
+    sizes = shape(len(x), len(x if z is None else z))
+    results = [output(out, sizes, x.dtype, inputs, "the kernel") for out in outs]
+    if len(results) > 1 and np.shares_memory(results[0], results[1]):
+        raise ValueError("the arrays of out share memory, but each result needs its own")
+    parts = [plane for result in results for plane in planes(result) if plane.size]
+    with without_overlap(x, z, parts) as separate:
+        yield separate, results
+
+
+@contextmanager
+def without_overlap(
     x: Array, z: Array | None, planes: Sequence[NDArray[Any]]
 ) -> Iterator[tuple[Array, Array | None, Sequence[NDArray[Any]]]]:
     """Inputs and planes for the core to read and fill in place of these, which it might not tell apart.
 
-    Planes that look entangled with each other are filled beside their places, and copied there at the end; inputs that
-    look entangled with a plane are copied.
+    Planes that may overlap each other are filled beside their places, and copied there at the end; inputs that
+    may overlap a plane are copied.
 
     Raises
     ------
@@ -221,7 +290,7 @@ def apart(
     beside = [np.empty(plane.shape, plane.dtype) for plane in planes] if interleaved else planes
 
     def copied(array: Array) -> Array:
-        return array.copy() if any(_entangled(array, plane) for plane in beside) else array
+        return array.copy() if any(_may_overlap(array, plane) for plane in beside) else array
 
     yield copied(x), None if z is None else copied(z), beside
     if interleaved:
@@ -230,17 +299,17 @@ def apart(
 
 
 def _interleaved(planes: Sequence[NDArray[Any]]) -> bool:
-    """Whether two planes look entangled: two of any strides, or many of the same shape and strides.
+    """Whether two planes may overlap: two of any strides, or many of the same shape and strides.
 
     Of the latter, those a multiple of their common step apart are in question, and of these it is enough to look at
     neighbours: with a thousand outputs there are a thousand planes.
     """
     step = math.gcd(*(stride for plane in planes for stride in plane.strides)) or 1
     ordered = sorted(planes, key=lambda plane: (_address(plane) % step, _address(plane)))
-    return any(_entangled(a, b) for a, b in pairwise(ordered))
+    return any(_may_overlap(a, b) for a, b in pairwise(ordered))
 
 
-def _entangled(a: NDArray[Any], b: NDArray[Any]) -> bool:
+def _may_overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
     """Whether the binding's borrow checker refuses these: their bounds overlap, and a common step joins them."""
     if not np.may_share_memory(a, b):
         return False

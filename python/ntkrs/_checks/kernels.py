@@ -146,7 +146,7 @@ def steps(t: ArrayLike | None) -> NDArray[np.float64]:
 
 def broadcast(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
     """A number, or an array of this shape, as an array of this shape; (N,) and (N, 1) stand for each other."""
-    array = arrays.finite(arrays.floating(values, name), name).astype(np.float64, copy=False)
+    array = arrays.finite_float64(values, name)
     if array.ndim and _in_columns(array.shape) != _in_columns(shape):
         raise ValueError(f"{name} has shape {array.shape}, but a number or an array of shape {shape} is needed")
     return array.reshape(shape) if array.ndim else np.broadcast_to(array, shape)

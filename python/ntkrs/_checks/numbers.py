@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+#: Forms of the empirical NTK.
+_FORMS = ("full", "trace", "mean", "diagonal", "sum")
+
 
 def integer(value: object, name: str) -> int:
     """``value`` as an int.
@@ -125,6 +128,25 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
         *most, last = map(repr, known)
         raise ValueError(f"{name} is {value!r}, but must be {', '.join(most)} or {last}")
     return value
+
+
+def selection(outputs: object, count: int) -> str | int:
+    """``outputs``, if it is a form of the empirical NTK or the index of one of ``count`` outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is anything else.
+    """
+    if isinstance(outputs, str):
+        if outputs not in _FORMS:
+            known = ", ".join(map(repr, _FORMS))
+            raise ValueError(f"outputs is {outputs!r}, but must be one of {known}, or an integer")
+        return outputs
+    index = integer(outputs, "outputs")
+    if not 0 <= index < count:
+        raise ValueError(f"outputs is {index}, but this network has outputs 0 to {count - 1}")
+    return index
 
 
 def generator(rng: Any) -> np.random.Generator:

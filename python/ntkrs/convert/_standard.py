@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ntkrs import Identity
 from ntkrs._checks import arrays
-from ntkrs.layers import Dense, Layer, Sequential
+from ntkrs.activations import Identity
+from ntkrs.layers import Dense, Sequential
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ntkrs._architecture import Layer
     from ntkrs._typing import Array, ArrayLike
     from ntkrs.activations import Elementwise
 

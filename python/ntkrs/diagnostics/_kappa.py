@@ -111,7 +111,7 @@ def kappa(
     generator = np.random.default_rng(rng)
     if not net.arch.activations:
         return 0.0
-    x = net._batch(X, "X")  # noqa: SLF001 of this package
+    x = arrays.converted(arrays.batch(X, "X"), net.dtype, "X")
     second = SecondDerivative(net, x)
 
     def start() -> list[Any]:

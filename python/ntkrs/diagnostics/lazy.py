@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ntkrs import predict
+from ntkrs._architecture import check_architecture
 from ntkrs._checks import arrays, numbers
 from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
-from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

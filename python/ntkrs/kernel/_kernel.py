@@ -1,39 +1,29 @@
-"""Kernels of infinitely wide networks."""
+"""The class of the kernels of infinitely wide networks."""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
-import numpy as np
-
+from ntkrs._architecture import check_architecture
 from ntkrs._checks import arrays, numbers
-from ntkrs._core import InfiniteKernel
 from ntkrs._runtime.progress import reporter
-from ntkrs.kernel import _gradient
-from ntkrs.kernel._results import RESULTS, name_of, names_of, outs_of
-from ntkrs.layers import check_architecture
+from ntkrs.kernel._error_bound import ErrorBound
+from ntkrs.kernel._gradient import gradients
+from ntkrs.kernel._gram import core_kernel, gram
+from ntkrs.kernel._operator import linear_operator, narrowed
+from ntkrs.kernel._results import name_of, named, names_of, outs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from scipy.sparse.linalg import LinearOperator
 
-    from ntkrs._typing import Array, ArrayLike, Get, KernelName, Parameterization, Progress, Wanted
-    from ntkrs.layers import Sequential
-
-
-class ErrorBound(NamedTuple):
-    """What :meth:`Kernel.error_bound` returns, in units of √(K_ii K_jj)."""
-
-    nngp: float
-    ntk: float
-
-
-#: Errors above this, in units of √(K_ii K_jj), are warned of.
-_TOLERANCE = 1e-10
+    from ntkrs._architecture import Architecture
+    from ntkrs._core import InfiniteKernel
+    from ntkrs._typing import Array, ArrayLike, Get, KernelName, Parameterization, Progress
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,7 @@ class Kernel:
     True
     """
 
-    arch: Sequential
+    arch: Architecture
     parameterization: Parameterization = "ntk"
     _core: InfiniteKernel = field(init=False, repr=False, compare=False)
 
@@ -87,22 +77,12 @@ class Kernel:
         check_architecture(self.arch)
         if self.parameterization not in ("ntk", "standard"):
             raise ValueError(f"parameterization is {self.parameterization!r}, but must be 'ntk' or 'standard'")
-        object.__setattr__(self, "_core", self._build(in_features=1))
-
-    def _build(self, in_features: int) -> InfiniteKernel:
-        """Return the core's kernel for inputs of so many features: with standard parameters it depends on them."""
-        dense = self.arch.dense
-        widths = [in_features, *(layer.width for layer in dense[:-1])]
-        scales = [
-            (layer.sigma_w, layer.sigma_b, *layer.learning_scales(self.parameterization, width))
-            for layer, width in zip(dense, widths, strict=True)
-        ]
-        return InfiniteKernel(scales, [activation.spec() for activation in self.arch.activations])
+        object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization, in_features=1))
 
     def _for(self, x: Array) -> InfiniteKernel:
-        return self._core if self.parameterization == "ntk" else self._build(x.shape[1])
+        return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", x.shape[1])
 
-    def __reduce__(self) -> tuple[type[Kernel], tuple[Sequential, str]]:
+    def __reduce__(self) -> tuple[type[Kernel], tuple[Architecture, str]]:
         return Kernel, (self.arch, self.parameterization)
 
     @overload
@@ -180,15 +160,10 @@ class Kernel:
         if numbers.boolean(per_layer, "per_layer"):
             if names != ("ntk",):
                 raise ValueError(f"get is {get!r}, but per_layer=True is for 'ntk' alone: only Θ is a sum over layers")
-            return self._layers(X, Z, "part", cast("NDArray[Any] | None", out), progress)
-        given = outs_of(out, get, len(names))
-        x, z = _batches(X, Z)
-        results = [self._result(array, (), x, z) for array in given]
-        if len(results) > 1 and np.shares_memory(results[0], results[1]):
-            raise ValueError("the arrays of out share memory, but each result needs its own")
-        bound = self._fill(x, z, results, [(name, last) for name in names], progress)
-        _warn_of_truncation(bound, x.dtype, stacklevel=3)
-        return results[0] if isinstance(get, str) else RESULTS[names](*results)
+            parts = [("part", layer) for layer in range(last + 1)]
+            return gram(self._for, X, Z, outs_of(out, "ntk", 1), parts, progress, stacked=True)[0]
+        wanted = [(name, last) for name in names]
+        return named(get, gram(self._for, X, Z, outs_of(out, get, len(names)), wanted, progress))
 
     def depths(
         self,
@@ -220,32 +195,9 @@ class Kernel:
         ValueError, TypeError, MemoryError
             As :meth:`__call__`.
         """
-        return self._layers(X, Z, name_of(get, "depths"), out, progress)
-
-    def _layers(
-        self, X: ArrayLike, Z: ArrayLike | None, what: str, out: NDArray[Any] | None, progress: Progress
-    ) -> Array:
-        """``what`` for each dense layer, (L, N, M)."""
-        x, z = _batches(X, Z)
-        count = len(self.arch.dense)
-        result = self._result(out, (count,), x, z)
-        bound = self._fill(x, z, list(result), [(what, layer) for layer in range(count)], progress)
-        _warn_of_truncation(bound, x.dtype, stacklevel=4)
-        return result
-
-    @staticmethod
-    def _result(out: NDArray[Any] | None, axes: tuple[int, ...], x: Array, z: Array | None) -> Array:
-        shape = (*axes, len(x), len(x if z is None else z))
-        inputs = [array for array in (x, z) if array is not None]
-        return arrays.output(out, shape, x.dtype, inputs, "the kernel")
-
-    def _fill(
-        self, x: Array, z: Array | None, results: Sequence[NDArray[Any]], wanted: Sequence[Wanted], progress: Progress
-    ) -> ErrorBound:
-        """Write the kernels wanted to the results, (N, M) each; return the bounds of :meth:`error_bound`."""
-        planes = [array[:, None, :, None] for array in results if array.size]
-        with arrays.apart(x, z, planes) as separate:
-            return ErrorBound(*self._for(x).gram(separate, wanted if planes else [], reporter(progress)))
+        name = name_of(get, "depths")
+        wanted = [(name, layer) for layer in range(len(self.arch.dense))]
+        return gram(self._for, X, Z, [out], wanted, progress, stacked=True)[0]
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
         """Return the diagonal of ``kernel(X)``, the same bits, in O(N (n_0 + L)).
@@ -270,7 +222,7 @@ class Kernel:
         """
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
         x = arrays.batch(X, "X")
-        return _narrowed(self._for(x).diag(x, wanted), x.dtype)
+        return narrowed(self._for(x).diag(x, wanted), x.dtype)
 
     def gradient(
         self,
@@ -309,26 +261,9 @@ class Kernel:
 
         Notes
         -----
-        Learning scales go with the scales as in :class:`~ntkrs.layers.Dense`: τ_w with σ_w, and τ_b with σ_b unless
-        ``tau_b`` is given. A layer that is not trained, and one in standard parameters, learns at a scale that no σ
-        changes.
-
-        At ``sigma_b=0`` the derivative with respect to σ_b is 0: kernels are even in it. (Parallel rows of different
-        norms have a kink in Θ there, if an activation has one: 0 is then the mean of both sides.) Equal rows are
-        equal for every σ, so their derivatives are those of the diagonal. The derivative of Ṫ of a jump, which is
-        0 by convention, is 0 too.
-
-        Reverse mode along each pair, O(N·M·(n_0 + L)): three to six kernels of the same network, where central
-        differences take 4·L. Errors are a few times those of the kernel, relative to its scale and the derivative's;
-        of series, whose numbers are polynomials of √Σ(x, x) in pieces, some 1e-13 to 1e-12 of it. What a series
-        leaves out is warned of as by :meth:`__call__`, and may be more of a derivative.
-
-        The log marginal likelihood ``-½ yᵀ C⁻¹ y - ½ log det C`` of a Gaussian process with ``C = K + s² I`` has the
-        derivatives ``½ Σ_ij (α αᵀ - C⁻¹)_ij ∂K_ij/∂σ`` with ``α = C⁻¹ y``: those are its weights.
-
-        References
-        ----------
-        Rasmussen & Williams (2006), equation 5.9.
+        Reverse mode along each pair, O(N·M·(n_0 + L)): the time of three to six kernels. The learning scale τ_w
+        changes with σ_w, and τ_b with σ_b unless ``tau_b`` is given. docs/gradients.md has the conventions at
+        ``sigma_b=0`` and at jumps, the accuracy, and the weights that give the gradient of a marginal likelihood.
 
         Examples
         --------
@@ -340,14 +275,8 @@ class Kernel:
         True
         """
         names = names_of(get)
-        x, z = _batches(X, Z)
-        follows = [layer.learning_follows(self.parameterization) for layer in self.arch.dense]
-        if weights is None:
-            results, bound = _gradient.full(self._for(x), (x, z), names, follows, reporter(progress))
-        else:
-            results, bound = _gradient.contracted(self._for(x), (x, z), weights, names, follows, reporter(progress))
-        _warn_of_truncation(ErrorBound(*bound), x.dtype, stacklevel=3)
-        return results[0] if isinstance(get, str) else RESULTS[names](*cast("list[Any]", results))
+        tied = [layer.learning_follows(self.parameterization) for layer in self.arch.dense]
+        return named(get, gradients(self._for, arrays.pair(X, Z), names, tied, weights, progress))
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
         """Return bounds on the errors of the kernel's entries that come from truncated series.
@@ -357,10 +286,8 @@ class Kernel:
 
         Parameters
         ----------
-        X : (N, n_0) array_like
-            Inputs.
-        Z : (M, n_0) array_like, optional
-            Other inputs.
+        X, Z
+            As :meth:`__call__`.
 
         Returns
         -------
@@ -374,9 +301,8 @@ class Kernel:
 
         Notes
         -----
-        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it, and of one more √Σ
-        than those it is interpolated from. Gaps 1 - |ρ| are off by no larger a share, in this layer and in all that
-        follow. The bound is that of the worst row, for all pairs.
+        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it. The bound is that of
+        the worst row, for all pairs.
 
         References
         ----------
@@ -391,7 +317,7 @@ class Kernel:
         >>> mlp(3, 1, 1, "tanh").kernel().error_bound(np.eye(2)).ntk < 1e-10
         True
         """
-        x, z = _batches(X, Z)
+        x, z = arrays.pair(X, Z)
         return ErrorBound(*self._for(x).error_bound((x, z)))
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
@@ -425,18 +351,14 @@ class Kernel:
         """
         if self.parameterization != "ntk":
             raise ValueError("a kernel in standard parameters is no function of rho alone: call it on inputs")
-        values = arrays.finite(arrays.floating(rho, "rho"), "rho").astype(np.float64, copy=False)
+        values = arrays.finite_float64(rho, "rho")
         wanted = (name_of(get, "scalar"), len(self.arch.dense) - 1)
-        result = self._core.scalar(values.ravel(), numbers.real(q, "q"), wanted)
-        return result.reshape(values.shape)
+        return self._core.scalar(values.ravel(), numbers.real(q, "q"), wanted).reshape(values.shape)
 
     def operator(
         self, X: ArrayLike, Z: ArrayLike | None = None, get: KernelName = "ntk", progress: Progress = None
     ) -> LinearOperator:
         """Return ``K(X, Z)`` as a linear operator: products with it, and never the (N, M) array.
-
-        Its tiles are computed and multiplied with all vectors at once in every product, so that ``K @ V`` for V (M, r)
-        costs little more than for one vector.
 
         Parameters
         ----------
@@ -461,8 +383,8 @@ class Kernel:
 
         Notes
         -----
-        The time of the tiles, plus 2·N·M·r flops (half of the tiles, for the same flops, without Z). 16 times the
-        memory of the result.
+        A product ``K @ V`` with V (M, r) computes the tiles once for all r vectors (half of them without Z), and takes
+        2·N·M·r flops more. It holds 16 times the memory of the result.
 
         Examples
         --------
@@ -473,54 +395,6 @@ class Kernel:
         >>> np.allclose(kernel.operator(X) @ V, kernel(X) @ V, rtol=1e-14)
         True
         """
-        from scipy.sparse.linalg import LinearOperator
-
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
-        x, z = (None if array is None else array.copy() for array in _batches(X, Z))
-        core, report = self._for(cast("Array", x)), reporter(progress)
-
-        def times(rows: Any, cols: Any) -> Callable[[ArrayLike], Array]:
-            def product(vectors: ArrayLike) -> Array:
-                values = arrays.finite(arrays.floating(vectors, "V"), "V").astype(np.float64, copy=False)
-                result = core.multiply(
-                    (rows, cols), values.reshape(len(values), *values.shape[1:] or (1,)), wanted, report
-                )
-                return _narrowed(result.reshape(len(rows), *values.shape[1:]), rows.dtype)
-
-            return product
-
-        forward = times(x, z)
-        backward = forward if z is None else times(z, x)
-        shape = (len(cast("Array", x)), len(cast("Array", x if z is None else z)))
-        return LinearOperator(
-            shape,
-            matvec=forward,
-            rmatvec=backward,
-            matmat=forward,
-            rmatmat=backward,
-            dtype=cast("Array", x).dtype,
-        )
-
-
-def _batches(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
-    x = arrays.batch(X, "X")
-    if Z is None:
-        return x, None
-    x, z = arrays.same_dtype(x, arrays.batch(Z, "Z"))
-    return x, z
-
-
-def _warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any], stacklevel: int) -> None:
-    if max(bound) > max(_TOLERANCE, np.finfo(dtype).eps):
-        warnings.warn(
-            f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) and "
-            f"{bound.ntk:.1e} (ntk) of √(K_ii K_jj). Kinks away from 0, and inputs or sigma_w that are very large, "
-            "make series too long.",
-            RuntimeWarning,
-            stacklevel=stacklevel,
-        )
-
-
-def _narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
-    with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in the kernel
-        return cast("Array", values.astype(dtype, copy=False))
+        x, z = arrays.pair(X, Z)
+        return linear_operator(self._for(x), x.copy(), None if z is None else z.copy(), wanted, reporter(progress))

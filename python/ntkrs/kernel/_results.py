@@ -1,4 +1,4 @@
-"""What ``get=`` takes and what comes back for it."""
+"""The values of ``get=``, and the named tuples that are returned for them."""
 
 from __future__ import annotations
 
@@ -70,6 +70,11 @@ def name_of(get: KernelName, method: str) -> str:
     if not isinstance(get, str):
         raise TypeError(f"get is {get!r}, but {method} takes one name, 'ntk' or 'nngp'")
     return names_of(get)[0]
+
+
+def named(get: Get, results: Sequence[Any]) -> Any:
+    """Return the only result if ``get`` is one name, else the named tuple of them all."""
+    return results[0] if isinstance(get, str) else RESULTS[get](*results)
 
 
 def outs_of(out: NDArray[Any] | Sequence[NDArray[Any]] | None, get: Get, count: int) -> Sequence[NDArray[Any] | None]:

@@ -1,6 +1,15 @@
 """Finite networks."""
 
-from ntkrs.network._network import Network, _restore
+from typing import Any
+
+from ntkrs.network._network import Network
 from ntkrs.network._training import History
 
-__all__ = ["History", "Network", "_restore"]
+__all__ = ["History", "Network"]
+
+
+def _restore(*fields: Any) -> Network:
+    """Return the network that a pickle of an earlier version holds: its architecture, n_0, θ and parameterization."""
+    network = object.__new__(Network)
+    network.__setstate__(fields)
+    return network

@@ -1,29 +1,24 @@
-"""Finite networks."""
+"""The class of finite networks: every method that users call, and the function of this folder that does its work."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ntkrs import _core
-from ntkrs._checks import arrays, numbers
-from ntkrs.activations import Activation
-from ntkrs.layers import check_architecture
-from ntkrs.network import _ntk, _parameters, _training, _vector_products
+from ntkrs._architecture import check_architecture
+from ntkrs._checks import numbers
+from ntkrs.network import _forward, _ntk, _parameters, _training, _vector_products
+from ntkrs.network._state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
-    from ntkrs._typing import Array, ArrayLike, Outputs, Parameterization
-    from ntkrs.layers import Sequential
-
-_OUTPUTS = ("full", "trace", "mean", "diagonal", "sum")
-
-#: How many samples go forward at once: the activations of all their layers are kept meanwhile.
-_FORWARD_ROWS = 4096
+    from ntkrs._architecture import Architecture
+    from ntkrs._typing import Array, ArrayLike, Loss, Outputs, Parameterization, Progress, Record
+    from ntkrs.network._training import History
 
 
 class Network:
@@ -78,59 +73,20 @@ class Network:
 
     def __init__(
         self,
-        arch: Sequential,
+        arch: Architecture,
         weights: Sequence[ArrayLike],
         biases: Sequence[ArrayLike | None] | None = None,
     ) -> None:
         check_architecture(arch)
-        in_features, theta = _parameters.flattened(arch, weights, biases)
-        self._set(arch, in_features, theta, "ntk")
-
-    def _set(self, arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> None:
-        """Fill the fields from θ: weights and biases are views of it."""
-        theta.flags.writeable = False
-        weights, biases = zip(*_parameters.views(arch, in_features, theta), strict=True)
-        self.arch: Sequential = arch
-        self.parameterization: Parameterization = parameterization
-        self.weights: tuple[Array, ...] = weights
-        self.biases: tuple[Array | None, ...] = biases
-        self._theta = theta
-        self._core = self._scaled(1.0)
-
-    def _scaled(self, alpha: float, *, unit_biases: bool = False) -> _core.Network:
-        """Return the core's network of α f: α scales the last layer. ``unit_biases``: for b of N(0, 1), not b'."""
-        scales = self._scales(unit_biases=unit_biases)
-        weight_scale, bias_scale, tau_w, tau_b = scales[-1]
-        scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
-        activations = [activation.spec() for activation in self.arch.activations]
-        return _core.Network((self.weights, self.biases), scales, activations)
-
-    def _scales(self, *, unit_biases: bool = False) -> list[tuple[float, float, float, float]]:
-        """Return the scales of W and b in each layer, and those of derivatives in them: the same, or 0."""
-        scales = []
-        for dense, weight in zip(self.arch.dense, self.weights, strict=True):
-            root = weight.shape[0] ** 0.5
-            bias_scale = dense.sigma_b if unit_biases else dense.bias_scale
-            own = (dense.sigma_w / root, bias_scale) if self.parameterization == "ntk" else (1.0, 1.0)
-            tau_w, tau_b = dense.learning_scales(self.parameterization, weight.shape[0])
-            scales.append((*own, tau_w / root, tau_b))
-        return scales
-
-    @classmethod
-    def _of(
-        cls, arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization = "ntk"
-    ) -> Network:
-        network = object.__new__(cls)
-        network._set(arch, in_features, theta, parameterization)
-        return network
+        self._state = State(arch, *_parameters.flattened(arch, weights, biases))
 
     @classmethod
     def from_standard(
         cls,
-        arch: Sequential,
+        arch: Architecture,
         weights: Sequence[ArrayLike],
         biases: Sequence[ArrayLike | None] | None = None,
-    ) -> Network:
+    ) -> Self:
         """Return a network in the standard parameterization, that of trained models elsewhere.
 
         ::
@@ -163,37 +119,67 @@ class Network:
         array([[3.]])
         """
         check_architecture(arch)
-        in_features, theta = _parameters.flattened(arch, weights, biases)
-        return cls._of(arch, in_features, theta, "standard")
+        return cls._from_state(State(arch, *_parameters.flattened(arch, weights, biases), "standard"))
 
     @classmethod
     def random(
         cls,
-        arch: Sequential,
+        arch: Architecture,
         in_features: int,
         rng: int | Sequence[int] | np.random.Generator = 0,
         dtype: DTypeLike = np.float64,
-    ) -> Network:
+    ) -> Self:
         """Return a network with parameters drawn at random: see :meth:`Sequential.init`."""
         inputs = numbers.count(in_features, "in_features")
-        return cls._of(arch, inputs, _parameters.drawn(arch, inputs, numbers.generator(rng), numbers.dtype(dtype)))
+        theta = _parameters.drawn(arch, inputs, numbers.generator(rng), numbers.dtype(dtype))
+        return cls._from_state(State(arch, inputs, theta))
+
+    @classmethod
+    def _from_state(cls, state: State) -> Self:
+        network = object.__new__(cls)
+        network._state = state
+        return network
 
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
         return f"Network({self.arch!r}, in_features={self.in_features}, dtype={self.dtype}{standard})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.arch, self.in_features, self._theta, self.parameterization)
+    def __getstate__(self) -> tuple[Any, ...]:
+        state = self._state
+        return state.arch, state.in_features, state.theta, state.parameterization
+
+    def __setstate__(self, fields: tuple[Any, ...]) -> None:
+        self._state = State(*fields)
+
+    @property
+    def arch(self) -> Architecture:
+        """The architecture."""
+        return self._state.arch
+
+    @property
+    def parameterization(self) -> Parameterization:
+        """``"ntk"``, or ``"standard"`` of a network from :meth:`from_standard`."""
+        return self._state.parameterization
+
+    @property
+    def weights(self) -> tuple[Array, ...]:
+        """W of each dense layer, (n_l, n_{l+1}): read-only views of :attr:`parameters`."""
+        return self._state.weights
+
+    @property
+    def biases(self) -> tuple[Array | None, ...]:
+        """b of each dense layer, (n_{l+1},), read-only views of :attr:`parameters`; None where it has no biases."""
+        return self._state.biases
 
     @property
     def in_features(self) -> int:
         """n_0, the number of input features."""
-        return int(self.weights[0].shape[0])
+        return self._state.in_features
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the parameters and of all results."""
-        return self._theta.dtype
+        return self._state.dtype
 
     @property
     def parameters(self) -> Array:
@@ -202,7 +188,7 @@ class Network:
         All of them, of layers that are not trained, too.
         In the standard parameterization V and c stand in the places of W and b.
         """
-        return self._theta
+        return self._state.theta
 
     def with_parameters(self, theta: ArrayLike) -> Network:
         """Return the network with other parameters.
@@ -217,18 +203,7 @@ class Network:
         ValueError
             If it has another shape, or holds NaN or an infinity.
         """
-        values = arrays.floating(theta, "theta")
-        if values.shape != self._theta.shape:
-            raise ValueError(f"theta has shape {values.shape}, but this network has {self._theta.shape} parameters")
-        theta = arrays.finite(values, "theta").copy()
-        return Network._of(self.arch, self.in_features, theta, self.parameterization)
-
-    ntk = _ntk.ntk
-    jvp = _vector_products.jvp
-    vjp = _vector_products.vjp
-    operator = _vector_products.operator
-    linearize = _vector_products.linearize
-    train = _training.train
+        return Network._from_state(self._state.with_parameters(theta))
 
     def __call__(self, X: ArrayLike) -> Array:
         """Return f(x) of every row of X.
@@ -251,14 +226,7 @@ class Network:
         -----
         N Σ_l n_l n_{l+1} multiply-adds. Activations are held for 4096 samples at a time.
         """
-        x = self._batch(X, "X")
-        out = arrays.output(None, (len(x), self.arch.outputs), self.dtype, [], "the network's output")
-        if len(x) > _FORWARD_ROWS:
-            x = arrays.finite(x.copy(), "X")  # the inputs at entry; the core takes each chunk's in its turn
-        for start in range(0, max(len(x), 1), _FORWARD_ROWS):
-            rows = slice(start, start + _FORWARD_ROWS)
-            self._core.forward((x[rows], out[rows]))
-        return out
+        return _forward.forward(self._state, X)
 
     def jacobian(self, X: ArrayLike) -> Array:
         """Return ∂f_m(x_i)/∂θ, analytically.
@@ -289,32 +257,289 @@ class Network:
         -----
         N·O·P numbers are written; :meth:`ntk` needs none of them.
         """
-        x = self._batch(X, "X")
-        shape = (len(x), self.arch.outputs, self._theta.size)
-        out = arrays.output(None, shape, self.dtype, [], "the Jacobian")
-        self._core.jacobian((x, out))
-        return out
+        return _forward.jacobian(self._state, X)
 
-    def _swept(self) -> int:
-        """How many numbers a sample leaves, forth and back; twice as many where Python functions are called ahead."""
-        units = self.in_features + sum(2 * dense.width for dense in self.arch.dense)
-        functions = any(isinstance(activation, Activation) for activation in self.arch.activations)
-        return self.in_features + (2 if functions else 1) * units
+    def ntk(
+        self,
+        X: ArrayLike,
+        Z: ArrayLike | None = None,
+        *,
+        outputs: Outputs = "full",
+        per_layer: bool = False,
+        out: NDArray[Any] | None = None,
+        progress: Progress = None,
+    ) -> Array:
+        """Return the empirical NTK Θ(x, x') = ⟨∂f(x)/∂θ, ∂f(x')/∂θ⟩, without a Jacobian.
 
-    def _batch(self, values: ArrayLike, name: str) -> Array:
-        return arrays.converted(arrays.batch(values, name), self.dtype, name)
+        ::
 
-    def _selection(self, outputs: Outputs) -> str | int:
-        if isinstance(outputs, str):
-            if outputs not in _OUTPUTS:
-                known = ", ".join(map(repr, _OUTPUTS))
-                raise ValueError(f"outputs is {outputs!r}, but must be one of {known}, or an integer")
-            return outputs
-        index = numbers.integer(outputs, "outputs")
-        if not 0 <= index < self.arch.outputs:
-            raise ValueError(f"outputs is {index}, but this network has outputs 0 to {self.arch.outputs - 1}")
-        return index
+            Θ_mn(x, x') = Σ_l (sigma_w²/n_l ⟨x^l, x'^l⟩ + sigma_b²) ⟨δ^{l+1}_m, δ'^{l+1}_n⟩
 
+        summed over the layers that are trained; with ``tau_b²`` for ``sigma_b²``, where it is given.
 
-def _restore(arch: Sequential, in_features: int, theta: Array, parameterization: Parameterization) -> Network:
-    return Network._of(arch, in_features, theta, parameterization)  # noqa: SLF001 the class's own way back from a pickle
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+        Z : (M, n_0) array_like, optional
+            Other inputs; by default X, at half the cost.
+        outputs : str or int
+            ``"full"``: (N, M, O, O); ``"trace"``: Σ_m Θ_mm, (N, M); ``"mean"``: the trace over O, (N, M);
+            ``"diagonal"``: Θ_mm, (N, M, O); ``"sum"``: Σ_mn Θ_mn/O, the pseudo-NTK, (N, M); an integer m: Θ_mm, (N, M).
+        per_layer : bool
+            Whether to return the summands of the formula instead, with a leading axis of length L.
+        out : ndarray, optional
+            Where to write the result, of its shape and dtype, with any strides.
+        progress : callable or bool, optional
+            A callable is called as ``progress(done, total)`` about every 50 ms; what it raises ends the call. True
+            shows a bar of tqdm, False none; by default a terminal sees one when the call takes longer than 2 s.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As :meth:`jacobian`, and for ``outputs`` or ``out`` that do not fit.
+
+        Notes
+        -----
+        Two Gram matrices per layer: Σ_l N·M (n_l + S² n_{l+1}) multiply-adds with S² = O² for ``"full"``, O for
+        ``"trace"``, ``"mean"`` and ``"diagonal"``, else 1; half of them without Z. At the last hidden layer S² = 1 for
+        ``"trace"`` and ``"mean"``, too.
+
+        Activations and deltas of all samples are held: (2 + S) Σ_l n_l numbers each, S = 1 for ``"sum"`` and an
+        integer, else O. Where they do not fit into memory beside the result they are computed again for each pair of
+        bands of samples, with the same bits.
+
+        References
+        ----------
+        Jacot, Gabriel, Hongler (2018); Novak, Sohl-Dickstein, Schoenholz (2022).
+        """
+        return _ntk.ntk(self._state, X, Z, outputs=outputs, per_layer=per_layer, out=out, progress=progress)
+
+    def jvp(self, X: ArrayLike, v: ArrayLike) -> Array:
+        """Return J v, the derivative of the outputs along a direction of the parameters, without the Jacobian.
+
+        ::
+
+            (J v)_im = Σ_p ∂f_m(x_i)/∂θ_p v_p
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+        v : (P,) or (K, P) array_like
+            One direction or K of them, laid out as :attr:`parameters`.
+
+        Returns
+        -------
+        (N, O) or (K, N, O) ndarray
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument has another shape, holds NaN or an infinity, or is not made of real numbers.
+
+        Notes
+        -----
+        (2 + 4 K) N P flops; the activations of a band of samples are held, and K tangents of them.
+        """
+        return _vector_products.jvp(self._state, X, v)
+
+    def vjp(self, X: ArrayLike, u: ArrayLike) -> Array:
+        """Return Jᵀ u, the gradient of a weighted sum of the outputs, without the Jacobian.
+
+        ::
+
+            (Jᵀ u)_p = Σ_im u_im ∂f_m(x_i)/∂θ_p
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+        u : (N, O) or (K, N, O) array_like
+            One set of weights or K of them.
+
+        Returns
+        -------
+        (P,) or (K, P) ndarray
+            Laid out as :attr:`parameters`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`jvp`.
+
+        Notes
+        -----
+        6 K N P flops. The activations and deltas of all samples are held.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net = mlp(depth=1, width=8, outputs=2).init(3, rng=0)
+        >>> X, u, v = np.eye(3), np.ones((3, 2)), net.parameters
+        >>> bool(np.isclose(np.sum(u * net.jvp(X, v)), net.vjp(X, u) @ v))  # ⟨u, J v⟩ = ⟨Jᵀ u, v⟩
+        True
+        """
+        return _vector_products.vjp(self._state, X, u)
+
+    def operator(self, X: ArrayLike, outputs: Outputs = "full") -> Any:
+        """Return the empirical NTK on X as a linear operator: Θ v without Θ.
+
+        ::
+
+            Θ v = J (Jᵀ v)
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+        outputs : str or int
+            As for :meth:`ntk`. ``"full"`` and ``"diagonal"``, whose outputs do not mix, act on N O numbers, of which
+            sample i and output m have index ``i * O + m``; the others on N.
+
+        Returns
+        -------
+        scipy.sparse.linalg.LinearOperator
+            Symmetric. Its ``matmat`` takes vector products or, for many columns, blocks of rows of the kernel,
+            whichever is cheaper.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`ntk`.
+
+        Notes
+        -----
+        12 N P flops for each product (O times as many for ``"trace"``, ``"mean"`` and ``"diagonal"``), and no N²
+        memory.
+
+        References
+        ----------
+        Novak, Sohl-Dickstein, Schoenholz (2022).
+        """
+        return _vector_products.operator(self._state, X, outputs)
+
+    def linearize(self) -> Callable[[ArrayLike, ArrayLike], Array]:
+        """Return the network's linearization in its parameters, around its own θ_0.
+
+        ::
+
+            f_lin(x; θ) = f(x; θ_0) + J(x) (θ − θ_0)
+
+        Returns
+        -------
+        callable
+            ``(X, theta) -> (N, O) ndarray``, for inputs (N, n_0) and parameters (P,); or (K, P), and then (K, N, O).
+
+        References
+        ----------
+        Lee, Xiao et al. (2019).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net = mlp(depth=1, width=8, outputs=2).init(3, rng=0)
+        >>> bool(np.array_equal(net.linearize()(np.eye(3), net.parameters), net(np.eye(3))))
+        True
+        """
+        return _vector_products.linearize(self._state)
+
+    def train(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        learning_rate: float,
+        steps: int,
+        momentum: float = 0.0,
+        loss: Loss = "mse",
+        record_every: int | None = None,
+        *,
+        alpha: float = 1.0,
+        centred: bool = False,
+        record: Iterable[Record] = (),
+        progress: Progress = None,
+    ) -> tuple[Network, History]:
+        """Train what is trainable on the whole batch, by gradient descent or heavy ball.
+
+        ::
+
+            v ← momentum · v − learning_rate · ∂L/∂θ,    θ ← θ + v,    v_0 = 0
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs, N >= 1.
+        y : (N, O) or (N,) array_like
+            Targets; (N,) for one output. For the cross-entropy, (N,) integer labels or (N, O) probabilities.
+        learning_rate : float
+            Positive. The square loss converges below ``2 (1 + momentum) N O / λ_max(Θ)`` while Θ stays what it is: see
+            :func:`ntkrs.predict.max_learning_rate`.
+        steps : int
+            How many steps to take.
+        momentum : float
+            In [0, 1).
+        loss : str
+            ``"mse"``: ``1/(2NO) Σ (f − y)²``; ``"softmax_cross_entropy"``: ``−1/N Σ y log softmax(f)``.
+        record_every : int, optional
+            Record after every so many steps, besides the first state and the last.
+        alpha : float
+            Scale of the model: α f is trained, on ``L/α²``, so that its speed in function space does not depend on α.
+            Large α is lazy training, if the model starts at zero. It multiplies the rounding of f, ε: from 1e-6 to
+            0.01/ε.
+        centred : bool
+            Train ``α (f − f_0)``, with f_0 the outputs of this very network: the model starts at exactly 0 and has the
+            kernel of f. It predicts ``alpha * (trained(Z) - net(Z))``.
+        record : iterable of str
+            What to record besides the loss: ``"outputs"``, ``"kernel_drift"``.
+        progress : callable or bool, optional
+            As for :meth:`ntk`; counts steps.
+
+        Returns
+        -------
+        Network
+            The trained one. This one is unchanged.
+        History
+            A named tuple of arrays.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is out of its domain, or training diverges: then with the step.
+        MemoryError
+            If activations, gradients and what is recorded do not fit, before any work.
+
+        Notes
+        -----
+        6 N P flops a step. Activations and deltas of all layers are held for all samples. A record of the drift costs a
+        kernel, N² O² numbers of which are held.
+
+        References
+        ----------
+        Lee, Xiao et al. (2019); Chizat, Oyallon, Bach (2019) for ``alpha``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net = mlp(depth=1, width=64, outputs=1).init(2, rng=0)
+        >>> trained, history = net.train(np.eye(2), [1.0, -1.0], learning_rate=1.0, steps=200)
+        >>> bool(history.loss[-1] < 1e-6 < history.loss[0])
+        True
+        """
+        state, history = _training.train(
+            self._state,
+            X,
+            y,
+            learning_rate,
+            steps,
+            momentum=momentum,
+            loss=loss,
+            record_every=record_every,
+            alpha=alpha,
+            centred=centred,
+            record=record,
+            progress=progress,
+        )
+        return Network._from_state(state), history

@@ -1,4 +1,4 @@
-"""The parameters of finite networks: their layout, their draw, and their checks."""
+"""The parameters of finite networks: checked as given, or drawn at random."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ntkrs._architecture import parameter_shapes, parameter_views
 from ntkrs._checks import arrays, memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ntkrs._architecture import Architecture, Dense
     from ntkrs._typing import Array, ArrayLike
-    from ntkrs.layers import Dense, Sequential
 
 #: How many parameters are drawn at once: an interrupt is heard between two draws.
 _DRAWS = 2**20
 
 
 def flattened(
-    arch: Sequential, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike | None] | None
+    arch: Architecture, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike | None] | None
 ) -> tuple[int, Array]:
     """Return n_0 and θ of the parameters of all layers, checked.
 
@@ -44,7 +45,7 @@ def flattened(
     return found[0].shape[0], cast("Array", theta)
 
 
-def drawn(arch: Sequential, in_features: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
+def drawn(arch: Architecture, in_features: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
     """Return θ of a new network: draws from N(0, 1), those of biases that learn at another scale in units of it.
 
     Raises
@@ -52,8 +53,8 @@ def drawn(arch: Sequential, in_features: int, rng: np.random.Generator, dtype: n
     TypeError, MemoryError
         As :func:`standard_normal`.
     """
-    theta = standard_normal(sum(size for size, _ in sizes(arch, in_features)), rng, dtype)
-    for dense, (_, bias) in zip(arch.dense, views(arch, in_features, theta), strict=True):
+    theta = standard_normal(sum(size for size, _ in parameter_shapes(arch, in_features)), rng, dtype)
+    for dense, (_, bias) in zip(arch.dense, parameter_views(arch, in_features, theta), strict=True):
         if bias is not None and dense.tau_b:
             np.multiply(bias, dense.sigma_b / dense.tau_b, out=bias)
     return theta
@@ -99,25 +100,3 @@ def layer_arrays(
         if values.shape != (dense.width,):
             raise ValueError(f"biases[{index}] has shape {values.shape}, but {dense!r} needs ({dense.width},)")
         yield arrays.finite(values, f"biases[{index}]")
-
-
-def sizes(arch: Sequential, in_features: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Sizes and shapes of W^0, b^0, W^1, ... as they lie in θ."""
-    inputs = in_features
-    for dense in arch.dense:
-        yield inputs * dense.width, (inputs, dense.width)
-        if dense.has_bias:
-            yield dense.width, (dense.width,)
-        inputs = dense.width
-
-
-def views(arch: Sequential, in_features: int, theta: Array) -> Iterator[tuple[Array, Array | None]]:
-    """Yield the weights and biases of each layer, as views of θ."""
-    start = 0
-    blocks = []
-    for size, shape in sizes(arch, in_features):
-        blocks.append(theta[start : start + size].reshape(shape))
-        start += size
-    remaining = iter(blocks)
-    for dense in arch.dense:
-        yield next(remaining), next(remaining) if dense.has_bias else None

@@ -1,4 +1,4 @@
-"""Training of finite networks: the method :meth:`ntkrs.Network.train`."""
+"""Training of finite networks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ntkrs import _core
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
+from ntkrs.network._ntk import ntk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, Loss, Progress, Record
-    from ntkrs.network import Network
+    from ntkrs.network._state import State
 
 _LOSSES = ("mse", "softmax_cross_entropy")
 _RECORDS = ("outputs", "kernel_drift")
@@ -52,101 +53,36 @@ class History(NamedTuple):
 
 
 def train(
-    self: Network,
+    state: State,
     X: ArrayLike,
     y: ArrayLike,
     learning_rate: float,
     steps: int,
-    momentum: float = 0.0,
-    loss: Loss = "mse",
-    record_every: int | None = None,
     *,
-    alpha: float = 1.0,
-    centred: bool = False,
-    record: Iterable[Record] = (),
-    progress: Progress = None,
-) -> tuple[Network, History]:
-    """Train what is trainable on the whole batch, by gradient descent or heavy ball.
-
-    ::
-
-        v ← momentum · v − learning_rate · ∂L/∂θ,    θ ← θ + v,    v_0 = 0
-
-    Parameters
-    ----------
-    X : (N, n_0) array_like
-        Inputs, N >= 1.
-    y : (N, O) or (N,) array_like
-        Targets; (N,) for one output. For the cross-entropy, (N,) integer labels or (N, O) probabilities.
-    learning_rate : float
-        Positive. The square loss converges below ``2 (1 + momentum) N O / λ_max(Θ)`` while Θ stays what it is: see
-        :func:`ntkrs.predict.max_learning_rate`.
-    steps : int
-        How many steps to take.
-    momentum : float
-        In [0, 1).
-    loss : str
-        ``"mse"``: ``1/(2NO) Σ (f − y)²``; ``"softmax_cross_entropy"``: ``−1/N Σ y log softmax(f)``.
-    record_every : int, optional
-        Record after every so many steps, besides the first state and the last.
-    alpha : float
-        Scale of the model: α f is trained, on ``L/α²``, so that its speed in function space does not depend on α. Large
-        α is lazy training, if the model starts at zero. It multiplies the rounding of f, ε: from 1e-6 to 0.01/ε.
-    centred : bool
-        Train ``α (f − f_0)``, with f_0 the outputs of this very network: the model starts at exactly 0 and has the
-        kernel of f. It predicts ``alpha * (trained(Z) - net(Z))``.
-    record : iterable of str
-        What to record besides the loss: ``"outputs"``, ``"kernel_drift"``.
-    progress : callable or bool, optional
-        As for :meth:`ntk`; counts steps.
-
-    Returns
-    -------
-    Network
-        The trained one. This one is unchanged.
-    History
-        A named tuple of arrays.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If an argument is out of its domain, or training diverges: then with the step.
-    MemoryError
-        If activations, gradients and what is recorded do not fit, before any work.
-
-    Notes
-    -----
-    6 N P flops a step. Activations and deltas of all layers are held for all samples. A record of the drift costs a
-    kernel, N² O² numbers of which are held.
-
-    References
-    ----------
-    Lee, Xiao et al. (2019); Chizat, Oyallon, Bach (2019) for ``alpha``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkrs import mlp
-    >>> net = mlp(depth=1, width=64, outputs=1).init(2, rng=0)
-    >>> trained, history = net.train(np.eye(2), [1.0, -1.0], learning_rate=1.0, steps=200)
-    >>> bool(history.loss[-1] < 1e-6 < history.loss[0])
-    True
-    """
-    x = self._batch(X, "X")
+    momentum: float,
+    loss: Loss,
+    record_every: int | None,
+    alpha: float,
+    centred: bool,
+    record: Iterable[Record],
+    progress: Progress,
+) -> tuple[State, History]:
+    """Return the state after training, and what was recorded: see :meth:`ntkrs.Network.train`."""
+    x = state.batch(X, "X")
     if len(x) == 0:
         raise ValueError("X has no samples, but training needs at least 1")
     stops, wanted = _stops(steps, record_every), _record(record)
-    _require(self, len(x), len(stops), wanted)
+    _require(state, len(x), len(stops), wanted)
     x = x.copy() if "kernel_drift" in wanted else x  # the inputs of all kernels, whatever others write meanwhile
-    targets = _targets(y, loss, len(x), self.arch.outputs)
+    targets = _targets(y, loss, len(x), state.arch.outputs)
     rate = numbers.positive(learning_rate, "learning_rate")
-    scale = _alpha(alpha, self.dtype)
-    data = (x, arrays.converted(targets, self.dtype, "y"))
+    scale = _alpha(alpha, state.dtype)
+    data = (x, arrays.converted(targets, state.dtype, "y"))
     rule = (rate / scale**2, numbers.momentum(momentum))
     centre = numbers.boolean(centred, "centred")
-    recorder = _Recorder(self, x, len(stops), wanted)
+    recorder = _Recorder(state, x, len(stops), wanted)
     report = reporter(progress)
-    trainer = _core.Trainer(self._scaled(scale), data, loss, rule, centre)
+    trainer = _core.Trainer(state.core_network(scale), data, loss, rule, centre)
     done = 0
     try:
         for row, stop in enumerate(stops):
@@ -159,19 +95,19 @@ def train(
         ) from None
     if report is not None:
         report(done, done)
-    return recorder.network(trainer), recorder.history(stops)
+    return recorder.state(trainer), recorder.history(stops)
 
 
 class _Recorder:
     """Rows of a history."""
 
-    def __init__(self, net: Network, x: Array, rows: int, wanted: frozenset[str]) -> None:
-        self._net, self._x = net, x
+    def __init__(self, state: State, x: Array, rows: int, wanted: frozenset[str]) -> None:
+        self._start, self._x = state, x
         self._loss, self._distance = np.empty(rows), np.empty(rows)
-        shape = (rows, len(x), net.arch.outputs)
-        self._outputs: Array | None = np.empty(shape, net.dtype) if "outputs" in wanted else None
+        shape = (rows, len(x), state.arch.outputs)
+        self._outputs: Array | None = np.empty(shape, state.dtype) if "outputs" in wanted else None
         self._drift = np.empty(rows) if "kernel_drift" in wanted else None
-        self._kernel = None if self._drift is None else net.ntk(x)
+        self._kernel = None if self._drift is None else ntk(state, x)
         if self._kernel is not None and not self._kernel.any():
             raise ValueError(
                 "X gives a kernel that is all 0: nothing drifts, and nothing is trained. Leave kernel_drift out of "
@@ -183,14 +119,14 @@ class _Recorder:
         if self._outputs is not None:
             trainer.outputs(self._outputs[row])
         if self._drift is not None and self._kernel is not None:
-            change = self.network(trainer).ntk(self._x)
+            change = ntk(self.state(trainer), self._x)
             change -= self._kernel
             self._drift[row] = np.linalg.norm(change) / np.linalg.norm(self._kernel)
 
-    def network(self, trainer: _core.Trainer) -> Network:
-        theta = np.empty_like(self._net.parameters)
+    def state(self, trainer: _core.Trainer) -> State:
+        theta = np.empty_like(self._start.theta)
         trainer.parameters(theta)
-        return self._net.with_parameters(theta)
+        return self._start.with_parameters(theta)
 
     def history(self, stops: list[int]) -> History:
         return History(np.array(stops, np.int64), self._loss, self._distance, self._outputs, self._drift)
@@ -250,12 +186,12 @@ def _record(record: Iterable[str]) -> frozenset[str]:
     return frozenset(numbers.choice(name, "record", _RECORDS) for name in names)
 
 
-def _require(net: Network, samples: int, records: int, wanted: frozenset[str]) -> None:
+def _require(state: State, samples: int, records: int, wanted: frozenset[str]) -> None:
     """Refuse what does not fit: units twice, for activations and deltas, parameters packed twice, and the records."""
-    count = samples * net._swept() + 6 * net.parameters.size  # noqa: SLF001 a method of it
+    count = samples * state.values_per_sample() + 6 * state.theta.size
     if "outputs" in wanted:
-        count += records * samples * net.arch.outputs
+        count += records * samples * state.arch.outputs
     if "kernel_drift" in wanted:
-        count += 2 * (samples * net.arch.outputs) ** 2
+        count += 2 * (samples * state.arch.outputs) ** 2
     remedy = "Train on fewer samples, use float32, or record less."
-    memory.require(count * net.dtype.itemsize, f"training on {samples} samples", remedy)
+    memory.require(count * state.dtype.itemsize, f"training on {samples} samples", remedy)
