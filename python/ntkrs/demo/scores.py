@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ntkrs._runtime.optional import require
-from ntkrs.demo import Array, Digits, Gram, Index, Settings, gram
+from ntkrs.demo.experiments import Array, Digits, Gram, Index, Settings, gram
 
 P = ParamSpec("P")
 Cost = Callable[[Array, Array], float]

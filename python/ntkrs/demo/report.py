@@ -13,6 +13,7 @@ import numpy as np
 
 from ntkrs import plot
 from ntkrs._runtime.versions import versions
+from ntkrs.demo import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from ntkrs._demo_scores import Scores
-    from ntkrs.demo import Circle, Digits, Dynamics, FiniteTraining, Gram, Lazy, Settings
+    from ntkrs.demo.experiments import Circle, Digits, Dynamics, FiniteTraining, Gram, Lazy, Settings
+    from ntkrs.demo.scores import Scores
     from ntkrs.diagnostics import Line, Spectrum, WidthConvergence
 
 
@@ -111,19 +112,19 @@ def _caption_lazy(r: Results) -> str:
 PANELS = (
     Panel(
         "gram",
-        lambda r: plot.gram(r.gram, r.data),
+        lambda r: figures.gram(r.gram, r.data),
         lambda r: (
             f"Infinite-width kernels of all {len(r.data.x)} digits, sorted by class: "
             "K(x,x′) / √(K(x,x) K(x′,x′)). Bright blocks on the diagonal: images of one digit are similar to "
             "each other. The colour scale is cut at the 0.1 % and 98 % quantiles."
         ),
     ),
-    Panel("scores", lambda r: plot.scores(r.digits, r.diabetes), _caption_scores),
+    Panel("scores", lambda r: figures.scores(r.digits, r.diabetes), _caption_scores),
     Panel("width_scaling", lambda r: plot.width_scaling(r.width), _caption_width),
-    Panel("training_dynamics", lambda r: plot.training_dynamics(r.dynamics), _caption_dynamics),
+    Panel("training_dynamics", lambda r: figures.training_dynamics(r.dynamics), _caption_dynamics),
     Panel(
         "circle",
-        lambda r: plot.circle(r.circle),
+        lambda r: figures.circle(r.circle),
         lambda r: (
             "Mean prediction of infinitely wide networks (over random initialisations) at several training "
             f"times: inputs on the unit circle, {len(r.circle.train_angles)} training points. At t = ∞ it "
@@ -140,10 +141,10 @@ PANELS = (
             "large eigenvalues are learned first."
         ),
     ),
-    Panel("finite_training", lambda r: plot.finite_training(r.trained), _caption_trained),
+    Panel("finite_training", lambda r: figures.finite_training(r.trained), _caption_trained),
     Panel(
         "lazy_training",
-        lambda r: plot.lazy_training(
+        lambda r: figures.lazy_training(
             {"(a) kernel": r.lazy.drift, "(b) outputs": r.lazy.gap, "(c) before training": r.lazy.kappa}
         ),
         _caption_lazy,
@@ -296,7 +297,7 @@ def _css_width(png: bytes) -> int:
 
 def html(r: Results, images: Mapping[str, bytes]) -> str:
     """The report as one HTML document, with each PNG of ``images`` (keyed by stem) inlined."""
-    figures = "\n".join(
+    drawn = "\n".join(
         f"<figure><img alt='{panel.stem}' width='{_css_width(images[panel.stem])}' "
         f"src='data:image/png;base64,{base64.b64encode(images[panel.stem]).decode('ascii')}'>"
         f"<figcaption><b>Figure {i}.</b> {_typeset(panel.caption(r))}</figcaption></figure>"
@@ -318,7 +319,7 @@ images, pixels centred and divided by one number, both taken from the training p
 ten features at unit variance. Kernel regression solves (K + rI) α = y with r relative to trace(K)/N.
 Seed {r.seed}.</p>
 <h2>Figures</h2>
-{figures}
+{drawn}
 <h2>Wall time and versions</h2>
 {_html_table([(name, f"{seconds:.2f} s") for name, seconds in r.seconds.items()])}
 <p>{escape(", ".join(f"{name} {version}" for name, version in versions().items()))}</p>

@@ -1,7 +1,7 @@
 """The experiments of ``ntkrs demo``: real data, infinite and finite networks, no network access.
 
 Every function takes data and a `Settings`, computes, and returns a small frozen dataclass. Drawing is the
-job of ``plot``, writing of ``_report``; held-out scores are in ``_demo_scores``. The data are the two sets
+job of ``figures``, writing of ``report``; held-out scores are in ``scores``. The data are the two sets
 that scikit-learn carries: digits (1797 x 64) and diabetes (442 x 10).
 """
 
