@@ -22,7 +22,7 @@ with suppress(ImportError):  # optional: without it this side is not run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ntkrs._bench_measure import Prepared
+    from ntkrs.bench.measure import Prepared
 
 
 def _prepared(
