@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkrs._architecture import Architecture, Dense, Layer
 from ntkrs._checks import numbers
+from ntkrs._public import publish
 from ntkrs.activations import Elementwise, by_name
 from ntkrs.kernel import Kernel
 from ntkrs.network import Network
@@ -145,3 +146,6 @@ def mlp(
     last = numbers.count(outputs, "outputs")
     blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), layer] * hidden
     return Sequential(*blocks, Dense(last, sigma_w, sigma_b))
+
+
+publish(globals())

@@ -1,5 +1,6 @@
 """The experiments of ``ntkrs demo``: real data, infinite and finite networks, no network access."""
 
+from ntkrs._public import publish
 from ntkrs.demo.experiments import (
     Circle,
     Digits,
@@ -39,3 +40,5 @@ __all__ = [
     "spectrum",
     "width_scaling",
 ]
+
+publish(globals())

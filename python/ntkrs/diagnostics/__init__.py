@@ -5,6 +5,7 @@ matrix. :func:`width_convergence`, :func:`kernel_drift` and :func:`linearization
 theory: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin as the width grows; :func:`kappa` tells how lazy a network is before training.
 """
 
+from ntkrs._public import publish
 from ntkrs.diagnostics._kappa import kappa
 from ntkrs.diagnostics.alignment import centred_alignment, kernel_target_alignment
 from ntkrs.diagnostics.convergence import WidthConvergence, width_convergence
@@ -28,3 +29,5 @@ __all__ = [
     "spectrum",
     "width_convergence",
 ]
+
+publish(globals())

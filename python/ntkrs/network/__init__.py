@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from ntkrs._public import publish
 from ntkrs.network._network import Network
 from ntkrs.network._training import History
 
 __all__ = ["History", "Network"]
+
+publish(globals())
 
 
 def _restore(*fields: Any) -> Network:

@@ -8,13 +8,13 @@ from ntkrs._checks import arrays
 
 if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike
-    from ntkrs.network._state import State
+    from ntkrs.network._state import NetworkState
 
 #: How many samples go forward at once: the activations of all their layers are kept meanwhile.
 _FORWARD_ROWS = 4096
 
 
-def forward(state: State, X: ArrayLike) -> Array:
+def forward(state: NetworkState, X: ArrayLike) -> Array:
     """Return f(x) of every row of X, (N, O)."""
     x = state.batch(X, "X")
     out = arrays.output(None, (len(x), state.arch.outputs), state.dtype, [], "the network's output")
@@ -26,7 +26,7 @@ def forward(state: State, X: ArrayLike) -> Array:
     return out
 
 
-def jacobian(state: State, X: ArrayLike) -> Array:
+def jacobian(state: NetworkState, X: ArrayLike) -> Array:
     """Return the derivatives of the outputs with respect to θ, (N, O, P)."""
     x = state.batch(X, "X")
     out = arrays.output(None, (len(x), state.arch.outputs, state.theta.size), state.dtype, [], "the Jacobian")

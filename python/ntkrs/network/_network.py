@@ -9,7 +9,7 @@ import numpy as np
 from ntkrs._architecture import check_architecture
 from ntkrs._checks import numbers
 from ntkrs.network import _forward, _ntk, _parameters, _training, _vector_products
-from ntkrs.network._state import State
+from ntkrs.network._state import NetworkState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -78,7 +78,7 @@ class Network:
         biases: Sequence[ArrayLike | None] | None = None,
     ) -> None:
         check_architecture(arch)
-        self._state = State(arch, *_parameters.flattened(arch, weights, biases))
+        self._state = NetworkState(arch, *_parameters.flattened(arch, weights, biases))
 
     @classmethod
     def from_standard(
@@ -119,7 +119,7 @@ class Network:
         array([[3.]])
         """
         check_architecture(arch)
-        return cls._from_state(State(arch, *_parameters.flattened(arch, weights, biases), "standard"))
+        return cls._from_state(NetworkState(arch, *_parameters.flattened(arch, weights, biases), "standard"))
 
     @classmethod
     def random(
@@ -132,10 +132,10 @@ class Network:
         """Return a network with parameters drawn at random: see :meth:`Sequential.init`."""
         inputs = numbers.count(in_features, "in_features")
         theta = _parameters.drawn(arch, inputs, numbers.generator(rng), numbers.dtype(dtype))
-        return cls._from_state(State(arch, inputs, theta))
+        return cls._from_state(NetworkState(arch, inputs, theta))
 
     @classmethod
-    def _from_state(cls, state: State) -> Self:
+    def _from_state(cls, state: NetworkState) -> Self:
         network = object.__new__(cls)
         network._state = state
         return network
@@ -149,7 +149,7 @@ class Network:
         return state.arch, state.in_features, state.theta, state.parameterization
 
     def __setstate__(self, fields: tuple[Any, ...]) -> None:
-        self._state = State(*fields)
+        self._state = NetworkState(*fields)
 
     @property
     def arch(self) -> Architecture:

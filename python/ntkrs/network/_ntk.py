@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, Outputs, Progress, Report
-    from ntkrs.network._state import State
+    from ntkrs.network._state import NetworkState
 
 #: Inputs x and z, and the planes of the result.
 Call: TypeAlias = "tuple[Array, Array | None, Sequence[NDArray[Any]]]"
@@ -26,7 +26,7 @@ _COPIED = 256
 
 
 def ntk(
-    state: State,
+    state: NetworkState,
     X: ArrayLike,
     Z: ArrayLike | None = None,
     *,
@@ -66,7 +66,7 @@ def _planes(layer: Array, selection: str | int) -> list[Array]:
     return [layer[:, None, :, None]]
 
 
-def _rows_at_once(state: State, call: Call, selection: str | int, beside: int) -> int | None:
+def _rows_at_once(state: NetworkState, call: Call, selection: str | int, beside: int) -> int | None:
     """How many samples a band has, of two of which activations and deltas fit; None if those of all samples do.
 
     Raises
@@ -90,7 +90,7 @@ def _rows_at_once(state: State, call: Call, selection: str | int, beside: int) -
 
 
 def _by_bands(
-    state: State,
+    state: NetworkState,
     call: Call,
     rows: int,
     how: tuple[str | int, bool, Report | None],

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike, Parameterization
 
 
-class State:
+class NetworkState:
     """θ, the architecture that it belongs to, and the core's network of both.
 
     Attributes
@@ -61,7 +61,7 @@ class State:
         activations = [activation.spec() for activation in self.arch.activations]
         return _core.Network((self.weights, self.biases), scales, activations)
 
-    def with_parameters(self, theta: ArrayLike) -> State:
+    def with_parameters(self, theta: ArrayLike) -> NetworkState:
         """Return the state with other parameters, which are copied.
 
         Raises
@@ -73,7 +73,7 @@ class State:
         if values.shape != self.theta.shape:
             raise ValueError(f"theta has shape {values.shape}, but this network has {self.theta.shape} parameters")
         values = arrays.finite(values, "theta").copy()
-        return State(self.arch, self.in_features, values, self.parameterization)
+        return NetworkState(self.arch, self.in_features, values, self.parameterization)
 
     def batch(self, values: ArrayLike, name: str) -> Array:
         """Return inputs (N, n_0) in the dtype of the network.

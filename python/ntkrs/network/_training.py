@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, Loss, Progress, Record
-    from ntkrs.network._state import State
+    from ntkrs.network._state import NetworkState
 
 _LOSSES = ("mse", "softmax_cross_entropy")
 _RECORDS = ("outputs", "kernel_drift")
@@ -53,7 +53,7 @@ class History(NamedTuple):
 
 
 def train(
-    state: State,
+    state: NetworkState,
     X: ArrayLike,
     y: ArrayLike,
     learning_rate: float,
@@ -66,7 +66,7 @@ def train(
     centred: bool,
     record: Iterable[Record],
     progress: Progress,
-) -> tuple[State, History]:
+) -> tuple[NetworkState, History]:
     """Return the state after training, and what was recorded: see :meth:`ntkrs.Network.train`."""
     x = state.batch(X, "X")
     if len(x) == 0:
@@ -101,7 +101,7 @@ def train(
 class _Recorder:
     """Rows of a history."""
 
-    def __init__(self, state: State, x: Array, rows: int, wanted: frozenset[str]) -> None:
+    def __init__(self, state: NetworkState, x: Array, rows: int, wanted: frozenset[str]) -> None:
         self._start, self._x = state, x
         self._loss, self._distance = np.empty(rows), np.empty(rows)
         shape = (rows, len(x), state.arch.outputs)
@@ -123,7 +123,7 @@ class _Recorder:
             change -= self._kernel
             self._drift[row] = np.linalg.norm(change) / np.linalg.norm(self._kernel)
 
-    def state(self, trainer: _core.Trainer) -> State:
+    def state(self, trainer: _core.Trainer) -> NetworkState:
         theta = np.empty_like(self._start.theta)
         trainer.parameters(theta)
         return self._start.with_parameters(theta)
@@ -186,7 +186,7 @@ def _record(record: Iterable[str]) -> frozenset[str]:
     return frozenset(numbers.choice(name, "record", _RECORDS) for name in names)
 
 
-def _require(state: State, samples: int, records: int, wanted: frozenset[str]) -> None:
+def _require(state: NetworkState, samples: int, records: int, wanted: frozenset[str]) -> None:
     """Refuse what does not fit: units twice, for activations and deltas, parameters packed twice, and the records."""
     count = samples * state.values_per_sample() + 6 * state.theta.size
     if "outputs" in wanted:

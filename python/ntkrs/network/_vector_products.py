@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ntkrs._typing import Array, ArrayLike, Outputs
-    from ntkrs.network._state import State
+    from ntkrs.network._state import NetworkState
 
 #: How many numbers of a kernel's row block are held at once, where whole blocks are cheaper than vector products.
 _BLOCK = 2**25
 
 
-def jvp(state: State, X: ArrayLike, v: ArrayLike) -> Array:
+def jvp(state: NetworkState, X: ArrayLike, v: ArrayLike) -> Array:
     """Return J v: see :meth:`ntkrs.Network.jvp`."""
     x = state.batch(X, "X")
     directions, single = _vectors(state, v, (state.theta.size,), "v", "(P,)")
@@ -30,7 +30,7 @@ def jvp(state: State, X: ArrayLike, v: ArrayLike) -> Array:
     return out[0] if single else out
 
 
-def vjp(state: State, X: ArrayLike, u: ArrayLike) -> Array:
+def vjp(state: NetworkState, X: ArrayLike, u: ArrayLike) -> Array:
     """Return Jᵀ u: see :meth:`ntkrs.Network.vjp`."""
     x = state.batch(X, "X")
     weights, single = _vectors(state, u, (len(x), state.arch.outputs), "u", "(N, O)")
@@ -40,7 +40,7 @@ def vjp(state: State, X: ArrayLike, u: ArrayLike) -> Array:
     return out[0] if single else out
 
 
-def operator(state: State, X: ArrayLike, outputs: Outputs) -> Any:
+def operator(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Any:
     """Return the empirical NTK as a linear operator: see :meth:`ntkrs.Network.operator`."""
     from scipy.sparse.linalg import LinearOperator
 
@@ -57,7 +57,7 @@ def operator(state: State, X: ArrayLike, outputs: Outputs) -> Any:
     )
 
 
-def linearize(state: State) -> Callable[[ArrayLike, ArrayLike], Array]:
+def linearize(state: NetworkState) -> Callable[[ArrayLike, ArrayLike], Array]:
     """Return the linearization around θ: see :meth:`ntkrs.Network.linearize`."""
 
     def f_lin(X: ArrayLike, theta: ArrayLike) -> Array:
@@ -72,7 +72,7 @@ def linearize(state: State) -> Callable[[ArrayLike, ArrayLike], Array]:
 class _Products:
     """Products of one form of the kernel with the columns of a matrix."""
 
-    def __init__(self, state: State, x: Array, selection: str | int) -> None:
+    def __init__(self, state: NetworkState, x: Array, selection: str | int) -> None:
         self._state, self._x, self._selection = state, x, selection
         self._outputs = state.arch.outputs
         self.size = len(x) * (self._outputs if selection in ("full", "diagonal") else 1)
@@ -144,7 +144,9 @@ class _Products:
         return jvp(self._state, self._x, vjp(self._state, self._x, u))
 
 
-def _vectors(state: State, values: ArrayLike, shape: tuple[int, ...], name: str, letters: str) -> tuple[Array, bool]:
+def _vectors(
+    state: NetworkState, values: ArrayLike, shape: tuple[int, ...], name: str, letters: str
+) -> tuple[Array, bool]:
     """One vector of this shape or several, as several; and whether it was one."""
     array = arrays.finite(arrays.converted(arrays.floating(values, name), state.dtype, name), name)
     single = array.ndim == len(shape)
@@ -153,6 +155,6 @@ def _vectors(state: State, values: ArrayLike, shape: tuple[int, ...], name: str,
     return (array[None] if single else array), single
 
 
-def _require(state: State, samples: int) -> None:
+def _require(state: NetworkState, samples: int) -> None:
     needed = samples * state.values_per_sample() * state.dtype.itemsize
     memory.require(needed, f"a gradient over {samples} samples", "Sum gradients over blocks of rows of X.")
