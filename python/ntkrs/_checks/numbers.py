@@ -1,12 +1,16 @@
 """The only place where users' numbers, and names out of a few, are taken or refused."""
 
+from __future__ import annotations  # one names numpy.random, which takes 10 ms to load
+
 import math
 import operator
 import sys
-from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 #: Forms of the empirical NTK.
 _FORMS = ("full", "trace", "mean", "diagonal", "sum")
