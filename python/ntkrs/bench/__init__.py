@@ -30,7 +30,7 @@ from ntkrs.bench.cases import OPTIONAL, Case, benchmarks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["OPTIONAL", "SIDES", "Case", "benchmarks", "main", "parser", "run"]
+__all__ = ["OPTIONAL", "SIDES", "main", "parser", "run"]
 
 #: The sides of each benchmark, and what a reader calls them. The first two always run.
 SIDES = {"ntkrs": "ntkrs", "numpy": "NumPy", "jax": "JAX", "torch": "torch"}
