@@ -14,7 +14,7 @@ import ntkrs
 
 ROOT = Path(ntkrs.__file__).parent
 
-#: Rooms are the files and folders of the package. Each imports from itself and from the rooms that stand before it here.
+#: Rooms are the files and folders of the package. Each imports from itself and from rooms that stand before it here.
 ORDER = (
     {"_core", "_public", "_typing"},
     {"_checks"},
