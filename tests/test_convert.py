@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import LeakyRelu, Relu, convert
+from ntkrs import LeakyRelu, Relu, activations, convert
 from ntkrs.activations import Elementwise
 from ntkrs.convert import _torch
 from oracles import finite
@@ -301,7 +301,7 @@ class TestActivations:
         return _torch.read_module(steps).arch.activations[0]
 
     def test_one_that_is_not_here_is_told(self, monkeypatch):
-        monkeypatch.delattr(ntkrs, "Tanh")
+        monkeypatch.delattr(activations, "Tanh")
         with pytest.raises(ValueError, match=r"module\[1\] \(Tanh\) is 'Tanh', but this version of ntkrs has no Tanh"):
             self.read("Tanh")
 
@@ -315,18 +315,18 @@ class TestActivations:
         class Plain(Elementwise):
             name = "plain"
 
-        monkeypatch.setattr(ntkrs, kind.capitalize(), Plain, raising=False)
+        monkeypatch.setattr(activations, kind.capitalize(), Plain, raising=False)
         assert self.read(kind, **attributes | {parameter: 1.0}) == Plain()
         with pytest.raises(ValueError, match=rf"module\[1\] \({kind}\) has {parameter}={value}, but Plain is that of"):
             self.read(kind, **attributes)
 
         fields = {"name": "curved", "__annotations__": {parameter: float}, parameter: 1.0}
         curved = dataclass(frozen=True)(type("Curved", (Elementwise,), fields))
-        monkeypatch.setattr(ntkrs, kind.capitalize(), curved)
+        monkeypatch.setattr(activations, kind.capitalize(), curved)
         assert self.read(kind, **attributes) == curved(value)
 
     def test_celu_of_one_is_elu(self, monkeypatch):
-        monkeypatch.setattr(ntkrs, "Elu", Relu, raising=False)
+        monkeypatch.setattr(activations, "Elu", Relu, raising=False)
         assert self.read("CELU", alpha=1.0) == Relu()
 
 

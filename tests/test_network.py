@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkrs
-from ntkrs import Dense, Network, Relu, Sequential, Tanh, _parameters, mlp, network
+from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp
+from ntkrs.network import _forward, _parameters
 from oracles import activations, finite
 
 EPS = np.finfo(np.float64).eps
@@ -308,7 +309,7 @@ def test_many_samples_go_forward_in_chunks(dtype, monkeypatch):
     net = mlp(2, 9, 2, "tanh", 1.4, 0.1).init(3, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((100, 3)).astype(dtype)
     whole = net(x)
-    monkeypatch.setattr(network, "_FORWARD_ROWS", 7)
+    monkeypatch.setattr(_forward, "_FORWARD_ROWS", 7)
     assert np.array_equal(net(x), whole)
     assert np.array_equal(net(x[:, ::-1][::-2]), whole_of(net, x[:, ::-1][::-2]))
     assert net(x[:0]).shape == (0, 2)
@@ -328,15 +329,15 @@ def test_the_inputs_of_all_chunks_are_those_at_entry(monkeypatch):
     net = mlp(1, 9, 2).init(3)
     x = np.random.default_rng(0).standard_normal((100, 3))
     expected = net(x)
-    core = net._core
+    core = net._state.core
 
     class Changing:
         def forward(self, arrays):
             x[:] = 0.0
             core.forward(arrays)
 
-    monkeypatch.setattr(network, "_FORWARD_ROWS", 7)
-    monkeypatch.setattr(net, "_core", Changing())
+    monkeypatch.setattr(_forward, "_FORWARD_ROWS", 7)
+    monkeypatch.setattr(net._state, "core", Changing())
     assert np.array_equal(net(x), expected)
 
 

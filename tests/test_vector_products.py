@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkrs
-from ntkrs import Dense, Erf, LeakyRelu, Sequential, Tanh, _vector_products, mlp
+from ntkrs import Dense, Erf, LeakyRelu, Sequential, Tanh, mlp
+from ntkrs.network import _vector_products
 
 MIXED = Sequential(Dense(130, 1.4, 0.3), Tanh(), Dense(3, 0.9), LeakyRelu(0.1), Dense(33, 1.1, 0.2), Erf(), Dense(3))
 

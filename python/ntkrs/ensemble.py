@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers
-from ntkrs._progress import reporter
-from ntkrs.layers import Sequential, check_architecture
-from ntkrs.network import Network
+from ntkrs import _core
+from ntkrs._architecture import check_architecture, layer_inputs, layer_scales
+from ntkrs._checks import arrays, memory, numbers
+from ntkrs._runtime.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from ntkrs._architecture import Architecture
     from ntkrs._typing import Array, ArrayLike, Outputs, Progress
 
 
@@ -29,7 +30,7 @@ class EnsembleNtk(NamedTuple):
 
 
 def ensemble_ntk(
-    arch: Sequential,
+    arch: Architecture,
     X: ArrayLike,
     Z: ArrayLike | None = None,
     *,
@@ -108,41 +109,36 @@ def ensemble_ntk(
         raise ValueError("X has 0 features, but a network has at least 1 input")
     if z is not None and z.shape[1] != x.shape[1]:
         raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
-    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, _inputs(arch, x), strict=True)]
-    if _numbers.choice(draws, "draws", ("parameters", "law")) == "law":
+    # Of the layers before the inputs are made narrower.
+    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, layer_inputs(arch, x.shape[1]), strict=True)]
+    if numbers.choice(draws, "draws", ("parameters", "law")) == "law":
         x, z = _triangular(x, z)
-    net = _template(arch)
-    selection, numbers = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
+    core = _core_network(arch)
+    selection, drawn = numbers.selection(outputs, arch.outputs), _seeds(seeds)
     report = reporter(progress)
     pairs, count = (len(x), len(x if z is None else z)), arch.outputs
     planes, block = count if selection == "diagonal" else 1, count if selection == "full" else 1
     shape = (planes, pairs[0], block, pairs[1], block)
-    threads, sizes = _core.get_num_threads(), [*_inputs(arch, x), arch.outputs]
+    threads, sizes = _core.get_num_threads(), [*layer_inputs(arch, x.shape[1]), arch.outputs]
     parameters = sum((n + 1) * m for n, m in pairwise(sizes))
     # Of each thread: its kernels, its network and the rows of it that are drawn, its inputs, activations and deltas.
     layers = sum(pairs) * (sizes[0] + (2 + block) * sum(sizes[1:]))
     count = (2 + 3 * threads) * math.prod(shape) + threads * (2 * parameters + layers)
-    _memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
+    memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
     mean, variance = np.empty(math.prod(shape)), np.empty(math.prod(shape))
-    core = net._scaled(1.0, unit_biases=True)  # noqa: SLF001 of this package
-    _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, numbers, selection, report)
+    _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, drawn, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
-
-
-def _inputs(arch: Sequential, x: Array) -> list[int]:
-    """Return the numbers of inputs of the layers."""
-    return [x.shape[1], *(dense.width for dense in arch.dense[:-1])]
 
 
 def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
     """Return rows with the inner products of these, of no more features than there are rows."""
-    batches = [_arrays.finite(x, "X")] if z is None else [_arrays.finite(x, "X"), _arrays.finite(z, "Z")]
+    batches = [arrays.finite(x, "X")] if z is None else [arrays.finite(x, "X"), arrays.finite(z, "Z")]
     count, features = sum(map(len, batches)), x.shape[1]
     if features <= max(count, 1):
         return x, z
     if count == 0:
         return x[:, :1], None if z is None else z[:, :1]
-    _memory.require(16 * count * features, f"the QR decomposition of {count} samples of {features} features")
+    memory.require(16 * count * features, f"the QR decomposition of {count} samples of {features} features")
     rows: Any = np.concatenate(batches)
     triangle = np.ascontiguousarray(np.linalg.qr(rows.T).R.T)
     return triangle[: len(x)], None if z is None else triangle[len(x) :]
@@ -158,21 +154,22 @@ def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.flo
 
 
 def _float64(values: ArrayLike, name: str) -> Array:
-    return _arrays.batch(values, name).astype(np.float64, copy=False)
+    return arrays.batch(values, name).astype(np.float64, copy=False)
 
 
-def _template(arch: Sequential) -> Network:
-    """Return a network of its activations and biases, as narrow as can be: neither widths nor parameters matter."""
+def _core_network(arch: Architecture) -> _core.Network:
+    """Return the core's network of these activations and biases, as narrow as can be: its parameters are not read."""
     arch = arch.with_width(1)
     sizes = [1, *(dense.width for dense in arch.dense)]
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
     biases = [np.zeros(dense.width) if dense.has_bias else None for dense in arch.dense]
-    return Network(arch, weights, biases)
+    scales = layer_scales(arch, 1, unit_biases=True)
+    return _core.Network((weights, biases), scales, [activation.spec() for activation in arch.activations])
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    numbers = [seeds] if np.ndim(seeds) == 0 else _arrays.sequence(seeds, "seeds")
-    checked = [_numbers.integer(seed, "seeds") for seed in numbers]
+    given = [seeds] if np.ndim(seeds) == 0 else arrays.sequence(seeds, "seeds")
+    checked = [numbers.integer(seed, "seeds") for seed in given]
     values = list(range(checked[0])) if np.ndim(seeds) == 0 else checked
     if len(values) < 2:
         raise ValueError(f"seeds is {seeds!r}, but a variance needs at least 2 networks")

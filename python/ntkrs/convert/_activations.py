@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-import ntkrs
+from ntkrs import activations
 from ntkrs.activations import Elementwise
 
 #: Names in other libraries, in lower case without underscores, and the class of :mod:`ntkrs` for the same function.
@@ -34,7 +34,7 @@ _CLASSES = {
 
 def known() -> str:
     """Return the names of the activations that can be read, for messages."""
-    classes = dict.fromkeys(getattr(ntkrs, cls) for cls in _CLASSES.values() if hasattr(ntkrs, cls))
+    classes = dict.fromkeys(getattr(activations, cls) for cls in _CLASSES.values() if hasattr(activations, cls))
     return ", ".join(cls.name for cls in classes)
 
 
@@ -52,7 +52,7 @@ def named(name: str, where: str, **parameters: tuple[float, float]) -> Elementwi
     wanted = _CLASSES.get(name.lower().replace("_", ""))
     if wanted is None:
         raise ValueError(f"{where} is {name!r}, which is no activation that can be read. These can: {known()}")
-    cls: type[Elementwise] | None = getattr(ntkrs, wanted, None)
+    cls: type[Elementwise] | None = getattr(activations, wanted, None)
     if cls is None:
         raise ValueError(f"{where} is {name!r}, but this version of ntkrs has no {wanted}. It reads: {known()}")
     taken = {field.name for field in fields(cls)}

@@ -14,6 +14,7 @@ Examples
 True
 """
 
+from ntkrs._public import publish
 from ntkrs.diagnostics._kappa import kappa
 from ntkrs.diagnostics.alignment import centred_alignment, kernel_target_alignment
 from ntkrs.diagnostics.convergence import WidthConvergence, width_convergence
@@ -37,3 +38,5 @@ __all__ = [
     "spectrum",
     "width_convergence",
 ]
+
+publish(globals())

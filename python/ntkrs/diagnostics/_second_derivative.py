@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _core, _memory, _parameters
+from ntkrs import _core
+from ntkrs._architecture import layer_scales, parameter_views
+from ntkrs._checks import memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,10 +59,10 @@ class SecondDerivative:
         self._net = net
         units = sum(dense.width for dense in net.arch.dense)
         count = len(x) * (net.in_features + 12 * units) + 5 * net.parameters.size
-        _memory.require(8 * count, f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
+        memory.require(8 * count, f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
         self._layers: list[_Layer] = []
         activations = [*net.arch.activations, None]
-        scales = net._scales()  # noqa: SLF001 of this package
+        scales = layer_scales(net.arch, net.in_features, net.parameterization)
         layers = zip(scales, net.weights, net.biases, activations, strict=True)
         for (weight_scale, bias_scale, tau_w, tau_b), weight, bias, activation in layers:
             weights: Any = weight_scale * weight
@@ -120,4 +122,4 @@ class SecondDerivative:
 
     def _blocks(self, theta: Vector) -> list[tuple[Any, Any]]:
         """Return the weights and biases of every dense layer as views of ``theta``."""
-        return [*_parameters.views(self._net.arch, self._net.in_features, theta)]
+        return [*parameter_views(self._net.arch, self._net.in_features, theta)]

@@ -5,6 +5,7 @@
 the end of training and Gaussian process regression, and :func:`gradient_descent` integrates any loss.
 """
 
+from ntkrs._public import publish
 from ntkrs.predict.ensemble import Ensemble, gradient_descent_mse_ensemble
 from ntkrs.predict.gaussian import Gaussian
 from ntkrs.predict.gp import GpInference, gp_inference
@@ -30,3 +31,5 @@ __all__ = [
     "gradient_descent_mse_ensemble",
     "max_learning_rate",
 ]
+
+publish(globals())

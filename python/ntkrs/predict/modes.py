@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs.predict._scaling import exponent_of, ldexp, scaled
+from ntkrs._checks.kernels import symmetric
+from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -239,8 +240,6 @@ def kernel_modes(
     matrix: NDArray[np.float64], eps: float, diag_reg: float, absolute: bool, name: str = "k_train_train"
 ) -> Modes:
     """Modes of ``K + rI``, r relative to the mean of the diagonal unless ``absolute``; ``matrix`` is not changed."""
-    from ntkrs.predict._arguments import symmetric
-
     # A power of two brings the entries near 1 before anything else is done: nothing overflows, and LAPACK would lose
     # the digits of tiny ones.
     shrunk, exponent = scaled(matrix, diag_reg if absolute else 0.0)
