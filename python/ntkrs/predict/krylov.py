@@ -219,7 +219,7 @@ def _energy(kernel: NDArray[np.float64], coefficients: NDArray[np.float64]) -> N
 
 
 def _orthonormal(block: NDArray[np.float64], tiny: float) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Return Q and R of ``block = Q R`` without its shortest directions, and the norm of what was dropped.
+    """Return Q and R of ``block = Q R`` without its shortest directions, and the norm of the dropped part.
 
     Directions are dropped if they are shorter than ``tiny``, or than the round-off of the longest.
     """
