@@ -141,7 +141,7 @@ class LossDynamics:
         Returns
         -------
         State
-            Time, coefficients α and velocity, all that is needed to continue.
+            Time, coefficients α and velocity: everything needed to continue.
 
         Raises
         ------
