@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import _memory
+from ntkrs._checks import memory
 
 #: Real data, if they lie beside the checkout.
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -43,8 +43,8 @@ def limit_memory(monkeypatch):
     """Return a function that sets how many bytes are available, to small arrays too."""
 
     def to(count):
-        monkeypatch.setattr(_memory, "available", lambda: count)
-        monkeypatch.setattr(_memory, "_SMALL", 0)
+        monkeypatch.setattr(memory, "available", lambda: count)
+        monkeypatch.setattr(memory, "_SMALL", 0)
 
     return to
 

@@ -8,7 +8,8 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 from scipy import sparse
 
-from ntkrs import _memory, mlp
+from ntkrs import mlp
+from ntkrs._checks import memory
 
 KERNEL = mlp(2, 1, 1, "relu", 1.4, 0.1).kernel()
 NET = mlp(2, 8, 2, "relu", 1.4, 0.1).init(3, rng=0)
@@ -270,17 +271,17 @@ CGROUPS = {"version 2": "inactive_file", "version 1": "total_inactive_file"}
 
 @pytest.mark.parametrize(("version", "line"), list(enumerate(CGROUPS.values())), ids=CGROUPS)
 def test_the_page_cache_of_a_control_group_is_available(version, line, tmp_path, monkeypatch):
-    group = _memory._CGROUPS[version]
+    group = memory._CGROUPS[version]
     assert group.droppable == line
     for name, text in {"limit": "1000\n", "usage": "900\n", "stat": f"active_file 5\n{line} 300\nanon 7\n"}.items():
         (tmp_path / name).write_text(text, encoding="ascii")
     files = [str(tmp_path / name) for name in ("limit", "usage", "stat")]
-    monkeypatch.setattr(_memory, "_CGROUPS", (_memory._Cgroup(*files, line),))
-    assert _memory.available() == 400
+    monkeypatch.setattr(memory, "_CGROUPS", (memory._Cgroup(*files, line),))
+    assert memory.available() == 400
     (tmp_path / "limit").write_text("max\n", encoding="ascii")
-    assert _memory._cgroup() is None
+    assert memory._cgroup() is None
 
 
 def test_available_memory_is_a_number_of_bytes_or_unknown():
-    amount = _memory.available()
+    amount = memory.available()
     assert amount is None or amount > 0

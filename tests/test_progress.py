@@ -5,7 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from ntkrs import _progress, mlp
+from ntkrs import mlp
+from ntkrs._runtime import progress
 
 
 class Terminal:
@@ -25,21 +26,21 @@ class Terminal:
 
 
 def test_nothing_is_shown_to_a_pipe_by_default():
-    assert _progress.reporter(None) is None
-    assert _progress.reporter(False) is None
+    assert progress.reporter(None) is None
+    assert progress.reporter(False) is None
 
 
 def test_a_callable_is_itself():
-    assert _progress.reporter(print) is print
+    assert progress.reporter(print) is print
 
 
 def test_a_bar_is_shown_only_when_it_takes_long(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
-    bar = _progress.reporter(None)
+    bar = progress.reporter(None)
     bar(1, 2)
     bar(2, 2)
     assert not terminal.text
-    slow = _progress.reporter(None)
+    slow = progress.reporter(None)
     slow._start -= 10  # as if it had begun ten seconds ago
     slow(1, 100)
     assert "1/100" in terminal.text
@@ -48,7 +49,7 @@ def test_a_bar_is_shown_only_when_it_takes_long(monkeypatch):
 
 
 def test_true_shows_one_at_once(capsys):
-    bar = _progress.reporter(True)
+    bar = progress.reporter(True)
     bar(0, 5)
     bar(5, 5)
     assert "0/5" in capsys.readouterr().err
@@ -58,9 +59,9 @@ def test_true_shows_one_at_once(capsys):
 def test_true_without_tqdm_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with pytest.raises(ImportError, match=r"pip install 'ntkrs\[progress\]'"):
-        _progress.reporter(True)
+        progress.reporter(True)
     monkeypatch.setattr(sys, "stderr", Terminal())
-    assert _progress.reporter(None) is None
+    assert progress.reporter(None) is None
 
 
 def test_anything_else_is_refused():

@@ -17,9 +17,10 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ntkrs import _core, _threadpoolctl
-from ntkrs._threads import get_num_threads, set_num_threads, threads
-from ntkrs._versions import show_versions
+from ntkrs import _core
+from ntkrs._runtime import threadpoolctl as _threadpoolctl
+from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
+from ntkrs._runtime.versions import show_versions
 from ntkrs.activations import (
     Abs,
     Activation,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ntkrs import _core
-from ntkrs._threads import get_num_threads
+from ntkrs._runtime.threads import get_num_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _memory
-from ntkrs._threads import get_num_threads
+from ntkrs._checks import memory
+from ntkrs._runtime.threads import get_num_threads
 
 with suppress(ImportError):  # optional: without it this side is not run
     import torch
@@ -95,7 +95,7 @@ def _jacobians(theta: Any, x: Any, sigma_w: float, sigma_b: float) -> Callable[[
     """What returns an array (N, O, ...) for each weight and bias."""
     items = len(x) * theta[-1].numel() * sum(part.numel() for part in theta)
     # A quarter more than the Jacobians themselves: with one output they take 1.02 times their size.
-    _memory.require(items * x.element_size() * 5 // 4, "the Jacobian", "It is what torch.func contracts.")
+    memory.require(items * x.element_size() * 5 // 4, "the Jacobian", "It is what torch.func contracts.")
     one = torch.func.jacrev(partial(_network, sigma_w=sigma_w, sigma_b=sigma_b))
     all_rows = torch.func.vmap(one, (None, 0))
     all_rows(theta, x[:1])  # torch imports its parts when they are used first: no memory of the work

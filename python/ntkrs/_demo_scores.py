@@ -15,7 +15,7 @@ from typing import ParamSpec
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from ntkrs._optional import require
+from ntkrs._runtime.optional import require
 from ntkrs.demo import Array, Digits, Gram, Index, Settings, gram
 
 P = ParamSpec("P")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ntkrs import _arrays, _memory, _numbers
-from ntkrs._progress import reporter
+from ntkrs._checks import arrays, memory, numbers
+from ntkrs._runtime.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def ntk(
     Jacot, Gabriel, Hongler (2018); Novak, Sohl-Dickstein, Schoenholz (2022).
     """
     selection, report = self._selection(outputs), reporter(progress)
-    per_layer = _numbers.boolean(per_layer, "per_layer")
+    per_layer = numbers.boolean(per_layer, "per_layer")
     x = self._batch(X, "X")
     z = None if Z is None else self._batch(Z, "Z")
     pairs = (len(x), len(x if z is None else z))
@@ -85,17 +85,17 @@ def ntk(
     shape = pairs + {"full": (count, count), "diagonal": (count,)}.get(str(selection), ())
     shape = (len(self.weights), *shape) if per_layer else shape
     inputs = [array for array in (x, z) if array is not None]
-    result = _arrays.output(out, shape, self.dtype, inputs, "the kernel")
+    result = arrays.output(out, shape, self.dtype, inputs, "the kernel")
     layers = result if per_layer else result[None]
     planes = [plane for layer in layers for plane in _planes(layer, selection) if plane.size]
     rows = _rows_at_once(self, inputs, selection, result.nbytes if out is None else 0)
     if rows is not None:  # the inputs at entry; the core takes each band's in its turn
-        x, z = _arrays.finite(x.copy(), "X"), None if z is None else _arrays.finite(z.copy(), "Z")
-    with _arrays.apart(x, z, planes) as arrays:
+        x, z = arrays.finite(x.copy(), "X"), None if z is None else arrays.finite(z.copy(), "Z")
+    with arrays.apart(x, z, planes) as separate:
         if rows is None:
-            self._core.ntk(arrays, selection, per_layer, report)
+            self._core.ntk(separate, selection, per_layer, report)
         else:
-            _by_bands(self, arrays, rows, (selection, per_layer, report))
+            _by_bands(self, separate, rows, (selection, per_layer, report))
     return result
 
 
@@ -120,24 +120,24 @@ def _rows_at_once(net: Network, inputs: list[Array], selection: str | int, besid
     directions = 1 if selection == "sum" or isinstance(selection, int) else net.arch.outputs
     each = (net.in_features + net.arch.outputs + (2 + directions) * hidden) * net.dtype.itemsize
     samples = sum(map(len, inputs))
-    available = _memory.lacking(beside + samples * each)
+    available = memory.lacking(beside + samples * each)
     if available is None:
         return None
     beside += sum(array.nbytes for array in inputs)
     what = f"a kernel, with the activations and deltas of {2 * _TILE} of {samples} samples at a time,"
-    _memory.require(beside + 2 * _TILE * each, what)
+    memory.require(beside + 2 * _TILE * each, what)
     # A quarter is left for what tiles need, and for others.
     return max(3 * (available - beside) // (8 * each) // _TILE, 1) * _TILE
 
 
 def _by_bands(
     net: Network,
-    arrays: tuple[Array, Array | None, Sequence[NDArray[Any]]],
+    call: tuple[Array, Array | None, Sequence[NDArray[Any]]],
     rows: int,
     how: tuple[str | int, bool, Report | None],
 ) -> None:
     """Fill the planes of a kernel block by block; of a symmetric one half, and mirror it."""
-    x, z, planes = arrays
+    x, z, planes = call
     selection, per_layer, report = how
     others = x if z is None else z
     bands = [slice(start, start + rows) for start in range(0, len(x), rows)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _memory
+from ntkrs._checks import arrays, memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,12 +45,12 @@ def full(
     x, z = batches
     shape = (len(follows), len(x), len(x if z is None else z))
     count = 2 * len(names)
-    _memory.require(
+    memory.require(
         count * math.prod(shape) * x.dtype.itemsize,
         f"the gradient, {count} arrays of shape {shape} and dtype {x.dtype},",
         "Pass weights= if sums over its entries are wanted, or compute it in blocks of rows of X.",
     )
-    results = [KernelGradient(_arrays.empty(shape, x.dtype), _arrays.empty(shape, x.dtype)) for _ in names]
+    results = [KernelGradient(arrays.empty(shape, x.dtype), arrays.empty(shape, x.dtype)) for _ in names]
     planes: list[NDArray[Any]] = [
         plane[:, None, :, None] for result in results for array in result for plane in array if plane.size
     ]
@@ -77,7 +77,7 @@ def contracted(
     """
     x, z = batches
     shape = (len(x), len(x if z is None else z))
-    factors = _arrays.finite(_arrays.floating(weights, "weights"), "weights").astype(np.float64, copy=False)
+    factors = arrays.finite(arrays.floating(weights, "weights"), "weights").astype(np.float64, copy=False)
     if factors.shape != shape:
         raise ValueError(f"weights has shape {factors.shape}, but {shape} is needed: one for each entry of the kernel")
     sums, bound = core.contracted_gradient(batches, factors, list(names), follows, report)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs import _arrays, _memory
+from ntkrs._checks import arrays, memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -28,20 +28,20 @@ def flattened(
     ValueError, TypeError
         If they do not fit the architecture, or are not finite real numbers.
     """
-    weights = _arrays.sequence(weights, "weights")
-    biases = [None] * len(weights) if biases is None else _arrays.sequence(biases, "biases")
+    weights = arrays.sequence(weights, "weights")
+    biases = [None] * len(weights) if biases is None else arrays.sequence(biases, "biases")
     count = len(arch.dense)
     if not len(weights) == len(biases) == count:
         raise ValueError(
             f"{len(weights)} weights and {len(biases)} biases were given, but {arch!r} has {count} dense layers"
         )
-    arrays: list[Array] = []
+    found: list[Array] = []
     inputs = None
     for index, (dense, weight, bias) in enumerate(zip(arch.dense, weights, biases, strict=True)):
-        arrays.extend(layer_arrays(index, dense, inputs, weight, bias))
+        found.extend(layer_arrays(index, dense, inputs, weight, bias))
         inputs = dense.width
-    theta = np.concatenate([array.ravel() for array in _arrays.same_dtype(*arrays)])
-    return arrays[0].shape[0], cast("Array", theta)
+    theta = np.concatenate([array.ravel() for array in arrays.same_dtype(*found)])
+    return found[0].shape[0], cast("Array", theta)
 
 
 def drawn(arch: Sequential, in_features: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
@@ -70,7 +70,7 @@ def standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) 
     if dtype not in (np.float64, np.float32):
         raise TypeError(f"dtype is {dtype}, but must be float32 or float64")
     remedy = "Use narrower layers, or float32."
-    _memory.require(count * dtype.itemsize, f"a network of {count} parameters of dtype {dtype}", remedy)
+    memory.require(count * dtype.itemsize, f"a network of {count} parameters of dtype {dtype}", remedy)
     theta = np.empty(count, dtype)
     for start in range(0, count, _DRAWS):
         rng.standard_normal(dtype=dtype, out=theta[start : start + _DRAWS])
@@ -81,7 +81,7 @@ def layer_arrays(
     index: int, dense: Dense, inputs: int | None, weight: ArrayLike, bias: ArrayLike | None
 ) -> Iterator[Array]:
     """Check the parameters of one dense layer; ``inputs`` is None for the first."""
-    weights = _arrays.floating(weight, f"weights[{index}]")
+    weights = arrays.floating(weight, f"weights[{index}]")
     expected = ("n_0" if inputs is None else inputs, dense.width)
     if weights.ndim != 2 or weights.shape[1] != dense.width or inputs not in (None, weights.shape[0]):
         raise ValueError(
@@ -90,15 +90,15 @@ def layer_arrays(
         )
     if weights.shape[0] == 0:
         raise ValueError(f"weights[{index}] has shape {weights.shape}, but a network has at least 1 input")
-    yield _arrays.finite(weights, f"weights[{index}]")
+    yield arrays.finite(weights, f"weights[{index}]")
     if (bias is not None) != dense.has_bias:
         needs = "biases: pass an array" if dense.has_bias else "no biases (sigma_b is 0): pass None"
         raise ValueError(f"biases[{index}] is {'None' if bias is None else 'given'}, but {dense!r} has {needs}")
     if bias is not None:
-        values = _arrays.floating(bias, f"biases[{index}]")
+        values = arrays.floating(bias, f"biases[{index}]")
         if values.shape != (dense.width,):
             raise ValueError(f"biases[{index}] has shape {values.shape}, but {dense!r} needs ({dense.width},)")
-        yield _arrays.finite(values, f"biases[{index}]")
+        yield arrays.finite(values, f"biases[{index}]")
 
 
 def sizes(arch: Sequential, in_features: int) -> Iterator[tuple[int, tuple[int, ...]]]:

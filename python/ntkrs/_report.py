@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs import plot
-from ntkrs._versions import versions
+from ntkrs._runtime.versions import versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers
-from ntkrs._progress import reporter
+from ntkrs import _core
+from ntkrs._checks import arrays, memory, numbers
+from ntkrs._runtime.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,14 +139,14 @@ def train(
     _require(self, len(x), len(stops), wanted)
     x = x.copy() if "kernel_drift" in wanted else x  # the inputs of all kernels, whatever others write meanwhile
     targets = _targets(y, loss, len(x), self.arch.outputs)
-    rate = _numbers.positive(learning_rate, "learning_rate")
+    rate = numbers.positive(learning_rate, "learning_rate")
     scale = _alpha(alpha, self.dtype)
-    arrays = (x, _arrays.converted(targets, self.dtype, "y"))
-    rule = (rate / scale**2, _numbers.momentum(momentum))
-    centre = _numbers.boolean(centred, "centred")
+    data = (x, arrays.converted(targets, self.dtype, "y"))
+    rule = (rate / scale**2, numbers.momentum(momentum))
+    centre = numbers.boolean(centred, "centred")
     recorder = _Recorder(self, x, len(stops), wanted)
     report = reporter(progress)
-    trainer = _core.Trainer(self._scaled(scale), arrays, loss, rule, centre)
+    trainer = _core.Trainer(self._scaled(scale), data, loss, rule, centre)
     done = 0
     try:
         for row, stop in enumerate(stops):
@@ -197,21 +198,21 @@ class _Recorder:
 
 def _targets(y: ArrayLike, loss: object, samples: int, outputs: int) -> Array:
     """Return the targets of either loss, (N, O)."""
-    if _numbers.choice(loss, "loss", _LOSSES) == "softmax_cross_entropy":
+    if numbers.choice(loss, "loss", _LOSSES) == "softmax_cross_entropy":
         return _probabilities(y, samples, outputs)
-    return _arrays.targets(y, (samples, outputs), "y")
+    return arrays.targets(y, (samples, outputs), "y")
 
 
 def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
-    values = _arrays.floating(y, "y")
+    values = arrays.floating(y, "y")
     if values.ndim == 1:
-        labels = _arrays.targets(values, (samples, 1), "y")[:, 0]
+        labels = arrays.targets(values, (samples, 1), "y")[:, 0]
         bad = ~np.isin(labels, np.arange(outputs))
         if bad.any():
             i = int(np.argmax(bad))
             raise ValueError(f"y holds {labels[i]} at ({i},), but labels are the integers 0 to {outputs - 1}")
         return np.eye(outputs)[labels.astype(np.intp)]
-    values = _arrays.targets(values, (samples, outputs), "y")
+    values = arrays.targets(values, (samples, outputs), "y")
     sums = values.sum(1, dtype=np.float64)
     # float32 probabilities of O classes sum to one within about O roundings.
     bad = (values < 0).any(1) | (abs(sums - 1) > 1e-6 * max(10, outputs))
@@ -223,7 +224,7 @@ def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
 
 def _alpha(alpha: float, dtype: np.dtype[Any]) -> float:
     """α, if the outputs of α f keep at least two digits."""
-    scale = _numbers.positive(alpha, "alpha")
+    scale = numbers.positive(alpha, "alpha")
     low, high = 1e-6, 0.01 / float(np.finfo(dtype).eps)
     if not low <= scale <= high:
         raise ValueError(
@@ -235,18 +236,18 @@ def _alpha(alpha: float, dtype: np.dtype[Any]) -> float:
 
 def _stops(steps: int, record_every: int | None) -> list[int]:
     """Return the steps after which to record."""
-    last = _numbers.integer(steps, "steps")
+    last = numbers.integer(steps, "steps")
     if last < 0:
         raise ValueError(f"steps is {last}, but must be >= 0")
-    every = max(last, 1) if record_every is None else _numbers.integer(record_every, "record_every")
+    every = max(last, 1) if record_every is None else numbers.integer(record_every, "record_every")
     if every < 1:
         raise ValueError(f"record_every is {every}, but must be at least 1")
     return [*range(0, last, every), last]
 
 
 def _record(record: Iterable[str]) -> frozenset[str]:
-    names = [record] if isinstance(record, str) else _arrays.sequence(record, "record")
-    return frozenset(_numbers.choice(name, "record", _RECORDS) for name in names)
+    names = [record] if isinstance(record, str) else arrays.sequence(record, "record")
+    return frozenset(numbers.choice(name, "record", _RECORDS) for name in names)
 
 
 def _require(net: Network, samples: int, records: int, wanted: frozenset[str]) -> None:
@@ -257,4 +258,4 @@ def _require(net: Network, samples: int, records: int, wanted: frozenset[str]) -
     if "kernel_drift" in wanted:
         count += 2 * (samples * net.arch.outputs) ** 2
     remedy = "Train on fewer samples, use float32, or record less."
-    _memory.require(count * net.dtype.itemsize, f"training on {samples} samples", remedy)
+    memory.require(count * net.dtype.itemsize, f"training on {samples} samples", remedy)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _memory
+from ntkrs._checks import arrays, memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def jvp(self: Network, X: ArrayLike, v: ArrayLike) -> Array:
     x = self._batch(X, "X")
     directions, single = _vectors(self, v, (self.parameters.size,), "v", "(P,)")
     shape = (len(directions), len(x), self.arch.outputs)
-    out = _arrays.output(None, shape, self.dtype, [], "J v")
+    out = arrays.output(None, shape, self.dtype, [], "J v")
     self._core.jvp((x, directions, out))
     return out[0] if single else out
 
@@ -92,7 +92,7 @@ def vjp(self: Network, X: ArrayLike, u: ArrayLike) -> Array:
     """
     x = self._batch(X, "X")
     weights, single = _vectors(self, u, (len(x), self.arch.outputs), "u", "(N, O)")
-    out = _arrays.output(None, (len(weights), self.parameters.size), self.dtype, [], "Jᵀ u")
+    out = arrays.output(None, (len(weights), self.parameters.size), self.dtype, [], "Jᵀ u")
     _require(self, len(x))
     self._core.vjp((x, weights, out))
     return out[0] if single else out
@@ -135,7 +135,7 @@ def operator(self: Network, X: ArrayLike, outputs: Outputs = "full") -> Any:
     from scipy.sparse.linalg import LinearOperator
 
     selection = self._selection(outputs)
-    x = _arrays.finite(self._batch(X, "X").copy(), "X")
+    x = arrays.finite(self._batch(X, "X").copy(), "X")
     products = _Products(self, x, selection)
     return LinearOperator(
         (products.size, products.size),
@@ -191,7 +191,7 @@ class _Products:
 
     def times(self, v: Any) -> Any:
         """Return Θ v for v (size, r)."""
-        columns = _arrays.finite(_arrays.converted(_arrays.floating(v, "v"), self._net.dtype, "v"), "v")
+        columns = arrays.finite(arrays.converted(arrays.floating(v, "v"), self._net.dtype, "v"), "v")
         if self._by_blocks(columns.shape[1]):
             return self._blocks(columns)
         products = [self._column(column) for column in columns.T]
@@ -258,7 +258,7 @@ class _Products:
 
 def _vectors(net: Network, values: ArrayLike, shape: tuple[int, ...], name: str, letters: str) -> tuple[Array, bool]:
     """One vector of this shape or several, as several; and whether it was one."""
-    array = _arrays.finite(_arrays.converted(_arrays.floating(values, name), net.dtype, name), name)
+    array = arrays.finite(arrays.converted(arrays.floating(values, name), net.dtype, name), name)
     single = array.ndim == len(shape)
     if array.shape[array.ndim - len(shape) :] != shape or array.ndim not in (len(shape), len(shape) + 1):
         raise ValueError(f"{name} has shape {array.shape}, but {letters} = {shape} is needed, or several of them")
@@ -267,4 +267,4 @@ def _vectors(net: Network, values: ArrayLike, shape: tuple[int, ...], name: str,
 
 def _require(net: Network, samples: int) -> None:
     needed = samples * net._swept() * net.dtype.itemsize  # noqa: SLF001 of a method of it
-    _memory.require(needed, f"a gradient over {samples} samples", "Sum gradients over blocks of rows of X.")
+    memory.require(needed, f"a gradient over {samples} samples", "Sum gradients over blocks of rows of X.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
-from ntkrs import _numbers
+from ntkrs._checks import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +42,12 @@ class Elementwise:
     def _check_numbers(self) -> None:
         """Take every parameter for a finite float."""
         for parameter in fields(self):
-            number = _numbers.real(getattr(self, parameter.name), parameter.name)
+            number = numbers.real(getattr(self, parameter.name), parameter.name)
             object.__setattr__(self, parameter.name, number + 0.0)  # -0.0 and 0.0 are one value
 
     def _check_degree(self, most: int) -> None:
         """Take the degree for an integer from 0 to ``most``."""
-        degree = _numbers.integer(getattr(self, "degree"), "degree")  # noqa: B009 only some subclasses have one
+        degree = numbers.integer(getattr(self, "degree"), "degree")  # noqa: B009 only some subclasses have one
         if not 0 <= degree <= most:
             raise ValueError(f"degree is {degree}, but {type(self).__name__} takes 0 to {most}")
         object.__setattr__(self, "degree", degree)
@@ -248,7 +248,7 @@ class Rbf(Elementwise):
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        object.__setattr__(self, "gamma", _numbers.positive(self.gamma, "gamma"))
+        object.__setattr__(self, "gamma", numbers.positive(self.gamma, "gamma"))
 
 
 @dataclass(frozen=True)
@@ -300,7 +300,7 @@ class Gaussian(Elementwise):
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        object.__setattr__(self, "b", _numbers.positive(self.b, "b"))
+        object.__setattr__(self, "b", numbers.positive(self.b, "b"))
 
 
 @dataclass(frozen=True)
@@ -391,8 +391,8 @@ class Polynomial(Elementwise):
     def __init__(self, *coefficients: float) -> None:
         if not 1 <= len(coefficients) <= 33:
             raise ValueError(f"there are {len(coefficients)} coefficients, but a polynomial here has 1 to 33")
-        numbers = tuple(_numbers.real(c, f"coefficient {k}") + 0.0 for k, c in enumerate(coefficients))
-        object.__setattr__(self, "coefficients", numbers)
+        values = tuple(numbers.real(c, f"coefficient {k}") + 0.0 for k, c in enumerate(coefficients))
+        object.__setattr__(self, "coefficients", values)
 
     def __repr__(self) -> str:
         return f"Polynomial({', '.join(map(repr, self.coefficients))})"

@@ -27,10 +27,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import ntkrs
-from ntkrs import _arrays, _core
 from ntkrs import _bench_measure as measuring
 from ntkrs import _bench_numpy as rival
-from ntkrs._versions import versions
+from ntkrs import _core
+from ntkrs._checks import arrays
+from ntkrs._runtime.versions import versions
 
 #: Makes the arguments of a benchmark, and returns what is timed.
 Setup: TypeAlias = Callable[[np.dtype[Any]], Callable[[], object]]
@@ -98,7 +99,7 @@ def linear(n: int, d: int) -> Case:
         x = inputs(n, d, dtype)
 
         def call() -> object:
-            out = _arrays.empty((n, 1, n, 1), dtype)
+            out = arrays.empty((n, 1, n, 1), dtype)
             _core.linear_gram((x, [out]))
             return out[:, 0, :, 0]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import ntkrs
 from ntkrs import _demo_scores, _report, demo
-from ntkrs._optional import require
+from ntkrs._runtime.optional import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

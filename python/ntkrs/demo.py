@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 import ntkrs
 from ntkrs import diagnostics
-from ntkrs._optional import require
+from ntkrs._runtime.optional import require
 from ntkrs.diagnostics import scaling
 
 if TYPE_CHECKING:

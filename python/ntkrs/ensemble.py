@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers
-from ntkrs._progress import reporter
+from ntkrs import _core
+from ntkrs._checks import arrays, memory, numbers
+from ntkrs._runtime.progress import reporter
 from ntkrs.layers import Sequential, check_architecture
 from ntkrs.network import Network
 
@@ -114,10 +115,10 @@ def ensemble_ntk(
     if z is not None and z.shape[1] != x.shape[1]:
         raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
     scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, _inputs(arch, x), strict=True)]
-    if _numbers.choice(draws, "draws", ("parameters", "law")) == "law":
+    if numbers.choice(draws, "draws", ("parameters", "law")) == "law":
         x, z = _triangular(x, z)
     net = _template(arch)
-    selection, numbers = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
+    selection, drawn = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
     report = reporter(progress)
     pairs, count = (len(x), len(x if z is None else z)), arch.outputs
     planes, block = count if selection == "diagonal" else 1, count if selection == "full" else 1
@@ -127,10 +128,10 @@ def ensemble_ntk(
     # Each thread holds kernels, a network and its rows while they are drawn, inputs, activations and deltas.
     layers = sum(pairs) * (sizes[0] + (2 + block) * sum(sizes[1:]))
     count = (2 + 3 * threads) * math.prod(shape) + threads * (2 * parameters + layers)
-    _memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
+    memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
     mean, variance = np.empty(math.prod(shape)), np.empty(math.prod(shape))
     core = net._scaled(1.0, unit_biases=True)  # noqa: SLF001 of this package
-    _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, numbers, selection, report)
+    _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, drawn, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
 
 
@@ -141,13 +142,13 @@ def _inputs(arch: Sequential, x: Array) -> list[int]:
 
 def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
     """Return inputs with the same inner products, but with no more features than there are rows."""
-    batches = [_arrays.finite(x, "X")] if z is None else [_arrays.finite(x, "X"), _arrays.finite(z, "Z")]
+    batches = [arrays.finite(x, "X")] if z is None else [arrays.finite(x, "X"), arrays.finite(z, "Z")]
     count, features = sum(map(len, batches)), x.shape[1]
     if features <= max(count, 1):
         return x, z
     if count == 0:
         return x[:, :1], None if z is None else z[:, :1]
-    _memory.require(16 * count * features, f"the QR decomposition of {count} samples of {features} features")
+    memory.require(16 * count * features, f"the QR decomposition of {count} samples of {features} features")
     rows: Any = np.concatenate(batches)
     triangle = np.ascontiguousarray(np.linalg.qr(rows.T).R.T)
     return triangle[: len(x)], None if z is None else triangle[len(x) :]
@@ -164,7 +165,7 @@ def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.flo
 
 def _float64(values: ArrayLike, name: str) -> Array:
     """Return a batch of inputs in float64."""
-    return _arrays.batch(values, name).astype(np.float64, copy=False)
+    return arrays.batch(values, name).astype(np.float64, copy=False)
 
 
 def _template(arch: Sequential) -> Network:
@@ -178,8 +179,8 @@ def _template(arch: Sequential) -> Network:
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
     """Return the list of seeds that a number or sequence stands for, checked."""
-    numbers = [seeds] if np.ndim(seeds) == 0 else _arrays.sequence(seeds, "seeds")
-    checked = [_numbers.integer(seed, "seeds") for seed in numbers]
+    given = [seeds] if np.ndim(seeds) == 0 else arrays.sequence(seeds, "seeds")
+    checked = [numbers.integer(seed, "seeds") for seed in given]
     values = list(range(checked[0])) if np.ndim(seeds) == 0 else checked
     if len(values) < 2:
         raise ValueError(f"seeds is {seeds!r}, but a variance needs at least 2 networks")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast, overload
 
 import numpy as np
 
-from ntkrs import _arrays, _gradient, _numbers
+from ntkrs import _gradient
+from ntkrs._checks import arrays, numbers
 from ntkrs._core import InfiniteKernel
 from ntkrs._get import RESULTS, name_of, names_of, outs_of
-from ntkrs._progress import reporter
+from ntkrs._runtime.progress import reporter
 from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class Kernel:
         the result's size.
         """
         names, last = names_of(get), len(self.arch.dense) - 1
-        if _numbers.boolean(per_layer, "per_layer"):
+        if numbers.boolean(per_layer, "per_layer"):
             if names != ("ntk",):
                 raise ValueError(f"get is {get!r}, but per_layer=True is for 'ntk' alone: only Θ is a sum over layers")
             return self._layers(X, Z, "part", cast("NDArray[Any] | None", out), progress)
@@ -236,15 +237,15 @@ class Kernel:
     def _result(out: NDArray[Any] | None, axes: tuple[int, ...], x: Array, z: Array | None) -> Array:
         shape = (*axes, len(x), len(x if z is None else z))
         inputs = [array for array in (x, z) if array is not None]
-        return _arrays.output(out, shape, x.dtype, inputs, "the kernel")
+        return arrays.output(out, shape, x.dtype, inputs, "the kernel")
 
     def _fill(
         self, x: Array, z: Array | None, results: Sequence[NDArray[Any]], wanted: Sequence[Wanted], progress: Progress
     ) -> ErrorBound:
         """Write the kernels wanted to the results, (N, M) each; return the bounds of :meth:`error_bound`."""
         planes = [array[:, None, :, None] for array in results if array.size]
-        with _arrays.apart(x, z, planes) as arrays:
-            return ErrorBound(*self._for(x).gram(arrays, wanted if planes else [], reporter(progress)))
+        with arrays.apart(x, z, planes) as separate:
+            return ErrorBound(*self._for(x).gram(separate, wanted if planes else [], reporter(progress)))
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
         """Return the diagonal of ``kernel(X)``, the same bits, in O(N (n_0 + L)).
@@ -268,7 +269,7 @@ class Kernel:
             As :meth:`__call__`.
         """
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
-        x = _arrays.batch(X, "X")
+        x = arrays.batch(X, "X")
         return _narrowed(self._for(x).diag(x, wanted), x.dtype)
 
     def gradient(
@@ -424,9 +425,9 @@ class Kernel:
         """
         if self.parameterization != "ntk":
             raise ValueError("a kernel in standard parameters is no function of rho alone: call it on inputs")
-        values = _arrays.finite(_arrays.floating(rho, "rho"), "rho").astype(np.float64, copy=False)
+        values = arrays.finite(arrays.floating(rho, "rho"), "rho").astype(np.float64, copy=False)
         wanted = (name_of(get, "scalar"), len(self.arch.dense) - 1)
-        result = self._core.scalar(values.ravel(), _numbers.real(q, "q"), wanted)
+        result = self._core.scalar(values.ravel(), numbers.real(q, "q"), wanted)
         return result.reshape(values.shape)
 
     def operator(
@@ -480,7 +481,7 @@ class Kernel:
 
         def times(rows: Any, cols: Any) -> Callable[[ArrayLike], Array]:
             def product(vectors: ArrayLike) -> Array:
-                values = _arrays.finite(_arrays.floating(vectors, "V"), "V").astype(np.float64, copy=False)
+                values = arrays.finite(arrays.floating(vectors, "V"), "V").astype(np.float64, copy=False)
                 result = core.multiply(
                     (rows, cols), values.reshape(len(values), *values.shape[1:] or (1,)), wanted, report
                 )
@@ -502,10 +503,10 @@ class Kernel:
 
 
 def _batches(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
-    x = _arrays.batch(X, "X")
+    x = arrays.batch(X, "X")
     if Z is None:
         return x, None
-    x, z = _arrays.same_dtype(x, _arrays.batch(Z, "Z"))
+    x, z = arrays.same_dtype(x, arrays.batch(Z, "Z"))
     return x, z
 
 

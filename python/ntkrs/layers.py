@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from ntkrs import _numbers
+from ntkrs._checks import numbers
 from ntkrs.activations import Elementwise, by_name
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class Dense:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        width = _numbers.integer(self.width, "width")
+        width = numbers.integer(self.width, "width")
         if width < 1:
             raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
-        sigma_w, sigma_b = _numbers.positive(self.sigma_w, "sigma_w"), _numbers.real(self.sigma_b, "sigma_b")
+        sigma_w, sigma_b = numbers.positive(self.sigma_w, "sigma_w"), numbers.real(self.sigma_b, "sigma_b")
         if sigma_b < 0:
             raise ValueError(f"sigma_b is {sigma_b}, but must be >= 0 (0: no biases)")
         object.__setattr__(self, "width", width)
@@ -68,7 +68,7 @@ class Dense:
         if not isinstance(self.trainable, bool):
             raise TypeError(f"trainable is {self.trainable!r}, but must be True or False")
         if self.tau_b is not None:
-            tau_b = _numbers.real(self.tau_b, "tau_b")
+            tau_b = numbers.real(self.tau_b, "tau_b")
             if tau_b < 0:
                 raise ValueError(f"tau_b is {tau_b}, but must be >= 0 (0: biases that are not trained)")
             object.__setattr__(self, "tau_b", None if tau_b == self.sigma_b else tau_b + 0.0)
@@ -279,10 +279,10 @@ def mlp(
     >>> mlp(depth=1, width=64, outputs=2, activation="erf") == Sequential(Dense(64), Erf(), Dense(2))
     True
     """
-    hidden = _numbers.integer(depth, "depth")
+    hidden = numbers.integer(depth, "depth")
     if hidden < 0:
         raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")
     layer = by_name(activation) if isinstance(activation, str) else activation
-    last = _numbers.count(outputs, "outputs")
+    last = numbers.count(outputs, "outputs")
     blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), layer] * hidden
     return Sequential(*blocks, Dense(last, sigma_w, sigma_b))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _empirical, _numbers, _parameters, _training, _vector_products
+from ntkrs import _core, _empirical, _parameters, _training, _vector_products
+from ntkrs._checks import arrays, numbers
 from ntkrs.activations import Activation
 from ntkrs.layers import check_architecture
 
@@ -173,8 +174,8 @@ class Network:
         dtype: DTypeLike = np.float64,
     ) -> Network:
         """Return a network with parameters drawn at random: see :meth:`Sequential.init`."""
-        inputs = _numbers.count(in_features, "in_features")
-        return cls._of(arch, inputs, _parameters.drawn(arch, inputs, _numbers.generator(rng), _numbers.dtype(dtype)))
+        inputs = numbers.count(in_features, "in_features")
+        return cls._of(arch, inputs, _parameters.drawn(arch, inputs, numbers.generator(rng), numbers.dtype(dtype)))
 
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
@@ -215,10 +216,10 @@ class Network:
         ValueError
             If it has another shape, or holds NaN or an infinity.
         """
-        values = _arrays.floating(theta, "theta")
+        values = arrays.floating(theta, "theta")
         if values.shape != self._theta.shape:
             raise ValueError(f"theta has shape {values.shape}, but this network has {self._theta.shape} parameters")
-        theta = _arrays.finite(values, "theta").copy()
+        theta = arrays.finite(values, "theta").copy()
         return Network._of(self.arch, self.in_features, theta, self.parameterization)
 
     ntk = _empirical.ntk
@@ -250,9 +251,9 @@ class Network:
         N Σ_l n_l n_{l+1} multiply-adds. Activations are held for 4096 samples at a time.
         """
         x = self._batch(X, "X")
-        out = _arrays.output(None, (len(x), self.arch.outputs), self.dtype, [], "the network's output")
+        out = arrays.output(None, (len(x), self.arch.outputs), self.dtype, [], "the network's output")
         if len(x) > _FORWARD_ROWS:
-            x = _arrays.finite(x.copy(), "X")  # the inputs at entry; the core takes each chunk's in its turn
+            x = arrays.finite(x.copy(), "X")  # the inputs at entry; the core takes each chunk's in its turn
         for start in range(0, max(len(x), 1), _FORWARD_ROWS):
             rows = slice(start, start + _FORWARD_ROWS)
             self._core.forward((x[rows], out[rows]))
@@ -289,7 +290,7 @@ class Network:
         """
         x = self._batch(X, "X")
         shape = (len(x), self.arch.outputs, self._theta.size)
-        out = _arrays.output(None, shape, self.dtype, [], "the Jacobian")
+        out = arrays.output(None, shape, self.dtype, [], "the Jacobian")
         self._core.jacobian((x, out))
         return out
 
@@ -300,7 +301,7 @@ class Network:
         return self.in_features + (2 if functions else 1) * units
 
     def _batch(self, values: ArrayLike, name: str) -> Array:
-        return _arrays.converted(_arrays.batch(values, name), self.dtype, name)
+        return arrays.converted(arrays.batch(values, name), self.dtype, name)
 
     def _selection(self, outputs: Outputs) -> str | int:
         if isinstance(outputs, str):
@@ -308,7 +309,7 @@ class Network:
                 known = ", ".join(map(repr, _OUTPUTS))
                 raise ValueError(f"outputs is {outputs!r}, but must be one of {known}, or an integer")
             return outputs
-        index = _numbers.integer(outputs, "outputs")
+        index = numbers.integer(outputs, "outputs")
         if not 0 <= index < self.arch.outputs:
             raise ValueError(f"outputs is {index}, but this network has outputs 0 to {self.arch.outputs - 1}")
         return index

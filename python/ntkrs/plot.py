@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 
-from ntkrs._optional import require
+from ntkrs._runtime.optional import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

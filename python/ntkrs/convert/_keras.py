@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays
+from ntkrs._checks import arrays
 from ntkrs.convert._activations import hidden
 from ntkrs.convert._standard import Affine, Found, Standard, affine, assemble, interleave
 
@@ -22,7 +22,7 @@ def read_weights(weights: Any, activation: Any) -> Standard:
     """Read (kernel, bias) pairs, or what ``get_weights`` returns."""
     if hasattr(weights, "get_weights"):
         raise TypeError(f"weights is a {type(weights).__name__}, but a list is needed. Pass its get_weights().")
-    given = _arrays.sequence(weights, "weights")
+    given = arrays.sequence(weights, "weights")
     pairs = [isinstance(entry, tuple | list) for entry in given]
     if any(pairs) and not all(pairs):
         raise TypeError("weights mixes (kernel, bias) pairs with arrays, but must be a list of one or the other")

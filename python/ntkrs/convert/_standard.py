@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ntkrs import Identity, _arrays
+from ntkrs import Identity
+from ntkrs._checks import arrays
 from ntkrs.layers import Dense, Layer, Sequential
 from ntkrs.network import Network
 
@@ -70,20 +71,20 @@ def affine(where: str, weight: Found, bias: Found | None, *, outputs_first: bool
     TypeError, ValueError
         If one is not made of finite real numbers, or has another shape.
     """
-    values = _arrays.floating(weight.values, weight.name)
+    values = arrays.floating(weight.values, weight.name)
     layout = "(outputs, inputs)" if outputs_first else "(inputs, outputs)"
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(
             f"{weight.name} has shape {values.shape}, but a dense layer has {layout}; no other layer can be read"
         )
-    values = _arrays.finite(values, weight.name)
+    values = arrays.finite(values, weight.name)
     values = values.T if outputs_first else values
     if bias is None:
         return Affine(where, values, None)
-    shifts = _arrays.floating(bias.values, bias.name)
+    shifts = arrays.floating(bias.values, bias.name)
     if shifts.shape != values.shape[1:]:
         raise ValueError(f"{bias.name} has shape {shifts.shape}, but {weight.name} has {values.shape[1]} outputs")
-    return Affine(where, values, _arrays.finite(shifts, bias.name))
+    return Affine(where, values, arrays.finite(shifts, bias.name))
 
 
 def interleave(dense: Sequence[Affine], activations: Sequence[Elementwise]) -> Iterator[Step]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers, predict
+from ntkrs import predict
+from ntkrs._checks import arrays, numbers
 from ntkrs.activations import Activation
 from ntkrs.diagnostics._second_derivative import SecondDerivative
 from ntkrs.network import Network
@@ -95,11 +96,11 @@ def kappa(
                 f"{activation!r} tells no second derivative, but kappa is made of them. Use an activation of the "
                 "catalogue."
             )
-    tolerance, limit = _numbers.positive(rtol, "rtol"), _numbers.count(max_iterations, "max_iterations")
-    count = _numbers.count(starts, "starts")
+    tolerance, limit = numbers.positive(rtol, "rtol"), numbers.count(max_iterations, "max_iterations")
+    count = numbers.count(starts, "starts")
     net = net.with_parameters(net.parameters.astype(np.float64))
     outputs = net(X)
-    residual = outputs - _arrays.targets(y, outputs.shape, "y")
+    residual = outputs - arrays.targets(y, outputs.shape, "y")
     if not residual.any():
         return 0.0
     rate = predict.max_learning_rate(net.operator(X), 1, loss_scale="sum")  # 2/λ_max

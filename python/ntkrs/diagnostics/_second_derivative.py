@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _core, _memory, _parameters
+from ntkrs import _core, _parameters
+from ntkrs._checks import memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +57,7 @@ class SecondDerivative:
         self._net = net
         units = sum(dense.width for dense in net.arch.dense)
         count = len(x) * (net.in_features + 12 * units) + 5 * net.parameters.size
-        _memory.require(8 * count, f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
+        memory.require(8 * count, f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
         self._layers: list[_Layer] = []
         activations = [*net.arch.activations, None]
         scales = net._scales()  # noqa: SLF001 of this package

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
-from ntkrs._progress import reporter
+from ntkrs._checks import arrays, numbers
+from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
 from ntkrs.layers import check_architecture
 
@@ -83,7 +83,7 @@ def width_convergence(
     """
     check_architecture(arch)
     counts, number = sizes(widths, seeds)
-    x = _arrays.finite(_arrays.batch(X, "X"), "X").astype(np.float64)
+    x = arrays.finite(arrays.batch(X, "X"), "X").astype(np.float64)
     limit = arch.kernel()(x)
     length = np.linalg.norm(limit)
     if length == 0:
@@ -92,6 +92,6 @@ def width_convergence(
     def error(net: Network) -> float:
         return float(np.linalg.norm(net.ntk(x, outputs=0) - limit) / length)
 
-    found = networks(arch, x.shape[1], counts, number, _numbers.integer(rng, "rng"), error, reporter(progress))
+    found = networks(arch, x.shape[1], counts, number, numbers.integer(rng, "rng"), error, reporter(progress))
     values = np.array(found)
     return WidthConvergence(counts, values, fit(counts, values), len(x))

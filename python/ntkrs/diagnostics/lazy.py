@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers, predict
-from ntkrs._progress import reporter
+from ntkrs import predict
+from ntkrs._checks import arrays, numbers
+from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
 from ntkrs.layers import check_architecture
 
@@ -158,7 +159,7 @@ def kernel_drift(
     def drift(net: Network) -> Any:
         return _trained(net, training, training.rate(net), "kernel_drift")[1]
 
-    runs = networks(arch, training.x.shape[1], counts, number, _numbers.integer(rng, "rng"), drift, reporter(progress))
+    runs = networks(arch, training.x.shape[1], counts, number, numbers.integer(rng, "rng"), drift, reporter(progress))
     paths = np.array([[run.kernel_drift for run in row] for row in runs])
     values = np.ascontiguousarray(paths[..., -1])
     return KernelDrift(counts, values, fit(counts, values), len(training.x), runs[0][0].step, paths)
@@ -217,7 +218,7 @@ def linearization_gap(
     """
     counts, number = sizes(widths, seeds)
     training = _training(arch, X, y, learning_rate, steps, momentum)
-    x_test = None if X_test is None else _arrays.finite(_arrays.batch(X_test, "X_test"), "X_test").astype(np.float64)
+    x_test = None if X_test is None else arrays.finite(arrays.batch(X_test, "X_test"), "X_test").astype(np.float64)
     if x_test is not None and (len(x_test) == 0 or x_test.shape[1] != training.x.shape[1]):
         raise ValueError(
             f"X_test has shape {x_test.shape}, but X has shape {training.x.shape}: the same n_0, and at least one row"
@@ -226,7 +227,7 @@ def linearization_gap(
     def gap(net: Network) -> Any:
         return _gap(net, training, x_test)
 
-    runs = networks(arch, training.x.shape[1], counts, number, _numbers.integer(rng, "rng"), gap, reporter(progress))
+    runs = networks(arch, training.x.shape[1], counts, number, numbers.integer(rng, "rng"), gap, reporter(progress))
     paths = np.array([[run.path for run in row] for row in runs])
     test = None if x_test is None else np.array([[run.test for run in row] for row in runs])
     values = paths.max(axis=-1)
@@ -281,8 +282,8 @@ def _training(
 ) -> Training:
     """What the claims are measured on, checked."""
     check_architecture(arch)
-    x = _arrays.finite(_arrays.batch(X, "X"), "X").astype(np.float64)
-    targets = _arrays.targets(y, (len(x), arch.outputs), "y").astype(np.float64)
-    count = _numbers.count(steps, "steps")
-    rate = None if learning_rate is None else _numbers.positive(learning_rate, "learning_rate")
-    return Training(x, targets, rate, count, _numbers.real(momentum, "momentum"))
+    x = arrays.finite(arrays.batch(X, "X"), "X").astype(np.float64)
+    targets = arrays.targets(y, (len(x), arch.outputs), "y").astype(np.float64)
+    count = numbers.count(steps, "steps")
+    rate = None if learning_rate is None else numbers.positive(learning_rate, "learning_rate")
+    return Training(x, targets, rate, count, numbers.real(momentum, "momentum"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
+from ntkrs._checks import arrays, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,10 +107,10 @@ def sizes(widths: Sequence[int], seeds: int) -> tuple[NDArray[np.intp], int]:
     TypeError, ValueError
         If they are no positive integers, or there is no width, or one twice.
     """
-    checked = [_numbers.integer(width, "widths") for width in _arrays.sequence(widths, "widths")]
+    checked = [numbers.integer(width, "widths") for width in arrays.sequence(widths, "widths")]
     if not checked or min(checked) < 1 or len(set(checked)) < len(checked):
         raise ValueError(f"widths is {checked}, but distinct numbers of at least 1 are needed")
-    count = _numbers.integer(seeds, "seeds")
+    count = numbers.integer(seeds, "seeds")
     if count < 1:
         raise ValueError(f"seeds is {count}, but at least 1 network per width is needed")
     return np.asarray(checked, dtype=np.intp), count

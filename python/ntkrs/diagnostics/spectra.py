@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ntkrs._checks.scaling import exponent_of, ldexp
 from ntkrs.diagnostics._matrices import kernel_matrix, label_columns
-from ntkrs.predict._scaling import exponent_of, ldexp
 from ntkrs.predict.modes import decompose
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, merged, projected
 from ntkrs.predict.mse import Eigenbasis, MseDynamics, training_rule
 from ntkrs.predict.rules import responses
@@ -16,8 +15,7 @@ from ntkrs.predict.rules import responses
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs._typing import Array, ArrayLike, KernelName
-    from ntkrs.predict._arguments import LossScale, Optimizer
+    from ntkrs._typing import Array, ArrayLike, KernelName, LossScale, Optimizer
     from ntkrs.predict.modes import Modes
     from ntkrs.predict.rules import Rule
 
@@ -96,22 +94,22 @@ class Ensemble:
         True
         """
         times = self._rule.times(t)
-        basis = _numbers.choice(get, "get", ("ntk", "nngp"))
-        with_covariance = _numbers.boolean(compute_cov, "compute_cov")
+        basis = numbers.choice(get, "get", ("ntk", "nngp"))
+        with_covariance = numbers.boolean(compute_cov, "compute_cov")
         self._kernels.train("nngp", basis)
         modes = self._kernels.modes(basis)
         dynamics = MseDynamics(Eigenbasis(modes), self._rule, self._y, None, np.dtype(np.float64))
         if x_test is None:
-            x, kernels = self._kernels.x, None
+            x, test = self._kernels.x, None
             mean = dynamics(times)
         else:
             x = self._kernels.test_inputs(x_test)
-            kernels = self._kernels.test(x, basis, "nngp")
-            mean = dynamics(times, k_test_train=kernels[0])[1]
+            test = self._kernels.test(x, basis, "nngp")
+            mean = dynamics(times, k_test_train=test[0])[1]
         dtype = np.result_type(self._kernels.x, self._y, x)
         if not with_covariance:
             return Gaussian(as_dtype(mean, dtype), None)
-        prior, left, weights, cross = self._affine(modes, times, None if kernels is None else (x, *kernels))
+        prior, left, weights, cross = self._affine(modes, times, None if test is None else (x, *test))
         inner = self._kernels.prior("nngp", basis)
         found = [covariance(prior, left * weight, inner, cross, self._kernels.eps) for weight in weights]
         matrices = np.array([matrix for matrix, _ in found]).reshape(*times.shape, len(x), len(x))
@@ -203,6 +201,6 @@ def gradient_descent_mse_ensemble(
     >>> bool(np.allclose(end.mean, y)) and bool(np.allclose(end.covariance, 0))  # all networks fit the labels
     True
     """
-    y = _arguments.targets(y_train)
+    y = kernels.targets(y_train)
     rule = training_rule(learning_rate, y.size, optimizer, momentum, loss_scale)
     return Ensemble(TrainingKernels(kernel, x_train, len(y), diag_reg, diag_reg_absolute_scale), rule, y)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
-from ntkrs.network import Network
-from ntkrs.predict._scaling import scaled
+from ntkrs._checks import arrays, kernels, numbers
+from ntkrs._checks.scaling import scaled
 from ntkrs.predict.modes import ROUND_OFF, kernel_modes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ntkrs._checks.protocols import KernelFunction
     from ntkrs._typing import Array, ArrayLike
     from ntkrs.predict.modes import Modes
 
@@ -73,24 +73,14 @@ class Gaussian(Moments):
 class TrainingKernels:
     """The kernels of the training inputs and their eigenmodes, each computed once, when first needed."""
 
-    def __init__(self, kernel: Any, x_train: ArrayLike, count: int, diag_reg: float, absolute: bool) -> None:
-        if isinstance(kernel, Network):
-            raise TypeError(
-                "kernel is a Network, but that of infinitely wide ones is needed: arch.kernel(). For kernel matrices, "
-                "as of net.ntk, use gradient_descent_mse."
-            )
-        if not callable(kernel):
-            raise TypeError(
-                f"kernel is a {type(kernel).__name__}, but a callable kernel(X, Z, get=...) is needed, such as "
-                "arch.kernel(). For kernel matrices use gradient_descent_mse."
-            )
-        self.x = _arrays.finite(_arrays.batch(x_train, "x_train"), "x_train").copy()
+    def __init__(self, kernel: KernelFunction, x_train: ArrayLike, count: int, diag_reg: float, absolute: bool) -> None:
+        self._kernel = kernels.kernel_function(kernel)
+        self.x = arrays.finite(arrays.batch(x_train, "x_train"), "x_train").copy()
         if len(self.x) != count:
             raise ValueError(f"x_train has shape {self.x.shape}, but y_train has {count} rows: N must be the same")
-        self._kernel = kernel
         self._regularization = (
-            _numbers.nonnegative(diag_reg, "diag_reg"),
-            _numbers.boolean(absolute, "diag_reg_absolute_scale"),
+            numbers.nonnegative(diag_reg, "diag_reg"),
+            numbers.boolean(absolute, "diag_reg_absolute_scale"),
         )
         self.eps = float(np.finfo(self.x.dtype).eps)
         self._values: dict[str, Array] = {}
@@ -105,7 +95,7 @@ class TrainingKernels:
         TypeError, ValueError
             If they are not finite real numbers, or their number of columns is not that of the training inputs.
         """
-        x = _arrays.finite(_arrays.batch(x_test, "x_test"), "x_test")
+        x = arrays.finite(arrays.batch(x_test, "x_test"), "x_test")
         if x.shape[1] != self.x.shape[1]:
             raise ValueError(f"x_test has shape {x.shape}, but x_train has shape {self.x.shape}: n_0 must be the same")
         return x
@@ -121,8 +111,8 @@ class TrainingKernels:
     def test(self, x: Array, first: str, second: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return two kernels between test and training inputs, computed in one pass. Their names may be equal."""
         distinct = tuple(dict.fromkeys((first, second)))
-        kernels = zip(distinct, self._kernel(x, self.x, get=distinct), strict=True)
-        found = [_finite(values, name, "x_test and x_train").astype(np.float64) for name, values in kernels]
+        pairs = zip(distinct, self._kernel(x, self.x, get=distinct), strict=True)
+        found = [_finite(values, name, "x_test and x_train").astype(np.float64) for name, values in pairs]
         return found[0], found[-1]
 
     def between(self, x: Array, name: str) -> NDArray[np.float64]:

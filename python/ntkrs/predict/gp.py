@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, projected
 
 if TYPE_CHECKING:
@@ -86,8 +85,8 @@ class GpInference:
         >>> bool(np.allclose(prediction.covariance, kernel(X_test) - k @ np.linalg.solve(kernel(X), k.T)))
         True
         """
-        solved, prior = _KERNELS[_numbers.choice(get, "get", tuple(_KERNELS))]
-        with_covariance = _numbers.boolean(compute_cov, "compute_cov")
+        solved, prior = _KERNELS[numbers.choice(get, "get", tuple(_KERNELS))]
+        with_covariance = numbers.boolean(compute_cov, "compute_cov")
         kernels = self._kernels
         kernels.train(prior, solved)
         modes = kernels.modes(solved)
@@ -174,5 +173,5 @@ def gp_inference(
     >>> bool(np.allclose(predict.gp_inference(kernel, X, y)(X).mean, y))  # without noise it interpolates
     True
     """
-    y = _arguments.targets(y_train)
+    y = kernels.targets(y_train)
     return GpInference(TrainingKernels(kernel, x_train, len(y), diag_reg, diag_reg_absolute_scale), y)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks.scaling import ldexp
 
 if TYPE_CHECKING:
     from collections.abc import Callable

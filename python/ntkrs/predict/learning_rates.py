@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.operators import Products
 
 if TYPE_CHECKING:
-    from ntkrs._typing import ArrayLike
-    from ntkrs.predict._arguments import LossScale
+    from ntkrs._typing import ArrayLike, LossScale
 
 #: Up to this order a dense eigensolver is as fast as Lanczos.
 _DENSE = 64
@@ -67,11 +65,11 @@ def max_learning_rate(
     >>> predict.max_learning_rate(np.diag([1.0, 4.0]), 2, loss_scale="sum")
     0.5
     """
-    size = _numbers.integer(y_train_size, "y_train_size")
+    size = numbers.integer(y_train_size, "y_train_size")
     if size < 0:
         raise ValueError(f"y_train_size is {size}, but must be >= 0")
-    z = _arguments.loss_divisor(loss_scale, size)
-    mu = _numbers.momentum(momentum)
+    z = kernels.loss_divisor(loss_scale, size)
+    mu = numbers.momentum(momentum)
     products = Products(k_train_train)
     products.check_symmetric()
     if products.size and not size:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkrs import _numbers
+from ntkrs._checks import numbers
 
 if TYPE_CHECKING:
     from ntkrs._typing import Array
@@ -39,7 +39,7 @@ def loss_function(loss: Loss, y_train: Array) -> LossFunction:
     y = y_train.astype(np.float64)
     if callable(loss):
         return LossFunction(_checked(loss, y), None)
-    name = _numbers.choice(loss, "loss", ("mse", "softmax_cross_entropy"))
+    name = numbers.choice(loss, "loss", ("mse", "softmax_cross_entropy"))
     return _square(y) if name == "mse" else _cross_entropy(y)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs.predict._scaling import exponent_of, ldexp, scaled
+from ntkrs._checks.kernels import symmetric
+from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -276,8 +277,6 @@ def kernel_modes(
 
     ``matrix`` is not changed.
     """
-    from ntkrs.predict._arguments import symmetric
-
     # A power of two brings the entries near 1 before anything else is done. Otherwise large entries could overflow,
     # and LAPACK would lose the digits of tiny ones.
     shrunk, exponent = scaled(matrix, diag_reg if absolute else 0.0)

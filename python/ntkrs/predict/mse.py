@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import exponent_of, ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import exponent_of, ldexp
 from ntkrs.predict.modes import kernel_modes
 from ntkrs.predict.operators import operator_blocks, test_rows
 from ntkrs.predict.rules import Descent, Flow, responses
@@ -16,8 +15,7 @@ from ntkrs.predict.rules import Descent, Flow, responses
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs._typing import Array, ArrayLike
-    from ntkrs.predict._arguments import LossScale, Optimizer
+    from ntkrs._typing import Array, ArrayLike, LossScale, Optimizer
     from ntkrs.predict.modes import KrylovReport, Modes, Report
     from ntkrs.predict.rules import Rule
 
@@ -142,7 +140,7 @@ class MseDynamics:
             return trained
         kernel, eps, exponent = test_rows(k_test_train, len(self._y), self._block, self._spectral.size)
         shape = (kernel.shape[0] // (self._block or 1), *self._y.shape[1:])
-        initial_test = _arguments.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
+        initial_test = kernels.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
         weights = _stacked(response, components)
         if modes.null or weights.shape[1] >= kernel.shape[0]:
             change = modes.project(kernel, eps) @ weights
@@ -229,7 +227,7 @@ class MseDynamics:
 
     def _residual(self, fx_train_0: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         """Return f_0, ``(f_0 − Y)/2^scale`` in columns, and the scale."""
-        initial = _arguments.broadcast(fx_train_0, self._y.shape, "fx_train_0")
+        initial = kernels.broadcast(fx_train_0, self._y.shape, "fx_train_0")
         scale = exponent_of(initial, np.abs(self._y).max(initial=0.0))
         residual = np.ldexp(initial, -scale) - np.ldexp(self._y, -scale)
         return initial, residual.reshape(self._spectral.size, self._columns), scale
@@ -364,34 +362,34 @@ def gradient_descent_mse(
     >>> bool(np.allclose(f(3), y * (1 - 0.5**3)))
     True
     """
-    y = _arguments.targets(y_train)
+    y = kernels.targets(y_train)
     rule = training_rule(learning_rate, y.size, optimizer, momentum, loss_scale)
-    regularizer = _numbers.nonnegative(diag_reg, "diag_reg")
-    absolute = _numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
-    tolerance, limit = _numbers.positive(tolerance, "tolerance"), _numbers.count(max_iterations, "max_iterations")
-    if _numbers.choice(method, "method", ("eigh", "krylov")) == "krylov":
+    regularizer = numbers.nonnegative(diag_reg, "diag_reg")
+    absolute = numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
+    tolerance, limit = numbers.positive(tolerance, "tolerance"), numbers.count(max_iterations, "max_iterations")
+    if numbers.choice(method, "method", ("eigh", "krylov")) == "krylov":
         from ntkrs.predict import krylov
 
         products, dtype = krylov.spectral(k_train_train, (regularizer, absolute), tolerance, limit)
         block = operator_blocks(k_train_train, products.size, y)
         return MseDynamics(products, rule, y, block, np.result_type(dtype, y))
-    if _arguments.is_operator(k_train_train):
+    if kernels.is_operator(k_train_train):
         raise TypeError(
             f"k_train_train is a {type(k_train_train).__name__}, but method='eigh' needs an array. "
             "Pass method='krylov', which needs products only."
         )
-    kernel = _arguments.kernel_entries(k_train_train, "k_train_train")
-    block = _arguments.output_blocks(kernel, y)
+    kernel = kernels.kernel_entries(k_train_train, "k_train_train")
+    block = kernels.output_blocks(kernel, y)
     eps = float(np.finfo(kernel.dtype).eps)
-    modes = kernel_modes(_arguments.flatten(kernel), eps, regularizer, absolute)
+    modes = kernel_modes(kernels.flatten(kernel), eps, regularizer, absolute)
     rule.check(float(modes.scaled.max(initial=0.0)), modes.exponent)
     return MseDynamics(Eigenbasis(modes), rule, y, block, np.result_type(kernel, y))
 
 
 def training_rule(learning_rate: float, size: int, optimizer: str, momentum: float, loss_scale: str) -> Rule:
     """Return the training rule that these arguments of :func:`gradient_descent_mse` describe."""
-    z = _arguments.loss_divisor(loss_scale, size)
-    rate = _numbers.positive(learning_rate, "learning_rate") / z
-    mu = _numbers.momentum(momentum)
-    steps = _numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
+    z = kernels.loss_divisor(loss_scale, size)
+    rate = numbers.positive(learning_rate, "learning_rate") / z
+    mu = numbers.momentum(momentum)
+    steps = numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
     return Descent(rate, mu) if steps else Flow(rate, mu)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.integration import Integrator, State
 from ntkrs.predict.losses import loss_function
 from ntkrs.predict.operators import Products, operator_blocks, test_rows
@@ -16,8 +15,7 @@ from ntkrs.predict.operators import Products, operator_blocks, test_rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs._typing import Array, ArrayLike
-    from ntkrs.predict._arguments import Optimizer
+    from ntkrs._typing import Array, ArrayLike, Optimizer
     from ntkrs.predict.losses import Loss
 
 #: Solvers of SciPy. "auto" is LSODA, which switches to a stiff method if needed, up to the order _STIFF; then DOP853.
@@ -123,7 +121,7 @@ class LossDynamics:
             return trained
         kernel, _, exponent = test_rows(k_test_train, self._shape[0], self._block, products.size)
         shape = (kernel.shape[0] // (self._block or 1), *self._shape[1:])
-        initial_test = _arguments.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
+        initial_test = kernels.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
         return trained, self._result(initial_test, np.asarray(kernel @ alpha), exponent, times)
 
     def state(self, t: float, fx_train_0: ArrayLike = 0.0, *, start: State | None = None) -> State:
@@ -171,14 +169,14 @@ class LossDynamics:
 
     def _start(self, fx_train_0: ArrayLike) -> State:
         """Return the state before training."""
-        initial = np.array(_arguments.broadcast(fx_train_0, self._shape, "fx_train_0"))
+        initial = np.array(kernels.broadcast(fx_train_0, self._shape, "fx_train_0"))
         return State(0.0, initial, np.zeros(self._shape), np.zeros(self._shape))
 
     def _states(self, t: ArrayLike, start: State) -> tuple[NDArray[np.float64], list[State]]:
         """Return the times, checked, and the state at each of them."""
         if t is None:
             raise ValueError("t is None, but the end of training on any loss has no formula: pass a finite time")
-        times = _arguments.steps(t) if self._steps else _arguments.times(t)
+        times = kernels.steps(t) if self._steps else kernels.times(t)
         if np.isinf(times).any():
             raise ValueError("t holds inf, but the end of training on any loss has no formula: pass a finite time")
         if times.size and times.min() < start.time:
@@ -266,24 +264,24 @@ def gradient_descent(
     >>> bool(np.allclose(f(2.0), y * (1 - np.exp(-1))))  # the closed form of gradient_descent_mse
     True
     """
-    y = _arguments.targets(y_train)
+    y = kernels.targets(y_train)
     products = Products(k_train_train)
     products.check_symmetric()
     block = operator_blocks(k_train_train, products.size, y)
-    steps = _numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
-    method = _numbers.choice(solver, "solver", _SOLVERS)
+    steps = numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
+    method = numbers.choice(solver, "solver", _SOLVERS)
     if method == "auto":
-        small = y.size <= _STIFF and not _arguments.is_operator(k_train_train)
+        small = y.size <= _STIFF and not kernels.is_operator(k_train_train)
         method = "LSODA" if small else "DOP853"
     tolerances = (
-        _numbers.positive(relative_tolerance, "relative_tolerance"),
-        _numbers.positive(absolute_tolerance, "absolute_tolerance"),
+        numbers.positive(relative_tolerance, "relative_tolerance"),
+        numbers.positive(absolute_tolerance, "absolute_tolerance"),
     )
     integrator = Integrator(
         products=products,
         loss=loss_function(loss, y),
-        rate=_numbers.positive(learning_rate, "learning_rate"),
-        momentum=0.0 if momentum is None else _numbers.momentum(momentum),
+        rate=numbers.positive(learning_rate, "learning_rate"),
+        momentum=0.0 if momentum is None else numbers.momentum(momentum),
         solver="steps" if steps else method,
         tolerances=tolerances,
         columns=y.shape[1] if y.ndim == 2 and block is None else 1,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import exponent_of, scaled
+from ntkrs._checks import kernels
+from ntkrs._checks.scaling import exponent_of, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ class Products:
     def __init__(self, kernel: ArrayLike, diag_reg: float = 0.0, *, absolute: bool = False) -> None:
         self._matrix: Any = None
         self._operator: Any = None
-        if _arguments.is_operator(kernel):
+        if kernels.is_operator(kernel):
             self._operator = kernel
             shape, self.dtype = kernel.shape, np.dtype(kernel.dtype)
             if len(shape) != 2 or shape[0] != shape[1]:
@@ -55,8 +55,8 @@ class Products:
             if self.dtype.kind != "f" or self.dtype.itemsize > 8:
                 raise TypeError(f"k_train_train is an operator of dtype {self.dtype}, but float32 or float64 is needed")
         else:
-            entries = _arguments.kernel_entries(kernel, "k_train_train")
-            _arguments.check_square(entries)
+            entries = kernels.kernel_entries(kernel, "k_train_train")
+            kernels.check_square(entries)
             n, o = entries.shape[0], entries.shape[-1] if entries.ndim == 4 else 1
             self._matrix = entries.transpose(0, 2, 1, 3).reshape(n * o, n * o) if entries.ndim == 4 else entries
             self.dtype = entries.dtype
@@ -139,8 +139,8 @@ def _apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[n
 
 def operator_blocks(kernel: ArrayLike, size: int, y_train: Array) -> int | None:
     """Check that a kernel of this order and Y fit; return O if it has output blocks."""
-    if not _arguments.is_operator(kernel):
-        return _arguments.output_blocks(np.asarray(kernel), y_train)
+    if not kernels.is_operator(kernel):
+        return kernels.output_blocks(np.asarray(kernel), y_train)
     if size == len(y_train):
         return None
     if size != y_train.size:
@@ -153,7 +153,7 @@ def operator_blocks(kernel: ArrayLike, size: int, y_train: Array) -> int | None:
 
 def test_rows(k_test_train: ArrayLike, n: int, block: int | None, size: int) -> tuple[Any, float, int]:
     """Return the test-train kernel over ``2^exponent`` as a matrix or operator, ε of its dtype, and the exponent."""
-    if _arguments.is_operator(k_test_train):
+    if kernels.is_operator(k_test_train):
         rows, columns = k_test_train.shape
         if columns != size or rows % (block or 1):
             raise ValueError(
@@ -161,7 +161,7 @@ def test_rows(k_test_train: ArrayLike, n: int, block: int | None, size: int) -> 
                 "k_train_train"
             )
         return k_test_train, float(np.finfo(k_test_train.dtype).eps), 0
-    kernel = _arguments.kernel_entries(k_test_train, "k_test_train")
-    _arguments.test_kernel_shape(kernel.shape, n, block)
-    matrix, exponent = scaled(_arguments.flatten(kernel))
+    kernel = kernels.kernel_entries(k_test_train, "k_test_train")
+    kernels.test_kernel_shape(kernel.shape, n, block)
+    matrix, exponent = scaled(kernels.flatten(kernel))
     return matrix, float(np.finfo(kernel.dtype).eps), exponent

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ntkrs.predict._arguments import steps, times
-from ntkrs.predict._scaling import ldexp, product
+from ntkrs._checks.kernels import steps, times
+from ntkrs._checks.scaling import ldexp, product
 
 if TYPE_CHECKING:
     from collections.abc import Callable

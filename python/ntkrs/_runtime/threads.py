@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ntkrs import _core, _numbers
+from ntkrs import _core
+from ntkrs._checks import numbers
 
 if hasattr(os, "register_at_fork"):
     # A child has none of its parent's threads: the core must not look for them.
@@ -26,7 +27,7 @@ def set_num_threads(n: int) -> None:
     TypeError, ValueError
         If ``n`` is no integer, or less than 1.
     """
-    count = _numbers.integer(n, "n")
+    count = numbers.integer(n, "n")
     if count < 1:
         raise ValueError(f"n is {count}, but at least 1 thread is needed")
     _core.set_num_threads(count)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkrs import _memory
+from ntkrs._checks import memory
 from ntkrs._typing import Array, ArrayLike
 
 #: Bytes of a cache line.
@@ -159,7 +159,7 @@ def output(
         If a new array does not fit into memory, before anything is allocated.
     """
     if out is None:
-        _memory.require(math.prod(shape) * dtype.itemsize, f"{what} of shape {shape} and dtype {dtype}")
+        memory.require(math.prod(shape) * dtype.itemsize, f"{what} of shape {shape} and dtype {dtype}")
         return empty(shape, dtype)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is a {type(out).__name__}, but a numpy.ndarray is needed")
@@ -183,9 +183,9 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     count = math.prod(shape) * dtype.itemsize
     if count < _LARGE:
         return cast("Array", np.empty(shape, dtype))
-    memory = np.empty(count + _LINE, np.uint8)
-    start = -_address(memory) % _LINE
-    return cast("Array", memory[start : start + count].view(dtype).reshape(shape))
+    line = np.empty(count + _LINE, np.uint8)
+    start = -_address(line) % _LINE
+    return cast("Array", line[start : start + count].view(dtype).reshape(shape))
 
 
 def _overlaps_itself(array: NDArray[Any]) -> bool:
@@ -217,7 +217,7 @@ def apart(
     """
     interleaved = _interleaved(planes)
     if interleaved:
-        _memory.require(sum(plane.nbytes for plane in planes), "an out with interleaved parts, filled beside it,")
+        memory.require(sum(plane.nbytes for plane in planes), "an out with interleaved parts, filled beside it,")
     beside = [np.empty(plane.shape, plane.dtype) for plane in planes] if interleaved else planes
 
     def copied(array: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ntkrs import _core
-from ntkrs._threads import get_num_threads, set_num_threads
+from ntkrs._runtime.threads import get_num_threads, set_num_threads
 
 
 def register() -> None:

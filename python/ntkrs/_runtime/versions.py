@@ -3,7 +3,7 @@
 import sys
 
 from ntkrs import _core
-from ntkrs._threads import get_num_threads
+from ntkrs._runtime.threads import get_num_threads
 
 #: Hard dependencies and the extras, in the order printed.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")

@@ -1,34 +1,51 @@
-"""What users pass to the functions of this package, taken or refused."""
+"""Kernel matrices, and what is passed beside them: targets, times, operators."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import arrays, numbers
+from ntkrs._checks.protocols import FiniteNetwork
+from ntkrs._checks.scaling import ldexp
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ntkrs._checks.protocols import KernelFunction
     from ntkrs._typing import Array, ArrayLike
 
-#: What the square loss is divided by: Z = N·O, or 1.
-LossScale: TypeAlias = Literal["mean", "sum"]
 
-#: Continuous time, or steps.
-Optimizer: TypeAlias = Literal["flow", "gd"]
+def kernel_function(kernel: KernelFunction) -> KernelFunction:
+    """``kernel``, if it can be called on inputs.
+
+    Raises
+    ------
+    TypeError
+        If it is a finite network, or not callable.
+    """
+    if isinstance(kernel, FiniteNetwork):
+        raise TypeError(
+            f"kernel is a {type(kernel).__name__}, but that of infinitely wide ones is needed: arch.kernel(). For "
+            "kernel matrices, as of net.ntk, use gradient_descent_mse."
+        )
+    if not callable(kernel):
+        raise TypeError(
+            f"kernel is a {type(kernel).__name__}, but a callable kernel(X, Z, get=...) is needed, such as "
+            "arch.kernel(). For kernel matrices use gradient_descent_mse."
+        )
+    return kernel
 
 
 def kernel_entries(values: ArrayLike, name: str) -> Array:
     """A finite kernel, float32 or float64."""
-    return _arrays.finite(_arrays.floating(values, name), name)
+    return arrays.finite(arrays.floating(values, name), name)
 
 
 def targets(y_train: ArrayLike) -> Array:
     """Finite labels, (N,) or (N, O)."""
-    y = _arrays.finite(_arrays.floating(y_train, "y_train"), "y_train")
+    y = arrays.finite(arrays.floating(y_train, "y_train"), "y_train")
     if y.ndim not in (1, 2):
         raise ValueError(f"y_train has shape {y.shape}, but (N,) or (N, O) is needed")
     if y.shape[1:] == (0,):
@@ -111,7 +128,7 @@ def times(t: ArrayLike | None) -> NDArray[np.float64]:
     """Times >= 0; None is infinity."""
     if t is None:
         return np.array(np.inf)
-    values = _arrays.floating(t, "t").astype(np.float64, copy=False)
+    values = arrays.floating(t, "t").astype(np.float64, copy=False)
     if np.isnan(values).any() or (values < 0).any():
         bad = values[np.isnan(values) | (values < 0)].flat[0]
         raise ValueError(f"t holds {bad}, but times are >= 0 (None or infinity: the end of training)")
@@ -129,7 +146,7 @@ def steps(t: ArrayLike | None) -> NDArray[np.float64]:
 
 def broadcast(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
     """A number, or an array of this shape, as an array of this shape; (N,) and (N, 1) stand for each other."""
-    array = _arrays.finite(_arrays.floating(values, name), name).astype(np.float64, copy=False)
+    array = arrays.finite(arrays.floating(values, name), name).astype(np.float64, copy=False)
     if array.ndim and _in_columns(array.shape) != _in_columns(shape):
         raise ValueError(f"{name} has shape {array.shape}, but a number or an array of shape {shape} is needed")
     return array.reshape(shape) if array.ndim else np.broadcast_to(array, shape)
@@ -142,7 +159,7 @@ def _in_columns(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def loss_divisor(loss_scale: str, size: int) -> int:
     """Z of the square loss ``1/(2Z) Σ (f − y)²``."""
-    return max(size, 1) if _numbers.choice(loss_scale, "loss_scale", ("mean", "sum")) == "mean" else 1
+    return max(size, 1) if numbers.choice(loss_scale, "loss_scale", ("mean", "sum")) == "mean" else 1
 
 
 def is_operator(values: object) -> TypeGuard[Any]:
