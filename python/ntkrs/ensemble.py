@@ -1,4 +1,4 @@
-"""The empirical NTK over random initialisations."""
+"""The mean and variance of the empirical NTK over random initialisations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EnsembleNtk(NamedTuple):
-    """Mean and sample variance (over S - 1) of each entry of a kernel, in the shape of :meth:`ntkrs.Network.ntk`."""
+    """The mean and sample variance (over S − 1) of each entry of a kernel, both of the shape of ``Network.ntk``."""
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
@@ -40,11 +40,13 @@ def ensemble_ntk(
     outputs: Outputs = "full",
     progress: Progress = None,
 ) -> EnsembleNtk:
-    """Return the mean and variance of the empirical NTK over initialisations, keeping none of the kernels.
+    """Return the mean and variance of the empirical NTK over random initialisations.
 
     ::
 
         mean = 1/S Σ_s Θ_s,    variance = 1/(S − 1) Σ_s (Θ_s − mean)²
+
+    As the width n grows, the variance falls like 1/n, and the mean approaches ``arch.kernel()``.
 
     Parameters
     ----------
@@ -55,17 +57,17 @@ def ensemble_ntk(
     Z : (M, n_0) array_like, optional
         Other inputs; by default X.
     width : int, optional
-        Units of every hidden layer, instead of those of ``arch``.
+        Number of units of every hidden layer; by default the widths of ``arch``.
     seeds : int or sequence of int
-        How many networks, S >= 2, with the seeds 0 to S - 1; or their seeds. That of seed s is
-        ``arch.init(n_0, rng=s)``, bit for bit where no layer has ``tau_b``.
-    draws : {"parameters", "law"}
-        "parameters": all of them, those of ``arch.init``. "law": of the first layer's weights only what these inputs
-        can see, N + M numbers a unit instead of n_0; the kernels have the same law, but are not those of ``arch.init``.
+        The number of networks, S >= 2, which then have the seeds 0 to S − 1; or a sequence of S seeds. The network of
+        seed s is ``arch.init(n_0, rng=s)``, bit for bit if no layer has ``tau_b``.
+    draws : "parameters" or "law"
+        "parameters" draws all parameters, as ``arch.init`` does. "law" draws N + M numbers instead of n_0 per unit of
+        the first layer. The kernels then have the same distribution, but are not those of ``arch.init``.
     outputs : str or int
         As for :meth:`ntkrs.Network.ntk`.
     progress : callable or bool, optional
-        As there; counts networks.
+        As for :meth:`ntkrs.Network.ntk`, but counting networks.
 
     Returns
     -------
@@ -74,18 +76,19 @@ def ensemble_ntk(
 
     Raises
     ------
-    ValueError, TypeError, MemoryError
-        If an argument is out of its domain, or the result does not fit.
+    ValueError, TypeError
+        If an argument is invalid.
+    MemoryError
+        If the result does not fit into memory.
 
     Notes
     -----
-    Each network runs on one thread, all threads side by side. Each holds a network, a copy of the inputs, their
-    activations, and a few kernels.
-    Drawing numbers takes most of the time where n_0 is large. A first layer of normal weights is seen through X W
-    alone, which has the law of R W' for any R with R Rᵀ = X Xᵀ, N × N: with ``draws="law"`` networks have R for inputs,
-    from a QR decomposition of Xᵀ, and no cost depends on n_0.
+    The kernels are not kept. Each thread works on one network at a time, and holds this network, a copy of the inputs,
+    their activations and a few kernels.
 
-    As the width n grows the variance falls like 1/n, and the mean approaches ``arch.kernel()``.
+    If n_0 is large, drawing numbers takes most of the time. The kernels depend on a first layer of normal weights W
+    only through X W, which has the distribution of R W' for any R with R Rᵀ = X Xᵀ. With ``draws="law"`` the inputs are
+    such an R, N × N, from a QR decomposition of Xᵀ. No other cost depends on n_0 then.
 
     References
     ----------
@@ -97,8 +100,10 @@ def ensemble_ntk(
     >>> import ntkrs
     >>> arch, X = ntkrs.mlp(depth=1, width=4, outputs=1), np.eye(2)
     >>> moments = ntkrs.ensemble_ntk(arch, X, seeds=[0, 1])
-    >>> kernels = [arch.init(2, rng=seed).ntk(X) for seed in (0, 1)]
+    >>> kernels = [arch.init(in_features=2, rng=seed).ntk(X) for seed in (0, 1)]
     >>> bool(np.allclose(moments.mean, np.mean(kernels, axis=0)))
+    True
+    >>> bool(np.allclose(moments.variance, np.var(kernels, axis=0, ddof=1)))
     True
     """
     check_architecture(arch)
@@ -121,7 +126,7 @@ def ensemble_ntk(
     shape = (planes, pairs[0], block, pairs[1], block)
     threads, sizes = _core.get_num_threads(), [*layer_inputs(arch, x.shape[1]), arch.outputs]
     parameters = sum((n + 1) * m for n, m in pairwise(sizes))
-    # Of each thread: its kernels, its network and the rows of it that are drawn, its inputs, activations and deltas.
+    # Each thread holds kernels, a network and its rows while they are drawn, inputs, activations and deltas.
     layers = sum(pairs) * (sizes[0] + (2 + block) * sum(sizes[1:]))
     count = (2 + 3 * threads) * math.prod(shape) + threads * (2 * parameters + layers)
     memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
@@ -131,7 +136,7 @@ def ensemble_ntk(
 
 
 def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
-    """Return rows with the inner products of these, of no more features than there are rows."""
+    """Return inputs with the same inner products, but with no more features than there are rows."""
     batches = [arrays.finite(x, "X")] if z is None else [arrays.finite(x, "X"), arrays.finite(z, "Z")]
     count, features = sum(map(len, batches)), x.shape[1]
     if features <= max(count, 1):
@@ -145,7 +150,7 @@ def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
 
 
 def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.float64]:
-    """From planes (planes, N, S, M, S) to the shape of ``Network.ntk``."""
+    """Bring planes, (planes, N, S, M, S), to the shape of ``Network.ntk``."""
     if selection == "full":
         return np.ascontiguousarray(values[0].transpose(0, 2, 1, 3))
     if selection == "diagonal":
@@ -154,11 +159,12 @@ def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.flo
 
 
 def _float64(values: ArrayLike, name: str) -> Array:
+    """Return a batch of inputs in float64."""
     return arrays.batch(values, name).astype(np.float64, copy=False)
 
 
 def _core_network(arch: Architecture) -> _core.Network:
-    """Return the core's network of these activations and biases, as narrow as can be: its parameters are not read."""
+    """Return a network of width 1 in the core, with the activations and biases of ``arch``. Its parameters are not used."""
     arch = arch.with_width(1)
     sizes = [1, *(dense.width for dense in arch.dense)]
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
@@ -168,6 +174,7 @@ def _core_network(arch: Architecture) -> _core.Network:
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
+    """Return the list of seeds that a number or sequence stands for, checked."""
     given = [seeds] if np.ndim(seeds) == 0 else arrays.sequence(seeds, "seeds")
     checked = [numbers.integer(seed, "seeds") for seed in given]
     values = list(range(checked[0])) if np.ndim(seeds) == 0 else checked

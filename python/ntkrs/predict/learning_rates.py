@@ -1,4 +1,4 @@
-"""How large a learning rate may be."""
+"""The largest stable learning rate."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def max_learning_rate(
     """Return the largest learning rate at which gradient descent on the square loss does not diverge.
 
     ``eta = 2 (1 + momentum) Z / lambda_max(K)``, with ``Z = y_train_size`` for ``loss_scale="mean"``, 1 for ``"sum"``.
-    At it the fastest mode neither grows nor shrinks; anything below it converges. For softmax cross-entropy averaged
-    over N samples ``4 N / lambda_max(K)`` is sufficient: twice this with ``y_train_size=N``.
+
+    Every smaller rate converges. At the largest, the fastest mode neither grows nor shrinks. For softmax cross-entropy
+    averaged over N samples, ``4 N / lambda_max(K)`` is small enough: twice the result for ``y_train_size=N``.
 
     Parameters
     ----------
@@ -35,12 +36,12 @@ def max_learning_rate(
     momentum : float
         μ of the heavy ball, in [0, 1).
     loss_scale : "mean" or "sum"
-        Whether the loss is divided by 2N·O, or by 2.
+        The sum of squares is divided by 2N·O for "mean", and by 2 for "sum".
 
     Returns
     -------
     float
-        Infinity for a kernel that is 0.
+        The rate; infinity if the kernel is 0.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def max_learning_rate(
 
     Notes
     -----
-    One Lanczos run for the top eigenvalue: O(N²) a step, no copy of the kernel.
+    One Lanczos run for the largest eigenvalue: O(N²) time per step, without a copy of the kernel.
 
     References
     ----------
@@ -60,7 +61,8 @@ def max_learning_rate(
     Examples
     --------
     >>> import numpy as np
-    >>> max_learning_rate(np.diag([1.0, 4.0]), 2, loss_scale="sum")
+    >>> from ntkrs import predict
+    >>> predict.max_learning_rate(np.diag([1.0, 4.0]), 2, loss_scale="sum")
     0.5
     """
     size = numbers.integer(y_train_size, "y_train_size")
@@ -81,7 +83,7 @@ def max_learning_rate(
 
 
 def _largest_eigenvalue(products: Products) -> float:
-    """λ_max over ``2^exponent``; exactly 0 for a kernel that is 0."""
+    """Return λ_max over ``2^exponent``, exactly 0 if the kernel is 0."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n = products.size

@@ -1,4 +1,4 @@
-"""Kernels known by their products: arrays, and linear operators."""
+"""Products with kernels that are arrays or linear operators."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import Array, ArrayLike
 
-#: Rows of a float32 kernel that are converted at once.
+#: The number of rows of a float32 kernel that are converted at once.
 _ROWS = 1024
 
 
 class Products:
-    """``V ↦ (K + rI) V / 2^exponent`` in float64, whatever K is.
+    """The map ``V ↦ (K + rI) V / 2^exponent`` in float64, where K is an array of either dtype or an operator.
 
     Attributes
     ----------
@@ -28,11 +28,20 @@ class Products:
     eps : float
         ε of K's dtype.
     product_eps : float
-        ε of the products: that of an operator's dtype, else that of float64.
+        ε of the products: ``eps`` for an operator, and ε of float64 for an array.
     exponent : int
-        What brings the products with vectors of length 1 near 1.
+        The power of 2 that brings products with vectors of length 1 near 1.
     dtype : dtype
-        That of K.
+        The dtype of K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.predict.operators import Products
+    >>> products = Products(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> np.ldexp(products(np.array([[1.0], [-1.0]])), products.exponent)
+    array([[ 1.],
+           [-1.]])
     """
 
     def __init__(self, kernel: ArrayLike, diag_reg: float = 0.0, *, absolute: bool = False) -> None:
@@ -58,18 +67,18 @@ class Products:
         self._regularizer = self._regularization(diag_reg, absolute=absolute)
 
     def __call__(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The product, over ``2^exponent``."""
+        """Return ``(K + rI) vectors / 2^exponent``."""
         change = self._apply(vectors)
         np.ldexp(change, -self.exponent, out=change)
         return change + self._regularizer * vectors if self._regularizer else change
 
     def check_symmetric(self) -> None:
-        """Refuse an array that is far from symmetric, by one product with it and one with its transpose.
+        """Refuse an array that is far from symmetric, by comparing a product with it and one with its transpose.
 
         Raises
         ------
         ValueError
-            If they differ by more than rounding.
+            If the products differ by more than round-off.
         """
         if self._matrix is None or self.size == 0:
             return
@@ -83,6 +92,7 @@ class Products:
             )
 
     def _apply(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``K vectors``, and refuse an operator whose product is not finite."""
         if self._operator is None:
             return _apply_rows(self._matrix, vectors)
         product = np.asarray(self._operator.matmat(vectors)).astype(np.float64)
@@ -91,16 +101,18 @@ class Products:
         return product
 
     def _probe(self) -> NDArray[np.float64]:
+        """Return a random vector of length at most 1, the same in every call."""
         probe = np.random.default_rng(0).standard_normal((self.size, 1))
         return probe / max(float(np.linalg.norm(probe)), 1.0)
 
     def _scale(self) -> int:
-        """The exponent of the largest entry, or, where entries are not known, of a product with a random vector."""
+        """Return the exponent of the largest entry, or for an operator that of a product with a random vector."""
         if self._matrix is not None:
             return exponent_of(self._matrix)
         return exponent_of(self._apply(self._probe()) * self.size**0.5)
 
     def _regularization(self, diag_reg: float, *, absolute: bool) -> float:
+        """Return r over ``2^exponent``. An absolute r that exceeds K raises the exponent first."""
         if diag_reg == 0 or self.size == 0:
             return 0.0
         if absolute:
@@ -115,7 +127,7 @@ class Products:
 
 
 def _apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``matrix @ vectors`` in float64, without a float64 copy of a float32 matrix."""
+    """Return ``matrix @ vectors`` in float64, without a float64 copy of a float32 matrix."""
     if matrix.dtype == np.float64:
         return np.asarray(matrix @ vectors)
     result = np.empty((len(matrix), vectors.shape[1]))
@@ -140,7 +152,7 @@ def operator_blocks(kernel: ArrayLike, size: int, y_train: Array) -> int | None:
 
 
 def test_rows(k_test_train: ArrayLike, n: int, block: int | None, size: int) -> tuple[Any, float, int]:
-    """The test-train kernel as a matrix or operator over a power of two, the ε of its dtype, and the exponent."""
+    """Return the test-train kernel over ``2^exponent`` as a matrix or operator, ε of its dtype, and the exponent."""
     if kernels.is_operator(k_test_train):
         rows, columns = k_test_train.shape
         if columns != size or rows % (block or 1):
