@@ -164,7 +164,7 @@ def _float64(values: ArrayLike, name: str) -> Array:
 
 
 def _core_network(arch: Architecture) -> _core.Network:
-    """Return a network of width 1 in the core, with the activations and biases of ``arch``. Its parameters are not used."""
+    """Return the core's network of width 1 with the activations and biases of ``arch``; its parameters are not read."""
     arch = arch.with_width(1)
     sizes = [1, *(dense.width for dense in arch.dense)]
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
