@@ -7,49 +7,11 @@ from hypothesis import strategies as st
 
 import ntkrs
 from ntkrs import Dense, Erf, LeakyRelu, Relu, Sequential, Sign, mlp
-from ntkrs.activations import Elementwise
 from oracles import infinite
+from oracles.tables import CLOSED_FORMS, GROWING, JUMPS, MODERATE, PIECEWISE_LINEAR
+from package import built
 
 EPS = np.finfo(np.float64).eps
-
-#: The names of the activations in the oracles.
-PIECEWISE_LINEAR = {"identity": "identity", "relu": "relu", "leaky_relu": ("leaky_relu", 0.01), "abs": "abs"}
-MODERATE = PIECEWISE_LINEAR | {
-    "erf": "erf",
-    "gelu": "gelu",
-    "sin": "sin",
-    "sin with a phase": ("sin", 1.3, 0.9, 0.4),
-    "cos": "cos",
-    "cos with a phase": ("cos", 0.7, 1.2, -0.3),
-    "rbf": "rbf",
-    "narrow rbf": ("rbf", 2.5),
-    "gaussian": "gaussian",
-    "wide gaussian": ("gaussian", 0.1),
-}
-#: Activations whose kernels have an infinite slope at ρ = ±1, of which the next layer's angle takes a root again.
-JUMPS = {"sign": "sign", "step": ("rectified_power", 0)}
-#: Activations that grow faster than their argument, with the largest factor by which they multiply its relative error,
-#: for arguments of order 1.
-GROWING = {
-    "rectified_power 1": (("rectified_power", 1), 1),
-    "rectified_power 2": (("rectified_power", 2), 2),
-    "rectified_power 3": (("rectified_power", 3), 3),
-    "monomial 0": (("monomial", 0), 1),
-    "monomial 1": (("monomial", 1), 1),
-    "monomial 2": (("monomial", 2), 2),
-    "monomial 3": (("monomial", 3), 3),
-    "polynomial": (("polynomial", 0.5, -1.0, 0.25, 0.1, 0.05), 4),
-    "hermite 2": (("hermite", 2), 2),
-    "hermite 5": (("hermite", 5), 5),
-    "exp": (("exp", 0.8, 0.5), 2),
-}
-ACTIVATIONS = MODERATE | JUMPS | {name: spec for name, (spec, _) in GROWING.items()}
-
-
-def layer(name):
-    """The activation with this name in the oracles."""
-    kind, *parameters = [spec] if isinstance(spec := ACTIVATIONS[name], str) else spec
-    return next(cls for cls in Elementwise.__subclasses__() if cls.name == kind)(*parameters)
 
 
 def errors(kernel, exact):
@@ -84,8 +46,8 @@ def hard_rows(features):
 @pytest.mark.parametrize("name", MODERATE)
 def test_every_pair_is_right_to_the_last_digits(name, sigma_b, depth):
     x = hard_rows(5)
-    kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
-    nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [ACTIVATIONS[name]] * depth, rounded=True)
+    kernel = mlp(depth, 1, 1, built(CLOSED_FORMS[name]), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [CLOSED_FORMS[name]] * depth, rounded=True)
     # The README promises 16 ε and 64 ε for every pair of rows.
     assert errors(kernel.nngp, nngp).max() <= 16 * EPS
     assert errors(kernel.ntk, ntk).max() <= 64 * EPS
@@ -99,7 +61,7 @@ def test_what_grows_amplifies_the_rounding_of_its_argument(name, sigma_b, depth)
     x = hard_rows(5) * 0.5
     x[9] /= 1e3
     activation, steepness = GROWING[name]
-    kernel = mlp(depth, 1, 1, layer(name), 1.1, sigma_b).kernel()(x, get=("nngp", "ntk"))
+    kernel = mlp(depth, 1, 1, built(CLOSED_FORMS[name]), 1.1, sigma_b).kernel()(x, get=("nngp", "ntk"))
     nngp, ntk = infinite.kernels(x, None, 1.1, sigma_b, [activation] * depth, rounded=True)
     amplified = 2 * steepness**depth * EPS
     assert errors(kernel.nngp, nngp).max() <= max(16 * EPS, amplified)
@@ -111,8 +73,8 @@ def test_what_grows_amplifies_the_rounding_of_its_argument(name, sigma_b, depth)
 def test_jumps(name, sigma_b):
     x = hard_rows(5)
     for depth in (1, 3):
-        kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
-        nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [ACTIVATIONS[name]] * depth, rounded=True)
+        kernel = mlp(depth, 1, 1, built(CLOSED_FORMS[name]), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
+        nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [CLOSED_FORMS[name]] * depth, rounded=True)
         # An angle has an error of ε, so the angle after another layer has one of √ε. Rows that are not nearly
         # parallel, or equal, are still right.
         apart = (np.abs(nngp) < 0.9 * nngp.max()) | np.eye(len(x), dtype=bool) if depth > 1 else True
@@ -126,22 +88,22 @@ def test_gaps_are_right_to_the_angle(name, size):
     """A ReLU network on top sees √(1 − ρ), which the kernels of close rows would hide."""
     x = hard_rows(3)[[0, 1, 2, 3, 4, 5, 6, 7, 12, 13]] * size
     for sigma_b in (0.0, 0.3):
-        layers = (Dense(1, 1.3), layer(name), Dense(1, 1.1, sigma_b), Relu(), Dense(1, 1.0))
+        layers = (Dense(1, 1.3), built(CLOSED_FORMS[name]), Dense(1, 1.1, sigma_b), Relu(), Dense(1, 1.0))
         kernel = Sequential(*layers).kernel()(x, get=("nngp", "ntk"))
-        specs = [ACTIVATIONS[name], "relu"]
+        specs = [CLOSED_FORMS[name], "relu"]
         nngp, ntk = infinite.kernels(x, None, [1.3, 1.1, 1.0], [0.0, sigma_b, 0.0], specs, rounded=True)
         assert errors(kernel.nngp, nngp).max() <= 16 * EPS
         assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
 
-@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in JUMPS])
+@pytest.mark.parametrize("name", [name for name in CLOSED_FORMS if name not in JUMPS])
 def test_price(name):
     """dT/dc = Ṫ, for two rows that turn away from each other."""
     step = 1e-4
     for angle in (0.3, 1.2, 2.0, 2.9):
         x = np.array([[np.cos(t), np.sin(t)] for t in (0.0, angle - step, angle, angle + step)]) * 2**0.5
         x[1:] *= 0.7
-        kernel = mlp(1, 1, 1, layer(name), 1.0).kernel()(x[:1], x[1:], get=("nngp", "ntk"))
+        kernel = mlp(1, 1, 1, built(CLOSED_FORMS[name]), 1.0).kernel()(x[:1], x[1:], get=("nngp", "ntk"))
         before, here, after = kernel.nngp[0]
         c = x[:1] @ x[1:].T / 2
         slope = (after - before) / (c[0, 2] - c[0, 0])
@@ -199,8 +161,8 @@ def test_kinks_of_any_slope(slope, sigma_b):
 @pytest.mark.parametrize(("name", "features"), [("relu", 1), ("relu", 1000), *((name, 17) for name in MODERATE)])
 def test_single_precision(name, features):
     x = hard_rows(features).astype(np.float32)
-    kernel = mlp(3, 1, 1, layer(name), 1.3, 0.2).kernel()(x, get=("nngp", "ntk"))
-    nngp, ntk = infinite.kernels(x.astype(np.float64), None, 1.3, 0.2, [ACTIVATIONS[name]] * 3, rounded=True)
+    kernel = mlp(3, 1, 1, built(CLOSED_FORMS[name]), 1.3, 0.2).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x.astype(np.float64), None, 1.3, 0.2, [CLOSED_FORMS[name]] * 3, rounded=True)
     # The README promises 8 ε₃₂.
     assert kernel.ntk.dtype == np.float32
     assert errors(kernel.nngp, nngp).max() <= 8 * np.finfo(np.float32).eps
@@ -225,8 +187,8 @@ def test_any_shape_stride_and_dtype(n, m, features, depth, name, sigma_b, dtype,
     z = rng.standard_normal((m, x.shape[1])).astype(dtype)
     if x.shape[1] == 0:
         return
-    kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, z, get=("nngp", "ntk"))
-    args = (1.3, sigma_b, [ACTIVATIONS[name]] * depth)
+    kernel = mlp(depth, 1, 1, built(CLOSED_FORMS[name]), 1.3, sigma_b).kernel()(x, z, get=("nngp", "ntk"))
+    args = (1.3, sigma_b, [CLOSED_FORMS[name]] * depth)
     nngp, ntk = infinite.kernels_numpy(x.astype(np.float64), z.astype(np.float64), *args)
     # With one feature every pair is (anti)parallel, where the plain recursion of the oracle keeps half of the digits.
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
@@ -239,7 +201,7 @@ def test_any_shape_stride_and_dtype(n, m, features, depth, name, sigma_b, dtype,
 
 
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", CLOSED_FORMS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 class TestEntryPurity:
     """K[i, j] is a function of rows i and j alone, to the last bit."""
@@ -249,7 +211,7 @@ class TestEntryPurity:
         x = rng.standard_normal((217, 9)).astype(dtype)
         x[100] = x[5]
         x[101] = x[5] * dtype(1.0000001)
-        kernel = mlp(2, 1, 1, layer(name), 0.6 if name in GROWING else 1.3, sigma_b).kernel()
+        kernel = mlp(2, 1, 1, built(CLOSED_FORMS[name]), 0.6 if name in GROWING else 1.3, sigma_b).kernel()
         whole = kernel(x)
         assert np.array_equal(whole, whole.T)
         assert np.array_equal(whole, kernel(x, x))
@@ -280,7 +242,7 @@ def test_nothing_is_nan(name, sigma_b):
     # An activation that is not homogeneous may square a row.
     large, small = np.finfo(float).max / 1e3 if name in PIECEWISE_LINEAR else 1e150, 5e-324
     x = np.array([[0.0, 0.0], [large, large], [small, 0.0], [-large, small], [1e100, 1.0], [1e-200, 1.0], [1.0, 2.0]])
-    kernel = mlp(3, 1, 1, layer(name), 1.3, sigma_b).kernel()
+    kernel = mlp(3, 1, 1, built(CLOSED_FORMS[name]), 1.3, sigma_b).kernel()
     assert not np.isnan(kernel(x, get=("nngp", "ntk"))).any()
     # The truth is finite for these pairs, though K(x, x) of the large rows is not.
     assert np.isfinite(kernel(x[[0, 2, 5]], x, get=("nngp", "ntk"))).all()
@@ -289,7 +251,7 @@ def test_nothing_is_nan(name, sigma_b):
 @pytest.mark.parametrize("name", [name for name, (_, steepness) in GROWING.items() if steepness > 1])
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
 def test_what_grows_beyond_all_numbers_is_refused(name, sigma_b):
-    kernel = mlp(3, 1, 1, layer(name), 1.3, sigma_b).kernel()
+    kernel = mlp(3, 1, 1, built(CLOSED_FORMS[name]), 1.3, sigma_b).kernel()
     x = np.array([[0.0, 0.0], [5e-324, 0.0], [1e-100, 1.0], [0.5, 0.2], [1e-3, -1e-160]]) * 0.3
     assert np.isfinite(kernel(x, get=("nngp", "ntk"))).all()
     for large in (1e50, 1e100, 1e150, 1e300):
@@ -326,7 +288,7 @@ def test_diagonal_of_a_critical_relu_network(depth):
 @pytest.mark.parametrize("data", ["zoo", "titanic", "led-display", "balance-scale"])
 def test_real_data_with_duplicates_and_zero_rows(uci, data, name):
     x = uci(data)[:300]
-    kernel = mlp(3, 1, 1, layer(name), 1.4, 0.1).kernel()(x)
+    kernel = mlp(3, 1, 1, built(CLOSED_FORMS[name]), 1.4, 0.1).kernel()(x)
     eigenvalues = np.linalg.eigvalsh(kernel)
     assert eigenvalues[0] >= -32 * EPS * np.trace(kernel)
     _, first, groups = np.unique(x, axis=0, return_index=True, return_inverse=True)

@@ -5,7 +5,9 @@ import pytest
 
 from ntkrs import Dense, Sequential, mlp
 from oracles import infinite
-from test_kernel import ACTIVATIONS, EPS, MODERATE, errors, hard_rows, layer
+from oracles.tables import CLOSED_FORMS, MODERATE
+from package import built
+from test_kernel import EPS, errors, hard_rows
 
 
 def far_rows(offset, features):
@@ -28,8 +30,8 @@ def test_rows_far_from_the_origin(name, offset, features):
     """Kernels of distances see the distances, however large Σ(x, x) is."""
     x = far_rows(offset, features)
     for depth, sigma_b in ((1, 0.0), (3, 0.3)):
-        kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
-        nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [ACTIVATIONS[name]] * depth, rounded=True)
+        kernel = mlp(depth, 1, 1, built(CLOSED_FORMS[name]), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
+        nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [CLOSED_FORMS[name]] * depth, rounded=True)
         assert errors(kernel.nngp, nngp).max() <= 16 * EPS
         assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
@@ -47,8 +49,8 @@ def test_distances_of_rows_at_moderate_angles(name, gap, dtype):
     for spread in (0.5, 2.0):
         x = np.vstack([u, (1 - gap) * u + np.sqrt(gap * (2 - gap)) * v]) * 10 * np.sqrt(spread / gap) / 1.3
         x = x.astype(dtype)
-        kernel = mlp(1, 1, 1, layer(name), 1.3).kernel()(x, get=("nngp", "ntk"))
-        exact = infinite.kernels(x.astype(float), None, 1.3, 0.0, [ACTIVATIONS[name]], rounded=True)
+        kernel = mlp(1, 1, 1, built(CLOSED_FORMS[name]), 1.3).kernel()(x, get=("nngp", "ntk"))
+        exact = infinite.kernels(x.astype(float), None, 1.3, 0.0, [CLOSED_FORMS[name]], rounded=True)
         bounds = (16 * EPS, 64 * EPS) if dtype == np.float64 else (8 * np.finfo(dtype).eps,) * 2
         for value, expected, bound in zip(kernel, exact, bounds, strict=True):
             assert errors(value.astype(float), expected).max() <= bound
@@ -58,8 +60,8 @@ def test_distances_of_rows_at_moderate_angles(name, gap, dtype):
 def test_thirty_layers(name, sigma_w):
     """Includes chaotic networks, where each layer multiplies the angle between inputs, which is known to all digits."""
     x = np.vstack([hard_rows(4), far_rows(100.0, 4)[:5]])
-    kernel = mlp(29, 1, 1, layer(name), sigma_w).kernel()(x, get=("nngp", "ntk"))
-    nngp, ntk = infinite.kernels(x, None, sigma_w, 0.0, [ACTIVATIONS[name]] * 29, rounded=True)
+    kernel = mlp(29, 1, 1, built(CLOSED_FORMS[name]), sigma_w).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x, None, sigma_w, 0.0, [CLOSED_FORMS[name]] * 29, rounded=True)
     assert errors(kernel.nngp, nngp).max() <= 16 * EPS
     assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
@@ -70,7 +72,7 @@ def test_gelu_of_large_parallel_rows(large, sigma_b):
     """Large rows see ReLU up to a small difference, and their gap consists of this difference alone."""
     x = np.random.default_rng(1).standard_normal((1, 4)) * np.array([[1], [1.01], [1.5], [3], [20], [-2]]) * large
     for layers in (["gelu"] * 3, ["gelu", "relu", "relu"]):
-        names = [part for name in layers for part in (Dense(1, 1.3, sigma_b), layer(name))]
+        names = [part for name in layers for part in (Dense(1, 1.3, sigma_b), built(name))]
         kernel = Sequential(*names, Dense(1, 1.3, sigma_b)).kernel()(x, get=("nngp", "ntk"))
         nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, layers, rounded=True)
         assert errors(kernel.nngp, nngp).max() <= 16 * EPS
@@ -84,7 +86,7 @@ def test_parallel_rows_in_chaotic_networks(name, sigma_w, size):
     """Different norms open a small angle between parallel rows, and thirty layers later all its digits are visible."""
     x = size * np.array([[1.0], [1.02], [1.5], [3.1], [9.3], [-1.4], [-0.2]])
     for depth in (8, 30):
-        kernel = mlp(depth, 1, 1, layer(name), sigma_w).kernel()(x, get=("nngp", "ntk"))
-        nngp, ntk = infinite.kernels(x, None, sigma_w, 0.0, [ACTIVATIONS[name]] * depth, rounded=True)
+        kernel = mlp(depth, 1, 1, built(CLOSED_FORMS[name]), sigma_w).kernel()(x, get=("nngp", "ntk"))
+        nngp, ntk = infinite.kernels(x, None, sigma_w, 0.0, [CLOSED_FORMS[name]] * depth, rounded=True)
         assert errors(kernel.nngp, nngp).max() <= 16 * EPS
         assert errors(kernel.ntk, ntk).max() <= 64 * EPS

@@ -7,12 +7,12 @@ import ntkrs
 from ntkrs import Dense, Sequential, Tanh, mlp
 from oracles import quadrature
 from oracles.activations import phi, phi_dot
+from oracles.tables import SERIES, is_smooth
+from package import built
 
 EPS = np.finfo(np.float64).eps
 
-#: Names for mlp() that the oracles know too.
-SMOOTH = ["tanh", "sigmoid", "silu", "softplus"]
-SERIES = [*SMOOTH, "mish", "gelu_tanh", "elu", "selu"]
+SMOOTH = [name for name, activation in SERIES.items() if is_smooth(activation)]
 
 #: The error promised for smooth activations, in units of √(K_ii K_jj).
 PROMISED = 1e-10
@@ -37,7 +37,7 @@ def exact(name, x):
     """Return the same from a polar quadrature, finer than that of `quadrature.dual`."""
     q, products = (x * x).sum(1) / 2, x @ x.T / 2
     kernels = []
-    for f in phi(name), phi_dot(name):
+    for f in phi(SERIES[name]), phi_dot(SERIES[name]):
         rule = [[quadrature.polar(f, q[i], q[j], products[i, j], 200, 150) for j in range(2)] for i in range(2)]
         kernels.append(np.array(rule))
     return kernels[0], kernels[1] * products
@@ -53,7 +53,7 @@ def errors(kernel, truth):
 def test_smooth_activations_are_as_exact_as_promised(name, roots):
     for rho in CORRELATIONS:
         x = pair(*roots, rho)
-        (activation,) = mlp(1, 1, 1, name).activations
+        activation = built(SERIES[name])
         for kernel, truth in zip(one_layer(activation, x), exact(name, x), strict=True):
             assert errors(kernel, truth).max() <= PROMISED
 
@@ -70,8 +70,8 @@ def test_tanh_is_right_to_the_digits_of_the_quadrature():
 @pytest.mark.parametrize("name", SMOOTH)
 def test_deep_networks_are_those_of_the_quadrature(name):
     x = np.array([[0.3, -1.2], [0.9, 0.4], [0.3, -1.2], [0.0, 0.0], [-0.3, 1.2]])
-    kernel = mlp(3, 1, 1, name, 1.3, 0.2).kernel()(x, get=("nngp", "ntk"))
-    nngp, ntk = quadrature.kernels(x, x, 1.3, 0.2, [name] * 3)
+    kernel = mlp(3, 1, 1, built(SERIES[name]), 1.3, 0.2).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = quadrature.kernels(x, x, 1.3, 0.2, [SERIES[name]] * 3)
     # 1e-13 a dual; arccos of a duplicate's ρ is √ε, which changes smooth duals by ε.
     assert errors(kernel.nngp, nngp).max() <= 1e-11
     assert errors(kernel.ntk, ntk).max() <= 1e-11
@@ -81,7 +81,7 @@ def test_deep_networks_are_those_of_the_quadrature(name):
 @pytest.mark.parametrize("roots", [(1.0, 1.0), (0.7, 1.9), (1e-3, 50.0)], ids=str)
 def test_price(name, roots):
     """dT/dc = Ṫ."""
-    (activation,) = mlp(1, 1, 1, name).activations
+    activation = built(SERIES[name])
     for rho in [-0.9, -0.2, 0.4, 0.8]:
         h = 1e-4
         values = [one_layer(activation, pair(*roots, rho + step))[0][0, 1] for step in (-2 * h, -h, h, 2 * h)]
@@ -112,7 +112,7 @@ def hard_rows():
 class TestLaws:
     def test_an_entry_depends_on_its_rows_alone(self, name, sigma_b):
         x = hard_rows()
-        kernel = mlp(2, 1, 1, name, 1.3, sigma_b).kernel()
+        kernel = mlp(2, 1, 1, built(SERIES[name]), 1.3, sigma_b).kernel()
         whole = kernel(x)
         assert np.isfinite(whole).all()
         assert np.array_equal(whole, whole.T)
@@ -128,7 +128,7 @@ class TestLaws:
             assert np.array_equal(kernel(x), whole)
 
     def test_no_eigenvalue_is_negative(self, name, sigma_b):
-        kernel = mlp(2, 1, 1, name, 1.3, sigma_b).kernel()(hard_rows())
+        kernel = mlp(2, 1, 1, built(SERIES[name]), 1.3, sigma_b).kernel()(hard_rows())
         assert np.linalg.eigvalsh(kernel)[0] >= -32 * EPS * np.trace(kernel)
 
 
@@ -151,12 +151,12 @@ def test_roots_beyond_the_series_are_refused():
         mlp(1, 1, 1, "tanh").kernel()(np.full((2, 2), 1e7))
 
 
-@pytest.mark.parametrize("name", [*SMOOTH, "elu"])
+@pytest.mark.parametrize("name", SERIES)
 def test_finite_networks_have_their_values_and_slopes(name):
     x = np.concatenate([np.linspace(-40, 40, 201), [-350.0, 350.0, 1e-9]])[:, None]
-    net = ntkrs.Network(mlp(1, 1, 1, name), weights=[np.ones((1, 1))] * 2, biases=[None, None])
-    np.testing.assert_allclose(net(x)[:, 0], phi(name)(x)[:, 0], rtol=8 * EPS, atol=8 * EPS)
-    slopes = phi_dot(name)(x)[:, 0]
+    net = ntkrs.Network(mlp(1, 1, 1, built(SERIES[name])), weights=[np.ones((1, 1))] * 2, biases=[None, None])
+    np.testing.assert_allclose(net(x)[:, 0], phi(SERIES[name])(x)[:, 0], rtol=8 * EPS, atol=8 * EPS)
+    slopes = phi_dot(SERIES[name])(x)[:, 0]
     np.testing.assert_allclose(net.jacobian(x)[:, 0, 0], slopes * x[:, 0], rtol=8 * EPS, atol=8 * EPS)
 
 

@@ -11,13 +11,13 @@ import ntkrs
 from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp
 from ntkrs.network import _forward, _parameters
 from oracles import activations, finite
+from oracles.tables import MODERATE, SERIES, is_smooth
+from package import built
 
 EPS = np.finfo(np.float64).eps
-ACTIVATIONS = {
-    "identity": "identity", "relu": "relu", "leaky_relu": ("leaky_relu", 0.01), "abs": "abs", "erf": "erf",
-    "tanh": "tanh", "gelu": "gelu", "sin": "sin", "cos": "cos", "rbf": "rbf", "gaussian": "gaussian",
-}  # fmt: skip
-SMOOTH = ["identity", "erf", "tanh", "gelu", "sin", "cos", "rbf", "gaussian"]
+#: Activations whose networks stay of order 1, and the analytic ones among them.
+ACTIVATIONS = MODERATE | SERIES
+SMOOTH = [name for name, activation in ACTIVATIONS.items() if is_smooth(activation)]
 
 
 def oracle_arguments(net):
@@ -26,7 +26,8 @@ def oracle_arguments(net):
     sigma_b = [dense.sigma_b for dense in net.arch.dense]
     weights = [np.asarray(weight, dtype=np.float64) for weight in net.weights]
     biases = [None if bias is None else np.asarray(bias, dtype=np.float64) for bias in net.biases]
-    activations = [ACTIVATIONS[activation.name] for activation in net.arch.activations]
+    specs = [activation.spec() for activation in net.arch.activations]
+    activations = [(name, *parameters) for name, parameters in specs]
     return weights, biases, sigma_w, sigma_b, activations
 
 
@@ -42,8 +43,8 @@ def oracle_arguments(net):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_any_network_agrees_with_numpy(n, widths, features, outputs, name, sigma_b, dtype, seed):
-    layers = [layer for width in widths for layer in (Dense(width, 1.3, sigma_b), *mlp(1, 1, 1, name).activations)]
-    net = Sequential(*layers, Dense(outputs, 0.9, sigma_b)).init(features, rng=seed, dtype=dtype)
+    hidden = [part for width in widths for part in (Dense(width, 1.3, sigma_b), built(ACTIVATIONS[name]))]
+    net = Sequential(*hidden, Dense(outputs, 0.9, sigma_b)).init(features, rng=seed, dtype=dtype)
     x = np.random.default_rng(seed).standard_normal((n, features)).astype(dtype)
     arguments = oracle_arguments(net)
     # Sums of at most 70 terms, through at most 4 layers forward and back, each with values of order 1. The larger
@@ -59,7 +60,7 @@ def test_any_network_agrees_with_numpy(n, widths, features, outputs, name, sigma
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_jacobian_is_that_of_central_differences(name):
-    net = mlp(2, 6, 2, name, 1.3, 0.4).init(4, rng=3)
+    net = mlp(2, 6, 2, built(ACTIVATIONS[name]), 1.3, 0.4).init(4, rng=3)
     x = np.random.default_rng(3).standard_normal((5, 4))
     differences = finite.central_differences(lambda theta: net.with_parameters(theta)(x), net.parameters)
     # h = 6e-6: a truncation of h² = 4e-11 and a rounding of ε/h = 4e-11, times derivatives of order 1.

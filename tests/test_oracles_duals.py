@@ -10,12 +10,12 @@ from numpy.testing import assert_allclose
 from oracles import activations, quadrature
 from oracles.duals import dual
 from oracles.infinite import mp
-from oracles.tables import CLOSED_FORMS, COVARIANCES, OTHERS, is_smooth
+from oracles.tables import CLOSED_FORMS, COVARIANCES, SERIES, is_smooth, named
 
 EPS = 2.0**-52
 
 
-@pytest.mark.parametrize("activation", CLOSED_FORMS, ids=str)
+@pytest.mark.parametrize("activation", **named(CLOSED_FORMS))
 def test_closed_forms_are_the_integrals(activation):
     for q1, q2, c in COVARIANCES:
         closed = dual(activation, np.float64(q1), np.float64(q2), np.float64(c), np)
@@ -28,7 +28,7 @@ def test_closed_forms_are_the_integrals(activation):
             assert_allclose(hermite, closed, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("activation", OTHERS, ids=str)
+@pytest.mark.parametrize("activation", **named(SERIES))
 def test_quadrature_agrees_with_itself_where_there_is_no_closed_form(activation):
     for f in activations.phi(activation), activations.phi_dot(activation):
         for q1, q2, c in [*COVARIANCES, (9.0, 4.0, 5.0)]:
@@ -40,7 +40,7 @@ def test_quadrature_agrees_with_itself_where_there_is_no_closed_form(activation)
                 assert_allclose(quadrature.hermite(f, q1, q2, c), value, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("activation", CLOSED_FORMS, ids=str)
+@pytest.mark.parametrize("activation", **named(CLOSED_FORMS))
 @pytest.mark.parametrize("q", [(0.0, 1.5), (1.5, 0.0), (0.0, 0.0)], ids=str)
 def test_closed_forms_where_an_argument_is_identically_zero(activation, q):
     expected = quadrature.dual(activation, *q, 0.0)  # phi(0) E phi(v) and phi'(0) E phi'(v)
@@ -52,7 +52,7 @@ def test_closed_forms_where_an_argument_is_identically_zero(activation, q):
 
 
 @pytest.mark.parametrize(
-    "activation", [a for a in CLOSED_FORMS if activations.parse(a) not in activations.JUMPS], ids=str
+    "activation", [a for a in CLOSED_FORMS.values() if activations.parse(a) not in activations.JUMPS], ids=str
 )
 def test_price(activation):
     """dT / dc = Tdot, except for jumps, which phi' leaves out."""
@@ -66,7 +66,7 @@ def test_price(activation):
             assert abs(slope - dual(activation, q1, q2, c, mp)[1]) < 1e-22
 
 
-@pytest.mark.parametrize("activation", CLOSED_FORMS, ids=str)
+@pytest.mark.parametrize("activation", **named(CLOSED_FORMS))
 def test_dual_in_numpy_is_dual_in_mpmath(activation):
     q1, q2 = np.array([[0.4], [1.7]]), np.array([0.9, 1.3, 0.2])
     c = np.array([[0.3, -0.6, 0.1], [0.0, 1.2, -0.5]])

@@ -7,59 +7,10 @@ from typing import TYPE_CHECKING, Any
 import mpmath as mp
 import numpy as np
 
+from .activations import TABLE
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .activations import Array
-
-
-def _softplus(x: Any) -> Any:
-    return mp.log(1 + mp.exp(x))
-
-
-def _elu(x: Any, alpha: float) -> Any:
-    return x if x > 0 else alpha * mp.expm1(x)
-
-
-def _gelu_tanh(x: Any) -> Any:
-    return x / 2 * (1 + mp.tanh(mp.sqrt(2 / mp.pi) * (x + mp.mpf("0.044715") * x**3)))
-
-
-def _hermite(x: Any, n: int) -> Any:
-    """He_n(x) / √n!, by its recursion."""
-    before, last = mp.mpf(0), mp.mpf(1)
-    for k in range(int(n)):
-        before, last = last, x * last - k * before
-    return last / mp.sqrt(mp.factorial(n))
-
-
-#: φ of x and the parameters, by snake-case name.
-PHI: dict[str, Callable[..., Any]] = {
-    "identity": lambda x: x,
-    "relu": lambda x: max(x, 0),
-    "leaky_relu": lambda x, slope: max(x, 0) + slope * min(x, 0),
-    "abs": abs,
-    "sign": mp.sign,
-    "erf": mp.erf,
-    "gelu": lambda x: x * mp.ncdf(x),
-    "gelu_tanh": _gelu_tanh,
-    "tanh": mp.tanh,
-    "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
-    "silu": lambda x: x / (1 + mp.exp(-x)),
-    "softplus": _softplus,
-    "mish": lambda x: x * mp.tanh(_softplus(x)),
-    "elu": _elu,
-    "selu": lambda x: 1.0507009873554805 * _elu(x, 1.6732632423543772),
-    "sin": lambda x, a, b, p: a * mp.sin(b * x + p),
-    "cos": lambda x, a, b, p: a * mp.cos(b * x + p),
-    "rbf": lambda x, gamma: mp.sqrt(2) * mp.sin(mp.sqrt(2 * mp.mpf(gamma)) * x + mp.pi / 4),
-    "exp": lambda x, a, b: a * mp.exp(b * x),
-    "gaussian": lambda x, b: mp.exp(-b * x**2),
-    "polynomial": lambda x, *c: sum(coefficient * x**k for k, coefficient in enumerate(c)),
-    "monomial": lambda x, n: x ** int(n),
-    "hermite": _hermite,
-    "rectified_power": lambda x, n: x ** int(n) if x > 0 else mp.mpf(0),
-}
 
 
 def derivative(name: str, parameters: tuple[float, ...], order: int, x: float) -> float:
@@ -67,8 +18,8 @@ def derivative(name: str, parameters: tuple[float, ...], order: int, x: float) -
     with mp.workdps(60):
         at = mp.mpf(float(x))
         if order == 0:
-            return float(PHI[name](at, *parameters))
-        return float(mp.diff(lambda t: PHI[name](t, *parameters), at, order, h=mp.mpf("1e-15")))
+            return float(TABLE[name].exact(at, *parameters))
+        return float(mp.diff(lambda t: TABLE[name].exact(t, *parameters), at, order, h=mp.mpf("1e-15")))
 
 
 def one_hidden_layer(x: Array, weights: Any, biases: Any, scales: Any, name: str, parameters: Any = ()) -> Array:
