@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike
     from ntkrs.network._state import NetworkState
 
-#: How many samples go forward at once: the activations of all their layers are kept meanwhile.
+#: Samples that go forward at once: the activations of all their layers are kept meanwhile.
 _FORWARD_ROWS = 4096
 
 
