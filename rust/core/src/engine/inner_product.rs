@@ -40,6 +40,7 @@ pub fn inner_products<K: TileKernel>(
     };
     pool::for_each(sums.iter(), load, watch, state, work)?;
     kernel.check()?;
+    // The order of the sum: row by row, whatever the order of the tasks.
     sums.sort_by_key(|(area, _)| (area.rows.start, area.cols.start));
     let mut totals = vec![0.0; kernel.planes()];
     for (_, sums) in &sums {
@@ -50,6 +51,7 @@ pub fn inner_products<K: TileKernel>(
     check_finite(&totals).map(|()| totals)
 }
 
+/// Checks that the sums are finite.
 fn check_finite(totals: &[f64]) -> Result<()> {
     if totals.iter().all(|total| total.is_finite()) {
         return Ok(());

@@ -57,12 +57,14 @@ pub fn multiply<K: TileKernel>(
     kernel.check()?;
     let taken = |(_, sums): &(Area, Mutex<_>)| mem::take(&mut *lock(sums));
     let mut sums: Vec<_> = sums.iter().flat_map(taken).collect();
+    // The order of the sum: ascending columns, whatever the order of the tasks.
     sums.sort_by_key(|sums| sums.from);
     let mut product = Array2::zeros((rows, vectors.ncols()));
     sums.iter().for_each(|sums| sums.add_to(&mut product));
     check_finite(&product).map(|()| product)
 }
 
+/// Checks that the product is finite.
 fn check_finite(product: &Array2<f64>) -> Result<()> {
     if product.iter().all(|value| value.is_finite()) {
         return Ok(());
@@ -101,6 +103,7 @@ struct RowSums {
 }
 
 impl RowSums {
+    /// Sums of nothing yet, for `vectors` vectors.
     fn zeros(rows: &Range<usize>, from: usize, vectors: usize) -> Self {
         Self {
             rows: rows.clone(),
@@ -109,6 +112,7 @@ impl RowSums {
         }
     }
 
+    /// Adds the sums to their rows of the product.
     fn add_to(&self, product: &mut Array2<f64>) {
         for (vector, sums) in self.vectors.iter().enumerate() {
             for (row, value) in self.rows.clone().zip(sums.as_flattened()) {

@@ -8,7 +8,7 @@ use super::EDGE;
 /// blocks of neighbouring threads, stay in L3.
 const BLOCK: usize = 4;
 
-/// The rows and columns of the output that one tile covers. Both ranges start at a multiple of [`EDGE`].
+/// A range of rows and a range of columns of the output: one tile, or several. Both start at a multiple of [`EDGE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
     /// Output rows.
@@ -17,10 +17,12 @@ pub struct Area {
     pub cols: Range<usize>,
 }
 
-/// The tiles of a matrix, in the order in which workers take them: in blocks of [`BLOCK`] by [`BLOCK`], the blocks and
-/// the tiles of each row by row. If `symmetric`, only those on and above the diagonal.
+/// The tiles of a matrix, in the order in which workers take them: block after block, each of [`BLOCK`] by [`BLOCK`]
+/// tiles. Blocks, and the tiles of a block, follow each other row by row. If `symmetric`, yields only the tiles on and
+/// above the diagonal.
 ///
-/// A sum over tiles must not follow this order, which serves the caches: it may change.
+/// This order serves the caches and may change. No result may depend on it, so sums over tiles have an order of their
+/// own.
 pub fn areas(rows: usize, cols: usize, symmetric: bool) -> impl Iterator<Item = Area> + Send {
     let blocks = Area::whole(rows, cols).cut([BLOCK * EDGE; 2], symmetric);
     blocks.flat_map(move |block| block.cut([EDGE; 2], symmetric))
@@ -69,7 +71,7 @@ impl Area {
         })
     }
 
-    /// Returns true for a piece above the diagonal: in a symmetric matrix it stands for its mirror image too.
+    /// Returns true if the area lies above the diagonal. In a symmetric matrix it then stands for its mirror image too.
     pub fn is_above_diagonal(&self) -> bool {
         self.rows.start < self.cols.start
     }

@@ -1,4 +1,4 @@
-//! Output tiles: the unit of work of every driver. A tile is computed as a whole by one worker, and stored once.
+//! Output tiles: the unit of work of every driver. A tile is computed as a whole by one worker, and used once.
 //!
 //! [`Tile`] holds the values and [`TileKernel`] computes them. `areas` lists the tiles of a matrix, `product` fills them
 //! with products of packed rows (`prefetch` decides what it fetches ahead), `transpose` mirrors them, and `canvas` stores
