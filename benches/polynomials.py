@@ -1,4 +1,4 @@
-"""Print the polynomials of rust/core/src/special: tables for Rust, and their largest relative errors.
+"""Print the polynomials of rust/core/src/math/special: tables for Rust, and their largest relative errors.
 
 Each interpolates f at Chebyshev nodes in 40 digits. Run it to see where a table comes from, or to make another:
 

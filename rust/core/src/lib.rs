@@ -21,11 +21,11 @@
 //! use ntkrs_core::engine::{gram, pool::unwatched};
 //! use ntkrs_core::infinite::inputs::{Inputs, Packed};
 //! use ntkrs_core::infinite::kernel::Infinite;
-//! use ntkrs_core::infinite::recursion::{Affine, Output, Recursion};
+//! use ntkrs_core::infinite::recursion::{LayerScales, Output, Recursion};
 //!
 //! let x = array![[1.0, 1.0], [1.0, -1.0], [2.0, 0.0]];
 //! let (sigma_w, sigma_b) = (2.0_f64.sqrt(), 0.0);
-//! let dense = Affine { sigma_w, sigma_b, tau_w: sigma_w, tau_b: sigma_b };
+//! let dense = LayerScales { sigma_w, sigma_b, tau_w: sigma_w, tau_b: sigma_b };
 //! let network = Recursion::new(vec![dense; 2], vec![activation("relu", &[])?])?;
 //!
 //! let inputs = Inputs::new(&network, Packed::new(x.view(), "X")?)?;

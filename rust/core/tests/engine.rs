@@ -10,14 +10,14 @@ use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::engine::pool::unwatched;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::TileKernel;
-use ntkrs_core::finite::empirical::{Empirical, Features, Outputs};
+use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
 use ntkrs_core::finite::forward::forward;
 use ntkrs_core::finite::jacobian::jacobian;
 use ntkrs_core::finite::network::{Dense, Network};
 use ntkrs_core::infinite::inputs::{Inputs, Packed};
 use ntkrs_core::infinite::kernel::Infinite;
 use ntkrs_core::infinite::pointwise::diagonal;
-use ntkrs_core::infinite::recursion::{Affine, Output, Recursion};
+use ntkrs_core::infinite::recursion::{LayerScales, Output, Recursion};
 use ntkrs_core::isa::Isa;
 use proptest::prelude::*;
 
@@ -128,7 +128,7 @@ proptest! {
         let network = network(5, &widths, outputs, seed.into());
         let x = noise(n, 5, seed.into());
         let kernel = {
-            let features = Features::new(&network, network.pack(x.view(), "X").unwrap(), Outputs::Full, &mut unwatched);
+            let features = Linearized::new(&network, network.pack(x.view(), "X").unwrap(), Outputs::Full, &mut unwatched);
             let features = features.unwrap();
             let kernel = Empirical::new(&network, &features, &features, Outputs::Full, false);
             let mut out = Array4::from_elem((n, outputs, n, outputs), f64::NAN);
@@ -206,7 +206,7 @@ fn outputs_are_those_of_a_naive_network() {
 
 #[test]
 fn the_diagonal_has_the_bits_of_the_whole_kernel() {
-    let layers = vec![affine(1.4, 0.1); 3];
+    let layers = vec![scales(1.4, 0.1); 3];
     let activations = vec![
         activation("relu", &[]).unwrap(),
         activation("erf", &[]).unwrap(),
@@ -229,8 +229,8 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
 }
 
 /// A layer with equal learning scales.
-fn affine(sigma_w: f64, sigma_b: f64) -> Affine {
-    Affine {
+fn scales(sigma_w: f64, sigma_b: f64) -> LayerScales {
+    LayerScales {
         sigma_w,
         sigma_b,
         tau_w: sigma_w,
@@ -240,7 +240,7 @@ fn affine(sigma_w: f64, sigma_b: f64) -> Affine {
 
 #[test]
 fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
-    let mut layers = [affine(1.4, 0.1); 4];
+    let mut layers = [scales(1.4, 0.1); 4];
     (layers[1].tau_w, layers[1].tau_b) = (0.0, 0.0);
     layers[2].tau_b = 0.7;
     let relu = activation("relu", &[]).unwrap();
@@ -281,26 +281,26 @@ fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
 #[test]
 fn invalid_descriptions_are_errors() {
     let relu = || activation("relu", &[]).unwrap();
-    let plain = affine(1.0, 0.0);
+    let plain = scales(1.0, 0.0);
     for (layers, activations) in [
         (vec![plain], vec![relu()]),
         (vec![plain, plain], vec![]),
         (
-            vec![Affine {
+            vec![LayerScales {
                 sigma_w: 0.0,
                 ..plain
             }],
             vec![],
         ),
         (
-            vec![Affine {
+            vec![LayerScales {
                 sigma_w: f64::NAN,
                 ..plain
             }],
             vec![],
         ),
         (
-            vec![Affine {
+            vec![LayerScales {
                 sigma_b: -1.0,
                 ..plain
             }],
@@ -315,7 +315,7 @@ fn invalid_descriptions_are_errors() {
 
 #[test]
 fn batches_of_different_widths_are_an_error() {
-    let recursion = Recursion::new(vec![affine(1.0, 0.0)], vec![]).unwrap();
+    let recursion = Recursion::new(vec![scales(1.0, 0.0)], vec![]).unwrap();
     let x = Inputs::new(&recursion, Packed::new(noise(3, 4, 0).view(), "X").unwrap()).unwrap();
     let z = Inputs::new(&recursion, Packed::new(noise(3, 5, 0).view(), "Z").unwrap()).unwrap();
     let message = Infinite::new(&recursion, &x, &z, &[Output::Ntk(0)])

@@ -1,10 +1,11 @@
-//! The picture of `src/lib.rs`, kept true: which folder may use which, no circles, a short top level.
+//! The picture of `src/lib.rs`, kept true: which folder may use which, no circles, no name twice, a short top level.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::slice;
 
 /// The folders of `src`, lowest row first. A folder uses only itself and lower rows.
 const ORDER: &[&[&str]] = &[
@@ -18,31 +19,37 @@ const ORDER: &[&[&str]] = &[
 /// The module of a file below `src`, by its names: `engine::panel::storage`, or `engine::panel` for the folder's `mod.rs`.
 type Module = Vec<String>;
 
-/// The code of every module, without comments and without what follows `#[cfg(test)]`.
-fn modules() -> BTreeMap<Module, String> {
-    fn visit(folder: &Path, module: &[String], modules: &mut BTreeMap<Module, String>) {
+/// The text of every module.
+fn texts() -> BTreeMap<Module, String> {
+    fn visit(folder: &Path, module: &[String], texts: &mut BTreeMap<Module, String>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let inner = || [module, &[stem.clone()]].concat();
+            let inner = [module, slice::from_ref(&stem)].concat();
             if path.is_dir() {
-                visit(&path, &inner(), modules);
+                visit(&path, &inner, texts);
                 continue;
             }
             let own = match stem.as_str() {
                 "lib" | "mod" => module.to_vec(),
-                _ => inner(),
+                _ => inner,
             };
-            modules.insert(own, code(&fs::read_to_string(&path).unwrap()));
+            texts.insert(own, fs::read_to_string(&path).unwrap());
         }
     }
-    let mut modules = BTreeMap::new();
-    visit(&source(), &[], &mut modules);
-    modules
+    let mut texts = BTreeMap::new();
+    visit(&source(), &[], &mut texts);
+    texts
 }
 
-fn source() -> std::path::PathBuf {
+fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The code of every module, without comments and without what follows `#[cfg(test)]`.
+fn modules() -> BTreeMap<Module, String> {
+    let texts = texts().into_iter();
+    texts.map(|(module, text)| (module, code(&text))).collect()
 }
 
 fn code(text: &str) -> String {
@@ -90,12 +97,13 @@ fn imports(own: &[String], code: &str, all: &BTreeMap<Module, String>) -> Vec<(S
     let is_word = |character: char| character.is_alphanumeric() || character == '_';
     let mut paths = Vec::new();
     for (at, _) in code.match_indices("use ") {
-        if !code[..at].ends_with(|before| is_word(before)) {
+        if !code[..at].ends_with(is_word) {
             expand(&[], code[at + 4..].split(';').next().unwrap(), &mut paths);
         }
     }
     for start in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(start) {
+        let first = |at: &usize| !code[..*at].ends_with("::");
+        for at in code.match_indices(start).map(|(at, _)| at).filter(first) {
             let path = code[at..].split(|next| !is_word(next) && next != ':');
             let names = path.into_iter().next().unwrap().split("::");
             let names = names.filter(|name| !name.is_empty()).map(str::to_owned);
@@ -208,6 +216,35 @@ fn imports_form_no_circle() {
         "in or above a circle: {}",
         circles.join(", ")
     );
+}
+
+/// A type name means one thing in the crate. `Scratch` is always private to the loop that it serves.
+#[test]
+fn type_names_are_unique() {
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (module, code) in modules() {
+        for line in code.lines() {
+            let mut words = line
+                .split_whitespace()
+                .skip_while(|word| word.starts_with("pub") || *word == "unsafe");
+            let declares = match words.next() {
+                Some("struct" | "enum" | "trait" | "union") => true,
+                // Those of a trait or of its implementations are indented.
+                Some("type") => !line.starts_with(' '),
+                _ => false,
+            };
+            let name = words.next().filter(|_| declares).unwrap_or_default();
+            let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+            if !name.is_empty() && name != "Scratch" {
+                places.entry(name).or_default().insert(module.join("/"));
+            }
+        }
+    }
+    let twice = places.iter().filter(|(_, places)| places.len() > 1);
+    let twice: Vec<_> = twice
+        .map(|(name, places)| format!("{name}: {places:?}"))
+        .collect();
+    assert!(twice.is_empty(), "{}", twice.join("\n"));
 }
 
 #[test]

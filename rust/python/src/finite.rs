@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ntkrs_core::activations::activation::Activation;
 use ntkrs_core::activations::catalogue;
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::finite::empirical::{Empirical, Features, Outputs};
+use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
 use ntkrs_core::finite::forward::forward;
 use ntkrs_core::finite::jacobian::jacobian;
 use ntkrs_core::finite::network::{self, Dense};
@@ -265,9 +265,9 @@ fn run_ntk<T: Scalar + Element>(
     let planes = views(&mut planes);
     let result = py.detach(|| {
         let mut prepare = |done, total| ticker.prepare(done, total);
-        let rows = Features::new(net, x, outputs, &mut prepare)?;
+        let rows = Linearized::new(net, x, outputs, &mut prepare)?;
         let other = z
-            .map(|z| Features::new(net, z, outputs, &mut prepare))
+            .map(|z| Linearized::new(net, z, outputs, &mut prepare))
             .transpose()?;
         let kernel = Empirical::new(
             net,

@@ -4,8 +4,8 @@ use ndarray::ArrayView2;
 use ntkrs_core::Result;
 use ntkrs_core::engine::inner_product::inner_products;
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::infinite::gradient::{Chained, Gradient};
-use ntkrs_core::infinite::recursion::{Follows, Output};
+use ntkrs_core::infinite::gradient::{DifferentiatedInputs, KernelGradient};
+use ntkrs_core::infinite::recursion::{Output, TiedScales};
 use numpy::Element;
 use pyo3::prelude::*;
 
@@ -18,7 +18,7 @@ use crate::ticker::Ticker;
 /// σ_w and σ_b.
 pub struct Wanted {
     outputs: Vec<Output>,
-    follows: Vec<Follows>,
+    follows: Vec<TiedScales>,
 }
 
 impl Wanted {
@@ -33,7 +33,7 @@ impl Wanted {
         Ok(Self {
             outputs: outputs.collect::<Result<_>>()?,
             follows: follows
-                .map(|(weights, biases)| Follows { weights, biases })
+                .map(|(weights, biases)| TiedScales { weights, biases })
                 .collect(),
         })
     }
@@ -47,18 +47,18 @@ impl InfiniteKernel {
         batches: Batches<'_, T>,
         wanted: &Wanted,
         ticker: &mut Ticker,
-        then: impl FnOnce(&Gradient<'_, T>, bool, &mut Ticker) -> Result<R> + Send,
+        then: impl FnOnce(&KernelGradient<'_, T>, bool, &mut Ticker) -> Result<R> + Send,
     ) -> PyResult<(R, Bounds)> {
         let (rows, other) = self.pack(py, batches)?;
         let bound = bound(&rows, &other);
         let result = py.detach(|| {
-            let rows = Chained::new(&self.recursion, rows)?;
+            let rows = DifferentiatedInputs::new(&self.recursion, rows)?;
             let other = other
-                .map(|other| Chained::new(&self.recursion, other))
+                .map(|other| DifferentiatedInputs::new(&self.recursion, other))
                 .transpose()?;
             let cols = other.as_ref().unwrap_or(&rows);
             let Wanted { outputs, follows } = wanted;
-            let kernel = Gradient::new(&self.recursion, &rows, cols, outputs, follows)?;
+            let kernel = KernelGradient::new(&self.recursion, &rows, cols, outputs, follows)?;
             then(&kernel, other.is_none(), ticker).map(|result| (result, bound))
         });
         result.map_err(|error| ticker.exception(error))

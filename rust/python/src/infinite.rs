@@ -3,11 +3,11 @@
 use ndarray::{Array2, ArrayView2};
 use ntkrs_core::engine::multiply::multiply;
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::infinite::error_bound::Bound as ErrorBound;
+use ntkrs_core::infinite::error_bound::ErrorBound;
 use ntkrs_core::infinite::inputs::{self, Packed};
 use ntkrs_core::infinite::kernel::Infinite;
 use ntkrs_core::infinite::pointwise;
-use ntkrs_core::infinite::recursion::{Affine, Output, Recursion};
+use ntkrs_core::infinite::recursion::{LayerScales, Output, Recursion};
 use ntkrs_core::isa::DefaultFloatEnv;
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
@@ -38,7 +38,7 @@ impl InfiniteKernel {
     fn new(layers: Vec<(f64, f64, f64, f64)>, activations: Vec<Spec>) -> PyResult<Self> {
         let layers = layers
             .into_iter()
-            .map(|(sigma_w, sigma_b, tau_w, tau_b)| Affine {
+            .map(|(sigma_w, sigma_b, tau_w, tau_b)| LayerScales {
                 sigma_w,
                 sigma_b,
                 tau_w,

@@ -2,7 +2,7 @@
 
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::network;
-use ntkrs_core::finite::train::{self, Loss, Rule};
+use ntkrs_core::finite::train::{self, Loss, Optimizer};
 use ntkrs_core::isa::DefaultFloatEnv;
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyReadwriteArray1, PyReadwriteArray2};
@@ -29,7 +29,7 @@ impl Trainer {
         rule: (f64, f64),
         centred: bool,
     ) -> PyResult<Self> {
-        let rule = Rule {
+        let rule = Optimizer {
             loss: parse(loss).map_err(errors::to_python)?,
             learning_rate: rule.0,
             momentum: rule.1,
@@ -123,7 +123,7 @@ fn build<T: Scalar + Element>(
     py: Python<'_>,
     net: &network::Network<T>,
     (x, y): &Pair<'_, T>,
-    rule: Rule,
+    rule: Optimizer,
     centred: bool,
 ) -> PyResult<train::Trainer<T>> {
     let _floats = DefaultFloatEnv::enter();

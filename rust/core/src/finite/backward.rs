@@ -9,7 +9,7 @@ use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::Result;
-use crate::finite::forward::{Pass, Scratch, band_panels, store_unit};
+use crate::finite::forward::{ForwardPass, Scratch, band_panels, store_unit};
 use crate::finite::network::{Layer, Network};
 use crate::isa::{Vector, Vectorized};
 
@@ -17,9 +17,9 @@ use crate::isa::{Vector, Vectorized};
 ///
 /// All outputs: the S = O unit vectors. One output: S = 1.
 #[derive(Clone, Debug)]
-pub struct Directions(Array2<f64>);
+pub struct OutputDirections(Array2<f64>);
 
-impl Directions {
+impl OutputDirections {
     /// The (S, O) matrix of directions, one a row.
     pub fn new(directions: Array2<f64>) -> Self {
         Self(directions)
@@ -80,7 +80,7 @@ impl Directions {
 pub type Deltas<T> = Vec<Panels<T>>;
 
 /// The part of every δ that one worker fills: `S` rows for each of a band of samples.
-struct Band<'a, T: Scalar> {
+struct BackwardBand<'a, T: Scalar> {
     /// `scale · W s` of the last layer, for each of the S directions.
     heads: &'a Array2<f64>,
     /// The first one begins a panel.
@@ -97,12 +97,12 @@ struct Band<'a, T: Scalar> {
 /// [`crate::Error::Memory`], [`crate::Error::Cancelled`].
 pub fn backward<T: Scalar>(
     network: &Network<T>,
-    pass: &Pass<T>,
-    groups: &[Directions],
+    pass: &ForwardPass<T>,
+    groups: &[OutputDirections],
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Deltas<T>>> {
     let (samples, hidden) = (pass.samples(), &network.layers[1..]);
-    let allocate = |group: &Directions| {
+    let allocate = |group: &OutputDirections| {
         hidden
             .iter()
             .map(|layer| Panels::unwritten(samples * group.len(), layer.inputs()))
@@ -119,30 +119,41 @@ pub fn backward<T: Scalar>(
         let band_panels = band_panels::<T>(samples, count)?;
         let band_samples = band_panels * Panels::<T>::LANES;
         let parts = bands_mut(deltas.iter_mut(), band_panels * count);
-        bands.extend(parts.into_iter().enumerate().map(|(band, deltas)| Band {
-            heads,
-            samples: band * band_samples..samples.min((band + 1) * band_samples),
-            deltas,
-        }));
+        bands.extend(
+            parts
+                .into_iter()
+                .enumerate()
+                .map(|(band, deltas)| BackwardBand {
+                    heads,
+                    samples: band * band_samples..samples.min((band + 1) * band_samples),
+                    deltas,
+                }),
+        );
     }
-    let directions: usize = groups.iter().map(Directions::len).sum();
+    let directions: usize = groups.iter().map(OutputDirections::len).sum();
     let load = Load::new(bands.len(), directions as f64 * network.cycles(samples));
-    let work = |scratch: &mut Scratch, band: Band<'_, T>, stop: &Stop| {
+    let work = |scratch: &mut Scratch, band: BackwardBand<'_, T>, stop: &Stop| {
         band.run(network, pass, scratch, stop);
     };
     pool::for_each(bands.into_iter(), load, watch, Scratch::default, work)?;
     Ok(deltas)
 }
 
-impl<T: Scalar> Band<'_, T> {
-    fn run(mut self, network: &Network<T>, pass: &Pass<T>, scratch: &mut Scratch, stop: &Stop) {
+impl<T: Scalar> BackwardBand<'_, T> {
+    fn run(
+        mut self,
+        network: &Network<T>,
+        pass: &ForwardPass<T>,
+        scratch: &mut Scratch,
+        stop: &Stop,
+    ) {
         let heads = self.heads;
         let rows = self.samples.len() * heads.ncols();
         // deltas[index] is δ^{index+1}, at the input of layers[index + 1].
         for (index, layer) in network.layers[1..].iter().enumerate().rev() {
             let (before, after) = self.deltas.split_at_mut(index + 1);
             let target = &mut *before[index];
-            let slopes = Slopes {
+            let slopes = BandSlopes {
                 panels: pass.slopes[index].of_rows(&self.samples),
                 count: heads.ncols(),
             };
@@ -164,7 +175,7 @@ impl<T: Scalar> Band<'_, T> {
 /// [`crate::Error::Memory`].
 pub(crate) fn collapse<T: Scalar>(
     network: &Network<T>,
-    pass: &Pass<T>,
+    pass: &ForwardPass<T>,
 ) -> Result<Option<Panels<T>>> {
     let (layer, Some(slopes)) = (&network.layers[network.depth() - 1], pass.slopes.last()) else {
         return Ok(None);
@@ -195,7 +206,7 @@ pub(crate) fn collapse<T: Scalar>(
 /// The last hidden layer's δ: an outer scaling, no product.
 fn write_heads<T: Scalar>(
     heads: &Array2<f64>,
-    slopes: &Slopes<'_, T>,
+    slopes: &BandSlopes<'_, T>,
     rows: usize,
     target: &mut [T::Line],
     scratch: &mut Scratch,
@@ -247,7 +258,7 @@ impl<T: Scalar> Vectorized for Outer<'_, T> {
 pub(crate) fn back_through<T: Scalar>(
     layer: &Layer<T>,
     next: PanelSlice<'_, T>,
-    slopes: &Slopes<'_, T>,
+    slopes: &BandSlopes<'_, T>,
     rows: usize,
     target: &mut [T::Line],
     (scratch, stop): (&mut Scratch, &Stop),
@@ -319,12 +330,12 @@ impl<T: Scalar> Vectorized for Scaled<'_, T> {
 }
 
 /// `φ'(h)` of a band of samples, each repeated for `count` directions.
-pub(crate) struct Slopes<'a, T: Scalar> {
+pub(crate) struct BandSlopes<'a, T: Scalar> {
     pub(crate) panels: PanelSlice<'a, T>,
     pub(crate) count: usize,
 }
 
-impl<T: Scalar> Slopes<'_, T> {
+impl<T: Scalar> BandSlopes<'_, T> {
     /// The slopes of `unit`, one value per row of the band, in a buffer.
     pub(crate) fn of_unit<'b>(
         &self,

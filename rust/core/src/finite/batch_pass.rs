@@ -14,14 +14,14 @@ use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::{Error, Result};
-use crate::finite::backward::{Slopes, back_through};
-use crate::finite::forward::{self, Pass, Step, ahead, band_panels};
+use crate::finite::backward::{BandSlopes, back_through};
+use crate::finite::forward::{self, DenseStep, ForwardPass, band_panels, forward_if_callable};
 use crate::finite::network::{Layer, Network};
 use crate::isa::{Isa, Vector, Vectorized};
 
 /// A batch and the memory to run it forward and back, again and again.
 #[derive(Debug)]
-pub(crate) struct Sweep<T: Scalar> {
+pub(crate) struct BatchPass<T: Scalar> {
     /// x, one row per sample.
     x: Panels<T>,
     /// `x^0 … x^{L−1}`, one row per unit.
@@ -39,7 +39,7 @@ pub(crate) struct Sweep<T: Scalar> {
 }
 
 /// What one worker fills: what a band of samples leaves.
-struct Band<'a, T: Scalar> {
+struct BatchBand<'a, T: Scalar> {
     samples: Range<usize>,
     x: PanelSlice<'a, T>,
     /// For each of `x^1 … x^{L−1}`, its panels' lines for these samples.
@@ -48,7 +48,7 @@ struct Band<'a, T: Scalar> {
     deltas: Vec<Vec<&'a mut [T::Line]>>,
     outputs: &'a mut [T::Line],
     losses: &'a mut [f64],
-    ahead: Option<&'a Pass<T>>,
+    precomputed: Option<&'a ForwardPass<T>>,
 }
 
 /// What a worker keeps from band to band: rows are samples.
@@ -64,7 +64,7 @@ struct Scratch<T: Scalar> {
     seed: Vec<f64>,
 }
 
-impl<T: Scalar> Sweep<T> {
+impl<T: Scalar> BatchPass<T> {
     /// Memory for a batch of (N, n_0) inputs, N >= 1.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl<T: Scalar> Sweep<T> {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (samples, size) = (self.samples(), self.band * Panels::<T>::LANES);
-        let ahead = match ahead(network, &self.x, watch) {
+        let precomputed = match forward_if_callable(network, &self.x, watch) {
             Err(Error::TooLarge { .. }) => {
                 self.losses.fill(f64::NAN);
                 return Ok(());
@@ -139,16 +139,16 @@ impl<T: Scalar> Sweep<T> {
             .zip(outputs.zip(self.losses.chunks_mut(size)));
         let bands = bands
             .enumerate()
-            .map(|(band, ((x, deltas), (outputs, losses)))| Band {
+            .map(|(band, ((x, deltas), (outputs, losses)))| BatchBand {
                 samples: band * size..samples.min((band + 1) * size),
                 x,
                 inputs: inputs.next().unwrap_or_default(),
                 deltas,
                 outputs,
                 losses,
-                ahead: ahead.as_ref(),
+                precomputed: precomputed.as_ref(),
             });
-        let work = |scratch: &mut Scratch<T>, band: Band<'_, T>, stop: &Stop| {
+        let work = |scratch: &mut Scratch<T>, band: BatchBand<'_, T>, stop: &Stop| {
             band.run(network, &seed, scratch, stop);
         };
         let cycles = 2.0 * network.cycles(samples);
@@ -274,7 +274,7 @@ impl<T: Scalar> Vectorized for LineSums<'_, T> {
     }
 }
 
-impl<T: Scalar> Band<'_, T> {
+impl<T: Scalar> BatchBand<'_, T> {
     fn run(
         mut self,
         network: &Network<T>,
@@ -296,12 +296,14 @@ impl<T: Scalar> Band<'_, T> {
         let mut finite = true;
         for (index, layer) in network.layers.iter().enumerate() {
             let (before, after) = scratch.values.split_at_mut(index);
-            let step = Step {
+            let step = DenseStep {
                 layer,
                 activation: network.activations.get(index).map(AsRef::as_ref),
                 input: before.last().map_or(self.x, |x| x.of_rows(&(0..samples))),
                 samples,
-                known: self.ahead.and_then(|pass| pass.known(index, &self.samples)),
+                precomputed: self
+                    .precomputed
+                    .and_then(|pass| pass.precomputed(index, &self.samples)),
             };
             match (after.first_mut(), scratch.slopes.get_mut(index)) {
                 (Some(values), Some(slopes)) => {
@@ -344,7 +346,7 @@ impl<T: Scalar> Band<'_, T> {
             let next = after[0].of_rows(&samples);
             transpose(next, &mut self.deltas[index]);
             if let Some(target) = before.last_mut() {
-                let slopes = Slopes {
+                let slopes = BandSlopes {
                     panels: scratch.slopes[index - 1].of_rows(&samples),
                     count: 1,
                 };

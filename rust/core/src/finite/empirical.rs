@@ -15,8 +15,8 @@ use crate::engine::pool::{AllFinite, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_of_products};
 use crate::error::{Error, Result};
-use crate::finite::backward::{Deltas, Directions, backward, collapse};
-use crate::finite::forward::{Pass, forward};
+use crate::finite::backward::{Deltas, OutputDirections, backward, collapse};
+use crate::finite::forward::{ForwardPass, forward};
 use crate::finite::network::Network;
 use crate::isa::{Vector, Vectorized};
 
@@ -39,7 +39,7 @@ pub enum Outputs {
 
 impl Outputs {
     /// The groups of directions whose kernels are computed.
-    fn groups(self, outputs: usize) -> Vec<Directions> {
+    fn groups(self, outputs: usize) -> Vec<OutputDirections> {
         let unit =
             |m: usize| Array2::from_shape_fn((1, outputs), |(_, n)| f64::from(u8::from(m == n)));
         let groups = match self {
@@ -51,20 +51,20 @@ impl Outputs {
             Self::Single(m) => vec![unit(m)],
             Self::Trace | Self::Mean | Self::Diagonal => (0..outputs).map(unit).collect(),
         };
-        groups.into_iter().map(Directions::new).collect()
+        groups.into_iter().map(OutputDirections::new).collect()
     }
 }
 
 /// Activations and deltas of a batch, for some groups of directions.
 #[derive(Debug)]
-pub struct Features<T: Scalar> {
-    pass: Pass<T>,
-    groups: Vec<(Directions, Deltas<T>)>,
+pub struct Linearized<T: Scalar> {
+    pass: ForwardPass<T>,
+    groups: Vec<(OutputDirections, Deltas<T>)>,
     /// For sums over outputs: what stands for the last hidden layer's deltas of all of them.
     collapsed: Option<Panels<T>>,
 }
 
-impl<T: Scalar> Features<T> {
+impl<T: Scalar> Linearized<T> {
     /// Runs the network forward and backward on packed inputs.
     ///
     /// # Errors
@@ -100,8 +100,8 @@ impl<T: Scalar> Features<T> {
 #[derive(Debug)]
 pub struct Empirical<'a, T: Scalar> {
     network: &'a Network<T>,
-    rows: &'a Features<T>,
-    cols: &'a Features<T>,
+    rows: &'a Linearized<T>,
+    cols: &'a Linearized<T>,
     outputs: Outputs,
     per_layer: bool,
     /// `⟨s_m, s_n⟩`, summed over the groups of each plane: the last layer's Gram matrix of deltas.
@@ -118,8 +118,8 @@ impl<'a, T: Scalar> Empirical<'a, T> {
     /// If the features were made for different outputs.
     pub fn new(
         network: &'a Network<T>,
-        rows: &'a Features<T>,
-        cols: &'a Features<T>,
+        rows: &'a Linearized<T>,
+        cols: &'a Linearized<T>,
         outputs: Outputs,
         per_layer: bool,
     ) -> Self {
@@ -133,7 +133,7 @@ impl<'a, T: Scalar> Empirical<'a, T> {
             last: Vec::new(),
             finite: AllFinite::new(),
         };
-        let gram = |group: &(Directions, Deltas<T>)| group.0.gram();
+        let gram = |group: &(OutputDirections, Deltas<T>)| group.0.gram();
         let sum = |groups: Range<usize>| {
             rows.groups[groups]
                 .iter()

@@ -15,7 +15,7 @@ use crate::engine::panel::{Panels, transpose};
 use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Line;
 use crate::error::{Error, Result};
-use crate::finite::empirical::{Empirical, Features, Outputs};
+use crate::finite::empirical::{Empirical, Linearized, Outputs};
 use crate::finite::network::Network;
 use crate::random::Normal;
 
@@ -40,7 +40,7 @@ pub struct Ensemble<'a> {
 /// each seed. `shape` is that of the kernel as [`gram`] writes it, planes first: (planes, N, S, M, S).
 ///
 /// # Errors
-/// [`Error::Shape`] if an array has another length, and those of [`Features::new`] and [`gram::symmetric`].
+/// [`Error::Shape`] if an array has another length, and those of [`Linearized::new`] and [`gram::symmetric`].
 pub fn moments(
     ensemble: &Ensemble<'_>,
     shape: [usize; 5],
@@ -75,7 +75,7 @@ pub fn moments(
     });
     let isa = ensemble.x.all().isa();
     let lock = || sums.lock().unwrap_or_else(PoisonError::into_inner);
-    if ensemble.network.calls() {
+    if ensemble.network.has_callable() {
         one_by_one(ensemble, shape, seeds, &mut lock(), watch)?;
         return finish(sums);
     }
@@ -182,9 +182,9 @@ impl NetworkWorker {
     ) -> Result<()> {
         let (network, outputs) = (&self.network, ensemble.outputs);
         let x = own(&mut self.x, ensemble.x)?;
-        let rows = Features::new(network, x, outputs, watch)?;
+        let rows = Linearized::new(network, x, outputs, watch)?;
         let cols = match ensemble.z {
-            Some(z) => Some(Features::new(
+            Some(z) => Some(Linearized::new(
                 network,
                 own(&mut self.z, z)?,
                 outputs,
@@ -205,7 +205,7 @@ impl NetworkWorker {
             None => gram::symmetric(&tiles, planes, watch)?,
         }
         self.x = Some(rows.into_inputs());
-        self.z = cols.map(Features::into_inputs);
+        self.z = cols.map(Linearized::into_inputs);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::isa::{Vector, Vectorized, WIDTH};
 
 /// All that a backward pass or a kernel needs of a forward pass.
 #[derive(Debug)]
-pub struct Pass<T: Scalar> {
+pub struct ForwardPass<T: Scalar> {
     /// `x^0 … x^{L−1}`, what enters each dense layer.
     pub(crate) inputs: Vec<Panels<T>>,
     /// `φ'(h^1) … φ'(h^{L−1})`.
@@ -25,7 +25,7 @@ pub struct Pass<T: Scalar> {
 }
 
 /// The panels that one worker fills: a band of samples in every layer of a stage.
-struct Band<'a, T: Scalar> {
+struct ForwardBand<'a, T: Scalar> {
     inputs: PanelSlice<'a, T>,
     samples: usize,
     /// What leaves each layer: x, or h of the last one.
@@ -44,7 +44,7 @@ pub fn forward<T: Scalar>(
     network: &Network<T>,
     x: Panels<T>,
     watch: &mut Watch<'_>,
-) -> Result<Pass<T>> {
+) -> Result<ForwardPass<T>> {
     network.check_features("X", x.depth())?;
     let samples = x.rows();
     let allocate = |layers: &[Layer<T>]| {
@@ -81,7 +81,7 @@ pub fn forward<T: Scalar>(
     }
 
     values.insert(0, x);
-    Ok(Pass {
+    Ok(ForwardPass {
         inputs: values,
         slopes,
         outputs,
@@ -102,12 +102,12 @@ fn run_stage<'a, T: Scalar>(
     let band_samples = band_panels * Panels::<T>::LANES;
     let value_bands = bands_mut(values, band_panels);
     let mut slope_bands = bands_mut(slopes, band_panels).into_iter();
-    let bands: Vec<Band<'_, T>> = x
+    let bands: Vec<ForwardBand<'_, T>> = x
         .all()
         .chunks(band_panels)
         .zip(value_bands)
         .enumerate()
-        .map(|(band, (inputs, values))| Band {
+        .map(|(band, (inputs, values))| ForwardBand {
             inputs,
             samples: band_samples.min(samples - band * band_samples),
             values,
@@ -169,12 +169,12 @@ fn call<T: Scalar>(
 ///
 /// # Errors
 /// As [`forward`].
-pub(crate) fn ahead<T: Scalar>(
+pub(crate) fn forward_if_callable<T: Scalar>(
     network: &Network<T>,
     x: &Panels<T>,
     watch: &mut Watch<'_>,
-) -> Result<Option<Pass<T>>> {
-    if network.calls() {
+) -> Result<Option<ForwardPass<T>>> {
+    if network.has_callable() {
         forward(network, x.duplicate()?, watch).map(Some)
     } else {
         Ok(None)
@@ -203,7 +203,7 @@ pub(crate) fn band_panels<T: Scalar>(samples: usize, rows_per_sample: usize) -> 
     Ok((1..=most).rev().min_by_key(time).unwrap_or(most))
 }
 
-impl<T: Scalar> Pass<T> {
+impl<T: Scalar> ForwardPass<T> {
     /// Copies the network's outputs to an (N, O) array.
     ///
     /// # Errors
@@ -228,9 +228,13 @@ impl<T: Scalar> Pass<T> {
     }
 
     /// What a layer and the activation after it made of some samples, if there is one.
-    pub(crate) fn known(&self, layer: usize, samples: &Range<usize>) -> Option<Known<'_, T>> {
+    pub(crate) fn precomputed(
+        &self,
+        layer: usize,
+        samples: &Range<usize>,
+    ) -> Option<Precomputed<'_, T>> {
         let (values, slopes) = (self.inputs.get(layer + 1)?, self.slopes.get(layer)?);
-        Some(Known {
+        Some(Precomputed {
             values: values.of_rows(samples),
             slopes: slopes.of_rows(samples),
         })
@@ -244,7 +248,7 @@ pub(crate) struct Scratch {
     pub(crate) slopes: Vec<f64>,
 }
 
-impl<T: Scalar> Band<'_, T> {
+impl<T: Scalar> ForwardBand<'_, T> {
     /// Runs the layers of a stage; returns whether all values are finite.
     fn run(
         mut self,
@@ -260,12 +264,12 @@ impl<T: Scalar> Band<'_, T> {
                 None => self.inputs,
                 Some(lines) => PanelSlice::new(lines, layer.inputs(), self.inputs.isa()),
             };
-            let step = Step {
+            let step = DenseStep {
                 layer,
-                activation: network.native(stage.start + index),
+                activation: network.builtin(stage.start + index),
                 input,
                 samples: self.samples,
-                known: None,
+                precomputed: None,
             };
             let slopes = self.slopes.get_mut(index).map(AsMut::as_mut);
             finite &= step.run(after[0], slopes, scratch, stop);
@@ -275,22 +279,22 @@ impl<T: Scalar> Band<'_, T> {
 }
 
 /// One dense layer and the activation after it, on a band.
-pub(crate) struct Step<'a, T: Scalar> {
+pub(crate) struct DenseStep<'a, T: Scalar> {
     pub(crate) layer: &'a Layer<T>,
     pub(crate) activation: Option<&'a dyn Activation>,
     pub(crate) input: PanelSlice<'a, T>,
     pub(crate) samples: usize,
-    /// What comes out, if it is known: of a pass made ahead.
-    pub(crate) known: Option<Known<'a, T>>,
+    /// The result, if a pass of the whole batch already has it.
+    pub(crate) precomputed: Option<Precomputed<'a, T>>,
 }
 
 /// What a layer and its activation made of a band.
-pub(crate) struct Known<'a, T: Scalar> {
+pub(crate) struct Precomputed<'a, T: Scalar> {
     values: PanelSlice<'a, T>,
     slopes: PanelSlice<'a, T>,
 }
 
-impl<T: Scalar> Known<'_, T> {
+impl<T: Scalar> Precomputed<'_, T> {
     fn write(&self, values: &mut [T::Line], slopes: Option<&mut [T::Line]>) {
         let units = self.values.depth();
         let copy = |source: PanelSlice<'_, T>, target: &mut [T::Line]| {
@@ -304,7 +308,7 @@ impl<T: Scalar> Known<'_, T> {
     }
 }
 
-impl<T: Scalar> Step<'_, T> {
+impl<T: Scalar> DenseStep<'_, T> {
     /// Writes the layer's values and slopes; returns whether all values are finite.
     pub(crate) fn run(
         &self,
@@ -313,10 +317,10 @@ impl<T: Scalar> Step<'_, T> {
         scratch: &mut Scratch,
         stop: &Stop,
     ) -> bool {
-        match &self.known {
+        match &self.precomputed {
             None => self.compute(values, slopes, scratch, stop),
-            Some(known) => {
-                known.write(values, slopes);
+            Some(precomputed) => {
+                precomputed.write(values, slopes);
                 true
             }
         }
@@ -367,7 +371,7 @@ impl<T: Scalar> Step<'_, T> {
         slope_rows: &mut Vec<f64>,
     ) -> bool {
         let (layer, isa) = (self.layer, self.input.isa());
-        isa.run(Affine {
+        isa.run(ScaleAndShift {
             h,
             scale: layer.weight_scale,
             bias: (
@@ -377,7 +381,7 @@ impl<T: Scalar> Step<'_, T> {
             units: units.len(),
         });
         let store = |rows: &[f64], lines: &mut [T::Line]| {
-            isa.run(Store::<T> {
+            isa.run(StoreUnits::<T> {
                 rows,
                 samples: self.samples,
                 lines,
@@ -397,7 +401,7 @@ impl<T: Scalar> Step<'_, T> {
 const GROUP: usize = 8;
 
 /// `h ← scale · h + bias scale · b`, one row per unit.
-struct Affine<'a> {
+struct ScaleAndShift<'a> {
     h: &'a mut [f64],
     scale: f64,
     /// b, or nothing, and its scale.
@@ -405,7 +409,7 @@ struct Affine<'a> {
     units: usize,
 }
 
-impl Vectorized for Affine<'_> {
+impl Vectorized for ScaleAndShift<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -426,7 +430,7 @@ impl Vectorized for Affine<'_> {
 
 /// Stores rows of values, one for each of some units, in panels of samples; lanes past the last sample stay zero.
 /// Returns whether all of them are finite as they are stored.
-struct Store<'a, T: Scalar> {
+struct StoreUnits<'a, T: Scalar> {
     rows: &'a [f64],
     samples: usize,
     lines: &'a mut [T::Line],
@@ -434,7 +438,7 @@ struct Store<'a, T: Scalar> {
     units: (Range<usize>, usize),
 }
 
-impl<T: Scalar> Vectorized for Store<'_, T> {
+impl<T: Scalar> Vectorized for StoreUnits<'_, T> {
     type Output = bool;
 
     #[inline(always)]

@@ -6,8 +6,8 @@ use crate::engine::panel::Panels;
 use crate::engine::pool::{self, Load, Watch};
 use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
-use crate::finite::backward::{Deltas, Directions, backward};
-use crate::finite::forward::{Pass, forward};
+use crate::finite::backward::{Deltas, OutputDirections, backward};
+use crate::finite::forward::{ForwardPass, forward};
 use crate::finite::network::Network;
 
 /// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
@@ -25,7 +25,7 @@ pub fn jacobian<T: Scalar>(
     let (samples, outputs, parameters) = (x.rows(), network.outputs(), network.parameters());
     Error::check_shape("out", &[out.len()], &[samples * outputs * parameters])?;
     let pass = forward(network, x, watch)?;
-    let directions = [Directions::new(Array2::eye(outputs))];
+    let directions = [OutputDirections::new(Array2::eye(outputs))];
     let deltas = backward(network, &pass, &directions, watch)?;
     let writer = Writer {
         network,
@@ -47,9 +47,9 @@ pub fn jacobian<T: Scalar>(
 
 struct Writer<'a, T: Scalar> {
     network: &'a Network<T>,
-    pass: &'a Pass<T>,
+    pass: &'a ForwardPass<T>,
     deltas: &'a Deltas<T>,
-    directions: &'a Directions,
+    directions: &'a OutputDirections,
 }
 
 #[derive(Default)]

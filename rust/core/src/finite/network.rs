@@ -122,7 +122,7 @@ impl<T: Scalar> Network<T> {
     }
 
     /// The activation after a layer, if there is one that workers can evaluate.
-    pub(crate) fn native(&self, layer: usize) -> Option<&dyn Activation> {
+    pub(crate) fn builtin(&self, layer: usize) -> Option<&dyn Activation> {
         let activation = self.activations.get(layer)?;
         activation.function().is_none().then_some(&**activation)
     }
@@ -133,7 +133,7 @@ impl<T: Scalar> Network<T> {
     }
 
     /// Whether an activation is a function of the caller's.
-    pub(crate) fn calls(&self) -> bool {
+    pub(crate) fn has_callable(&self) -> bool {
         (0..self.depth()).any(|layer| self.function(layer).is_some())
     }
 

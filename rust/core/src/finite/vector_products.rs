@@ -12,9 +12,11 @@ use crate::engine::pool::{self, AllFinite, Stop, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{EDGE, add_product};
 use crate::error::{Error, Result};
-use crate::finite::backward::Slopes;
-use crate::finite::batch_pass::Sweep;
-use crate::finite::forward::{self, Pass, Step, ahead, band_panels, store_unit, too_large};
+use crate::finite::backward::BandSlopes;
+use crate::finite::batch_pass::BatchPass;
+use crate::finite::forward::{
+    self, DenseStep, ForwardPass, band_panels, forward_if_callable, store_unit, too_large,
+};
 use crate::finite::network::{Layer, Network};
 
 /// Writes `Jᵀ u` of K vectors: `Σ_im u_im ∂f_m(x_i)/∂θ` for u (K, N, O), to `out`, (K, P).
@@ -38,7 +40,7 @@ pub fn vjp<T: Scalar>(
         out.fill(T::default());
         return Ok(());
     }
-    let mut sweep = Sweep::new(network, x, watch)?;
+    let mut batch = BatchPass::new(network, x, watch)?;
     for (u, mut out) in u.outer_iter().zip(out.rows_mut()) {
         let seed = |sample: usize, f: &mut [f64]| {
             f.iter_mut()
@@ -46,14 +48,14 @@ pub fn vjp<T: Scalar>(
                 .for_each(|(f, u)| *f = u.widen());
             0.0
         };
-        sweep.run(network, seed, watch)?;
-        if sweep.losses.iter().any(|loss| loss.is_nan()) {
+        batch.run(network, seed, watch)?;
+        if batch.losses.iter().any(|loss| loss.is_nan()) {
             return Err(too_large::<T>());
         }
         let out = out
             .as_slice_mut()
             .ok_or_else(|| Error::Invalid("out is not contiguous".into()))?;
-        sweep.write_gradient(network, out, watch)?;
+        batch.write_gradient(network, out, watch)?;
         if out.iter().any(|value| !value.widen().is_finite()) {
             return Err(Error::TooLarge {
                 what: "an entry of the product",
@@ -84,7 +86,7 @@ pub fn jvp<T: Scalar>(
         out.shape(),
         &[tangents.len(), samples, network.outputs()],
     )?;
-    let ahead = ahead(network, x, watch)?;
+    let precomputed = forward_if_callable(network, x, watch)?;
     let panels = band_panels::<T>(samples, 1)?;
     let size = panels * Panels::<T>::LANES;
     let scratch = (0..pool::num_threads()?).map(|_| Scratch::new(network, size, tangents.len()));
@@ -96,11 +98,11 @@ pub fn jvp<T: Scalar>(
         .enumerate();
     let finite = AllFinite::new();
     let work = |scratch: &mut Scratch<T>, (index, (x, out)): (usize, (_, _)), stop: &Stop| {
-        let band = Band {
+        let band = TangentBand {
             x,
             out,
             first: index * size,
-            ahead: ahead.as_ref(),
+            precomputed: precomputed.as_ref(),
         };
         finite.record(scratch.run(network, tangents, band, stop));
     };
@@ -110,13 +112,13 @@ pub fn jvp<T: Scalar>(
 }
 
 /// What one worker is to push forward, and where to.
-struct Band<'a, T: Scalar> {
+struct TangentBand<'a, T: Scalar> {
     x: PanelSlice<'a, T>,
     /// (K, samples, O).
     out: ArrayViewMut3<'a, T>,
     /// The first of its samples.
     first: usize,
-    ahead: Option<&'a Pass<T>>,
+    precomputed: Option<&'a ForwardPass<T>>,
 }
 
 /// What a worker keeps from band to band: rows are samples.
@@ -151,7 +153,7 @@ impl<T: Scalar> Scratch<T> {
         &mut self,
         network: &Network<T>,
         tangents: &[Network<T>],
-        mut band: Band<'_, T>,
+        mut band: TangentBand<'_, T>,
         stop: &Stop,
     ) -> bool {
         let (samples, mut finite) = (band.out.dim().1, true);
@@ -160,18 +162,20 @@ impl<T: Scalar> Scratch<T> {
             let (before, after) = self.values.split_at_mut(index);
             let input = before.last().map_or(band.x, |values| values.of_rows(&rows));
             let activation = network.activations.get(index).map(AsRef::as_ref);
-            let step = Step {
+            let step = DenseStep {
                 layer,
                 activation,
                 input,
                 samples,
-                known: band.ahead.and_then(|pass| pass.known(index, &whole)),
+                precomputed: band
+                    .precomputed
+                    .and_then(|pass| pass.precomputed(index, &whole)),
             };
             let slopes = &mut self.slopes[index];
             let target = Some(slopes.first_rows_mut(samples)).filter(|_| activation.is_some());
             let lines = after[0].first_rows_mut(samples);
             finite &= step.run(lines, target, &mut self.forward, stop);
-            let slopes = activation.map(|_| Slopes {
+            let slopes = activation.map(|_| BandSlopes {
                 panels: slopes.of_rows(&rows),
                 count: 1,
             });
@@ -209,7 +213,7 @@ struct Push<'a, T: Scalar> {
     direction: &'a Layer<T>,
     input: PanelSlice<'a, T>,
     tangent: Option<PanelSlice<'a, T>>,
-    slopes: Option<&'a Slopes<'a, T>>,
+    slopes: Option<&'a BandSlopes<'a, T>>,
     samples: usize,
 }
 

@@ -7,14 +7,14 @@
 
 /// Bounds on errors besides round-off, in units of `√(K(x,x) K(x',x'))`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Bound {
+pub struct ErrorBound {
     /// Of Σ.
     pub nngp: f64,
     /// Of Θ.
     pub ntk: f64,
 }
 
-impl Bound {
+impl ErrorBound {
     /// The larger of both, for pairs of one batch and another.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
@@ -43,12 +43,12 @@ mod tests {
 
     #[test]
     fn shares_add_up() {
-        let exact = Bound::default().after(0.0);
-        assert_eq!(exact, Bound::default());
+        let exact = ErrorBound::default().after(0.0);
+        assert_eq!(exact, ErrorBound::default());
         let one = exact.after(1e-9);
         assert_eq!(
             one,
-            Bound {
+            ErrorBound {
                 nngp: 2e-9,
                 ntk: 2e-9
             }
@@ -56,7 +56,7 @@ mod tests {
         // A closed form passes on what it gets, to Θ by both factors.
         assert_eq!(
             one.after(0.0),
-            Bound {
+            ErrorBound {
                 nngp: 2e-9,
                 ntk: 4e-9
             }

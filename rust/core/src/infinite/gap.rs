@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile};
-use crate::infinite::normed_rows::{Directions, Lengths, Units};
+use crate::infinite::normed_rows::{Lengths, NormedRows, Units};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 
 /// Gaps below this are computed from differences.
@@ -38,8 +38,8 @@ struct Entries {
 }
 
 impl Entries {
-    fn load<T: Scalar>(&mut self, directions: &Directions<T>, index: usize) {
-        directions.entries(index, &mut self.values);
+    fn load<T: Scalar>(&mut self, normed: &NormedRows<T>, index: usize) {
+        normed.entries(index, &mut self.values);
         self.units.clear();
     }
 
@@ -59,7 +59,7 @@ impl Entries {
 /// Turns the inner products of the rows of an area into their gaps.
 pub fn gaps<T: Scalar>(
     isa: Isa,
-    [rows, cols]: [&Directions<T>; 2],
+    [rows, cols]: [&NormedRows<T>; 2],
     area: &Area,
     tile: &mut Tile,
     scratch: &mut Scratch,
@@ -146,12 +146,12 @@ fn replace(gaps: &mut Block, values: &Block, sign: f64) -> bool {
 
 /// Whether some of eight rows and eight columns are close, and whether they point the same way or opposite ones.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sides {
+struct CloseSigns {
     aligned: bool,
     opposite: bool,
 }
 
-impl Sides {
+impl CloseSigns {
     fn any(self) -> bool {
         self.aligned || self.opposite
     }
@@ -180,12 +180,12 @@ struct FromProducts<'a> {
 }
 
 impl Vectorized for FromProducts<'_> {
-    type Output = [Sides; EDGE / WIDTH];
+    type Output = [CloseSigns; EDGE / WIDTH];
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
         let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(CLOSE));
-        let mut close = [Sides::default(); EDGE / WIDTH];
+        let mut close = [CloseSigns::default(); EDGE / WIDTH];
         for (row, inverse) in self.band.zip(self.rows) {
             let inverse = V::splat(*inverse);
             let values = self.tile.row_blocks_mut(row).iter_mut().zip(self.cols);

@@ -5,38 +5,40 @@ use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
 use crate::infinite::gap;
 use crate::infinite::inputs::{Inputs, check_features, entry_cycles, input_gaps};
-use crate::infinite::recursion::{Chain, Follows, Output, Recursion, States};
+use crate::infinite::recursion::{
+    GradientRecursion, LayerStates, Output, ProfileSlopes, Recursion, TiedScales,
+};
 use crate::isa::{Isa, WIDTH, blocks_of};
 
 /// Inputs with the derivatives of their own recursion.
 #[derive(Debug)]
-pub struct Chained<T: Scalar> {
+pub struct DifferentiatedInputs<T: Scalar> {
     inputs: Inputs<T>,
-    chain: Chain,
+    slopes: ProfileSlopes,
 }
 
-impl<T: Scalar> Chained<T> {
+impl<T: Scalar> DifferentiatedInputs<T> {
     /// The derivatives along these inputs' diagonal. O(N·layers).
     ///
     /// # Errors
-    /// Those of [`Chain::new`].
+    /// Those of [`ProfileSlopes::new`].
     pub fn new(recursion: &Recursion, inputs: Inputs<T>) -> Result<Self> {
-        let chain = Chain::new(recursion, &inputs.profile)?;
-        Ok(Self { inputs, chain })
+        let slopes = ProfileSlopes::new(recursion, &inputs.profile)?;
+        Ok(Self { inputs, slopes })
     }
 }
 
 /// The derivatives of kernels between two batches of inputs. Planes: for each output, ∂/∂σ_w of every dense layer, then
 /// ∂/∂σ_b of every dense layer.
 #[derive(Debug)]
-pub struct Gradient<'a, T: Scalar> {
+pub struct KernelGradient<'a, T: Scalar> {
     rows: &'a Inputs<T>,
     cols: &'a Inputs<T>,
-    pass: crate::infinite::recursion::Gradient<'a>,
+    recursion: GradientRecursion<'a>,
     cycles: f64,
 }
 
-impl<'a, T: Scalar> Gradient<'a, T> {
+impl<'a, T: Scalar> KernelGradient<'a, T> {
     /// Those of these outputs, which are of the whole network.
     ///
     /// # Errors
@@ -44,20 +46,18 @@ impl<'a, T: Scalar> Gradient<'a, T> {
     /// [`Isa::current`].
     pub fn new(
         recursion: &'a Recursion,
-        rows: &'a Chained<T>,
-        cols: &'a Chained<T>,
+        rows: &'a DifferentiatedInputs<T>,
+        cols: &'a DifferentiatedInputs<T>,
         outputs: &'a [Output],
-        follows: &'a [Follows],
+        tied: &'a [TiedScales],
     ) -> Result<Self> {
         check_features(&rows.inputs, &cols.inputs)?;
-        let sides = [rows, cols].map(|side| (&side.inputs.profile, &side.chain));
+        let sides = [rows, cols].map(|side| (&side.inputs.profile, &side.slopes));
         let isa = Isa::current()?;
         Ok(Self {
             rows: &rows.inputs,
             cols: &cols.inputs,
-            pass: crate::infinite::recursion::Gradient::new(
-                recursion, isa, sides, outputs, follows,
-            ),
+            recursion: GradientRecursion::new(recursion, isa, sides, outputs, tied),
             cycles: 5.0 * entry_cycles(recursion, &rows.inputs),
         })
     }
@@ -68,10 +68,10 @@ impl<'a, T: Scalar> Gradient<'a, T> {
 pub struct Scratch {
     gaps: Tile,
     close: gap::Scratch,
-    states: States,
+    states: LayerStates,
 }
 
-impl<T: Scalar> TileKernel for Gradient<'_, T> {
+impl<T: Scalar> TileKernel for KernelGradient<'_, T> {
     type Scratch = Scratch;
 
     fn rows(&self) -> usize {
@@ -83,7 +83,7 @@ impl<T: Scalar> TileKernel for Gradient<'_, T> {
     }
 
     fn planes(&self) -> usize {
-        self.pass.planes()
+        self.recursion.planes()
     }
 
     fn entry_cycles(&self) -> f64 {
@@ -96,14 +96,20 @@ impl<T: Scalar> TileKernel for Gradient<'_, T> {
             close,
             states,
         } = scratch;
-        input_gaps(self.pass.isa(), (self.rows, self.cols), area, gaps, close);
+        input_gaps(
+            self.recursion.isa(),
+            (self.rows, self.cols),
+            area,
+            gaps,
+            close,
+        );
         let blocks = blocks_of(&area.cols);
         for plane in &mut *planes {
             plane.reshape(area.rows.len(), blocks.len() * WIDTH);
         }
         for (r, i) in area.rows.clone().enumerate() {
             let row = &gaps.row_blocks(r)[..blocks.len()];
-            self.pass.run(i, &blocks, row, states, (planes, r));
+            self.recursion.run(i, &blocks, row, states, (planes, r));
         }
     }
 }

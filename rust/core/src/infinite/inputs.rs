@@ -6,16 +6,16 @@ use crate::engine::panel::Panels;
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, product, product_cycles};
 use crate::error::{Error, Result};
-use crate::infinite::error_bound::Bound;
+use crate::infinite::error_bound::ErrorBound;
 use crate::infinite::gap::{self, gaps};
-use crate::infinite::normed_rows::Directions;
+use crate::infinite::normed_rows::NormedRows;
 use crate::infinite::recursion::{Profile, Recursion};
 use crate::isa::Isa;
 
 /// Packed inputs with all that the recursion knows of them one by one.
 #[derive(Debug)]
 pub struct Inputs<T: Scalar> {
-    pub(super) directions: Directions<T>,
+    pub(super) normed: NormedRows<T>,
     pub(super) profile: Profile,
 }
 
@@ -51,16 +51,16 @@ impl<T: Scalar> Inputs<T> {
     /// # Errors
     /// Those of [`pool::for_each`](crate::engine::pool::for_each) and of [`Recursion::profile`].
     pub fn new(recursion: &Recursion, packed: Packed<T>) -> Result<Self> {
-        let directions = Directions::new(packed.rows, &packed.exponents)?;
+        let normed = NormedRows::new(packed.rows, &packed.exponents)?;
         Ok(Self {
-            profile: recursion.profile(directions.root_mean_squares(), packed.argument)?,
-            directions,
+            profile: recursion.profile(normed.root_mean_squares(), packed.argument)?,
+            normed,
         })
     }
 
     /// The number of inputs.
     pub fn len(&self) -> usize {
-        self.directions.rows().rows()
+        self.normed.rows().rows()
     }
 
     /// Whether there is no input.
@@ -69,7 +69,7 @@ impl<T: Scalar> Inputs<T> {
     }
 
     /// How far off the kernels between any of the inputs can be.
-    pub fn bound(&self) -> Bound {
+    pub fn bound(&self) -> ErrorBound {
         self.profile.bound()
     }
 }
@@ -79,7 +79,7 @@ impl<T: Scalar> Inputs<T> {
 /// # Errors
 /// [`Error::Features`] if the inputs differ in their number of features.
 pub fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
-    let depth = |inputs: &Inputs<T>| inputs.directions.rows().depth();
+    let depth = |inputs: &Inputs<T>| inputs.normed.rows().depth();
     let (expected, got) = (depth(rows), depth(cols));
     if got != expected {
         return Err(Error::Features {
@@ -94,7 +94,7 @@ pub fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<(
 
 /// About how many cycles of one thread an entry of a kernel of these inputs takes.
 pub(super) fn entry_cycles<T: Scalar>(recursion: &Recursion, inputs: &Inputs<T>) -> f64 {
-    product_cycles(inputs.directions.rows().depth()) + recursion.cycles()
+    product_cycles(inputs.normed.rows().depth()) + recursion.cycles()
 }
 
 /// Fills a tile with the gaps between inputs.
@@ -105,7 +105,7 @@ pub(super) fn input_gaps<T: Scalar>(
     tile: &mut Tile,
     scratch: &mut gap::Scratch,
 ) {
-    let (rows, cols) = (&rows.directions, &cols.directions);
+    let (rows, cols) = (&rows.normed, &cols.normed);
     let (row_panels, col_panels) = (
         rows.rows().of_rows(&area.rows),
         cols.rows().of_rows(&area.cols),

@@ -7,7 +7,7 @@ use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
 use crate::infinite::gap;
 use crate::infinite::inputs::{Inputs, check_features, entry_cycles, input_gaps};
-use crate::infinite::recursion::{Output, Pairs, Pass, Recursion};
+use crate::infinite::recursion::{Output, PairRecursion, PairState, Recursion};
 use crate::isa::{Isa, WIDTH, blocks_of};
 
 /// The kernels between two batches of inputs.
@@ -15,7 +15,7 @@ use crate::isa::{Isa, WIDTH, blocks_of};
 pub struct Infinite<'a, T: Scalar> {
     rows: &'a Inputs<T>,
     cols: &'a Inputs<T>,
-    pass: Pass<'a>,
+    recursion: PairRecursion<'a>,
     cycles: f64,
 }
 
@@ -34,7 +34,7 @@ impl<'a, T: Scalar> Infinite<'a, T> {
         Ok(Self {
             rows,
             cols,
-            pass: recursion.between(Isa::current()?, &rows.profile, &cols.profile, outputs),
+            recursion: recursion.between(Isa::current()?, &rows.profile, &cols.profile, outputs),
             cycles: entry_cycles(recursion, rows),
         })
     }
@@ -44,7 +44,7 @@ impl<'a, T: Scalar> Infinite<'a, T> {
 #[derive(Debug, Default)]
 pub struct Scratch {
     gaps: Tile,
-    pairs: Pairs,
+    pairs: PairState,
     close: gap::Scratch,
 }
 
@@ -60,7 +60,7 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
     }
 
     fn planes(&self) -> usize {
-        self.pass.outputs().len()
+        self.recursion.outputs().len()
     }
 
     fn entry_cycles(&self) -> f64 {
@@ -69,7 +69,7 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
         input_gaps(
-            self.pass.isa(),
+            self.recursion.isa(),
             (self.rows, self.cols),
             area,
             &mut scratch.gaps,
@@ -88,13 +88,13 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
             };
             let (blocks, row) = (blocks.start..last, scratch.gaps.row_blocks_mut(r));
             let row = &mut row[..blocks.len()];
-            self.pass
+            self.recursion
                 .run(i, &blocks, row, &mut scratch.pairs, (planes, r));
         }
         if half {
             planes
                 .iter_mut()
-                .for_each(|plane| plane.mirror(self.pass.isa()));
+                .for_each(|plane| plane.mirror(self.recursion.isa()));
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::math::double_double::{DoubleDouble, two_product, two_sum};
 
 /// Packed inputs, each in units of its power of two, with what is known of them one by one.
 #[derive(Debug)]
-pub struct Directions<T: Scalar> {
+pub struct NormedRows<T: Scalar> {
     rows: Panels<T>,
     /// `|x|` and what rounding took from it, in the units of the rows.
     norms: [Blocks; 2],
@@ -30,7 +30,7 @@ pub(crate) struct Lengths<'a> {
     pub exponents: &'a Block,
 }
 
-impl<T: Scalar> Directions<T> {
+impl<T: Scalar> NormedRows<T> {
     /// Rows that are `2^exponents[i]` times those of the matrix. O(N·d).
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl<T: Scalar> Directions<T> {
         let mut norms = vec![DoubleDouble::default(); rows.rows()];
         let fill =
             |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble]), _: &Stop| {
-                widen(&rows, index, entries);
+                load_rows(&rows, index, entries);
                 let [values, rests] = isa.run(SquaredNorms(entries));
                 for (norm, (hi, lo)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
                     *norm = DoubleDouble { hi, lo }.sqrt();
@@ -108,7 +108,7 @@ impl<T: Scalar> Directions<T> {
 
     /// The entries of the [`WIDTH`] rows of a block. Past the last row there are zeros.
     pub(crate) fn entries(&self, index: usize, entries: &mut Vec<Block>) {
-        widen(&self.rows, index, entries);
+        load_rows(&self.rows, index, entries);
     }
 }
 
@@ -121,7 +121,7 @@ fn parts(numbers: &[DoubleDouble]) -> [Blocks; 2] {
 }
 
 /// The entries of the rows of a block, in `f64`.
-fn widen<T: Scalar>(rows: &Panels<T>, index: usize, entries: &mut Vec<Block>) {
+fn load_rows<T: Scalar>(rows: &Panels<T>, index: usize, entries: &mut Vec<Block>) {
     let first = index * WIDTH;
     let (panel, lane) = (first / Panels::<T>::LANES, first % Panels::<T>::LANES);
     let lines = rows.slice(panel..panel + 1).panels().flatten();
@@ -198,16 +198,16 @@ mod tests {
         for isa in Isa::available() {
             let matrix = Array2::from_shape_vec((1, 3), vec![3.0, 4.0, tiny]).unwrap();
             let (rows, exponents) = Panels::pack_scaled(matrix.view(), "X").unwrap();
-            let directions = Directions::new(rows.with_isa(isa), &exponents).unwrap();
-            let root = directions.root_mean_squares()[0];
+            let normed = NormedRows::new(rows.with_isa(isa), &exponents).unwrap();
+            let root = normed.root_mean_squares()[0];
             let square = root * root * 3.0.into() - 25.0.into();
             assert!((square.hi / (tiny * tiny) - 1.0).abs() < 1e-6, "{isa}");
-            assert_eq!(directions.own_gap(0), 0.0);
+            assert_eq!(normed.own_gap(0), 0.0);
         }
         let zero = Array2::<f32>::zeros((9, 2));
         let (rows, exponents) = Panels::pack_scaled(zero.view(), "X").unwrap();
-        let directions = Directions::new(rows, &exponents).unwrap();
-        assert_eq!(directions.root_mean_squares(), vec![0.0.into(); 9]);
-        assert_eq!(directions.own_gap(8), 1.0);
+        let normed = NormedRows::new(rows, &exponents).unwrap();
+        assert_eq!(normed.root_mean_squares(), vec![0.0.into(); 9]);
+        assert_eq!(normed.own_gap(8), 1.0);
     }
 }

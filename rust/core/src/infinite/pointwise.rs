@@ -7,7 +7,7 @@ use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
 use crate::error::{Error, Result};
 use crate::infinite::inputs::Inputs;
-use crate::infinite::recursion::{Output, Pairs, Profile, Recursion};
+use crate::infinite::recursion::{Output, PairState, Profile, Recursion};
 use crate::isa::{Isa, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
@@ -21,7 +21,7 @@ pub fn diagonal<T: Scalar>(
     output: Output,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
-    let own_gap = |i: usize| inputs.directions.own_gap(i);
+    let own_gap = |i: usize| inputs.normed.own_gap(i);
     let profile = &inputs.profile;
     pointwise(recursion, profile, inputs.len(), own_gap, output, watch)
 }
@@ -66,18 +66,18 @@ fn pointwise(
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
     let outputs = [output];
-    let pass = recursion.between(Isa::current()?, profile, profile, &outputs);
+    let pair_recursion = recursion.between(Isa::current()?, profile, profile, &outputs);
     let mut values = vec![0.0; len];
     let bands = values.chunks_mut(BAND).enumerate();
     let load = Load::new(bands.len(), (WIDTH * len) as f64 * recursion.cycles());
-    let state = || (Pairs::default(), Tile::default());
+    let state = || (PairState::default(), Tile::default());
     let work =
-        |(pairs, tile): &mut (Pairs, Tile), (band, values): (usize, &mut [f64]), _: &Stop| {
+        |(pairs, tile): &mut (PairState, Tile), (band, values): (usize, &mut [f64]), _: &Stop| {
             tile.reshape(1, WIDTH);
             for (i, value) in (band * BAND..).zip(values) {
                 let (row, mut gaps) = (i % profile.len(), [[gap(i); WIDTH]]);
                 let (block, plane) = (row / WIDTH, slice::from_mut(tile));
-                pass.run(row, &(block..block + 1), &mut gaps, pairs, (plane, 0));
+                pair_recursion.run(row, &(block..block + 1), &mut gaps, pairs, (plane, 0));
                 *value = tile.row(0)[row % WIDTH];
             }
         };

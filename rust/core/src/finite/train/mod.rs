@@ -18,14 +18,14 @@ use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
 use crate::error::{Error, Result};
-use crate::finite::batch_pass::Sweep;
+use crate::finite::batch_pass::BatchPass;
 pub use crate::finite::loss::Loss;
 use crate::finite::network::{Layer, Network};
-use weight_tile::Piece;
+use weight_tile::WeightTile;
 
 /// How parameters follow the gradient.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct Optimizer {
     /// What is minimised.
     pub loss: Loss,
     /// η.
@@ -42,13 +42,13 @@ pub struct Trainer<T: Scalar> {
     origin: Network<T>,
     /// v, packed as the columns of W, and for the biases; empty without momentum.
     velocity: Vec<(Panels<T>, Vec<f64>)>,
-    sweep: Sweep<T>,
+    batch: BatchPass<T>,
     targets: Array2<T>,
     /// What is subtracted from the outputs.
     offset: Option<Array2<f64>>,
-    rule: Rule,
+    optimizer: Optimizer,
     steps: usize,
-    /// Whether the sweep has seen the present parameters.
+    /// True if the batch was run with the present parameters.
     evaluated: bool,
 }
 
@@ -65,7 +65,7 @@ impl<T: Scalar> Trainer<T> {
         network: &Network<T>,
         x: Panels<T>,
         targets: Array2<T>,
-        rule: Rule,
+        optimizer: Optimizer,
         centred: bool,
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
@@ -73,7 +73,7 @@ impl<T: Scalar> Trainer<T> {
         let still = |layer: &Layer<T>| -> Result<_> {
             Ok((layer.columns.zeros_like()?, vec![0.0; layer.bias.len()]))
         };
-        let velocity = if rule.momentum == 0.0 {
+        let velocity = if optimizer.momentum == 0.0 {
             Ok(Vec::new())
         } else {
             network.layers.iter().map(still).collect()
@@ -82,10 +82,10 @@ impl<T: Scalar> Trainer<T> {
             network: network.duplicate()?,
             origin: network.duplicate()?,
             velocity: velocity?,
-            sweep: Sweep::new(network, x, watch)?,
+            batch: BatchPass::new(network, x, watch)?,
             targets,
             offset: None,
-            rule,
+            optimizer,
             steps: 0,
             evaluated: false,
         };
@@ -104,10 +104,10 @@ impl<T: Scalar> Trainer<T> {
     /// # Errors
     /// [`Error::Diverged`], [`Error::Cancelled`].
     pub fn advance(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
-        if self.network.calls() {
+        if self.network.has_callable() {
             return self.take(steps, watch);
         }
-        let cycles = 3.0 * self.network.cycles(self.sweep.samples());
+        let cycles = 3.0 * self.network.cycles(self.batch.samples());
         pool::install(steps as f64 * cycles, watch, |watch| {
             self.take(steps, watch)
         })
@@ -137,7 +137,7 @@ impl<T: Scalar> Trainer<T> {
     /// As [`Trainer::advance`].
     pub fn loss(&mut self, watch: &mut Watch<'_>) -> Result<f64> {
         self.evaluate(watch)?;
-        Ok(self.sweep.losses.iter().sum())
+        Ok(self.batch.losses.iter().sum())
     }
 
     /// The model's outputs at the present parameters, into an (N, O) array.
@@ -179,8 +179,8 @@ impl<T: Scalar> Trainer<T> {
         if self.evaluated {
             return Ok(());
         }
-        let (loss, targets, offset) = (self.rule.loss, &self.targets, &self.offset);
-        let samples = self.sweep.samples();
+        let (loss, targets, offset) = (self.optimizer.loss, &self.targets, &self.offset);
+        let samples = self.batch.samples();
         let seed = |sample: usize, f: &mut [f64]| {
             if let Some(offset) = offset {
                 f.iter_mut()
@@ -189,8 +189,8 @@ impl<T: Scalar> Trainer<T> {
             }
             loss.seed(samples, f, targets.row(sample).iter().map(|y| y.widen()))
         };
-        self.sweep.run(&self.network, seed, watch)?;
-        if !self.sweep.losses.iter().sum::<f64>().is_finite() {
+        self.batch.run(&self.network, seed, watch)?;
+        if !self.batch.losses.iter().sum::<f64>().is_finite() {
             return Err(Error::Diverged { step: self.steps });
         }
         self.evaluated = true;
@@ -200,7 +200,7 @@ impl<T: Scalar> Trainer<T> {
     fn write_outputs<V>(&self, mut out: ArrayViewMut2<'_, V>, narrow: impl Fn(f64) -> V) {
         let mut row = vec![0.0; self.network.outputs()];
         for (sample, mut target) in out.rows_mut().into_iter().enumerate() {
-            self.sweep.outputs.copy_row(sample, &mut row);
+            self.batch.outputs.copy_row(sample, &mut row);
             if let Some(offset) = &self.offset {
                 row.iter_mut()
                     .zip(offset.row(sample))
@@ -215,9 +215,9 @@ impl<T: Scalar> Trainer<T> {
 
     /// One step of all weights and biases.
     fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
-        let count = self.network.layers.iter().map(Piece::count).sum();
-        let load = Load::new(count, self.network.cycles(self.sweep.samples()));
-        let (sweep, rule) = (&self.sweep, self.rule);
+        let count = self.network.layers.iter().map(WeightTile::count).sum();
+        let load = Load::new(count, self.network.cycles(self.batch.samples()));
+        let (batch, optimizer) = (&self.batch, self.optimizer);
         let (threads, mut velocity) = (pool::num_threads()?, self.velocity.iter_mut());
         let items = self
             .network
@@ -225,9 +225,11 @@ impl<T: Scalar> Trainer<T> {
             .iter_mut()
             .enumerate()
             .flat_map(move |(index, layer)| {
-                Piece::of_layer(index, layer, velocity.next(), threads)
+                WeightTile::of_layer(index, layer, velocity.next(), threads)
             });
-        let work = |tile: &mut Tile, piece: Piece<'_, T>, _: &Stop| piece.step(sweep, rule, tile);
+        let work = |gradient: &mut Tile, weights: WeightTile<'_, T>, _: &Stop| {
+            weights.step(batch, optimizer, gradient)
+        };
         pool::for_each(items, load, watch, Tile::default, work)
     }
 }

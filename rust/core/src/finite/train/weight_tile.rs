@@ -3,32 +3,32 @@
 use std::mem;
 use std::ops::Range;
 
-use super::Rule;
+use super::Optimizer;
 use crate::engine::panel::{Panels, tiles_mut, transpose};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
-use crate::finite::batch_pass::Sweep;
+use crate::finite::batch_pass::BatchPass;
 use crate::finite::network::Layer;
 use crate::isa::{Isa, Vector, Vectorized};
 
 /// Some lines of each of some panels.
-type Parts<'a, T> = Vec<&'a mut [<T as Scalar>::Line]>;
+type TileLines<'a, T> = Vec<&'a mut [<T as Scalar>::Line]>;
 
 /// A tile of a layer's weights; the first of those of some outputs has their biases.
-pub(super) struct Piece<'a, T: Scalar> {
+pub(super) struct WeightTile<'a, T: Scalar> {
     layer: usize,
     /// Panels of input units.
     inputs: Range<usize>,
-    /// Those of the piece that the same thread is likely to take next.
+    /// Those of the tile that the same thread is likely to take next.
     next: Range<usize>,
     /// Panels of output units.
     outputs: Range<usize>,
     /// For each panel of outputs, the lines of the inputs.
-    columns: Parts<'a, T>,
+    columns: TileLines<'a, T>,
     /// As `columns`; none without momentum.
-    velocity: Parts<'a, T>,
+    velocity: TileLines<'a, T>,
     /// For each panel of inputs, the lines of the outputs. None in the first layer: nothing goes back through it.
-    rows: Parts<'a, T>,
+    rows: TileLines<'a, T>,
     bias: &'a mut [f64],
     /// As `bias`; none without momentum.
     bias_velocity: &'a mut [f64],
@@ -36,7 +36,7 @@ pub(super) struct Piece<'a, T: Scalar> {
     bias_scale: f64,
 }
 
-impl<'a, T: Scalar> Piece<'a, T> {
+impl<'a, T: Scalar> WeightTile<'a, T> {
     /// How many a layer has.
     pub fn count(layer: &Layer<T>) -> usize {
         layer.inputs().div_ceil(EDGE) * layer.outputs().div_ceil(EDGE)
@@ -53,7 +53,7 @@ impl<'a, T: Scalar> Piece<'a, T> {
         let most = EDGE / Panels::<T>::LANES;
         let panels = |units: usize| {
             let all = units.div_ceil(Panels::<T>::LANES);
-            move |piece: usize| all.min(piece * most)..all.min((piece + 1) * most)
+            move |tile: usize| all.min(tile * most)..all.min((tile + 1) * most)
         };
         let (inputs, outputs) = (panels(layer.inputs()), panels(layer.outputs()));
         let mut columns = tiles_mut(&mut layer.columns, most, EDGE);
@@ -64,18 +64,18 @@ impl<'a, T: Scalar> Piece<'a, T> {
             .unwrap_or_default();
         let mut biases = layer.bias.chunks_mut(EDGE);
         let mut bias_velocities = bias_velocity.chunks_mut(EDGE);
-        let take = |tiles: &mut Vec<Vec<Parts<'a, T>>>, group: usize, band: usize| {
+        let take = |tiles: &mut Vec<Vec<TileLines<'a, T>>>, group: usize, band: usize| {
             let tile = tiles
                 .get_mut(group)
                 .map(|bands| mem::take(&mut bands[band]));
             tile.unwrap_or_default()
         };
-        let mut pieces = Vec::new();
+        let mut tiles = Vec::new();
         for j in 0..columns.len() {
             let mut bias = biases.next().unwrap_or_default();
             let mut bias_velocity = bias_velocities.next().unwrap_or_default();
             for i in 0..columns[j].len() {
-                pieces.push(Self {
+                tiles.push(Self {
                     layer: index,
                     inputs: inputs(i),
                     next: inputs(i + threads),
@@ -90,27 +90,31 @@ impl<'a, T: Scalar> Piece<'a, T> {
                 });
             }
         }
-        pieces
+        tiles
     }
 
     /// One step, along the gradient of a run of the batch.
-    pub fn step(mut self, sweep: &Sweep<T>, rule: Rule, tile: &mut Tile) {
-        let rate = rule.learning_rate * self.weight_scale;
+    pub fn step(mut self, batch: &BatchPass<T>, optimizer: Optimizer, gradient: &mut Tile) {
+        let rate = optimizer.learning_rate * self.weight_scale;
         // At rate 0 the layer is not trained: its gradient is not formed.
         if rate != 0.0 {
-            let (inputs, deltas) = sweep.factors(self.layer);
+            let (inputs, deltas) = batch.factors(self.layer);
             let rows = inputs.slice(self.inputs.clone());
             let next = inputs.slice(self.next.clone());
-            product(rows.before(next), deltas.slice(self.outputs.clone()), tile);
-            sweep.isa().run(Descent::<T> {
-                gradient: tile,
-                factors: (rate, rule.momentum),
+            product(
+                rows.before(next),
+                deltas.slice(self.outputs.clone()),
+                gradient,
+            );
+            batch.isa().run(Descent::<T> {
+                gradient,
+                factors: (rate, optimizer.momentum),
                 weights: &mut self.columns,
                 velocity: &mut self.velocity,
             });
-            self.repack(sweep.isa());
+            self.repack(batch.isa());
         }
-        self.step_bias(sweep, rule);
+        self.step_bias(batch, optimizer);
     }
 
     /// Brings the rows of W up to its columns.
@@ -126,17 +130,18 @@ impl<'a, T: Scalar> Piece<'a, T> {
         transpose::<T>(squares, isa);
     }
 
-    fn step_bias(&mut self, sweep: &Sweep<T>, rule: Rule) {
+    fn step_bias(&mut self, batch: &BatchPass<T>, optimizer: Optimizer) {
         let lanes = Panels::<T>::LANES;
-        let rate = rule.learning_rate * self.bias_scale;
+        let rate = optimizer.learning_rate * self.bias_scale;
         let mut sums = vec![0.0; lanes];
         for (index, bias) in self.bias.chunks_mut(lanes).enumerate() {
-            sweep.bias_gradient(self.layer, self.outputs.start + index, &mut sums);
+            batch.bias_gradient(self.layer, self.outputs.start + index, &mut sums);
             for (lane, (bias, gradient)) in bias.iter_mut().zip(&sums).enumerate() {
                 let step = match self.bias_velocity.get_mut(index * lanes + lane) {
                     None => -rate * gradient,
                     Some(velocity) => {
-                        *velocity = T::narrow(rule.momentum * *velocity - rate * gradient).widen();
+                        *velocity =
+                            T::narrow(optimizer.momentum * *velocity - rate * gradient).widen();
                         *velocity
                     }
                 };

@@ -1,4 +1,4 @@
-//! What biases make of gaps, and the correlations of these.
+//! The effect of biases on gaps, and conversion from gap to correlation.
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
@@ -11,14 +11,14 @@ pub(super) fn correlation<R: Real>(gap: R) -> R {
     (R::splat(1.0) - gap.abs()).copysign(gap)
 }
 
-/// What [`widen`] wants to know of an input: with φ the angle whose tangent is `σ_b/u`, `τ = tan(φ/2)` in two floats,
+/// The count of numbers that [`add_bias`] reads of an input: with φ the angle whose tangent is `σ_b/u`, `τ = tan(φ/2)` in two floats,
 /// `h = (1 + cos φ)/√2`, cos φ and sin φ.
-pub(super) const WIDENING: usize = 5;
-/// Which of them is cos φ.
+pub(super) const BIAS_NUMBERS: usize = 5;
+/// The index of cos φ among them.
 pub(super) const COSINE: usize = 3;
 
-/// Those of an input, given `u > 0` and `r = √(u² + σ_b²)`.
-pub(super) fn widening(u: DoubleDouble, r: DoubleDouble, sigma_b: f64) -> [f64; WIDENING] {
+/// Computes these numbers for one input, given `u > 0` and `r = √(u² + σ_b²)`.
+pub(super) fn bias_numbers(u: DoubleDouble, r: DoubleDouble, sigma_b: f64) -> [f64; BIAS_NUMBERS] {
     // Halves: the sum may be infinite.
     let tangent = DoubleDouble::from(0.5 * sigma_b) / (r.scaled(-1) + u.scaled(-1));
     let (cosine, sine) = (u.hi / r.hi, sigma_b / r.hi);
@@ -26,11 +26,11 @@ pub(super) fn widening(u: DoubleDouble, r: DoubleDouble, sigma_b: f64) -> [f64; 
     [tangent.hi, tangent.lo, half, cosine, sine]
 }
 
-/// The derivatives of [`widening`] with respect to log u, `τ` in one float.
+/// The derivatives of [`bias_numbers`] with respect to log u, `τ` in one float.
 #[inline(always)]
-pub(super) fn widening_slopes<R: Real>(
-    [tangent, _, _, cosine, sine]: [R; WIDENING],
-) -> [R; WIDENING] {
+pub(super) fn bias_number_slopes<R: Real>(
+    [tangent, _, _, cosine, sine]: [R; BIAS_NUMBERS],
+) -> [R; BIAS_NUMBERS] {
     let square = sine * sine;
     let half = R::splat(FRAC_1_SQRT_2) * cosine * square;
     [
@@ -48,7 +48,7 @@ pub(super) fn widening_slopes<R: Real>(
 /// `1 + ρ' = d + 2b + w (1+ρ)`, where `d = 1 − w − b = 2 sin²((φ_i − φ_j)/2) = h_i h_j (τ_i − τ_j)²`. Every term is positive:
 /// nothing cancels.
 #[inline(always)]
-pub(super) fn widen<R: Real>([row, col]: [[R; WIDENING]; 2], gap: R) -> R {
+pub(super) fn add_bias<R: Real>([row, col]: [[R; BIAS_NUMBERS]; 2], gap: R) -> R {
     let [tangent, low, half, cosine, sine] = row;
     let [tangent_j, low_j, half_j, cosine_j, sine_j] = col;
     let (w, b) = (cosine * cosine_j, sine * sine_j);

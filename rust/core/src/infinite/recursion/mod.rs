@@ -21,14 +21,14 @@ use std::sync::{Arc, OnceLock};
 use crate::activations::activation::{Activation, check_alternation};
 use crate::activations::dual::{Description, Dual};
 use crate::error::{Error, Result};
-use crate::infinite::error_bound::Bound;
+use crate::infinite::error_bound::ErrorBound;
 use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;
 
-pub use gradient::{Follows, Gradient, States};
-pub use pairs::{Pairs, Pass};
+pub use gradient::{GradientRecursion, LayerStates, TiedScales};
+pub use pairs::{PairRecursion, PairState};
 pub use profile::Profile;
-pub use profile_slopes::Chain;
+pub use profile_slopes::ProfileSlopes;
 
 use profile::Level;
 use table::Table;
@@ -41,7 +41,7 @@ const MODERATE: i32 = 500;
 
 /// A dense layer as the recursion sees it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Affine {
+pub struct LayerScales {
     /// Standard deviation of the weights, before division by √n.
     pub sigma_w: f64,
     /// Standard deviation of the biases; 0 means that there are none.
@@ -66,7 +66,7 @@ pub enum Output {
 /// An infinitely wide network: dense layers with activations between them.
 #[derive(Clone, Debug)]
 pub struct Recursion {
-    layers: Vec<Affine>,
+    layers: Vec<LayerScales>,
     activations: Vec<Arc<dyn Activation>>,
     /// Made when it is first wanted.
     table: OnceLock<Option<Table>>,
@@ -77,10 +77,10 @@ impl Recursion {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the numbers of layers and activations do not match, or a sigma is out of its domain.
-    pub fn new(layers: Vec<Affine>, activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
+    pub fn new(layers: Vec<LayerScales>, activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
-        for (index, affine) in layers.iter().enumerate() {
-            affine.check(index)?;
+        for (index, scales) in layers.iter().enumerate() {
+            scales.check(index)?;
         }
         if let Some(activation) = activations
             .iter()
@@ -119,9 +119,9 @@ impl Recursion {
     ) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
         let mut roots = root_mean_squares;
-        let mut bound = Bound::default();
-        for (index, affine) in self.layers.iter().enumerate() {
-            let mut level = Level::new(affine, &roots);
+        let mut bound = ErrorBound::default();
+        for (index, scales) in self.layers.iter().enumerate() {
+            let mut level = Level::new(scales, &roots);
             if let Some(row) = level.r.iter().position(|r| !r.hi.is_finite()) {
                 return Err(Error::Overflow { argument, row });
             }
@@ -168,7 +168,7 @@ impl Recursion {
         rows: &'a Profile,
         cols: &'a Profile,
         outputs: &'a [Output],
-    ) -> Pass<'a> {
+    ) -> PairRecursion<'a> {
         assert!(rows.levels.len() == self.layers.len() && cols.levels.len() == self.layers.len());
         assert!(
             outputs
@@ -178,7 +178,7 @@ impl Recursion {
         let last = self.layers.len() - 1;
         let is_looked_up =
             |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
-        Pass {
+        PairRecursion {
             recursion: self,
             isa,
             rows,
@@ -211,7 +211,7 @@ impl Recursion {
     }
 }
 
-impl Affine {
+impl LayerScales {
     fn check(&self, index: usize) -> Result<()> {
         let scales = [
             ("sigma_w", self.sigma_w),

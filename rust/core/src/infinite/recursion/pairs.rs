@@ -2,18 +2,18 @@
 
 use std::ops::Range;
 
-use super::bias::{WIDENING, correlation, widen};
+use super::bias::{BIAS_NUMBERS, add_bias, correlation};
 use super::profile::Profile;
-use super::row_and_columns::Sides;
+use super::row_and_columns::RowAndColumns;
 use super::table::{LookUp, NNGP, NTK, Table};
-use super::{Affine, Output, Recursion};
+use super::{LayerScales, Output, Recursion};
 use crate::activations::features::Variables;
 use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 
 /// Kernels between two batches of inputs, by their profiles.
 #[derive(Clone, Copy, Debug)]
-pub struct Pass<'a> {
+pub struct PairRecursion<'a> {
     pub(super) recursion: &'a Recursion,
     pub(super) isa: Isa,
     pub(super) rows: &'a Profile,
@@ -25,7 +25,7 @@ pub struct Pass<'a> {
 
 /// What the layers leave of one row against blocks of columns.
 #[derive(Debug, Default)]
-pub struct Pairs {
+pub struct PairState {
     nngp: Vec<Block>,
     ntk: Vec<Block>,
     /// The layer's own part of Θ, if it is not Σ.
@@ -36,7 +36,7 @@ pub struct Pairs {
     parts: Vec<(usize, Vec<Block>)>,
 }
 
-impl<'a> Pass<'a> {
+impl<'a> PairRecursion<'a> {
     /// The instruction set that it runs on.
     pub fn isa(&self) -> Isa {
         self.isa
@@ -59,7 +59,7 @@ impl<'a> Pass<'a> {
         i: usize,
         blocks: &Range<usize>,
         gaps: &mut [Block],
-        pairs: &mut Pairs,
+        pairs: &mut PairState,
         (planes, r): (&mut [Tile], usize),
     ) {
         assert!(gaps.len() == blocks.len() && planes.len() == self.outputs.len());
@@ -69,7 +69,7 @@ impl<'a> Pass<'a> {
         {
             return;
         }
-        for (index, affine) in self.recursion.layers.iter().enumerate() {
+        for (index, scales) in self.recursion.layers.iter().enumerate() {
             if index > 0 {
                 let variables = Variables {
                     rows: &self.rows.levels[index - 1].features,
@@ -80,7 +80,7 @@ impl<'a> Pass<'a> {
                 let dual = self.recursion.dual(index - 1);
                 dual.step(self.isa, variables, gaps, &mut pairs.factors);
             }
-            self.pass_layer(index, affine, i, blocks, gaps, pairs);
+            self.pass_layer(index, scales, i, blocks, gaps, pairs);
             for (plane, output) in planes.iter_mut().zip(self.outputs) {
                 let values = match *output {
                     output if self.column(output).is_some() => continue,
@@ -123,7 +123,7 @@ impl<'a> Pass<'a> {
         table: &Table,
         (i, blocks): (usize, &Range<usize>),
         gaps: &[Block],
-        pairs: &mut Pairs,
+        pairs: &mut PairState,
         (planes, r): (&mut [Tile], usize),
     ) -> bool {
         let wanted = |column| {
@@ -131,7 +131,7 @@ impl<'a> Pass<'a> {
                 .iter()
                 .any(|output| self.column(*output) == Some(column))
         };
-        let Pairs { nngp, ntk, .. } = pairs;
+        let PairState { nngp, ntk, .. } = pairs;
         match (wanted(NNGP), wanted(NTK)) {
             (true, true) => self.read(table, (i, blocks), gaps, [NNGP, NTK], [nngp, ntk]),
             (true, false) => self.read(table, (i, blocks), gaps, [NNGP], [nngp]),
@@ -168,29 +168,29 @@ impl<'a> Pass<'a> {
         });
     }
 
-    /// A dense layer: widens the gaps by the biases, and adds the layer to Θ.
+    /// A dense layer: adds its biases to the gaps, and its own part to Θ.
     fn pass_layer(
         &self,
         index: usize,
-        affine: &Affine,
+        scales: &LayerScales,
         i: usize,
         blocks: &Range<usize>,
         gaps: &mut [Block],
-        pairs: &mut Pairs,
+        pairs: &mut PairState,
     ) {
         let (row, cols) = (&self.rows.levels[index], &self.cols.levels[index]);
         pairs.own = match (&row.own, &cols.own) {
             (Some(row), Some(cols)) => Some(row.part(i, cols, blocks, gaps)),
             _ => None,
         };
-        if let (Some(row), Some(cols)) = (&row.widening, &cols.widening) {
-            self.isa.run(Widen {
-                sides: Sides::new((row, i), (cols, blocks)),
+        if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
+            self.isa.run(AddBias {
+                sides: RowAndColumns::new((row, i), (cols, blocks)),
                 gaps,
             });
         }
         self.isa.run(Accumulate {
-            variance: affine.sigma_w * affine.sigma_w,
+            variance: scales.sigma_w * scales.sigma_w,
             r: row.scaled.get(i),
             cols: &cols.scaled.blocks()[blocks.clone()],
             gaps,
@@ -207,7 +207,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-impl Pairs {
+impl PairState {
     fn reset(&mut self, blocks: usize) {
         // All of it is written by the first layer, or by the first activation.
         for values in [&mut self.nngp, &mut self.ntk, &mut self.factors] {
@@ -218,18 +218,18 @@ impl Pairs {
 }
 
 /// The gaps after a bias.
-struct Widen<'a> {
-    sides: Sides<'a, WIDENING>,
+struct AddBias<'a> {
+    sides: RowAndColumns<'a, BIAS_NUMBERS>,
     gaps: &'a mut [Block],
 }
 
-impl Vectorized for Widen<'_> {
+impl Vectorized for AddBias<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
         for (block, gap) in self.gaps.iter_mut().enumerate() {
-            widen(self.sides.all(block), V::load(gap)).store(gap);
+            add_bias(self.sides.all(block), V::load(gap)).store(gap);
         }
     }
 }
@@ -242,7 +242,7 @@ struct Accumulate<'a> {
     gaps: &'a [Block],
     /// Whether there is no Θ yet.
     first: bool,
-    pairs: &'a mut Pairs,
+    pairs: &'a mut PairState,
 }
 
 impl Vectorized for Accumulate<'_> {
@@ -251,7 +251,7 @@ impl Vectorized for Accumulate<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let (r, variance) = (V::splat(self.r), V::splat(self.variance));
-        let Pairs {
+        let PairState {
             nngp,
             ntk,
             own,

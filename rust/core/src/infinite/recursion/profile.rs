@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::Affine;
-use super::bias::{WIDENING, correlation, widening};
+use super::LayerScales;
+use super::bias::{BIAS_NUMBERS, bias_numbers, correlation};
 use crate::activations::features::Features;
-use crate::infinite::error_bound::Bound;
+use crate::infinite::error_bound::ErrorBound;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
@@ -20,7 +20,7 @@ pub struct Profile {
     /// Two to the exponents, if all are moderate.
     pub(super) factors: Option<Blocks>,
     /// What the last layer's kernels miss between any of the inputs.
-    pub(super) bound: Bound,
+    pub(super) bound: ErrorBound,
 }
 
 /// What one dense layer makes of the inputs one by one, `u = σ_w·√E φ²` being the root before the bias.
@@ -32,15 +32,15 @@ pub(super) struct Level {
     pub(super) scaled: Blocks,
     /// What the next activation knows of the inputs.
     pub(super) features: Features,
-    /// See [`widening`]. Only where there is a bias, so that r > 0.
-    pub(super) widening: Option<[Blocks; WIDENING]>,
+    /// See [`bias_numbers`]. Only where there is a bias, so that r > 0.
+    pub(super) bias: Option<[Blocks; BIAS_NUMBERS]>,
     /// Only where the layer's part of Θ is not Σ.
-    pub(super) own: Option<Own>,
+    pub(super) own: Option<LayerTerm>,
 }
 
 /// `τ_w·√E φ²` and `τ_b`, scaled as r.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct LayerTerm {
     pub(super) weights: Blocks,
     pub(super) biases: Blocks,
 }
@@ -57,7 +57,7 @@ impl Profile {
     }
 
     /// How far off the kernels between any of the inputs can be.
-    pub fn bound(&self) -> Bound {
+    pub fn bound(&self) -> ErrorBound {
         self.bound
     }
 
@@ -104,26 +104,26 @@ impl Vectorized for Unscale<'_> {
 }
 
 impl Level {
-    pub(super) fn new(affine: &Affine, roots: &[DoubleDouble]) -> Self {
-        let sigma_w = DoubleDouble::from(affine.sigma_w);
+    pub(super) fn new(scales: &LayerScales, roots: &[DoubleDouble]) -> Self {
+        let sigma_w = DoubleDouble::from(scales.sigma_w);
         let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
-        let own = (!affine.learns_as_it_starts()).then(|| Own {
-            weights: roots.iter().map(|root| affine.tau_w * root.hi).collect(),
-            biases: roots.iter().map(|_| affine.tau_b).collect(),
+        let own = (!scales.learns_as_it_starts()).then(|| LayerTerm {
+            weights: roots.iter().map(|root| scales.tau_w * root.hi).collect(),
+            biases: roots.iter().map(|_| scales.tau_b).collect(),
         });
-        let (r, widening) = if affine.sigma_b == 0.0 {
+        let (r, bias) = if scales.sigma_b == 0.0 {
             (u, None)
         } else {
-            let sigma_b = affine.sigma_b;
+            let sigma_b = scales.sigma_b;
             let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
             let pairs = u.iter().zip(&r);
-            let numbers: Vec<_> = pairs.map(|(u, r)| widening(*u, *r, sigma_b)).collect();
+            let numbers: Vec<_> = pairs.map(|(u, r)| bias_numbers(*u, *r, sigma_b)).collect();
             let number = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
             (r, Some(std::array::from_fn(number)))
         };
         Self {
             r,
-            widening,
+            bias,
             own,
             ..Self::default()
         }
@@ -142,7 +142,7 @@ impl Level {
     }
 }
 
-impl Own {
+impl LayerTerm {
     /// `τ_w² T + τ_b²`, from the gap before the bias.
     pub(super) fn part(
         &self,

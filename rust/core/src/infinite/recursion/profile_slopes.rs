@@ -22,42 +22,42 @@ pub(super) const NUMBERS: usize = 6;
 
 /// The derivatives along a [`Profile`].
 #[derive(Debug)]
-pub struct Chain {
-    links: Vec<Link>,
+pub struct ProfileSlopes {
+    levels: Vec<LevelSlopes>,
 }
 
 #[derive(Debug)]
-struct Link {
+struct LevelSlopes {
     numbers: [Blocks; NUMBERS],
     /// Derivatives of the features of the activation after the layer.
     slopes: Features,
 }
 
-impl Chain {
+impl ProfileSlopes {
     /// Those along a profile of this recursion. O(N) per layer.
     ///
     /// # Errors
     /// Those of [`Differentiable::slopes`](crate::activations::differentiable::Differentiable::slopes).
     pub fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
-        let mut links = Vec::with_capacity(profile.levels.len());
+        let mut levels = Vec::with_capacity(profile.levels.len());
         let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();
         for (index, level) in profile.levels.iter().enumerate() {
-            let affine = recursion.layers[index];
+            let scales = recursion.layers[index];
             let pairs = || level.r.iter().map(|r| r.hi).zip(&profile.exponents);
             let scaled = |value: f64, exponent: &i32| libm::scalbn(value, -exponent);
-            let cosines: Blocks = match &level.widening {
-                Some(widening) => widening[COSINE].clone(),
+            let cosines: Blocks = match &level.bias {
+                Some(bias) => bias[COSINE].clone(),
                 None => level.r.iter().map(|_| 1.0).collect(),
             };
             let both = || pairs().zip(cosines.iter());
             let numbers = [
                 cosines.iter().map(|cosine| cosine * cosine).collect(),
-                pairs().map(|(r, _)| affine.sigma_b / r / r).collect(),
+                pairs().map(|(r, _)| scales.sigma_b / r / r).collect(),
                 both()
                     .map(|((r, exponent), cosine)| scaled(cosine * r, exponent))
                     .collect(),
                 pairs()
-                    .map(|(_, exponent)| scaled(affine.tau_b, exponent))
+                    .map(|(_, exponent)| scaled(scales.tau_b, exponent))
                     .collect(),
                 pairs().map(|(_, exponent)| scaled(1.0, exponent)).collect(),
                 elasticities,
@@ -68,21 +68,21 @@ impl Chain {
                 DescriptionSlopes::default()
             };
             elasticities = slopes.elasticities;
-            links.push(Link {
+            levels.push(LevelSlopes {
                 numbers,
                 slopes: slopes.features,
             });
         }
-        Ok(Self { links })
+        Ok(Self { levels })
     }
 
     /// The numbers of a layer.
     pub(super) fn numbers(&self, layer: usize) -> &[Blocks; NUMBERS] {
-        &self.links[layer].numbers
+        &self.levels[layer].numbers
     }
 
     /// The slopes of the features of the activation after a layer.
     pub(super) fn slopes(&self, layer: usize) -> &Features {
-        &self.links[layer].slopes
+        &self.levels[layer].slopes
     }
 }

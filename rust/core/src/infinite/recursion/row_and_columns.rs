@@ -6,12 +6,12 @@ use crate::isa::{Block, Blocks, Vector};
 
 /// Numbers of row `i`, and of blocks of columns.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sides<'a, const N: usize> {
+pub(super) struct RowAndColumns<'a, const N: usize> {
     row: [f64; N],
     cols: [&'a [Block]; N],
 }
 
-impl<'a, const N: usize> Sides<'a, N> {
+impl<'a, const N: usize> RowAndColumns<'a, N> {
     pub(super) fn new(
         (rows, i): (&[Blocks; N], usize),
         (cols, blocks): (&'a [Blocks; N], &Range<usize>),

@@ -1,15 +1,15 @@
 //! A dense layer on the pairs of one row, and the activation before it: backward.
 
-use super::forward::{Layer, squared_ratio, with_slopes};
-use super::{Adjoint, Follows, State};
-use crate::infinite::recursion::Affine;
-use crate::infinite::recursion::bias::{correlation, widen};
+use super::forward::{LayerPairs, squared_ratio, with_slopes};
+use super::{Adjoint, State, TiedScales};
+use crate::infinite::recursion::LayerScales;
+use crate::infinite::recursion::bias::{add_bias, correlation};
 use crate::infinite::recursion::profile_slopes::{ALPHA, BETA, ELASTICITY, ROOT, UNIT};
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 
 /// The layer's own part of an output: `τ_w² ω_i ω_j ρ + τ_b²`.
-pub(super) struct Own {
+pub(super) struct LayerTermSlopes {
     /// Whether it is part of the output whatever the adjoint of Θ.
     alone: bool,
     /// `τ_w²/σ_w²`, and the logarithmic derivative of τ_w² with respect to σ_w.
@@ -19,33 +19,33 @@ pub(super) struct Own {
     bias_slope: f64,
 }
 
-impl Own {
+impl LayerTermSlopes {
     /// That of Σ.
-    pub fn nngp(affine: Affine) -> Self {
+    pub fn nngp(scales: LayerScales) -> Self {
         Self {
             alone: true,
             learning: 1.0,
-            weight_slope: 2.0 / affine.sigma_w,
-            bias_slope: 2.0 * affine.sigma_b,
+            weight_slope: 2.0 / scales.sigma_w,
+            bias_slope: 2.0 * scales.sigma_b,
         }
     }
 
     /// That of Θ.
-    pub fn ntk(affine: Affine, follows: Follows) -> Self {
-        let where_true = |follows: bool, slope: f64| if follows { slope } else { 0.0 };
+    pub fn ntk(scales: LayerScales, tied: TiedScales) -> Self {
+        let where_true = |tied: bool, slope: f64| if tied { slope } else { 0.0 };
         Self {
             alone: false,
-            learning: squared_ratio(affine.tau_w, affine.sigma_w),
-            weight_slope: where_true(follows.weights, 2.0 / affine.sigma_w),
-            bias_slope: where_true(follows.biases, 2.0 * affine.sigma_b),
+            learning: squared_ratio(scales.tau_w, scales.sigma_w),
+            weight_slope: where_true(tied.weights, 2.0 / scales.sigma_w),
+            bias_slope: where_true(tied.biases, 2.0 * scales.sigma_b),
         }
     }
 }
 
 /// One layer of the way back.
 pub(super) struct Backward<'a> {
-    pub layer: Layer<'a>,
-    pub own: Own,
+    pub layer: LayerPairs<'a>,
+    pub own: LayerTermSlopes,
     pub state: &'a State,
     /// The layer before, if there is one.
     pub before: Option<&'a State>,
@@ -65,7 +65,7 @@ impl Vectorized for Backward<'_> {
             let dense = self.dense::<V>(block);
             let mut weights = dense.weights;
             if let Some(before) = self.before {
-                let sigma_w = self.layer.affine.sigma_w;
+                let sigma_w = self.layer.scales.sigma_w;
                 let (dot, theta) = (
                     V::load(&self.state.steps[block].dot),
                     V::load(&before.ntk[block]),
@@ -82,7 +82,7 @@ impl Vectorized for Backward<'_> {
 }
 
 /// What an output is with respect to what goes into a dense layer.
-struct Dense<V> {
+struct DenseAdjoint<V> {
     /// σ_w and σ_b.
     weights: V,
     biases: V,
@@ -94,7 +94,7 @@ struct Dense<V> {
 impl Backward<'_> {
     /// Through the dense layer.
     #[inline(always)]
-    fn dense<V: Vector>(&self, block: usize) -> Dense<V> {
+    fn dense<V: Vector>(&self, block: usize) -> DenseAdjoint<V> {
         let Self { layer, own, .. } = self;
         let adjoint = &self.adjoints[block];
         let share = if own.alone {
@@ -112,15 +112,15 @@ impl Backward<'_> {
         };
         let later = V::load(&adjoint.gap);
         let roots = [V::load(&adjoint.roots[0]), V::load(&adjoint.roots[1])];
-        let mut dense = Dense {
+        let mut dense = DenseAdjoint {
             weights: V::splat(own.weight_slope) * part,
             biases,
             gap: later - product,
             roots,
         };
-        if let Some(sides) = &layer.widening {
-            let sigma_b = V::splat(layer.affine.sigma_b);
-            let tangent = widen(
+        if let Some(sides) = &layer.bias {
+            let sigma_b = V::splat(layer.scales.sigma_b);
+            let tangent = add_bias(
                 with_slopes(sides, block),
                 Tangent::along(0, gap, V::splat(1.0)),
             );
@@ -135,14 +135,20 @@ impl Backward<'_> {
             dense.roots = [roots[0] * alphas[0] + row, roots[1] * alphas[1] + col];
         }
         let sum = dense.roots[0] + dense.roots[1];
-        dense.weights = dense.weights + sum / V::splat(layer.affine.sigma_w);
+        dense.weights = dense.weights + sum / V::splat(layer.scales.sigma_w);
         dense.roots = [dense.roots[0] + part, dense.roots[1] + part];
         dense
     }
 
     /// Through the activation before it, given the derivative with respect to Ṫ.
     #[inline(always)]
-    fn activation<V: Vector>(&mut self, block: usize, before: &State, dense: &Dense<V>, dot: V) {
+    fn activation<V: Vector>(
+        &mut self,
+        block: usize,
+        before: &State,
+        dense: &DenseAdjoint<V>,
+        dot: V,
+    ) {
         let step = &self.state.steps[block];
         let slope = |n: usize| {
             let (gap_slope, dot_slope) = (&step.gap_slopes[n], &step.dot_slopes[n]);

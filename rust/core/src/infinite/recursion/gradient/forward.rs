@@ -1,31 +1,31 @@
 //! A dense layer on the pairs of one row: forward.
 
 use super::State;
-use crate::infinite::recursion::Affine;
-use crate::infinite::recursion::bias::{WIDENING, correlation, widen, widening_slopes};
+use crate::infinite::recursion::LayerScales;
+use crate::infinite::recursion::bias::{BIAS_NUMBERS, add_bias, bias_number_slopes, correlation};
 use crate::infinite::recursion::profile_slopes::{NUMBERS, ROOT, TAU_B};
-use crate::infinite::recursion::row_and_columns::Sides;
+use crate::infinite::recursion::row_and_columns::RowAndColumns;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 
 /// A dense layer, one row and the columns.
-pub(super) struct Layer<'a> {
-    pub affine: Affine,
-    pub numbers: Sides<'a, NUMBERS>,
-    /// What [`widen`] wants to know, if there is a bias.
-    pub widening: Option<Sides<'a, WIDENING>>,
+pub(super) struct LayerPairs<'a> {
+    pub scales: LayerScales,
+    pub numbers: RowAndColumns<'a, NUMBERS>,
+    /// The numbers that [`add_bias`] reads, if there is a bias.
+    pub bias: Option<RowAndColumns<'a, BIAS_NUMBERS>>,
 }
 
-/// What [`widen`] wants to know of a block, with derivatives with respect to log u of the row and of the columns, in
+/// The numbers that [`add_bias`] reads of a block, with derivatives with respect to log u of the row and of the columns, in
 /// directions 1 and 2.
 #[inline(always)]
 pub(super) fn with_slopes<V: Vector>(
-    sides: &Sides<'_, WIDENING>,
+    sides: &RowAndColumns<'_, BIAS_NUMBERS>,
     block: usize,
-) -> [[Tangent<V, 3>; WIDENING]; 2] {
-    let mut tangents = [[Tangent::constant(V::splat(0.0)); WIDENING]; 2];
+) -> [[Tangent<V, 3>; BIAS_NUMBERS]; 2] {
+    let mut tangents = [[Tangent::constant(V::splat(0.0)); BIAS_NUMBERS]; 2];
     for (side, values) in sides.all(block).into_iter().enumerate() {
-        let slopes = widening_slopes(values);
+        let slopes = bias_number_slopes(values);
         for (index, (value, slope)) in values.into_iter().zip(slopes).enumerate() {
             tangents[side][index] = Tangent::along(side + 1, value, slope);
         }
@@ -40,7 +40,7 @@ pub(super) fn squared_ratio(a: f64, b: f64) -> f64 {
 
 /// The gaps and Θ after a layer.
 pub(super) struct Forward<'a> {
-    pub layer: Layer<'a>,
+    pub layer: LayerPairs<'a>,
     /// Θ of the layer before.
     pub before: Option<&'a [Block]>,
     pub state: &'a mut State,
@@ -52,16 +52,16 @@ impl Vectorized for Forward<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let Self { layer, state, .. } = self;
-        let Affine { sigma_w, tau_w, .. } = layer.affine;
+        let LayerScales { sigma_w, tau_w, .. } = layer.scales;
         let variance = V::splat(sigma_w * sigma_w);
         let learning = V::splat(squared_ratio(tau_w, sigma_w));
         for (block, step) in state.steps.iter().enumerate() {
             let gap = V::load(&step.gap);
-            let widened = match &layer.widening {
-                Some(sides) => widen(sides.all(block), gap),
+            let with_bias = match &layer.bias {
+                Some(sides) => add_bias(sides.all(block), gap),
                 None => gap,
             };
-            widened.store(&mut state.gaps[block]);
+            with_bias.store(&mut state.gaps[block]);
             let roots = layer.numbers.product::<V>(ROOT, block);
             let own =
                 (learning * roots).mul_add(correlation(gap), layer.numbers.product(TAU_B, block));

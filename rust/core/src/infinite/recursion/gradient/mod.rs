@@ -2,7 +2,7 @@
 //!
 //! A row of pairs goes forward through all layers and leaves what each of them made of it; then, for each output, the
 //! derivatives go backward (reverse mode), so that L layers cost what some passes of the recursion do, not L². Along a
-//! pair goes its gap; along each of its inputs `λ = log r`, of which [`Chain`] knows the rest. With `α = u²/r²`:
+//! pair goes its gap; along each of its inputs `λ = log r`, of which [`ProfileSlopes`] knows the rest. With `α = u²/r²`:
 //!
 //! ```text
 //! own = τ_w² ω_i ω_j ρ(t) + τ_b²        Θ = own + σ_w² Ṫ Θ'        u = σ_w ω,  r² = u² + σ_b²,  dλ = α dlog u + σ_b/r² dσ_b
@@ -16,20 +16,20 @@ mod forward;
 
 use std::ops::Range;
 
-use super::profile_slopes::Chain;
-use super::row_and_columns::Sides;
+use super::profile_slopes::ProfileSlopes;
+use super::row_and_columns::RowAndColumns;
 use super::{Output, Profile, Recursion};
 use crate::activations::differentiable::DualStep;
 use crate::activations::features::Variables;
 use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, WIDTH};
 
-use backward::{Backward, Own};
-use forward::{Forward, Layer};
+use backward::{Backward, LayerTermSlopes};
+use forward::{Forward, LayerPairs};
 
 /// Whether the learning scales of a layer are its σ_w and σ_b, and so change with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Follows {
+pub struct TiedScales {
     /// Whether τ_w is σ_w.
     pub weights: bool,
     /// Whether τ_b is σ_b.
@@ -38,17 +38,17 @@ pub struct Follows {
 
 /// The derivatives of kernels between two batches of inputs.
 #[derive(Debug)]
-pub struct Gradient<'a> {
+pub struct GradientRecursion<'a> {
     recursion: &'a Recursion,
     isa: Isa,
-    sides: [(&'a Profile, &'a Chain); 2],
+    sides: [(&'a Profile, &'a ProfileSlopes); 2],
     outputs: &'a [Output],
-    follows: &'a [Follows],
+    tied: &'a [TiedScales],
 }
 
 /// What the layers leave of one row against blocks of columns.
 #[derive(Debug, Default)]
-pub struct States {
+pub struct LayerStates {
     layers: Vec<State>,
     adjoints: Vec<Adjoint>,
 }
@@ -71,27 +71,27 @@ struct Adjoint {
     roots: [Block; 2],
 }
 
-impl<'a> Gradient<'a> {
+impl<'a> GradientRecursion<'a> {
     /// Those of these outputs, which are of the whole network.
     ///
     /// # Panics
-    /// If an output is another one, or there is not one of `follows` per layer.
+    /// If an output is another one, or there is not one of `tied` per layer.
     pub fn new(
         recursion: &'a Recursion,
         isa: Isa,
-        sides: [(&'a Profile, &'a Chain); 2],
+        sides: [(&'a Profile, &'a ProfileSlopes); 2],
         outputs: &'a [Output],
-        follows: &'a [Follows],
+        tied: &'a [TiedScales],
     ) -> Self {
         let last = recursion.layers() - 1;
         let whole = |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
-        assert!(outputs.iter().all(whole) && follows.len() == recursion.layers());
+        assert!(outputs.iter().all(whole) && tied.len() == recursion.layers());
         Self {
             recursion,
             isa,
             sides,
             outputs,
-            follows,
+            tied,
         }
     }
 
@@ -116,7 +116,7 @@ impl<'a> Gradient<'a> {
         i: usize,
         blocks: &Range<usize>,
         gaps: &[Block],
-        states: &mut States,
+        states: &mut LayerStates,
         (planes, r): (&mut [Tile], usize),
     ) {
         assert!(gaps.len() == blocks.len() && planes.len() == self.planes());
@@ -173,14 +173,14 @@ impl<'a> Gradient<'a> {
         index: usize,
         output: Output,
         (i, blocks): (usize, &Range<usize>),
-        states: &mut States,
+        states: &mut LayerStates,
         targets: [&mut [Block]; 2],
     ) {
         let layer = self.layer(index, i, blocks);
         let own = if output == Output::Nngp(index) {
-            Own::nngp(layer.affine)
+            LayerTermSlopes::nngp(layer.scales)
         } else {
-            Own::ntk(layer.affine, self.follows[index])
+            LayerTermSlopes::ntk(layer.scales, self.tied[index])
         };
         self.isa.run(Backward {
             layer,
@@ -193,22 +193,22 @@ impl<'a> Gradient<'a> {
     }
 
     /// What dense layer `index` knows of row `i` and the columns.
-    fn layer(&self, index: usize, i: usize, blocks: &Range<usize>) -> Layer<'_> {
-        let [(rows, row_chain), (cols, col_chain)] = self.sides;
-        let [of_rows, of_cols] = [rows, cols].map(|profile| &profile.levels[index].widening);
-        let widening = of_rows.as_ref().zip(of_cols.as_ref());
-        Layer {
-            affine: self.recursion.layers[index],
-            numbers: Sides::new(
-                (row_chain.numbers(index), i),
-                (col_chain.numbers(index), blocks),
+    fn layer(&self, index: usize, i: usize, blocks: &Range<usize>) -> LayerPairs<'_> {
+        let [(rows, row_slopes), (cols, col_slopes)] = self.sides;
+        let [of_rows, of_cols] = [rows, cols].map(|profile| &profile.levels[index].bias);
+        let bias = of_rows.as_ref().zip(of_cols.as_ref());
+        LayerPairs {
+            scales: self.recursion.layers[index],
+            numbers: RowAndColumns::new(
+                (row_slopes.numbers(index), i),
+                (col_slopes.numbers(index), blocks),
             ),
-            widening: widening.map(|(rows, cols)| Sides::new((rows, i), (cols, blocks))),
+            bias: bias.map(|(rows, cols)| RowAndColumns::new((rows, i), (cols, blocks))),
         }
     }
 }
 
-impl States {
+impl LayerStates {
     fn reset(&mut self, layers: usize, gaps: &[Block]) {
         self.layers.resize_with(layers, State::default);
         for state in &mut self.layers {
@@ -240,14 +240,14 @@ impl States {
 mod tests {
     use super::*;
     use crate::activations::catalogue;
-    use crate::infinite::recursion::{Affine, Pairs};
+    use crate::infinite::recursion::{LayerScales, PairState};
     use crate::math::double_double::DoubleDouble;
 
     const ROOTS: [f64; 9] = [0.7, 0.7, 1.3, 0.2, 1.0, 2.5, 0.0, 1.1, 0.9];
     const GAPS: [f64; 9] = [0.0, -0.0, 0.3, -0.4, 1.0, 1e-6, 1.0, -1e-3, 0.9];
 
     fn recursion(sigmas: &[[f64; 2]]) -> Recursion {
-        let affine = |[sigma_w, sigma_b]: &[f64; 2]| Affine {
+        let scales = |[sigma_w, sigma_b]: &[f64; 2]| LayerScales {
             sigma_w: *sigma_w,
             sigma_b: *sigma_b,
             tau_w: *sigma_w,
@@ -255,7 +255,7 @@ mod tests {
         };
         let names = ["gelu", "relu", "erf"];
         let activations = names.map(|name| catalogue::activation(name, &[]).unwrap());
-        Recursion::new(sigmas.iter().map(affine).collect(), activations.into()).unwrap()
+        Recursion::new(sigmas.iter().map(scales).collect(), activations.into()).unwrap()
     }
 
     fn roots() -> Vec<DoubleDouble> {
@@ -275,7 +275,7 @@ mod tests {
         planes[0].reshape(1, 2 * WIDTH);
         let outputs = [output];
         let pass = recursion.between(isa, &profile, &profile, &outputs);
-        let mut pairs = Pairs::default();
+        let mut pairs = PairState::default();
         pass.run(0, &(0..2), &mut gaps, &mut pairs, (&mut planes, 0));
         planes[0].clone()
     }
@@ -286,21 +286,21 @@ mod tests {
         let sigmas = [[1.2, 0.1], [0.9, 0.3], [1.4, 0.2], [1.1, 0.5]];
         let (recursion, last) = (recursion(&sigmas), sigmas.len() - 1);
         let profile = recursion.profile(roots(), "X").unwrap();
-        let chain = Chain::new(&recursion, &profile).unwrap();
+        let slopes = ProfileSlopes::new(&recursion, &profile).unwrap();
         let outputs = [Output::Nngp(last), Output::Ntk(last)];
-        let follows = [Follows {
+        let tied = [TiedScales {
             weights: true,
             biases: true,
         }; 4];
         for isa in Isa::available() {
-            let sides = [(&profile, &chain); 2];
-            let gradient = Gradient::new(&recursion, isa, sides, &outputs, &follows);
+            let sides = [(&profile, &slopes); 2];
+            let gradient = GradientRecursion::new(&recursion, isa, sides, &outputs, &tied);
             let mut planes = vec![Tile::default(); gradient.planes()];
             for plane in &mut planes {
                 plane.reshape(1, 2 * WIDTH);
                 plane.row_mut(0).fill(f64::NAN);
             }
-            let mut states = States::default();
+            let mut states = LayerStates::default();
             gradient.run(0, &(0..2), &gaps(), &mut states, (&mut planes, 0));
             for (index, plane) in planes.iter().enumerate() {
                 let (output, scale, layer) = (outputs[index / 8], index / 4 % 2, index % 4);

@@ -8,7 +8,7 @@ mod polynomial;
 
 use std::ops::{Range, RangeInclusive};
 
-use super::Affine;
+use super::LayerScales;
 use crate::activations::dual::Dual;
 use crate::isa::{Block, LUT_LEN, Lut, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
@@ -26,19 +26,19 @@ const TOLERANCE: f64 = f64::EPSILON / 4.0;
 
 /// The pieces of one sign of ρ. Their centres are the multiples of a step in [0, 1].
 #[derive(Clone, Copy, Debug)]
-struct Side {
+struct SignRange {
     sign: f64,
     step: f64,
     pieces: usize,
 }
 
 /// Both together fill a [`Lut`]: the aligned side from its first index on, the opposite one from its last backwards.
-const ALIGNED: Side = Side {
+const ALIGNED: SignRange = SignRange {
     sign: 1.0,
     step: 1.0 / 8.0,
     pieces: 9,
 };
-const OPPOSITE: Side = Side {
+const OPPOSITE: SignRange = SignRange {
     sign: -1.0,
     step: 1.0 / 6.0,
     pieces: 7,
@@ -54,22 +54,22 @@ pub(super) struct Table {
 impl Table {
     /// That of a network, unless it has none or it would not pay.
     pub(super) fn new<'a>(
-        layers: &[Affine],
+        layers: &[LayerScales],
         duals: impl Iterator<Item = &'a dyn Dual>,
     ) -> Option<Self> {
         let duals: Vec<_> = duals.collect();
-        let biased = |layer: &Affine| layer.sigma_b != 0.0 || layer.tau_b != 0.0;
+        let biased = |layer: &LayerScales| layer.sigma_b != 0.0 || layer.tau_b != 0.0;
         if !ACTIVATIONS.contains(&duals.len()) || layers.iter().any(biased) {
             return None;
         }
-        let network = Network { layers, duals };
+        let network = Homogeneous { layers, duals };
         let diagonal = network.kernels(1.0.into())?.map(|kernel| kernel.hi);
         DEGREES
             .into_iter()
             .find_map(|degree| Self::of_degree(&network, diagonal, degree))
     }
 
-    fn of_degree(network: &Network<'_>, diagonal: [f64; 2], degree: usize) -> Option<Self> {
+    fn of_degree(network: &Homogeneous<'_>, diagonal: [f64; 2], degree: usize) -> Option<Self> {
         let mut coefficients = vec![[[0.0; LUT_LEN]; 2]; degree + 1];
         for side in [ALIGNED, OPPOSITE] {
             for piece in 0..side.pieces {
@@ -120,7 +120,7 @@ impl<const K: usize> Vectorized for LookUp<'_, K> {
             {
                 let gap = V::load(gap);
                 let (s, opposite) = (gap.abs().sqrt(), gap.is_negative());
-                let by_sign = |number: fn(Side) -> f64| {
+                let by_sign = |number: fn(SignRange) -> f64| {
                     V::select(
                         opposite,
                         V::splat(number(OPPOSITE)),
@@ -152,16 +152,16 @@ impl<const K: usize> Vectorized for LookUp<'_, K> {
 }
 
 /// The numbers that make the table, in twice as many digits.
-struct Network<'a> {
-    layers: &'a [Affine],
+struct Homogeneous<'a> {
+    layers: &'a [LayerScales],
     duals: Vec<&'a dyn Dual>,
 }
 
-impl Network<'_> {
+impl Homogeneous<'_> {
     /// `Σ` and `Θ` of the last layer for inputs of this correlation, in units of `r_i r_j`. None if an activation is not
     /// homogeneous.
     fn kernels(&self, mut correlation: DoubleDouble) -> Option<[DoubleDouble; 2]> {
-        let own = |layer: &Affine| {
+        let own = |layer: &LayerScales| {
             let scale = DoubleDouble::from(layer.tau_w) / layer.sigma_w;
             scale * scale
         };
@@ -176,7 +176,7 @@ impl Network<'_> {
     }
 }
 
-impl Side {
+impl SignRange {
     /// Where a piece is in the table.
     fn index(&self, piece: usize) -> usize {
         if self.sign > 0.0 {
@@ -189,7 +189,7 @@ impl Side {
     /// The polynomials of a piece. None if they are not close, or an activation is not homogeneous.
     fn fit(
         &self,
-        network: &Network<'_>,
+        network: &Homogeneous<'_>,
         piece: usize,
         degree: usize,
         diagonal: [f64; 2],
@@ -240,8 +240,8 @@ mod tests {
     use crate::isa::Isa;
 
     /// Layers of one activation; every third is not trained.
-    fn network(slope: f64, depth: usize) -> (Vec<Affine>, Vec<Arc<dyn Activation>>) {
-        let layer = |index: usize| Affine {
+    fn network(slope: f64, depth: usize) -> (Vec<LayerScales>, Vec<Arc<dyn Activation>>) {
+        let layer = |index: usize| LayerScales {
             sigma_w: 1.3,
             sigma_b: 0.0,
             tau_w: if index % 3 == 1 { 0.0 } else { 1.3 },
@@ -276,7 +276,7 @@ mod tests {
             let (layers, activations) = network(slope, depth);
             let table = Table::new(&layers, duals(&activations)).expect("there is a table");
             let duals = duals(&activations).collect();
-            let network = Network {
+            let network = Homogeneous {
                 layers: &layers,
                 duals,
             };
@@ -323,8 +323,8 @@ mod tests {
         let (layers, activations) = network(0.0, 3);
         assert!(Table::new(&layers, duals(&activations)).is_some());
         for bias in [
-            |layer: &mut Affine| layer.sigma_b = 0.1,
-            |layer: &mut Affine| layer.tau_b = 0.1,
+            |layer: &mut LayerScales| layer.sigma_b = 0.1,
+            |layer: &mut LayerScales| layer.tau_b = 0.1,
         ] {
             let mut biased = layers.clone();
             bias(&mut biased[2]);
