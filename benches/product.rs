@@ -1,6 +1,6 @@
-//! The product of packed rows, panels in L2, on one thread: `cargo bench --bench product`.
+//! The product of packed rows in L2, on one thread: `cargo bench --bench product`.
 //!
-//! Items are flops; hold them against `peak_loop`, multiply-adds in registers alone.
+//! Items are flops. Compare them with `limit`, a register-only multiply-add loop.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -16,10 +16,12 @@ fn main() {
     divan::main();
 }
 
+/// The names of this machine's instruction sets.
 fn names() -> Vec<&'static str> {
     Isa::available().into_iter().map(Isa::name).collect()
 }
 
+/// The instruction set of this name.
 fn named(name: &str) -> Isa {
     Isa::available()
         .into_iter()
@@ -31,7 +33,7 @@ fn named(name: &str) -> Isa {
 fn tile<T: Scalar>(bencher: Bencher<'_, '_>, name: &str) {
     const DEPTH: usize = 256;
     let rows = Array2::from_elem((EDGE, DEPTH), T::narrow(0.5));
-    // Rows with themselves would be half of the work.
+    // Two copies: only half of a product of rows with themselves is computed.
     let pack = || {
         let panels = Panels::pack(rows.view(), "X").unwrap();
         panels.with_isa(named(name))

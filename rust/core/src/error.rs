@@ -1,11 +1,11 @@
-//! Everything that can go wrong in the core, carrying the numbers a message needs.
+//! The errors of the core. Each variant carries the numbers its message needs.
 
 use thiserror::Error;
 
-/// What the core's functions fail with.
+/// The error type of this crate.
 #[derive(Debug, Error, Clone, PartialEq)]
 pub enum Error {
-    /// An input holds NaN or an infinity.
+    /// An argument holds NaN or an infinity.
     #[error(
         "{argument} holds {value} at (row {row}, column {column}), but every entry must be finite. \
          Impute or drop that row first."
@@ -17,7 +17,7 @@ pub enum Error {
         row: usize,
         /// The first offending column of that row.
         column: usize,
-        /// The value found there.
+        /// The value at that place.
         value: f64,
     },
 
@@ -28,22 +28,22 @@ pub enum Error {
     Features {
         /// The argument's name.
         argument: &'static str,
-        /// Its number of features.
+        /// The number of features of the argument.
         got: usize,
-        /// What it is compared with.
+        /// The argument, or the network, that it is compared with.
         reference: &'static str,
-        /// The number of features expected.
+        /// The expected number of features.
         expected: usize,
     },
 
-    /// A batch has no features at all.
+    /// A batch has no features.
     #[error("{argument} has 0 features, but a kernel is a mean over n_0 >= 1 features")]
     NoFeatures {
         /// The argument's name.
         argument: &'static str,
     },
 
-    /// An input is so large that its kernel exceeds all numbers, whatever the other input.
+    /// An input is so large that its kernel with itself exceeds the range of `f64`.
     #[error(
         "the kernel of row {row} of {argument} leaves the range of float64 in some layer. Scale {argument} or sigma_w."
     )]
@@ -54,34 +54,34 @@ pub enum Error {
         row: usize,
     },
 
-    /// An array has another shape than the computation gives.
+    /// An array does not have the shape that the computation needs.
     #[error("{argument} has shape {got:?}, but {expected:?} is needed")]
     Shape {
         /// The argument's name.
         argument: String,
-        /// Its shape.
+        /// The shape of the argument.
         got: Vec<usize>,
-        /// The shape needed.
+        /// The shape that is needed.
         expected: Vec<usize>,
     },
 
-    /// A description of a network or kernel that means nothing.
+    /// An invalid description of a network or kernel.
     #[error("{0}")]
     Invalid(String),
 
-    /// A finite network's values exceed the storage type.
+    /// A value of a finite network exceeds the storage type.
     #[error("{what} exceeds the largest {dtype}. Scale X down{}.", if *dtype == "float32" { ", or use a float64 network" } else { "" })]
     TooLarge {
-        /// What does.
+        /// The value, in words.
         what: &'static str,
-        /// The storage type.
+        /// The NumPy name of the storage type.
         dtype: &'static str,
     },
 
-    /// Training left the range of numbers.
+    /// The loss of a network in training is NaN or infinite.
     #[error("the loss is not finite after {step} steps")]
     Diverged {
-        /// How many steps were taken.
+        /// The number of steps taken.
         step: usize,
     },
 
@@ -90,39 +90,39 @@ pub enum Error {
         "{threads} threads could not be started: {reason}. Ask for fewer with set_num_threads."
     )]
     Threads {
-        /// How many were asked for.
+        /// The number of threads requested.
         threads: usize,
-        /// What the system said.
+        /// The reason, as the system gives it.
         reason: String,
     },
 
     /// A buffer could not be allocated.
     #[error("{bytes} bytes for {purpose} could not be allocated")]
     Memory {
-        /// The size asked for.
+        /// The size requested.
         bytes: usize,
-        /// What the buffer was for.
+        /// The purpose of the buffer, in words.
         purpose: &'static str,
     },
 
-    /// The caller asked to stop.
+    /// The caller requested a stop.
     #[error("cancelled")]
     Cancelled,
 
-    /// A function of the caller's failed. The caller knows how.
+    /// A user-supplied activation failed; the caller holds the reason.
     #[error("an activation failed")]
     Function,
 
-    /// A worker panicked: a defect of this library.
+    /// A worker panicked: a bug in this library.
     #[error("internal error in a worker thread: {0}")]
     Panicked(String),
 }
 
 impl Error {
-    /// That an array has the shape it must have.
+    /// Checks the shape of an array.
     ///
     /// # Errors
-    /// [`Error::Shape`] if it has not.
+    /// [`Error::Shape`] if it is not the expected one.
     pub(crate) fn check_shape(argument: &str, got: &[usize], expected: &[usize]) -> Result<()> {
         if got == expected {
             return Ok(());
@@ -135,5 +135,5 @@ impl Error {
     }
 }
 
-/// Shorthand for results of this crate.
+/// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

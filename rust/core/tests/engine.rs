@@ -1,4 +1,4 @@
-//! The engine against naive loops: every output starts as NaN, every shape is odd.
+//! The engine against naive loops. Outputs start as NaN, and shapes are arbitrary.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,7 +21,7 @@ use ntkrs_core::infinite::recursion::{LayerScales, Output, Recursion};
 use ntkrs_core::isa::Isa;
 use proptest::prelude::*;
 
-/// Values in [-1, 1), of a generator that needs no dependency.
+/// Values in [-1, 1) from a linear congruential generator.
 fn noise(rows: usize, cols: usize, seed: u64) -> Array2<f64> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);
     Array2::from_shape_simple_fn((rows, cols), || {
@@ -36,7 +36,7 @@ fn cast<T: Scalar>(matrix: ArrayView2<'_, f64>) -> Array2<T> {
     matrix.mapv(T::narrow)
 }
 
-/// One plane of a kernel, computed into NaN.
+/// The only plane of a kernel, computed into an array of NaN.
 fn compute<T: Scalar, K: TileKernel>(kernel: &K, symmetric: bool) -> Array2<T> {
     let shape = (kernel.rows(), 1, kernel.cols(), 1);
     let mut out = Array4::from_elem(shape, T::narrow(f64::NAN));
@@ -50,7 +50,7 @@ fn compute<T: Scalar, K: TileKernel>(kernel: &K, symmetric: bool) -> Array2<T> {
     out.into_shape_with_order((shape.0, shape.2)).unwrap()
 }
 
-/// All planes of a symmetric kernel.
+/// All planes of a symmetric kernel, computed into arrays of NaN.
 fn compute_planes<K: TileKernel>(kernel: &K, planes: usize) -> Vec<Array2<f64>> {
     let shape = (kernel.rows(), 1, kernel.cols(), 1);
     let mut out = vec![Array4::from_elem(shape, f64::NAN); planes];
@@ -60,11 +60,8 @@ fn compute_planes<K: TileKernel>(kernel: &K, planes: usize) -> Vec<Array2<f64>> 
     out.into_iter().map(matrix).collect()
 }
 
-fn check_linear<T: Scalar>(isa: Isa, n: usize, m: usize, depth: usize, seed: u64, epsilon: f64) {
-    let (x, z) = (
-        cast::<T>(noise(n, depth, seed).view()),
-        cast::<T>(noise(m, depth, seed + 1).view()),
-    );
+fn check_linear<T: Scalar>(isa: Isa, x: &Array2<f64>, z: &Array2<f64>, epsilon: f64) {
+    let (x, z) = (cast::<T>(x.view()), cast::<T>(z.view()));
     let pack = |matrix: &Array2<T>| Panels::pack(matrix.view(), "X").unwrap().with_isa(isa);
     let (rows, cols) = (pack(&x), pack(&z));
     let rectangular: Array2<T> = compute(
@@ -76,9 +73,9 @@ fn check_linear<T: Scalar>(isa: Isa, n: usize, m: usize, depth: usize, seed: u64
     );
     let naive = x.mapv(Scalar::widen).dot(&z.mapv(Scalar::widen).t());
     for (value, expected) in rectangular.iter().zip(&naive) {
-        // A sum of `depth` products below 1 in any order, and the rounding of the result.
+        // The bound for a sum of products below 1 in any order, and for the rounding of the result.
         assert!(
-            (value.widen() - expected).abs() <= (depth + 1) as f64 * epsilon,
+            (value.widen() - expected).abs() <= (x.ncols() + 1) as f64 * epsilon,
             "{isa} {value:?} {expected}"
         );
     }
@@ -105,9 +102,11 @@ proptest! {
 
     #[test]
     fn products_are_those_of_naive_loops(n in 0..210_usize, m in 0..210_usize, depth in 1..600_usize, seed: u32) {
+        let seed = u64::from(seed);
+        let (x, z) = (noise(n, depth, seed), noise(m, depth, seed + 1));
         for isa in Isa::available() {
-            check_linear::<f64>(isa, n, m, depth, seed.into(), f64::EPSILON);
-            check_linear::<f32>(isa, n, m, depth, seed.into(), f32::EPSILON.into());
+            check_linear::<f64>(isa, &x, &z, f64::EPSILON);
+            check_linear::<f32>(isa, &x, &z, f32::EPSILON.into());
         }
     }
 
@@ -143,7 +142,7 @@ proptest! {
         let contracted = j.dot(&j.t());
         let largest = contracted.iter().fold(1.0_f64, |max, value| max.max(value.abs()));
         for (value, expected) in kernel.iter().zip(&contracted) {
-            // A sum over at most 3,500 parameters against one over layers; values of order `largest`.
+            // One is a sum over at most 3,500 parameters, the other over layers; values are of order `largest`.
             prop_assert!((value - expected).abs() <= 1e-12 * largest, "{} {}", value, expected);
         }
     }
@@ -229,7 +228,7 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
     }
 }
 
-/// A layer that learns as it starts.
+/// A layer with equal learning scales.
 fn scales(sigma_w: f64, sigma_b: f64) -> LayerScales {
     LayerScales {
         sigma_w,
@@ -264,10 +263,10 @@ fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
             .iter()
             .all(|error: &f64| error.abs() < 1e-14)
     );
-    // Layers are scaled by other powers of two in a shallower network: that is exact.
+    // A shallower network scales its layers by other powers of two, which is exact.
     assert_eq!(whole[1], run(2, &[Output::Ntk(1)])[0]);
     assert_eq!(whole[2], run(3, &[Output::Nngp(2)])[0]);
-    // The weights' part of a layer, and its biases at their scale.
+    // A layer's part is that of its weights plus that of its biases, at their learning scale.
     let [nngp, own] = &run(3, &[Output::Nngp(2), Output::Part(2)])[..] else {
         panic!("two outputs");
     };
@@ -280,7 +279,7 @@ fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
 }
 
 #[test]
-fn descriptions_that_mean_nothing_are_errors() {
+fn invalid_descriptions_are_errors() {
     let relu = || activation("relu", &[]).unwrap();
     let plain = scales(1.0, 0.0);
     for (layers, activations) in [

@@ -1,4 +1,4 @@
-//! The drivers: Gram matrices of any kernel, written once.
+//! Driver for Gram matrices of any kernel: each tile is computed once and stored.
 
 use ndarray::ArrayViewMut4;
 
@@ -7,12 +7,13 @@ use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Canvas, Slot, Tile, TileKernel};
 use crate::error::{Error, Result};
 
-/// Computes `K(X, X)` of a kernel whose rows and columns are the same: half of it, mirrored.
+/// Computes `K(X, X)` for a kernel whose rows and columns are the same. Half of it is computed, and mirrored.
 ///
-/// `outputs` are arrays of shape (N, S, N, S), one per plane of the kernel; an (N, N) matrix has S = 1.
+/// `outputs` are arrays of shape (N, S, N, S), one per plane of the kernel. An (N, N) matrix has S = 1.
 ///
 /// # Errors
-/// [`Error::Shape`], [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's own check.
+/// [`Error::Shape`] if the arrays do not fit the kernel, [`Error::Cancelled`], [`Error::Panicked`]; as
+/// [`TileKernel::check`].
 pub fn symmetric<T: Scalar, K: TileKernel>(
     kernel: &K,
     outputs: Vec<ArrayViewMut4<'_, T>>,
@@ -21,7 +22,7 @@ pub fn symmetric<T: Scalar, K: TileKernel>(
     fill(kernel, outputs, true, watch)
 }
 
-/// Computes `K(X, Z)`, every entry of it, into arrays of shape (N, S, M, S).
+/// Computes every entry of `K(X, Z)`, into arrays of shape (N, S, M, S).
 ///
 /// # Errors
 /// As [`symmetric`].
@@ -33,7 +34,7 @@ pub fn rectangular<T: Scalar, K: TileKernel>(
     fill(kernel, outputs, false, watch)
 }
 
-/// What a worker keeps from tile to tile.
+/// Per-worker scratch space, reused between tiles.
 struct TileWorker<K: TileKernel> {
     scratch: K::Scratch,
     tiles: Vec<Tile>,

@@ -1,85 +1,92 @@
-//! Inner products of kernels with a matrix: its tiles are contracted as they are made, and none is kept.
+//! Driver for inner products of a kernel with a matrix: each tile is contracted as it is made, and none is kept.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use ndarray::ArrayView2;
 
-use crate::engine::pool::{self, Load, Stop, Watch};
-use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
+use crate::engine::pool::{self, Load, Stop, Watch, lock};
+use crate::engine::tile::{Area, Tile, TileKernel, areas};
 use crate::error::{Error, Result};
 use crate::isa::WIDTH;
 
-/// `Σ_ij A_ij K_ij` for each plane K of a kernel. If `symmetric`, rows and columns of the kernel are the same, and only
-/// half of it is computed.
+/// Returns `Σ_ij A_ij K_ij` for each plane K of a kernel. If `symmetric`, the kernel's rows and columns are the same,
+/// and only half of it is computed.
 ///
-/// The sums of tiles are added at the end, in order: the bits do not depend on who computed what. Memory: a number for
-/// each plane and tile.
+/// Sums of tiles are added at the end, row by row of tiles: the bits do not depend on which thread computed a tile, nor
+/// on the order. Memory: one number per plane and tile.
 ///
 /// # Errors
-/// [`Error::Shape`] if A is not of the kernel's shape; [`Error::Invalid`] if a sum is not finite; [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's
-/// own check.
+/// [`Error::Shape`] if A does not have the kernel's shape, [`Error::Invalid`] if a sum is not finite,
+/// [`Error::Cancelled`], [`Error::Panicked`]; as [`TileKernel::check`].
 pub fn inner_products<K: TileKernel>(
     kernel: &K,
     symmetric: bool,
     weights: ArrayView2<'_, f64>,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
-    Error::check_shape("weights", weights.shape(), &[kernel.rows(), kernel.cols()])?;
-    let areas = areas(kernel.rows(), kernel.cols(), symmetric);
-    let sums: Vec<_> = areas.iter().map(|_| Mutex::new(Vec::new())).collect();
-    let state = || {
-        let tiles = vec![Tile::default(); kernel.planes()];
-        (K::Scratch::default(), tiles, Tile::default())
+    let (rows, cols) = (kernel.rows(), kernel.cols());
+    Error::check_shape("weights", weights.shape(), &[rows, cols])?;
+    let mut sums: Vec<(Area, Mutex<Vec<f64>>)> = areas(rows, cols, symmetric)
+        .map(|area| (area, Mutex::default()))
+        .collect();
+    let load = Load::new(sums.len(), kernel.cycles());
+    let state = || ContractionWorker::<K> {
+        scratch: K::Scratch::default(),
+        tiles: vec![Tile::default(); kernel.planes()],
+        factors: Tile::default(),
     };
-    let work = |(scratch, tiles, factors): &mut (K::Scratch, Vec<Tile>, Tile),
-                (area, sums): (&Area, &Mutex<Vec<f64>>),
-                _: &Stop| {
-        kernel.compute(area, scratch, tiles);
-        gather(weights, area, symmetric, factors);
-        let values = tiles
-            .iter()
-            .map(|tile| inner_product(tile, factors, area.rows.len()));
-        *sums.lock().unwrap_or_else(PoisonError::into_inner) = values.collect();
+    let work = |worker: &mut ContractionWorker<K>, (area, sums): &(Area, Mutex<_>), _: &Stop| {
+        *lock(sums) = worker.contract(kernel, area, symmetric, weights);
     };
-    let tasks = areas.iter().zip(&sums);
-    let load = Load::new(areas.len(), kernel.cycles());
-    pool::for_each(tasks, load, watch, state, work)?;
+    pool::for_each(sums.iter(), load, watch, state, work)?;
     kernel.check()?;
+    // The order of the sum: row by row, whatever the order of the tasks.
+    sums.sort_by_key(|(area, _)| (area.rows.start, area.cols.start));
     let mut totals = vec![0.0; kernel.planes()];
-    for sums in sums {
-        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (total, sum) in totals.iter_mut().zip(sums) {
+    for (_, sums) in &sums {
+        for (total, sum) in totals.iter_mut().zip(&*lock(sums)) {
             *total += sum;
         }
     }
-    if totals.iter().all(|total: &f64| total.is_finite()) {
-        Ok(totals)
-    } else {
-        let message = "the sums leave the range of float64: scale X, sigma_w or the weights";
-        Err(Error::Invalid(message.into()))
+    check_finite(&totals).map(|()| totals)
+}
+
+/// Checks that the sums are finite.
+fn check_finite(totals: &[f64]) -> Result<()> {
+    if totals.iter().all(|total| total.is_finite()) {
+        return Ok(());
+    }
+    let message = "the sums leave the range of float64: scale X, sigma_w or the weights";
+    Err(Error::Invalid(message.into()))
+}
+
+/// Per-worker scratch space, reused between tiles.
+struct ContractionWorker<K: TileKernel> {
+    scratch: K::Scratch,
+    tiles: Vec<Tile>,
+    factors: Tile,
+}
+
+impl<K: TileKernel> ContractionWorker<K> {
+    /// The sums over one area, one per plane.
+    fn contract(
+        &mut self,
+        kernel: &K,
+        area: &Area,
+        symmetric: bool,
+        weights: ArrayView2<'_, f64>,
+    ) -> Vec<f64> {
+        kernel.compute(area, &mut self.scratch, &mut self.tiles);
+        gather(weights, area, symmetric, &mut self.factors);
+        let sum = |tile| inner_product(tile, &self.factors, area.rows.len());
+        self.tiles.iter().map(sum).collect()
     }
 }
 
-/// The tiles of a kernel; of a symmetric one those on and above the diagonal.
-fn areas(rows: usize, cols: usize, symmetric: bool) -> Vec<Area> {
-    let starts = |len: usize| (0..len).step_by(EDGE);
-    let area = |row: usize, col: usize| Area {
-        rows: row..rows.min(row + EDGE),
-        cols: col..cols.min(col + EDGE),
-    };
-    starts(rows)
-        .flat_map(|row| {
-            let above = move |col: &usize| !symmetric || row <= *col;
-            starts(cols).filter(above).map(move |col| (row, col))
-        })
-        .map(|(row, col)| area(row, col))
-        .collect()
-}
-
-/// What the entries of an area are multiplied with, in whole blocks: those of a symmetric kernel off its diagonal tiles
+/// Writes the weights of an area to `factors`, in whole blocks. If `symmetric`, the entries of a tile off the diagonal
 /// stand for their mirror images too.
 fn gather(weights: ArrayView2<'_, f64>, area: &Area, symmetric: bool, factors: &mut Tile) {
-    let mirrored = symmetric && area.rows.start != area.cols.start;
+    let mirrored = symmetric && area.is_above_diagonal();
     let cols = area.cols.len().next_multiple_of(WIDTH);
     factors.reset(area.rows.len(), cols);
     for (r, i) in area.rows.clone().enumerate() {
@@ -92,7 +99,7 @@ fn gather(weights: ArrayView2<'_, f64>, area: &Area, symmetric: bool, factors: &
     }
 }
 
-/// Of whole blocks: the weights of what fills them up are 0.
+/// `Σ tile ⊙ factors` over whole blocks: factors past the last column are 0.
 fn inner_product(tile: &Tile, factors: &Tile, rows: usize) -> f64 {
     let mut sums = [0.0; WIDTH];
     for r in 0..rows {
@@ -112,6 +119,7 @@ mod tests {
     use super::*;
     use crate::engine::linear::Linear;
     use crate::engine::panel::Panels;
+    use crate::engine::tile::EDGE;
 
     #[test]
     fn sums_are_those_of_the_whole_kernel() {

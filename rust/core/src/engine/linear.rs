@@ -1,4 +1,4 @@
-//! The linear kernel `⟨x, x'⟩`: a Gram matrix, nothing else.
+//! The linear kernel `⟨x, x'⟩`: a plain Gram matrix.
 
 use crate::engine::panel::Panels;
 use crate::engine::scalar::Scalar;

@@ -1,5 +1,9 @@
-//! Matrices, tiles and threads, and the drivers that run any [`TileKernel`](tile::TileKernel): nothing here knows
-//! what a tile stands for.
+//! Matrices, tiles and threads, and the drivers that run any [`TileKernel`](tile::TileKernel). Nothing here knows the
+//! meaning of a tile's values.
+//!
+//! [`scalar`] is the storage type, [`panel`] the packed format of rows, [`tile`] the unit of output, and [`pool`] the
+//! threads. Drivers: [`gram`] stores a kernel matrix, [`multiply`] multiplies it by vectors, and [`inner_product`]
+//! contracts it with another matrix. [`linear`] is the simplest kernel.
 
 pub mod gram;
 pub mod inner_product;

@@ -1,31 +1,32 @@
-//! Products of a kernel with vectors: its tiles are multiplied as they are made, and none is kept.
+//! Driver for products of a kernel with vectors: each tile is multiplied as it is made, and none is kept.
 //!
-//! Rows and columns are cut into at most [`BANDS`] bands. A task computes the tiles of one pair of bands and their sums;
-//! of a symmetric kernel each tile serves twice. Sums of tasks are added at the end, in order: the bits do not depend on
-//! who computed what. Memory: BANDS times the result.
+//! Rows and columns are cut into at most [`BANDS`] bands. A task computes the tiles of one pair of bands and sums their
+//! products; in a symmetric kernel each tile serves twice. The sums of tasks are added at the end, in the order of the
+//! column bands: the bits do not depend on which thread computed them. Memory: BANDS times the result.
 
+use std::mem;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use ndarray::{Array2, ArrayView2};
 
-use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::pool::{self, Load, Stop, Watch, lock};
 use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 
-/// The most bands that rows or columns are cut into.
+/// The largest number of bands that rows or columns are cut into.
 const BANDS: usize = 16;
 
-/// Vectors multiplied at a time: their sums, and as many factors, stay in registers.
+/// The number of vectors multiplied at a time: their sums, and as many factors, stay in registers.
 const GROUP: usize = 4;
 
-/// `K V` for the kernel's only plane: (rows, r) from vectors (columns, r), in `f64`. If `symmetric`, rows and columns of
-/// the kernel are the same, and only half of it is computed.
+/// Returns `K V`, (rows, r), for the kernel's only plane K and vectors V, (columns, r), in `f64`. If `symmetric`, the
+/// kernel's rows and columns are the same, and only half of it is computed.
 ///
 /// # Errors
-/// [`Error::Shape`] if there is not one entry per column; [`Error::Invalid`] if the product is not finite;
-/// [`Error::Cancelled`], [`Error::Panicked`]; those of the kernel's own check.
+/// [`Error::Shape`] if V does not have one row per column of K, [`Error::Invalid`] if the product is not finite,
+/// [`Error::Cancelled`], [`Error::Panicked`]; as [`TileKernel::check`].
 ///
 /// # Panics
 /// If the kernel has several planes.
@@ -36,65 +37,52 @@ pub fn multiply<K: TileKernel>(
     watch: &mut Watch<'_>,
 ) -> Result<Array2<f64>> {
     assert_eq!(kernel.planes(), 1);
-    let expected = [kernel.cols(), vectors.ncols()];
-    Error::check_shape("V", vectors.shape(), &expected)?;
-    let (rows, cols) = (bands(kernel.rows()), bands(kernel.cols()));
-    let vectors = columns(vectors);
-    let sums: Vec<_> = (0..rows.len() * cols.len())
-        .map(|_| Mutex::new(BandSums::default()))
-        .collect();
-    let task = Task {
+    let (rows, cols) = (kernel.rows(), kernel.cols());
+    Error::check_shape("V", vectors.shape(), &[cols, vectors.ncols()])?;
+    let pairs = Area::whole(rows, cols).cut([rows, cols].map(band_edge), symmetric);
+    let sums: Vec<(Area, Mutex<Vec<RowSums>>)> =
+        pairs.map(|pair| (pair, Mutex::default())).collect();
+    let task = BandProduct {
         kernel,
         isa: Isa::current()?,
         symmetric,
-        vectors: &vectors,
+        vectors: &columns(vectors),
     };
-    let pairs: Vec<_> = (0..rows.len())
-        .flat_map(|i| (if symmetric { i } else { 0 }..cols.len()).map(move |j| (i, j)))
-        .collect();
-    let load = Load::new(pairs.len(), kernel.cycles());
-    let work = |scratch: &mut (K::Scratch, [Tile; 1]), (i, j): (usize, usize), stop: &Stop| {
-        let [direct, mirrored] = task.run(&rows[i], &cols[j], scratch, stop);
-        let keep = |index: usize, value: BandSums| {
-            *sums[index].lock().unwrap_or_else(PoisonError::into_inner) = value;
+    let load = Load::new(sums.len(), kernel.cycles());
+    let work =
+        |worker: &mut (K::Scratch, [Tile; 1]), (pair, sums): &(Area, Mutex<_>), stop: &Stop| {
+            *lock(sums) = task.run(pair, worker, stop);
         };
-        keep(i * cols.len() + j, direct);
-        if symmetric && i != j {
-            keep(j * cols.len() + i, mirrored);
-        }
-    };
-    pool::for_each(pairs.into_iter(), load, watch, Default::default, work)?;
+    pool::for_each(sums.iter(), load, watch, Default::default, work)?;
     kernel.check()?;
-    let mut product = Array2::zeros((kernel.rows(), vectors.len()));
-    for (index, sums) in sums.into_iter().enumerate() {
-        let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (vector, sums) in sums.iter().enumerate() {
-            let band = rows[index / cols.len()].clone();
-            for (row, value) in band.zip(sums.as_flattened()) {
-                product[[row, vector]] += value;
-            }
-        }
-    }
-    if product.iter().all(|value: &f64| value.is_finite()) {
-        Ok(product)
-    } else {
-        let message = "the product leaves the range of float64: scale X, sigma_w or the vectors";
-        Err(Error::Invalid(message.into()))
-    }
+    let taken = |(_, sums): &(Area, Mutex<_>)| mem::take(&mut *lock(sums));
+    let mut sums: Vec<_> = sums.iter().flat_map(taken).collect();
+    // The order of the sum: ascending columns, whatever the order of the tasks.
+    sums.sort_by_key(|sums| sums.from);
+    let mut product = Array2::zeros((rows, vectors.ncols()));
+    sums.iter().for_each(|sums| sums.add_to(&mut product));
+    check_finite(&product).map(|()| product)
 }
 
-/// The same sums of several vectors.
-type BandSums = Vec<Vec<Block>>;
-
-/// Ranges of whole tiles.
-fn bands(len: usize) -> Vec<Range<usize>> {
-    let edge = len.div_ceil(EDGE).div_ceil(BANDS).max(1) * EDGE;
-    let starts = (0..len).step_by(edge);
-    starts.map(|start| start..len.min(start + edge)).collect()
+/// Checks that the product is finite.
+fn check_finite(product: &Array2<f64>) -> Result<()> {
+    if product.iter().all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    let message = "the product leaves the range of float64: scale X, sigma_w or the vectors";
+    Err(Error::Invalid(message.into()))
 }
 
-/// Each column of a matrix in whole blocks, filled up with zeros.
-fn columns(matrix: ArrayView2<'_, f64>) -> BandSums {
+/// The number of rows or columns of a band, of `len` altogether: whole tiles.
+fn band_edge(len: usize) -> usize {
+    len.div_ceil(EDGE).div_ceil(BANDS).max(1) * EDGE
+}
+
+/// Vectors, or sums of them, each in whole blocks.
+type VectorBlocks = Vec<Vec<Block>>;
+
+/// Copies each column of a matrix to whole blocks, filled up with zeros.
+fn columns(matrix: ArrayView2<'_, f64>) -> VectorBlocks {
     let blocks = matrix.nrows().div_ceil(WIDTH);
     let mut columns = vec![vec![[0.0; WIDTH]; blocks]; matrix.ncols()];
     for (target, column) in columns.iter_mut().zip(matrix.columns()) {
@@ -106,88 +94,116 @@ fn columns(matrix: ArrayView2<'_, f64>) -> BandSums {
     columns
 }
 
-/// What all tasks share.
-struct Task<'a, K> {
+/// The contribution of one band of columns to one band of rows of the product.
+struct RowSums {
+    rows: Range<usize>,
+    /// The first of the columns.
+    from: usize,
+    vectors: VectorBlocks,
+}
+
+impl RowSums {
+    /// Sums of nothing yet, for `vectors` vectors.
+    fn zeros(rows: &Range<usize>, from: usize, vectors: usize) -> Self {
+        Self {
+            rows: rows.clone(),
+            from,
+            vectors: vec![vec![[0.0; WIDTH]; rows.len().div_ceil(WIDTH)]; vectors],
+        }
+    }
+
+    /// Adds the sums to their rows of the product.
+    fn add_to(&self, product: &mut Array2<f64>) {
+        for (vector, sums) in self.vectors.iter().enumerate() {
+            for (row, value) in self.rows.clone().zip(sums.as_flattened()) {
+                product[[row, vector]] += value;
+            }
+        }
+    }
+}
+
+/// The product of a pair of bands. All tasks share it.
+struct BandProduct<'a, K> {
     kernel: &'a K,
     isa: Isa,
     symmetric: bool,
-    vectors: &'a BandSums,
+    vectors: &'a VectorBlocks,
 }
 
-impl<K: TileKernel> Task<'_, K> {
-    /// The sums of a pair of bands: `K V` on its rows, and for a symmetric kernel `Kᵀ V` on its columns.
+impl<K: TileKernel> BandProduct<'_, K> {
+    /// Returns the contributions of a pair of bands: `K V` on its rows, and above the diagonal of a symmetric kernel
+    /// `Kᵀ V` on its columns.
     fn run(
         &self,
-        rows: &Range<usize>,
-        cols: &Range<usize>,
+        pair: &Area,
         (scratch, tiles): &mut (K::Scratch, [Tile; 1]),
         stop: &Stop,
-    ) -> [BandSums; 2] {
-        let zeros = |len: usize| vec![vec![[0.0; WIDTH]; len.div_ceil(WIDTH)]; self.vectors.len()];
-        let (mut direct, mut mirrored) = (zeros(rows.len()), zeros(cols.len()));
-        for row in rows.clone().step_by(EDGE) {
-            let first = if self.symmetric {
-                row.max(cols.start)
-            } else {
-                cols.start
-            };
-            for col in (first..cols.end).step_by(EDGE) {
-                if stop.requested() {
-                    return [direct, mirrored];
-                }
-                let area = Area {
-                    rows: row..rows.end.min(row + EDGE),
-                    cols: col..cols.end.min(col + EDGE),
-                };
-                self.kernel.compute(&area, scratch, tiles);
-                clear_filling(&mut tiles[0], &area);
-                self.add(&area, &tiles[0], false, &mut direct, rows.start);
-                if self.symmetric && row != col {
-                    // Within a band on the diagonal both halves belong to the same rows.
-                    let (target, start) = if rows.start == cols.start {
-                        (&mut direct, rows.start)
-                    } else {
-                        (&mut mirrored, cols.start)
-                    };
-                    self.add(&area, &tiles[0], true, target, start);
-                }
+    ) -> Vec<RowSums> {
+        let count = self.vectors.len();
+        let mut direct = RowSums::zeros(&pair.rows, pair.cols.start, count);
+        let mut mirrored = (self.symmetric && pair.is_above_diagonal())
+            .then(|| RowSums::zeros(&pair.cols, pair.rows.start, count));
+        for area in pair.clone().cut([EDGE; 2], self.symmetric) {
+            if stop.requested() {
+                break;
+            }
+            self.kernel.compute(&area, scratch, tiles);
+            clear_filling(&mut tiles[0], &area);
+            self.add(&area, &tiles[0], &mut direct);
+            if self.symmetric && area.is_above_diagonal() {
+                // In a pair on the diagonal both halves belong to the same rows.
+                self.add_transposed(&area, &tiles[0], mirrored.as_mut().unwrap_or(&mut direct));
             }
         }
-        [direct, mirrored]
+        [direct].into_iter().chain(mirrored).collect()
     }
 
-    /// Adds the product of a tile, or of its transpose, with the vectors to sums that begin with row `start`.
-    fn add(&self, area: &Area, tile: &Tile, transposed: bool, sums: &mut BandSums, start: usize) {
-        let (from, to) = if transposed {
-            (&area.rows, &area.cols)
-        } else {
-            (&area.cols, &area.rows)
-        };
+    /// Adds the product of a tile with the vectors.
+    fn add(&self, area: &Area, tile: &Tile, sums: &mut RowSums) {
+        let rows = area.rows.len();
+        self.add_groups(&area.cols, &area.rows, sums, |vectors, sums| {
+            self.isa.run(Direct {
+                tile,
+                rows,
+                vectors,
+                sums,
+            });
+        });
+    }
+
+    /// Adds the product of a tile's transpose with the vectors.
+    fn add_transposed(&self, area: &Area, tile: &Tile, sums: &mut RowSums) {
+        let rows = area.rows.len();
+        self.add_groups(&area.rows, &area.cols, sums, |vectors, sums| {
+            self.isa.run(Transposed {
+                tile,
+                rows,
+                vectors,
+                sums,
+            });
+        });
+    }
+
+    /// Adds `multiply` of the entries `from` of the vectors to the rows `to`, a group of vectors at a time.
+    fn add_groups(
+        &self,
+        from: &Range<usize>,
+        to: &Range<usize>,
+        sums: &mut RowSums,
+        multiply: impl Fn([&[Block]; GROUP], &mut GroupSums),
+    ) {
+        let start = sums.rows.start;
         let (source, target) = (
             blocks_of(from),
             blocks_of(&(to.start - start..to.end - start)),
         );
-        for (vectors, sums) in self.vectors.chunks(GROUP).zip(sums.chunks_mut(GROUP)) {
-            // The last group is filled up with its first vector, whose sums go nowhere.
+        let groups = self.vectors.chunks(GROUP);
+        for (vectors, sums) in groups.zip(sums.vectors.chunks_mut(GROUP)) {
+            // The last group is filled up with its first vector, whose sums are dropped.
             let vectors =
                 std::array::from_fn(|g| &vectors.get(g).unwrap_or(&vectors[0])[source.clone()]);
             let mut group = [[[0.0; WIDTH]; EDGE / WIDTH]; GROUP];
-            let rows = area.rows.len();
-            if transposed {
-                self.isa.run(Transposed {
-                    tile,
-                    rows,
-                    vectors,
-                    sums: &mut group,
-                });
-            } else {
-                self.isa.run(Direct {
-                    tile,
-                    rows,
-                    vectors,
-                    sums: &mut group,
-                });
-            }
+            multiply(vectors, &mut group);
             for (sums, group) in sums.iter_mut().zip(&group) {
                 let values = group.as_flattened().iter();
                 let sums = sums[target.clone()].as_flattened_mut().iter_mut();
@@ -197,7 +213,7 @@ impl<K: TileKernel> Task<'_, K> {
     }
 }
 
-/// Zeros past the last column of an area, up to a whole block.
+/// Writes zeros past the last column of an area, up to a whole block.
 fn clear_filling(tile: &mut Tile, area: &Area) {
     let cols = area.cols.len();
     if !cols.is_multiple_of(WIDTH) {

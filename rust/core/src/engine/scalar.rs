@@ -1,14 +1,14 @@
 //! The two storage types, `f32` and `f64`.
 //!
-//! A [`Scalar`] is what panels and outputs hold and what products are formed in. Everything between two products
-//! (scales, activations, the kernel recursion) is `f64` for both: it costs `1/depth` of the products, and a `f32`
-//! result is then exact to the rounding of its products and of the final store.
+//! Panels and outputs hold values of a [`Scalar`] type, and products are formed in it. Everything between two products
+//! is computed in `f64` for both types. That costs `1/depth` of the products, and the only rounding errors of an `f32`
+//! result are then those of its products and of the final store.
 
 use std::fmt::Debug;
 
 use crate::isa::{self, Isa, Lanes, MicroKernel, Pod, Vector, WIDTH};
 
-/// Keeps other types out: code that is unsafe relies on what these two are.
+/// Keeps other types out: `unsafe` code relies on the properties of these two.
 mod sealed {
     pub trait Sealed {}
 
@@ -16,14 +16,14 @@ mod sealed {
     impl Sealed for f64 {}
 }
 
-/// A storage type of panels and outputs: `f32` or `f64`, and no other.
+/// A storage type of panels and outputs: `f32` or `f64`.
 pub trait Scalar:
     sealed::Sealed + Copy + Debug + Default + PartialEq + Send + Sync + 'static
 {
     /// One cache line of values.
     type Line: Line<Self>;
 
-    /// Its NumPy name.
+    /// The NumPy name of the type.
     const NAME: &'static str;
 
     /// The value in `f64`, exactly.
@@ -44,25 +44,25 @@ pub trait Scalar:
     /// If there is no such block.
     fn store<V: Vector>(values: V, line: &mut Self::Line, block: usize);
 
-    /// Rows become columns, in a square: as many lines as each of them has values.
+    /// Transposes a square block of lines.
     ///
     /// # Panics
-    /// If there are fewer or more.
+    /// If the number of lines is not the number of values in a line.
     fn transpose<V: Vector>(source: &[Self::Line], target: &mut [Self::Line]);
 
-    /// Writes as many values as a line has, rounded, past the caches: see [`Vector::stream`].
+    /// Writes the values of one line, rounded, past the caches, as [`Vector::stream`] does.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If there are fewer values.
     fn stream<V: Vector>(values: &[f64], line: &mut Self::Line);
 
     /// The micro-kernel of an instruction set.
     fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line>;
 }
 
-/// Whether all values, rounded to `T`, are finite.
+/// Returns true if all values, rounded to `T`, are finite.
 pub fn all_fit<T: Scalar>(values: &[f64]) -> bool {
-    // Looking at all of them, without an early end, is what vectorises.
+    // Without an early exit the loop vectorises.
     values.iter().fold(true, |fit, value| {
         fit & T::narrow(*value).widen().is_finite()
     })
@@ -70,16 +70,16 @@ pub fn all_fit<T: Scalar>(values: &[f64]) -> bool {
 
 /// One cache line of `T`.
 pub trait Line<T>: Pod + Debug + Send + Sync + 'static {
-    /// How many values one line holds.
+    /// The number of values in a line.
     const LANES: usize;
 
-    /// How many blocks of values one line holds.
+    /// The number of blocks in a line.
     const BLOCKS: usize = Self::LANES / WIDTH;
 
     /// The values.
     fn lanes(&self) -> &[T];
 
-    /// The values, to write.
+    /// The values, mutable.
     fn lanes_mut(&mut self) -> &mut [T];
 }
 

@@ -1,20 +1,20 @@
-//! The floating-point environment: another library may have switched subnormal numbers off in this thread.
+//! The floating-point environment of a thread. Another library may have switched subnormal numbers off.
 
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 
-/// While it lives, this thread rounds to nearest, keeps subnormal numbers and traps nothing, as Rust assumes; then it
-/// does again what it did before.
+/// A guard: while it lives, this thread rounds to nearest, keeps subnormal numbers and traps nothing, as Rust assumes.
+/// Dropping it restores the previous environment.
 #[derive(Debug)]
 pub struct DefaultFloatEnv {
     before: Control,
-    /// The control register belongs to the thread.
+    /// The control register belongs to the thread, so the guard is neither `Send` nor `Sync`.
     thread: PhantomData<*const ()>,
 }
 
 impl DefaultFloatEnv {
-    /// Switches to the default environment.
+    /// Switches to the default environment until the guard is dropped.
     #[must_use]
     pub fn enter() -> Self {
         let before = read();
@@ -46,13 +46,13 @@ type Control = u32;
 #[cfg(not(target_arch = "x86_64"))]
 type Control = u64;
 
-/// Of MXCSR: all exceptions masked, nearest rounding, no flushing.
+/// The default of MXCSR: all exceptions masked, rounding to nearest, no flushing to zero.
 #[cfg(target_arch = "x86_64")]
 const DEFAULT: Control = 0x1F80;
 #[cfg(not(target_arch = "x86_64"))]
 const DEFAULT: Control = 0;
 
-/// The bits of MXCSR that control, not those that report.
+/// The control bits of MXCSR, without the status bits.
 #[cfg(target_arch = "x86_64")]
 const CONTROLS: Control = 0xFFC0;
 

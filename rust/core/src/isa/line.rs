@@ -4,31 +4,31 @@
 
 use std::slice;
 
-/// `W` values of `T` on a 64-byte aligned cache line of their own: 8 `f64` or 16 `f32`.
+/// `W` values of `T` on one cache line, aligned to 64 bytes: 8 `f64` or 16 `f32`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Lanes<T, const W: usize>(pub [T; W]);
 
 impl Lanes<f64, 8> {
-    /// The values of lines one after the other.
+    /// The values of consecutive lines.
     pub fn values(lines: &[Self]) -> &[f64] {
         // SAFETY: a line is 8 values and nothing else: as many bytes, of a smaller alignment.
         unsafe { slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 8) }
     }
 
-    /// The values of lines one after the other, to write.
+    /// The values of consecutive lines, mutable.
     pub fn values_mut(lines: &mut [Self]) -> &mut [f64] {
         // SAFETY: as in `values`; the lines are borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 8) }
     }
 }
 
-/// A type that is all zeros when its bytes are, that any bytes are a value of, and that needs no drop.
+/// Plain old data: any bytes are a value, zero bytes are [`Pod::ZERO`], and dropping it does nothing.
 ///
 /// # Safety
-/// That must be so, and its alignment must divide the size of a page.
+/// All of this must be true, and the alignment must divide the size of a page.
 pub unsafe trait Pod: Copy {
-    /// The value of all zero bytes.
+    /// The value whose bytes are all zero.
     const ZERO: Self;
 }
 

@@ -1,9 +1,11 @@
-//! Instruction sets: intrinsics stand only here, and nothing here knows more than numbers and cache lines.
+//! Instruction sets: the only place for intrinsics. Nothing here knows more than numbers and cache lines.
 //!
-//! Everything is used from here: [`Isa`] says which set runs, [`Vectorized`] loops and the [`MicroKernel`] are compiled for each.
+//! [`Isa`] is the set in use. `micro_kernel` holds the innermost loop of products, written for each set; `vector` the
+//! numbers in which all other loops are written once ([`Vectorized`]); `line` the cache line, and `float_env` the
+//! floating-point environment.
 //!
-//! The set is chosen once per process, at run time: one build runs on every machine. All of them sum in the same
-//! order, but AVX2 and AVX-512 round a product and its sum once and portable code twice, so bits differ between them.
+//! The set is chosen once per process, at run time: one build runs on every machine. All sets sum in the same order, but
+//! AVX2 and AVX-512 round a product and its sum once and portable code twice, so their results differ in the last bits.
 
 mod float_env;
 mod line;
@@ -26,7 +28,7 @@ pub use vector::{
 /// The environment variable that pins the instruction set.
 const VARIABLE: &str = "NTKRS_ISA";
 
-/// An instruction set that this process may use. A value of the AVX variants exists only where the processor has them.
+/// An instruction set that this process may use. Values of the AVX variants exist only where the processor has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Set);
 
@@ -40,10 +42,10 @@ enum Set {
 }
 
 impl Isa {
-    /// What every machine can run.
+    /// The set that every machine has.
     pub const PORTABLE: Self = Self(Set::Portable);
 
-    /// Those that this machine can run, the best one last.
+    /// The sets that this machine has, the best one last.
     pub fn available() -> Vec<Self> {
         let mut available = vec![Self(Set::Portable)];
         #[cfg(target_arch = "x86_64")]
@@ -62,10 +64,10 @@ impl Isa {
         available
     }
 
-    /// The one in use: that of the environment variable `NTKRS_ISA` when it was first asked for, else the best.
+    /// The set in use: the one named by the environment variable `NTKRS_ISA` at the first call, otherwise the best.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the variable names a set that does not exist, or that this machine lacks.
+    /// [`Error::Invalid`] if the variable names a set that this machine lacks, or that does not exist.
     pub fn current() -> Result<Self> {
         static CURRENT: OnceLock<Result<Isa>> = OnceLock::new();
         CURRENT.get_or_init(Self::choose).clone()
@@ -89,7 +91,7 @@ impl Isa {
         })
     }
 
-    /// Its name, as `NTKRS_ISA` takes it.
+    /// The name, as `NTKRS_ISA` takes it.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Portable => "portable",

@@ -1,9 +1,10 @@
-//! Standard normal numbers, bit for bit those of `numpy.random.default_rng(seed).standard_normal`: a seed gives the same
-//! network here and there.
+//! Standard normal numbers, bit for bit the same as `numpy.random.default_rng(seed).standard_normal`: the only random
+//! numbers of this crate.
 //!
-//! The seed is spread by O'Neill's `seed_seq`, the generator is PCG64 (XSL-RR), the normal numbers are a ziggurat's. One
-//! number of the generator in 80 is refused by it, and then more of them are used up; what they would give without that
-//! is computed for a batch of them, side by side, and taken in runs between those that are refused.
+//! `pcg` is the generator, PCG64 (XSL-RR), and expands the seed by O'Neill's `seed_seq`. `ziggurat` holds the tables of
+//! the ziggurat method. The method accepts most numbers of the generator as they come, and rejects one in 80; a rejected
+//! number uses up more of them. The normal numbers of a batch are therefore computed side by side, as if all were
+//! accepted, and copied in runs between the rejected ones.
 
 mod pcg;
 mod ziggurat;
@@ -19,19 +20,19 @@ pub struct Normal {
     isa: Isa,
     stream: Stream,
     batch: Batch,
-    /// How many numbers of the batch are used up.
+    /// The number of numbers of the batch that are used up.
     used: usize,
-    /// How many of its refused ones were met.
-    met: usize,
+    /// The number of its rejected ones that were passed.
+    passed: usize,
 }
 
-/// Numbers of the generator, and what the ziggurat makes of each.
+/// Numbers of the generator, and the normal number of each.
 #[derive(Debug)]
 struct Batch {
     bits: [u64; BATCH],
     normal: [f64; BATCH],
-    /// The places of those that are refused, ascending, then of none.
-    refused: [u16; BATCH + 1],
+    /// The indices of the rejected numbers, ascending, then [`BATCH`].
+    rejected: [u16; BATCH + 1],
 }
 
 impl Normal {
@@ -43,10 +44,10 @@ impl Normal {
             batch: Batch {
                 bits: [0; BATCH],
                 normal: [0.0; BATCH],
-                refused: [BATCH as u16; BATCH + 1],
+                rejected: [BATCH as u16; BATCH + 1],
             },
             used: BATCH,
-            met: 0,
+            passed: 0,
         }
     }
 
@@ -56,15 +57,15 @@ impl Normal {
             if self.used == BATCH {
                 self.renew();
             }
-            let refused = usize::from(self.batch.refused[self.met]);
-            if self.used == refused {
+            let rejected = usize::from(self.batch.rejected[self.passed]);
+            if self.used == rejected {
                 values[0] = self.draw();
                 values = &mut values[1..];
-            } else if self.used > refused {
-                // It was used up by one that was refused before.
-                self.met += 1;
+            } else if self.used > rejected {
+                // An earlier rejected number used it up.
+                self.passed += 1;
             } else {
-                let run = values.len().min(refused - self.used);
+                let run = values.len().min(rejected - self.used);
                 let (target, rest) = values.split_at_mut(run);
                 target.copy_from_slice(&self.batch.normal[self.used..self.used + run]);
                 self.used += run;
@@ -73,12 +74,14 @@ impl Normal {
         }
     }
 
+    /// Makes the next batch.
     fn renew(&mut self) {
         self.stream.fill(self.isa, &mut self.batch.bits);
         self.isa.run(&mut self.batch);
-        (self.used, self.met) = (0, 0);
+        (self.used, self.passed) = (0, 0);
     }
 
+    /// A single draw, from the number at `used` on.
     fn draw(&mut self) -> f64 {
         loop {
             let bits = self.bits();
@@ -110,11 +113,12 @@ impl Normal {
         }
     }
 
-    /// In [0, 1).
+    /// The next number, as a uniform one in [0, 1).
     fn uniform(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    /// The next number of the generator.
     fn bits(&mut self) -> u64 {
         if self.used == BATCH {
             self.renew();
@@ -124,13 +128,13 @@ impl Normal {
     }
 }
 
-/// A point of the ziggurat: its abscissa, its layer, and whether it is inside the curve for sure.
+/// A point of the ziggurat: its abscissa, its layer, and true if it lies under the curve for certain.
 #[inline(always)]
 fn proposal(bits: u64) -> (f64, usize, bool) {
     const TWO_52: u64 = 0x4330_0000_0000_0000;
     let layer = (bits & 0xff) as usize;
     let magnitude = (bits >> 9) & ((1 << 52) - 1);
-    // An integer below 2^52 is the fraction of a number between 2^52 and 2^53.
+    // An integer below 2^52 is the mantissa of a number between 2^52 and 2^53.
     let x = f64::from_bits(magnitude | TWO_52) - f64::from_bits(TWO_52);
     let x = x * f64::from_bits(WIDTH[layer]);
     let sign = bits << 55 & 1 << 63;
@@ -158,23 +162,23 @@ impl Vectorized for &mut Batch {
             }
             while outside != 0 {
                 let place = outside.trailing_zeros() as usize;
-                self.refused[count] = (block * MASK + place) as u16;
+                self.rejected[count] = (block * MASK + place) as u16;
                 count += 1;
                 outside &= outside - 1;
             }
         }
-        self.refused[count] = BATCH as u16;
+        self.rejected[count] = BATCH as u16;
     }
 }
 
-/// How many bits the mask of those that are refused has.
+/// The number of bits of a mask of rejected numbers.
 const MASK: usize = 64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The numbers are what `numpy.random.default_rng(seed).standard_normal(2)` gives.
+    /// The expected values are `numpy.random.default_rng(seed).standard_normal(2)`.
     #[test]
     fn draws_are_those_of_numpy() {
         for (seed, expected) in [

@@ -1,24 +1,25 @@
-//! PCG64 (O'Neill 2014, XSL-RR) as NumPy seeds it: the numbers of one stream, many at a time.
+//! PCG64 (O'Neill 2014, XSL-RR), seeded as in NumPy: the numbers of one stream, many at a time.
 //!
-//! A step is `s ← a s + c` modulo 2^128, so that k steps are `s ← a^k s + c (1 + a + … + a^{k−1})`: [`LANES`] states, one
-//! step apart, advance side by side by that many steps, instead of each waiting for the one before.
+//! One step is `s ← a s + c` modulo 2^128, and k steps are `s ← a^k s + c (1 + a + … + a^{k−1})`. So [`LANES`] states,
+//! one step apart, advance side by side by [`LANES`] steps, instead of each waiting for its predecessor.
 
 use crate::isa::{Isa, Vector, Vectorized};
 
-/// a.
+/// The multiplier a.
 const MULTIPLIER: u128 = 0x2360_ED05_1FC6_5DA4_4385_DF64_9FCC_F645;
 
-/// How many states advance side by side.
+/// The number of states that advance side by side.
 const LANES: usize = 16;
 
-/// How many numbers are made at a time.
+/// The number of numbers made at a time.
 pub(super) const BATCH: usize = 256;
 
 /// A stream of 64-bit numbers.
 #[derive(Debug)]
 pub(super) struct Stream {
-    /// The states that make the next [`LANES`] numbers, halved.
+    /// The upper halves of the states that make the next [`LANES`] numbers.
     high: [u64; LANES],
+    /// The lower halves.
     low: [u64; LANES],
     /// c (1 + a + … + a^{LANES−1}).
     increment: u128,
@@ -35,7 +36,7 @@ const JUMP: u128 = {
 };
 
 impl Stream {
-    /// That of `numpy.random.default_rng(seed)`.
+    /// The stream of `numpy.random.default_rng(seed)`.
     pub(super) fn new(seed: u64) -> Self {
         let words = spread(seed);
         let wide = |i: usize| u128::from(words[i]) << 64 | u128::from(words[i + 1]);
@@ -64,6 +65,7 @@ impl Stream {
     }
 }
 
+/// The computation of [`Stream::fill`].
 struct Fill<'a> {
     stream: &'a mut Stream,
     numbers: &'a mut [u64; BATCH],
@@ -72,7 +74,7 @@ struct Fill<'a> {
 impl Vectorized for Fill<'_> {
     type Output = ();
 
-    /// Plain integers, over arrays of fixed length: the compiler puts them into the instruction set's vectors.
+    /// Works on plain integers, in arrays of fixed length: the compiler puts them into the instruction set's vectors.
     #[inline(always)]
     fn run<V: Vector>(self) {
         let (mut high, mut low) = (self.stream.high, self.stream.low);
@@ -99,7 +101,7 @@ impl Vectorized for Fill<'_> {
     }
 }
 
-/// The upper half of a product, by products of 32 bits: those are what vectors have.
+/// The upper half of a product, from products of 32 bits, which vectors have.
 #[inline(always)]
 fn upper(x: u64, y: u64) -> u64 {
     const HALF: u64 = 0xffff_ffff;
@@ -109,7 +111,7 @@ fn upper(x: u64, y: u64) -> u64 {
     x1 * y1 + (middle >> 32) + (other >> 32)
 }
 
-/// Four words made of a seed, as `numpy.random.SeedSequence` makes them.
+/// Expands a seed to four words, as `numpy.random.SeedSequence` does.
 fn spread(seed: u64) -> [u64; 4] {
     let mut factor = Factor(0x43b0_d7e5, 0x931e_8875);
     let mut pool = [seed as u32, (seed >> 32) as u32, 0, 0].map(|word| factor.hash(word));
@@ -131,7 +133,7 @@ fn spread(seed: u64) -> [u64; 4] {
     words
 }
 
-/// A factor that changes with each use, and what changes it.
+/// The running factor of the seed's hash, and the multiplier that changes it with each use.
 struct Factor(u32, u32);
 
 impl Factor {
@@ -147,7 +149,7 @@ impl Factor {
 mod tests {
     use super::*;
 
-    /// One step after the other.
+    /// Compares the lanes with single steps of one state.
     #[test]
     fn lanes_are_one_stream_on_every_instruction_set() {
         for isa in Isa::available() {

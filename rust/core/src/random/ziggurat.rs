@@ -1,11 +1,11 @@
-//! The 256 layers of the ziggurat of Marsaglia & Tsang (2000) under `exp(−x²/2)`, as NumPy has them, bit for bit.
+//! The 256 layers of the ziggurat of Marsaglia & Tsang (2000) under `exp(−x²/2)`, bit for bit the same as in NumPy.
 //!
-//! Layer i ends at `x_i`: `WIDTH[i]` is the bits of `x_i/2^52`, `INSIDE[i]` is `2^52 x_{i−1}/x_i`, and `HEIGHT[i]` the bits
-//! of `exp(−x_i²/2)`. Layer 0 is the base, with the tail beyond [`TAIL`].
+//! Layer i ends at `x_i`. Layer 0 is the base, with the tail beyond [`TAIL`].
 
-/// Where the tail begins.
+/// The abscissa where the tail begins.
 pub(super) const TAIL: f64 = 3.654_152_885_361_009;
 
+/// The bits of `x_i/2^52`.
 pub(super) const WIDTH: [u64; 256] = [
     0x3ccf_493b_7815_d979,
     0x3c8b_8d0b_e3fd_f6c6,
@@ -265,6 +265,7 @@ pub(super) const WIDTH: [u64; 256] = [
     0x3ccd_3bb4_8209_ad33,
 ];
 
+/// `2^52 x_{i−1}/x_i`.
 pub(super) const INSIDE: [u64; 256] = [
     0x000e_f33d_8025_ef6a,
     0x0000_0000_0000_0000,
@@ -524,6 +525,7 @@ pub(super) const INSIDE: [u64; 256] = [
     0x000f_1a5a_4b33_1c4a,
 ];
 
+/// The bits of `exp(−x_i²/2)`.
 pub(super) const HEIGHT: [u64; 256] = [
     0x3ff0_0000_0000_0000,
     0x3fef_446a_c979_f087,

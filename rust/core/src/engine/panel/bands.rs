@@ -1,10 +1,10 @@
-//! Matrices cut into bands that are filled in parallel.
+//! Matrices split into bands that are filled in parallel.
 
 use super::Panels;
 use crate::engine::scalar::Scalar;
 
-/// Cuts several matrices of the same rows into bands of `panels` panels: one element per band, holding the lines of
-/// that band of each matrix, so that bands can be filled in parallel.
+/// Splits matrices of the same number of rows into bands of `panels` panels. Element i of the result holds the lines of
+/// band i, one slice per matrix.
 pub fn bands_mut<'a, T: Scalar>(
     matrices: impl Iterator<Item = &'a mut Panels<T>>,
     panels: usize,
@@ -21,8 +21,8 @@ pub fn bands_mut<'a, T: Scalar>(
     bands
 }
 
-/// Cuts several matrices of the same columns into bands of `columns` columns: one element per band, holding for each
-/// matrix the lines of that band of each of its panels.
+/// Splits matrices of the same depth into bands of `columns` columns. Element i of the result holds the lines of band i:
+/// for each matrix, one slice per panel.
 pub(crate) fn columns_mut<T: Scalar>(
     matrices: &mut [Panels<T>],
     columns: usize,
@@ -40,8 +40,8 @@ pub(crate) fn columns_mut<T: Scalar>(
     bands
 }
 
-/// Cuts a matrix into tiles of `panels` panels by `columns` columns: element (i, j) of the result holds for each of the
-/// panels of group i its lines of band j.
+/// Splits a matrix into tiles of `panels` panels by `columns` columns. Element (i, j) of the result holds the lines of
+/// tile (i, j), one slice per panel.
 pub(crate) fn tiles_mut<T: Scalar>(
     matrix: &mut Panels<T>,
     panels: usize,
@@ -54,7 +54,7 @@ pub(crate) fn tiles_mut<T: Scalar>(
         .collect()
 }
 
-/// For each band of columns, its lines of each panel.
+/// The lines of each band of `columns` columns, one slice per panel.
 fn cut<T: Scalar>(lines: &mut [T::Line], depth: usize, columns: usize) -> Vec<Vec<&mut [T::Line]>> {
     let mut bands: Vec<_> = (0..depth).step_by(columns).map(|_| Vec::new()).collect();
     for panel in lines.chunks_mut(depth) {

@@ -1,7 +1,7 @@
-//! Memory for packed rows: large blocks come straight from the system, on huge pages where it has them, and are reused.
+//! Memory for packed rows. Large blocks come straight from the system, on huge pages where available, and are reused.
 //!
-//! Fresh pages cost as much as the arithmetic on them. Huge pages make them 512 times rarer, and a block that is given
-//! back is kept for the next call, up to [`KEPT`] bytes in all.
+//! Fresh pages cost as much as the arithmetic on them. With huge pages there are 512 times fewer, and freed blocks are
+//! kept for later calls, up to [`KEPT`] bytes in total.
 
 #![allow(unsafe_code)]
 
@@ -15,17 +15,18 @@ use memmap2::MmapMut;
 use crate::error::{Error, Result};
 use crate::isa::Pod;
 
-/// Smaller blocks come from the allocator, which keeps its pages; larger ones it would return and fetch anew each time.
+/// The size in bytes from which blocks are mapped. Smaller ones come from the allocator, which keeps their pages; it
+/// would return larger ones to the system each time.
 const MAPPED: usize = 1 << 16;
 
-/// How much memory is kept for later calls.
+/// The number of bytes kept for later calls.
 const KEPT: usize = 1 << 27;
 
-/// Blocks that wait for their next use. It is only ever tried, never waited for: after a fork in the middle of a use
-/// it stays locked in the child, which then goes without.
+/// Free blocks. The lock is only tried, never waited for: a process forked while it was held finds it locked forever,
+/// and then does without kept blocks.
 static FREE: Mutex<Vec<MmapMut>> = Mutex::new(Vec::new());
 
-/// A slice of lines. What they hold at first is arbitrary: zeros, or what an earlier call left.
+/// A slice of lines. Their initial values are arbitrary: zeros, or whatever an earlier call left.
 #[derive(Debug)]
 pub struct Storage<L> {
     block: Allocation<L>,
@@ -35,15 +36,15 @@ pub struct Storage<L> {
 #[derive(Debug)]
 enum Allocation<L> {
     Heap(Vec<L>),
-    /// `None` only while it is dropped.
+    /// `None` only during `drop`.
     Mapped(Option<MmapMut>, PhantomData<L>),
 }
 
 impl<L: Pod> Storage<L> {
-    /// `len` arbitrary lines.
+    /// Allocates `len` lines of arbitrary values.
     ///
     /// # Errors
-    /// [`Error::Memory`] if the system has not enough.
+    /// [`Error::Memory`] if there is not enough.
     pub fn new(len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<L>());
         let error = || Error::Memory {
@@ -70,7 +71,7 @@ impl<L: Pod> Storage<L> {
     }
 }
 
-/// A kept block of this size, or not much larger.
+/// Takes the smallest kept block that fits, unless it is more than twice the size.
 fn reuse(bytes: usize) -> Option<MmapMut> {
     let mut free = FREE.try_lock().ok()?;
     let fits = |map: &MmapMut| map.len() >= bytes && map.len() / 2 <= bytes;
@@ -80,9 +81,10 @@ fn reuse(bytes: usize) -> Option<MmapMut> {
     Some(free.swap_remove(best))
 }
 
+/// Maps a new block.
 fn map(bytes: usize) -> Option<MmapMut> {
     let map = MmapMut::map_anon(bytes).ok()?;
-    // Advice that the system does not take only makes the pages smaller.
+    // If the system does not follow this advice, pages are merely smaller.
     #[cfg(target_os = "linux")]
     let _ = map.advise(memmap2::Advice::HugePage);
     Some(map)
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_lacks_is_an_error() {
+    fn memory_beyond_the_systems_is_an_error() {
         assert!(matches!(
             Storage::<Lanes<f64, 8>>::new(usize::MAX / 64),
             Err(Error::Memory { .. })

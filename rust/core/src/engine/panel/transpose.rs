@@ -1,4 +1,4 @@
-//! Rows become columns.
+//! Transposed panels.
 
 use std::marker::PhantomData;
 
@@ -7,11 +7,10 @@ use crate::engine::scalar::{Line, Scalar};
 use crate::isa::{Isa, Vector, Vectorized};
 
 impl<T: Scalar> PanelSlice<'_, T> {
-    /// Fills one panel of the transpose: row r of it is column `r + panel · LANES` of these rows, of which as many
-    /// count as `target` has lines; lanes past the last column become zero.
+    /// Fills panel `panel` of the transpose of the first `target.len()` rows. Lanes past the last column become zero.
     ///
     /// # Panics
-    /// If there is no such panel, or there are fewer rows.
+    /// If there is no such panel, or fewer rows than `target` has lines.
     pub(crate) fn transpose(self, panel: usize, target: &mut [T::Line]) {
         let lanes = T::Line::LANES;
         assert!(target.len() <= self.len() * lanes);
@@ -24,8 +23,8 @@ impl<T: Scalar> PanelSlice<'_, T> {
     }
 }
 
-/// Makes each target the transpose of its source, at most [`Line::LANES`] lines each. What goes past a source is zero, what
-/// goes past a target is dropped.
+/// Makes each target the transpose of its source, of at most [`Line::LANES`] lines each. Missing lines of a source count
+/// as zero; missing lines of a target are dropped.
 pub(crate) fn transpose<'a, T: Scalar>(
     squares: impl Iterator<Item = (&'a [T::Line], &'a mut [T::Line])>,
     isa: Isa,
@@ -68,7 +67,7 @@ mod tests {
     use ndarray::Array2;
 
     fn check<T: Scalar>() {
-        // Whole squares of either type, and rests.
+        // Shapes with whole squares and with partial ones, for either type.
         let matrix = Array2::from_shape_fn((37, 21), |(i, k)| T::narrow((i * 21 + k + 1) as f64));
         let panels = Panels::pack(matrix.view(), "X").unwrap();
         let expected = Panels::pack(matrix.t(), "X").unwrap();
@@ -77,11 +76,11 @@ mod tests {
             for line in transposed.first_rows_mut(21) {
                 line.lanes_mut().fill(T::narrow(7.0));
             }
-            let source = PanelSlice::<T>::new(panels.all().lines, 21, isa);
+            let source = PanelSlice::<T>::new(&panels.lines, 21, isa);
             for (panel, target) in transposed.chunks_mut(1).enumerate() {
                 source.transpose(panel, target);
             }
-            let lines = transposed.all().lines.iter().zip(expected.all().lines);
+            let lines = transposed.lines.iter().zip(&*expected.lines);
             for (line, expected) in lines {
                 assert_eq!(line.lanes(), expected.lanes(), "{isa}");
             }

@@ -1,4 +1,5 @@
-//! The context of a thread's parallel loops: on a pool of their own, serially, or on the pool the thread belongs to.
+//! Where a parallel loop started by this thread runs: on a pool of its own, serially, or on the pool the thread belongs
+//! to.
 
 use std::cell::RefCell;
 use std::mem;
@@ -12,15 +13,21 @@ use super::latch::Latch;
 use super::{QUICK, Stop, Watch, lock, message, unwatched, work_off};
 use crate::error::{Error, Result};
 
-/// Where a parallel loop started by this thread runs.
+/// The place where this thread's parallel loops run.
 #[derive(Clone)]
 pub(super) enum Context {
     /// On a pool of its own.
     Caller,
-    /// On this thread, item by item.
+    /// On this thread alone.
     Serial,
-    /// On the pool that this thread works for, until that is to stop.
-    Worker(Arc<Stop>),
+    /// On the pool that this thread belongs to.
+    Worker(PoolWorker),
+}
+
+/// A thread of a pool, and the flag that stops the loops it starts.
+#[derive(Clone)]
+pub(super) struct PoolWorker {
+    stop: Arc<Stop>,
 }
 
 thread_local! {
@@ -32,9 +39,9 @@ pub(super) fn here() -> Context {
     CONTEXT.with_borrow(Context::clone)
 }
 
-/// Runs `part` with its parallel loops in this context.
+/// Runs `part` with its parallel loops in the given context.
 fn at<R>(context: Context, part: impl FnOnce() -> R) -> R {
-    /// Restores the context from before, after a panic too.
+    /// Restores the previous context, even after a panic.
     struct Restore(Context);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -45,15 +52,15 @@ fn at<R>(context: Context, part: impl FnOnce() -> R) -> R {
     part()
 }
 
-/// Runs `part` with all its parallel loops on this thread: for workers of an outer loop.
+/// Runs `part` with all its parallel loops on this thread. For workers of an outer loop.
 pub fn serially<R>(part: impl FnOnce() -> R) -> R {
     at(Context::Serial, part)
 }
 
 /// Runs `part` inside the thread pool, so that its successive loops need not wake the workers each time.
 ///
-/// `cycles` is the estimated cost of `part` on one thread. It must not call anything reserved to the calling thread
-/// (user-supplied functions). Progress that `part` reports to the watch it is given is passed on to `watch` every 50 ms.
+/// `cycles` is the estimated cost of `part` on one thread. `part` must not call anything reserved to the calling thread
+/// (user-supplied functions). It reports progress to the watch it is given, which reaches `watch` every 50 ms.
 ///
 /// # Errors
 /// As [`for_each`](super::for_each), and those of `part`.
@@ -79,7 +86,9 @@ pub fn install<R: Send>(
                     ControlFlow::Continue(())
                 }
             };
-            let context = Context::Worker(Arc::clone(&latch.stop));
+            let context = Context::Worker(PoolWorker {
+                stop: Arc::clone(&latch.stop),
+            });
             let run = || result = at(context, || part(&mut tell));
             latch.end(catch_unwind(AssertUnwindSafe(run)));
         });
@@ -87,45 +96,48 @@ pub fn install<R: Send>(
     });
     lease.give_back();
     match (latch.outcome(), result) {
-        // Why it stopped.
+        // The error of `part` says why it stopped.
         (Err(Error::Cancelled), Err(error)) => Err(error),
         (outcome, result) => outcome.and(result),
     }
 }
 
-/// [`for_each`](super::for_each) on the pool that this thread belongs to. This thread works too, and watches after each
-/// of its items.
-pub(super) fn for_each_installed<I, S>(
-    items: impl Iterator<Item = I> + Send,
-    total: usize,
-    stop: &Stop,
-    watch: &mut Watch<'_>,
-    state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, I, &Stop) + Sync,
-) -> Result<()> {
-    let (items, done) = (Mutex::new(items), AtomicUsize::new(0));
-    let panic = Mutex::new(None);
-    let worker = |watch: &mut Watch<'_>| {
-        let count = || {
-            if watch(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_break() {
+impl PoolWorker {
+    /// [`for_each`](super::for_each) on the pool that this thread belongs to. This thread works too, and calls `watch`
+    /// after each of its items.
+    pub fn for_each<I, S>(
+        &self,
+        items: impl Iterator<Item = I> + Send,
+        total: usize,
+        watch: &mut Watch<'_>,
+        state: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, I, &Stop) + Sync,
+    ) -> Result<()> {
+        let stop = &*self.stop;
+        let (items, done) = (Mutex::new(items), AtomicUsize::new(0));
+        let panic = Mutex::new(None);
+        let worker = |watch: &mut Watch<'_>| {
+            let count = || {
+                if watch(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_break() {
+                    stop.request();
+                }
+            };
+            let all = || work_off(&items, stop, &mut state(), &work, count);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(all)) {
                 stop.request();
+                *lock(&panic) = Some(message(payload.as_ref()));
             }
         };
-        let all = || work_off(&items, stop, &mut state(), &work, count);
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(all)) {
-            stop.request();
-            *lock(&panic) = Some(message(payload.as_ref()));
+        rayon::in_place_scope(|scope| {
+            for _ in 1..rayon::current_num_threads().min(total) {
+                scope.spawn(|_| worker(&mut unwatched));
+            }
+            worker(watch);
+        });
+        match lock(&panic).take() {
+            Some(message) => Err(Error::Panicked(message)),
+            None if stop.requested() => Err(Error::Cancelled),
+            None => Ok(()),
         }
-    };
-    rayon::in_place_scope(|scope| {
-        for _ in 1..rayon::current_num_threads().min(total) {
-            scope.spawn(|_| worker(&mut unwatched));
-        }
-        worker(watch);
-    });
-    match lock(&panic).take() {
-        Some(message) => Err(Error::Panicked(message)),
-        None if stop.requested() => Err(Error::Cancelled),
-        None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! Pools of threads: taken by one call at a time, kept for the next, and left alone by forked children.
+//! Idle pools: each is taken by one call at a time and kept for the next. Forked children leave them alone.
 
 use std::mem;
 use std::process;
@@ -7,34 +7,35 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::num_threads;
+use super::threads::num_threads;
 use crate::error::{Error, Result};
 use crate::isa::DefaultFloatEnv;
 
-/// How many idle pools are kept: one, and one for a call from within a progress callback.
+/// The number of idle pools that are kept: one, and another one for calls made from a progress callback.
 const KEPT: usize = 2;
 
-/// How many times this process is the child of a fork that [`after_fork`] was told of.
+/// The number of calls of [`after_fork`] in this process and its ancestors.
 static FORKS: AtomicU64 = AtomicU64::new(0);
 
-/// Tells this process that it is a fork's child. Its id tells that too, except in another namespace of ids.
+/// Marks this process as a forked child. Comparing process ids is not enough across PID namespaces.
 pub fn after_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A pool, taken by one call.
+/// A pool taken by one call.
 pub(super) struct PoolLease {
+    /// The process that built the pool.
     process: (u32, u64),
     pub threads: usize,
     pub pool: ThreadPool,
 }
 
-/// Idle pools. The lock is only ever tried, never waited for: a child forked in the middle of a use finds it locked
-/// for ever, and builds a pool for each call.
+/// Idle pools. The lock is only tried, never waited for: a process forked while it was held finds it locked forever, and
+/// then builds a pool for each call.
 static IDLE: Mutex<Vec<PoolLease>> = Mutex::new(Vec::new());
 
 impl PoolLease {
-    /// Takes an idle pool of the present number of threads, or builds one.
+    /// Takes an idle pool with the current number of threads, or builds one.
     pub fn take() -> Result<Self> {
         let (process, threads) = (this_process(), num_threads()?);
         if let Ok(mut idle) = IDLE.try_lock() {
@@ -46,7 +47,7 @@ impl PoolLease {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("ntkrs-{index}"))
-            // A new thread inherits the mode of the one that starts it.
+            // A new thread inherits the floating-point environment of the thread that starts it.
             .start_handler(|_| DefaultFloatEnv::set())
             .build()
             .map_err(|error| Error::Threads {
@@ -60,7 +61,7 @@ impl PoolLease {
         })
     }
 
-    /// Gives the pool back. Those of another number of threads end here, and of the others all but a few.
+    /// Gives the pool back. At most [`KEPT`] idle pools with this number of threads are kept; all others end.
     pub fn give_back(self) {
         let (process, threads) = (self.process, self.threads);
         let mut others = vec![];
@@ -78,8 +79,8 @@ impl PoolLease {
         others.into_iter().for_each(Self::end);
     }
 
-    /// Ends the pool's threads. A parent's pool, which has none in this process, cannot even be ended: ending waits for
-    /// locks that nobody holds.
+    /// Ends the pool's threads. A parent's pool is leaked instead: it has no threads in this process, and ending it would
+    /// wait forever for locks that no thread holds.
     fn end(self) {
         if self.process != this_process() {
             mem::forget(self.pool);
@@ -87,6 +88,7 @@ impl PoolLease {
     }
 }
 
+/// The process id, and the number of forks before.
 fn this_process() -> (u32, u64) {
     (process::id(), FORKS.load(Ordering::Relaxed))
 }

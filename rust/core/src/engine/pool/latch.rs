@@ -1,4 +1,4 @@
-//! The latch on which a caller waits for the workers of its loop.
+//! The latch on which the caller waits for the workers of its loop.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::{Stop, Watch, lock, message};
 use crate::error::{Error, Result};
 
-/// How often a waiting caller looks up: to report progress and to hear that it should stop.
+/// The interval at which the waiting caller reports progress and learns whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 
-/// The workers of one parallel loop, as the waiting caller sees them.
+/// The progress of one parallel loop, shared by its workers and the waiting caller.
 pub(super) struct Latch {
     pub workers: usize,
+    /// The number of items done.
     pub done: AtomicUsize,
     pub total: AtomicUsize,
     pub stop: Arc<Stop>,
@@ -21,6 +22,7 @@ pub(super) struct Latch {
     all_ended: Condvar,
 }
 
+/// The workers that have ended, and the message of the last one that panicked.
 #[derive(Default)]
 struct Ended {
     workers: usize,
@@ -39,6 +41,7 @@ impl Latch {
         }
     }
 
+    /// Records the end of one worker. A panic stops the others.
     pub fn end(&self, result: thread::Result<()>) {
         let mut ended = lock(&self.ended);
         ended.workers += 1;
@@ -49,7 +52,7 @@ impl Latch {
         self.all_ended.notify_all();
     }
 
-    /// Waits for the workers, telling `watch` how far they are.
+    /// Waits until all workers have ended. Reports their progress to `watch`.
     pub fn wait(&self, watch: &mut Watch<'_>) {
         let mut ended = lock(&self.ended);
         while ended.workers < self.workers {
@@ -70,6 +73,7 @@ impl Latch {
         }
     }
 
+    /// Reports the progress, and requests a stop if `watch` breaks.
     fn report(&self, watch: &mut Watch<'_>) {
         let [done, total] = [&self.done, &self.total].map(|count| count.load(Ordering::Relaxed));
         if watch(done, total).is_break() {
@@ -77,6 +81,7 @@ impl Latch {
         }
     }
 
+    /// The result of the loop, once all workers have ended.
     pub fn outcome(&self) -> Result<()> {
         let mut ended = lock(&self.ended);
         match ended.panic.take() {

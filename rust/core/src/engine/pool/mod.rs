@@ -1,94 +1,49 @@
-//! Who computes: our own thread pools, and the one parallel loop.
+//! Thread pools, and the one parallel loop: nothing else in this library starts or wakes a thread.
 //!
-//! No thread starts before it is needed. A call takes an idle pool, or builds one if others are computing, so that
-//! calls never wait for each other; it gives the pool back at the end, and a few are kept. A pool belongs to the
-//! process that built it: after `fork` the child leaves those of its parent untouched.
+//! No thread starts before it is needed. A call takes an idle pool, or builds one if all of them are busy, so that calls
+//! never wait for each other. It gives the pool back at the end, and a few are kept. A pool belongs to the process that
+//! built it: after `fork` the child leaves its parent's pools untouched.
+//!
+//! `context` decides where a loop runs, `idle` keeps the pools, `latch` lets the caller wait for its workers, `threads`
+//! sets their number, and `all_finite` is the flag by which workers report values that are not finite.
 
+mod all_finite;
 mod context;
 mod idle;
 mod latch;
+mod threads;
 
 use std::any::Any;
-use std::env;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use crate::error::{Error, Result};
 use crate::isa::DefaultFloatEnv;
-use context::{Context, for_each_installed};
+use context::Context;
 use idle::PoolLease;
 use latch::Latch;
 
+pub use all_finite::AllFinite;
 pub use context::{install, serially};
 pub use idle::after_fork;
+pub use threads::{num_threads, set_num_threads};
 
-/// Environment variables that set the number of threads, the first one found winning.
-const VARIABLES: [&str; 2] = ["NTKRS_NUM_THREADS", "RAYON_NUM_THREADS"];
-
-/// Called on the calling thread every 50 ms with (done, total), and once at the end; `Break` cancels.
+/// Called on the calling thread every 50 ms with (done, total), and once at the end. `Break` cancels the call.
 pub type Watch<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;
 
-/// A [`Watch`] that looks away.
+/// A [`Watch`] that does nothing.
 pub fn unwatched(_done: usize, _total: usize) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
-/// The number set by [`set_num_threads`]; 0 means that the environment decides.
-static CHOSEN: AtomicUsize = AtomicUsize::new(0);
-
-/// Sets the number of threads of later calls in this process.
-///
-/// # Errors
-/// [`Error::Invalid`] for 0.
-pub fn set_num_threads(count: usize) -> Result<()> {
-    if count == 0 {
-        return Err(Error::Invalid(
-            "the number of threads must be at least 1, but 0 was given".into(),
-        ));
-    }
-    CHOSEN.store(count, Ordering::Relaxed);
-    Ok(())
-}
-
-/// The number of threads that a call made now would use: the one set, or that of the environment variables
-/// `NTKRS_NUM_THREADS` or `RAYON_NUM_THREADS`, or what affinity and cgroup allow.
-///
-/// # Errors
-/// [`Error::Invalid`] if the environment variable that counts is no positive integer.
-pub fn num_threads() -> Result<usize> {
-    match CHOSEN.load(Ordering::Relaxed) {
-        0 => from_environment(),
-        count => Ok(count),
-    }
-}
-
-fn from_environment() -> Result<usize> {
-    for variable in VARIABLES {
-        let Some(value) = env::var_os(variable).filter(|value| !value.is_empty()) else {
-            continue;
-        };
-        return match value.to_str().map(str::trim).map(str::parse) {
-            // rayon reads 0 as "choose for me", and so do we.
-            Some(Ok(0)) => continue,
-            Some(Ok(count)) => Ok(count),
-            _ => Err(Error::Invalid(format!(
-                "the environment variable {variable} is {value:?}, but a number of threads is needed. \
-                 Unset it, or set it to a positive integer."
-            ))),
-        };
-    }
-    Ok(thread::available_parallelism().map_or(1, usize::from))
-}
-
-/// Whether a call should end early. Long items ask now and then.
+/// A request to end a call early. Items that take long should ask for it from time to time.
 #[derive(Debug, Default)]
 pub struct Stop(AtomicBool);
 
 impl Stop {
-    /// Whether it should.
+    /// Returns true if the call should end.
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
@@ -98,7 +53,7 @@ impl Stop {
     }
 }
 
-/// How much there is to do.
+/// The size of a loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     items: usize,
@@ -106,23 +61,23 @@ pub struct Load {
 }
 
 impl Load {
-    /// So many items, that take about so many cycles of one thread all together.
+    /// `items` work items with an estimated total cost of `cycles` on one thread.
     pub fn new(items: usize, cycles: f64) -> Self {
         Self { items, cycles }
     }
 }
 
-/// Loads of fewer cycles, a tenth of a millisecond, are not worth waking other threads for.
+/// Loops of fewer cycles (a tenth of a millisecond) are not worth waking other threads for.
 const QUICK: f64 = 250_000.0;
 
-/// Calls `work` on every item, on all threads, each with a `state` of its own, while the caller waits and watches. What
-/// is done before other threads would be awake is done on the calling thread.
+/// Calls `work` on every item, on all threads, while the caller waits and watches. Each thread has its own `state`.
 ///
-/// Items are claimed in order, one by one: threads that are done early take more.
+/// Items are claimed in order, one by one: threads that finish early take more of them. Loops so small that they would
+/// end before other threads wake up run on the calling thread.
 ///
 /// # Errors
-/// [`Error::Cancelled`] if `watch` breaks, [`Error::Panicked`] if `work` panics; remaining items are then dropped.
-/// [`Error::Threads`] if there are no threads to be had.
+/// [`Error::Cancelled`] if `watch` breaks, [`Error::Panicked`] if `work` panics; the remaining items are then dropped.
+/// [`Error::Threads`] if no thread could be started.
 pub fn for_each<I, S>(
     items: impl Iterator<Item = I> + Send,
     load: Load,
@@ -134,57 +89,21 @@ pub fn for_each<I, S>(
     if total == 0 {
         return Ok(());
     }
-    let context = context::here();
-    if matches!(context, Context::Serial) {
-        return for_each_here(items, total, watch, state(), work);
-    }
-    if load.cycles < QUICK {
-        for_each_here(items, total, &mut unwatched, state(), work)?;
-        return match watch(total, total) {
-            ControlFlow::Break(()) => Err(Error::Cancelled),
-            ControlFlow::Continue(()) => Ok(()),
-        };
-    }
-    if let Context::Worker(stop) = context {
-        return for_each_installed(items, total, &stop, watch, state, work);
-    }
-    let lease = PoolLease::take()?;
-    let items = Mutex::new(items);
-    let latch = Latch::new(lease.threads.min(total), total);
-    let worker = || {
-        let count = || {
-            latch.done.fetch_add(1, Ordering::Relaxed);
-        };
-        work_off(&items, &latch.stop, &mut state(), &work, count);
-    };
-    lease.pool.in_place_scope(|scope| {
-        for _ in 0..latch.workers {
-            scope.spawn(|_| latch.end(catch_unwind(AssertUnwindSafe(worker))));
+    match context::here() {
+        Context::Serial => for_each_here(items, total, watch, state(), work),
+        _ if load.cycles < QUICK => {
+            for_each_here(items, total, &mut unwatched, state(), work)?;
+            match watch(total, total) {
+                ControlFlow::Break(()) => Err(Error::Cancelled),
+                ControlFlow::Continue(()) => Ok(()),
+            }
         }
-        latch.wait(watch);
-    });
-    lease.give_back();
-    latch.outcome()
-}
-
-/// Works on items, and calls `then` after each of them, until there are none or it is to stop.
-fn work_off<I, S>(
-    items: &Mutex<impl Iterator<Item = I>>,
-    stop: &Stop,
-    state: &mut S,
-    work: impl Fn(&mut S, I, &Stop),
-    mut then: impl FnMut(),
-) {
-    while !stop.requested() {
-        let Some(item) = lock(items).next() else {
-            break;
-        };
-        work(state, item, stop);
-        then();
+        Context::Worker(worker) => worker.for_each(items, total, watch, state, work),
+        Context::Caller => for_each_leased(items, total, watch, state, work),
     }
 }
 
-/// [`for_each`] on this thread; `watch` is called after every item.
+/// [`for_each`] on this thread. `watch` is called after every item.
 fn for_each_here<I, S>(
     items: impl Iterator<Item = I>,
     total: usize,
@@ -206,8 +125,52 @@ fn for_each_here<I, S>(
         .unwrap_or_else(|payload| Err(Error::Panicked(message(payload.as_ref()))))
 }
 
-/// [`for_each`] of items that take so many `cycles`, with states that outlive the call: at most one thread for each of
-/// them works.
+/// [`for_each`] on a pool of its own.
+fn for_each_leased<I, S>(
+    items: impl Iterator<Item = I> + Send,
+    total: usize,
+    watch: &mut Watch<'_>,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, I, &Stop) + Sync,
+) -> Result<()> {
+    let lease = PoolLease::take()?;
+    let items = Mutex::new(items);
+    let latch = Latch::new(lease.threads.min(total), total);
+    let worker = || {
+        let count = || {
+            latch.done.fetch_add(1, Ordering::Relaxed);
+        };
+        work_off(&items, &latch.stop, &mut state(), &work, count);
+    };
+    lease.pool.in_place_scope(|scope| {
+        for _ in 0..latch.workers {
+            scope.spawn(|_| latch.end(catch_unwind(AssertUnwindSafe(worker))));
+        }
+        latch.wait(watch);
+    });
+    lease.give_back();
+    latch.outcome()
+}
+
+/// Calls `work` on items, and `then` after each of them, until none is left or a stop is requested.
+fn work_off<I, S>(
+    items: &Mutex<impl Iterator<Item = I>>,
+    stop: &Stop,
+    state: &mut S,
+    work: impl Fn(&mut S, I, &Stop),
+    mut then: impl FnMut(),
+) {
+    while !stop.requested() {
+        let Some(item) = lock(items).next() else {
+            break;
+        };
+        work(state, item, stop);
+        then();
+    }
+}
+
+/// [`for_each`] with states that outlive the call. At most one thread per state works. `cycles` is the estimated total
+/// cost on one thread.
 ///
 /// # Errors
 /// As [`for_each`].
@@ -226,10 +189,12 @@ pub fn for_each_with<I, S: Send>(
     for_each(states.iter_mut(), load, watch, || (), claim)
 }
 
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex. A panic elsewhere does not poison it: the loop reports the panic itself.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The message of a panic.
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     text.or_else(|| payload.downcast_ref::<String>().cloned())
@@ -240,13 +205,16 @@ fn message(payload: &(dyn Any + Send)) -> String {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
     use std::time::Duration;
 
-    /// Items that are worth waking threads for.
+    /// A loop worth waking threads for.
     fn load(items: usize) -> Load {
         Load::new(items, f64::INFINITY)
     }
 
+    /// A loop that runs on the calling thread.
     fn quick(items: usize) -> Load {
         Load::new(items, 0.0)
     }
@@ -272,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn breaking_the_watch_cancels_items_to_come_and_under_way() {
+    fn breaking_the_watch_cancels_pending_and_running_items() {
         let worked = AtomicUsize::new(0);
         let wait = |(): &mut (), _: usize, stop: &Stop| {
             worked.fetch_add(1, Ordering::Relaxed);
@@ -310,7 +278,7 @@ mod tests {
             inner_done.store(true, Ordering::Relaxed);
             ControlFlow::Continue(())
         };
-        // The outer items end only when the inner call has.
+        // The outer items end only after the inner call.
         let wait = |(): &mut (), _: usize, _: &Stop| {
             while !inner_done.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(1));
@@ -320,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_report_says_that_all_is_done() {
+    fn the_last_report_says_that_all_items_are_done() {
         for load in [quick(7), load(7)] {
             let mut last = (0, 0);
             let mut watch = |done, total| {
@@ -376,10 +344,5 @@ mod tests {
         let result: Result<()> = install(f64::INFINITY, &mut unwatched, |_| panic!("install"));
         assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("install")));
         assert_eq!(run(&mut unwatched, &|_, _| ()), Ok(()));
-    }
-
-    #[test]
-    fn no_threads_is_an_error() {
-        assert!(set_num_threads(0).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The output arrays, cut into slots that are each written once: how many threads write one array soundly.
+//! The output arrays, split into slots that are each written once: several threads write one array, soundly.
 
 #![allow(unsafe_code)]
 
@@ -8,14 +8,15 @@ use std::slice;
 
 use ndarray::ArrayViewMut4;
 
-use super::{Area, EDGE, Tile};
+use super::{Area, Tile, area_count, areas};
 use crate::engine::scalar::{Line, Scalar};
 use crate::error::{Error, Result};
 use crate::isa::{Isa, Vector, Vectorized};
 
-/// Output arrays of shape (N, S, M, S'), seen as matrices of N·S rows and M·S' columns.
+/// Output arrays of shape (N, S, M, S'), viewed as matrices of N·S rows and M·S' columns.
 ///
-/// An (N, M) matrix is (N, 1, M, 1). Any strides: a transposed, sliced or mapped array is written in place.
+/// An (N, M) matrix is an (N, 1, M, 1) array. Arrays of any strides are written in place: transposed, sliced or
+/// memory-mapped ones.
 #[derive(Debug)]
 pub struct Canvas<'a, T> {
     planes: Vec<Plane<T>>,
@@ -24,12 +25,12 @@ pub struct Canvas<'a, T> {
     arrays: PhantomData<ArrayViewMut4<'a, T>>,
 }
 
-/// Where one output array lies. Made from an exclusive view, so that no two indices share an address.
+/// The memory of one output array. Made from an exclusive view, so no two indices share an address.
 #[derive(Debug)]
 struct Plane<T> {
     base: *mut T,
     strides: [isize; 4],
-    /// Whether whole cache lines are written past the caches.
+    /// True if whole cache lines are written past the caches.
     streamed: bool,
 }
 
@@ -38,19 +39,16 @@ unsafe impl<T: Send> Send for Plane<T> {}
 // SAFETY: a shared plane is only written through slots, whose areas are disjoint (see `Canvas::slots`).
 unsafe impl<T: Send> Sync for Plane<T> {}
 
-/// Arrays of more bytes are written past the caches: most of it would not stay there, and a line that is written as a
-/// whole need not be read first.
+/// Arrays of more bytes than this are written past the caches. Most of such an array would not stay in cache, and a line
+/// written as a whole need not be read first.
 const STREAMED: usize = 1 << 25;
-
-/// Slots of so many tiles across and down follow each other: their panels, and those of the threads beside, stay in L3.
-const BLOCK: usize = 4;
 
 /// The right to write one area of every plane, once.
 #[derive(Debug)]
 pub struct Slot<'a, T> {
     planes: &'a [Plane<T>],
     isa: Isa,
-    /// Rows and columns of the matrix for each index of the first and third axis.
+    /// S and S': matrix rows and columns per index of the first and third axis.
     blocks: [usize; 2],
     area: Area,
     mirrored: bool,
@@ -60,7 +58,7 @@ impl<'a, T: Scalar> Canvas<'a, T> {
     /// Takes over the output arrays.
     ///
     /// # Errors
-    /// [`Error::Shape`] if one of them does not have the given shape; those of [`Isa::current`].
+    /// [`Error::Shape`] if one of them does not have the given shape; as [`Isa::current`].
     pub fn new(arrays: Vec<ArrayViewMut4<'a, T>>, shape: [usize; 4]) -> Result<Self> {
         let planes = arrays
             .into_iter()
@@ -87,13 +85,13 @@ impl<'a, T: Scalar> Canvas<'a, T> {
         self.planes.len()
     }
 
-    /// Rows and columns of the output seen as a matrix.
+    /// The number of rows and of columns of the output, viewed as a matrix.
     pub fn matrix_shape(&self) -> (usize, usize) {
         (self.shape[0] * self.shape[1], self.shape[2] * self.shape[3])
     }
 
-    /// The slots that together cover the canvas, each exactly once, in bands of [`BLOCK`] rows of tiles. If `symmetric`,
-    /// only those on and above the diagonal: the ones above write their transpose below it too.
+    /// The slots that together cover the canvas, each exactly once, in the order of [`areas`]. If `symmetric`, yields
+    /// only those on and above the diagonal: slots above it also write their transpose below it.
     ///
     /// # Panics
     /// If `symmetric` and the canvas is not square.
@@ -101,53 +99,29 @@ impl<'a, T: Scalar> Canvas<'a, T> {
         let (rows, cols) = self.matrix_shape();
         assert!(!symmetric || (self.shape[0] == self.shape[2] && self.shape[1] == self.shape[3]));
         let (planes, isa, blocks) = (&self.planes[..], self.isa, [self.shape[1], self.shape[3]]);
-        tiles(rows, cols, symmetric).map(move |(row, col)| Slot {
+        areas(rows, cols, symmetric).map(move |area| Slot {
             planes,
             isa,
             blocks,
-            area: Area {
-                rows: row..rows.min(row + EDGE),
-                cols: col..cols.min(col + EDGE),
-            },
-            mirrored: symmetric && row != col,
+            mirrored: symmetric && area.is_above_diagonal(),
+            area,
         })
     }
 
-    /// How many slots [`Canvas::slots`] yields.
+    /// The number of [`Canvas::slots`].
     pub fn slot_count(&self, symmetric: bool) -> usize {
         let (rows, cols) = self.matrix_shape();
-        let (down, across) = (rows.div_ceil(EDGE), cols.div_ceil(EDGE));
-        if symmetric {
-            down * (down + 1) / 2
-        } else {
-            down * across
-        }
+        area_count(rows, cols, symmetric)
     }
-}
-
-/// The first rows and columns of all tiles, block after block; if `symmetric`, of those on and above the diagonal.
-fn tiles(rows: usize, cols: usize, symmetric: bool) -> impl Iterator<Item = (usize, usize)> {
-    const SIZE: usize = BLOCK * EDGE;
-    let from = move |row: usize| if symmetric { row } else { 0 };
-    let blocks = (0..rows).step_by(SIZE);
-    let blocks =
-        blocks.flat_map(move |top| (from(top)..cols).step_by(SIZE).map(move |left| (top, left)));
-    blocks.flat_map(move |(top, left)| {
-        let down = (top..rows.min(top + SIZE)).step_by(EDGE);
-        down.flat_map(move |row| {
-            let across = (left.max(from(row))..cols.min(left + SIZE)).step_by(EDGE);
-            across.map(move |col| (row, col))
-        })
-    })
 }
 
 impl<T: Scalar> Slot<'_, T> {
-    /// What this slot covers.
+    /// The rows and columns to compute.
     pub fn area(&self) -> &Area {
         &self.area
     }
 
-    /// Writes one tile per plane, rounded to `T`. `turned` is for its transpose.
+    /// Writes one tile per plane, rounded to `T`. `turned` is scratch space for its transpose.
     ///
     /// # Panics
     /// If there are fewer tiles than planes, or a tile is smaller than the area.
@@ -201,7 +175,7 @@ impl<T: Scalar> Plane<T> {
     }
 }
 
-/// Writes the rows of a tile, as far as the targets go.
+/// Writes the rows of a tile to `targets`, each as far as its target is long.
 struct Rows<'a, I> {
     targets: I,
     tile: &'a Tile,
@@ -241,12 +215,13 @@ impl<'t, T: Scalar, I: Iterator<Item = &'t mut [T]>> Vectorized for Rows<'_, I> 
     }
 }
 
-/// Whether these offsets, which are not empty, ascend one by one.
+/// Returns true if each offset is its predecessor plus 1.
 fn consecutive(offsets: &[isize]) -> bool {
     offsets.windows(2).all(|pair| pair[1] - pair[0] == 1)
 }
 
-/// Element offsets of matrix rows (or columns) whose index splits into `index / block` and `index % block`.
+/// Element offsets of matrix rows or columns. An index splits into `index / block` and `index % block`, of strides
+/// `outer` and `inner`.
 fn offsets(range: &Range<usize>, block: usize, outer: isize, inner: isize) -> Vec<isize> {
     let offset = |index: usize| (index / block) as isize * outer + (index % block) as isize * inner;
     range.clone().map(offset).collect()
@@ -254,11 +229,12 @@ fn offsets(range: &Range<usize>, block: usize, outer: isize, inner: isize) -> Ve
 
 #[cfg(test)]
 mod tests {
+    use super::super::EDGE;
     use super::*;
     use ndarray::{Array2, Array4, Axis};
     use proptest::prelude::*;
 
-    /// Fills a canvas so that each entry tells its matrix index; every entry must be written, once.
+    /// Fills a canvas with values that tell their matrix index, and returns it as a matrix.
     fn paint(mut array: Array4<f64>, symmetric: bool) -> Array2<f64> {
         let shape = array.shape();
         let (rows, cols) = (shape[0] * shape[1], shape[2] * shape[3]);
@@ -344,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_of_another_shape_is_refused() {
+    fn an_array_of_another_shape_is_an_error() {
         let mut array = Array4::<f32>::zeros((2, 1, 3, 1));
         assert!(Canvas::new(vec![array.view_mut()], [2, 1, 2, 1]).is_err());
     }

@@ -1,36 +1,32 @@
-//! Output tiles: what one is, who computes it, how products fill it and where it is stored.
+//! Output tiles: the unit of work of every driver. A tile is computed as a whole by one worker, and used once.
+//!
+//! [`Tile`] holds the values and [`TileKernel`] computes them. `areas` lists the tiles of a matrix, `product` fills them
+//! with products of packed rows (`prefetch` decides what it fetches ahead), `transpose` mirrors them, and `canvas` stores
+//! them in the output arrays: the only `unsafe` code of this folder.
 
+mod areas;
 mod canvas;
+mod prefetch;
 mod product;
 mod transpose;
-
-use std::ops::Range;
 
 use crate::error::Result;
 use crate::isa::{Block, Isa, Lanes, Pod, WIDTH};
 
+pub use areas::{Area, area_count, areas};
 pub use canvas::{Canvas, Slot};
 pub use product::{add_product, product, product_cycles, sum_of_products};
 use transpose::{Mirror, Transpose};
 
-/// Rows and columns of a tile: a multiple of every panel width, small enough that a tile stays in L2.
+/// The number of rows and of columns of a tile: a multiple of every panel width, small enough that a tile stays in L2.
 pub const EDGE: usize = 96;
-
-/// The rows and columns of the output that one tile covers; both start at a multiple of [`EDGE`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Area {
-    /// Output rows.
-    pub rows: Range<usize>,
-    /// Output columns.
-    pub cols: Range<usize>,
-}
 
 /// A kernel between rows and columns of packed samples, computed tile by tile.
 ///
-/// **Entry purity**: the value at (i, j) must depend, bitwise, on row i and column j alone: not on the area, and
-/// not on which of the two is the row. Then no driver, tile size or thread count changes a bit.
+/// **Entry purity**: the value at (i, j) must depend, bitwise, on row i and column j alone. It must not depend on the
+/// area, nor on which of the two is the row. Then no driver, tile size or thread count changes a bit.
 pub trait TileKernel: Sync {
-    /// Buffers that a worker reuses from tile to tile.
+    /// Per-worker scratch space, reused between tiles.
     type Scratch: Default;
 
     /// The number of output rows.
@@ -39,30 +35,30 @@ pub trait TileKernel: Sync {
     /// The number of output columns.
     fn cols(&self) -> usize;
 
-    /// How many outputs one entry has: a tile of each is produced.
+    /// The number of outputs per entry. Each has tiles of its own.
     fn planes(&self) -> usize;
 
-    /// About how many cycles of one thread an entry takes.
+    /// Estimated cycles per entry, on one thread.
     fn entry_cycles(&self) -> f64;
 
-    /// About how many cycles of one thread all entries take.
+    /// Estimated cycles for all entries, on one thread.
     fn cycles(&self) -> f64 {
         self.rows() as f64 * self.cols() as f64 * self.entry_cycles()
     }
 
-    /// Fills `planes` with the outputs of `area`.
+    /// Fills one tile per plane with the outputs of `area`.
     fn compute(&self, area: &Area, scratch: &mut Self::Scratch, planes: &mut [Tile]);
 
-    /// Called once all tiles are computed: fails if what they hold is not to be used.
+    /// Called once all tiles are computed. By default it does nothing.
     ///
     /// # Errors
-    /// Those of the kernel; by default none.
+    /// An error of the kernel if the values must not be used.
     fn check(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// A row-major block of `f64` values, with room for whole panels: every row begins a cache line.
+/// A row-major matrix of `f64` values. Every row starts on a cache line and has room for whole blocks.
 #[derive(Clone, Debug, Default)]
 pub struct Tile {
     lines: Vec<Lanes<f64, WIDTH>>,
@@ -70,24 +66,24 @@ pub struct Tile {
 }
 
 impl Tile {
-    /// Makes this a tile of zeros. Its memory is reused.
+    /// Makes this a tile of zeros, in the same memory.
     pub fn reset(&mut self, rows: usize, cols: usize) {
         self.lines.clear();
         self.reshape(rows, cols);
     }
 
-    /// Makes this a tile whose values are arbitrary until they are written. Its memory is reused.
+    /// Makes this a tile of arbitrary values, in the same memory.
     pub fn reshape(&mut self, rows: usize, cols: usize) {
         self.shape = [rows, cols];
         self.lines.resize(rows * self.stride() / WIDTH, Pod::ZERO);
     }
 
-    /// Rows and columns.
+    /// The number of rows and of columns.
     pub fn shape(&self) -> [usize; 2] {
         self.shape
     }
 
-    /// From one row to the next.
+    /// The distance from one row to the next.
     fn stride(&self) -> usize {
         self.shape[1].next_multiple_of(WIDTH)
     }
@@ -101,7 +97,7 @@ impl Tile {
         &Lanes::values(&self.lines)[start..start + self.shape[1]]
     }
 
-    /// Row `r`, to write.
+    /// Row `r`, mutable.
     ///
     /// # Panics
     /// If there is no such row.
@@ -110,12 +106,12 @@ impl Tile {
         &mut self.values_mut()[start..start + cols]
     }
 
-    /// All rows, one [`Tile::stride`] after the other.
+    /// All rows, one per [`Tile::stride`], mutable.
     fn values_mut(&mut self) -> &mut [f64] {
         Lanes::values_mut(&mut self.lines)
     }
 
-    /// The first rows, one after the other, each filled up to whole blocks with arbitrary values.
+    /// The first `rows` rows, mutable, each filled up to whole blocks with arbitrary values.
     ///
     /// # Panics
     /// If there are fewer rows.
@@ -135,7 +131,7 @@ impl Tile {
             .0
     }
 
-    /// The blocks of row `r`, to write.
+    /// The blocks of row `r`, mutable.
     ///
     /// # Panics
     /// If there is no such row.
@@ -146,7 +142,7 @@ impl Tile {
             .0
     }
 
-    /// Copies what lies below the diagonal above it, in blocks: those on the diagonal are whole.
+    /// Copies the blocks below the diagonal, transposed, above it. Blocks on the diagonal stay as they are.
     ///
     /// # Panics
     /// If there are fewer columns than rows.
@@ -154,7 +150,7 @@ impl Tile {
         isa.run(Mirror { tile: self });
     }
 
-    /// Makes `target` the transpose of this. Its rows are filled up to whole blocks.
+    /// Makes `target` the transpose of this tile. Its rows are filled up to whole blocks with arbitrary values.
     pub fn transpose(&self, isa: Isa, target: &mut Self) {
         let [rows, cols] = self.shape;
         target.reshape(cols, rows);

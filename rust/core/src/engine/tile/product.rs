@@ -1,29 +1,27 @@
 //! Products of packed rows: the only matrix product of this library.
 //!
-//! ```text
-//! LOOP 4: blocks of SUM values of k. Sequential: their order fixes the rounding.
-//! LOOP 3: groups of column panels, in L1.
-//! LOOP 2: row panels from L2, in micro-tiles of some rows by the group of columns.
-//! LOOP 1: the micro-kernel, its sums in registers. It also fetches the next block's panels into L2.
-//! ```
+//! Four loops surround the micro-kernel: over blocks of k, groups of column panels, row panels and micro-tiles. They are
+//! labelled LOOP 4 to LOOP 1 where they stand. The micro-kernel keeps its sums in registers, and prefetches into L2 the
+//! panels of the next block.
 //!
-//! Each entry is a sum, in `f64`, of sums over SUM values of k, in `T`, both ascending from zero: the same bits in
-//! any tile, and the same for (i, j) and (j, i). Products of rows with themselves are therefore computed on and below
-//! the diagonal alone, and mirrored.
+//! Each entry is a sum, in `f64`, of sums over [`SUM`] values of k, in `T`, both ascending from zero. It has the same
+//! bits in any tile, and (i, j) has the same as (j, i). Products of rows with themselves are therefore computed on and
+//! below the diagonal alone, and mirrored.
 
 use std::ops::Range;
 
 use super::Tile;
+use super::prefetch::Prefetch;
 use crate::engine::panel::{PanelSlice, SUM};
 use crate::engine::scalar::{Line, Scalar};
-use crate::isa::{Start, Target};
+use crate::isa::{MicroKernel, Start, Target};
 
-/// About how many cycles of one thread each entry of a product of this depth takes.
+/// Estimated cycles per entry of a product of this depth, on one thread.
 pub fn product_cycles(depth: usize) -> f64 {
     0.125 * depth as f64
 }
 
-/// `tile[r][c] = Σ_k rows[r][k] · cols[c][k]`, for whole panels.
+/// Computes `tile[r][c] = Σ_k rows[r][k] · cols[c][k]`, for whole panels.
 ///
 /// # Panics
 /// If the depths differ.
@@ -31,10 +29,10 @@ pub fn product<T: Scalar>(rows: PanelSlice<'_, T>, cols: PanelSlice<'_, T>, tile
     sum_of_products([(rows, cols)].into_iter(), tile);
 }
 
-/// The sum of the products of several pairs of rows and columns, of which there is at least one.
+/// Computes the sum of the products of one or more pairs of rows and columns.
 ///
 /// # Panics
-/// If the depths of a pair differ, or two pairs differ in their panels.
+/// If the depths of a pair differ, or two pairs differ in their numbers of panels.
 pub fn sum_of_products<'a, T: Scalar>(
     pairs: impl Iterator<Item = (PanelSlice<'a, T>, PanelSlice<'a, T>)> + Clone,
     tile: &mut Tile,
@@ -58,7 +56,7 @@ pub fn sum_of_products<'a, T: Scalar>(
     }
 }
 
-/// `tile[r][c] += Σ_k rows[r][k] · cols[c][k]`.
+/// Computes `tile[r][c] += Σ_k rows[r][k] · cols[c][k]`.
 ///
 /// # Panics
 /// If the depths differ, or the tile is not as large as the panels.
@@ -75,7 +73,7 @@ enum Region {
     LowerTriangle,
 }
 
-/// Adds a product to a region of a tile, or overwrites the region by it.
+/// Adds a product to a region of a tile, or overwrites the region with it.
 fn add<T: Scalar>(
     rows: PanelSlice<'_, T>,
     cols: PanelSlice<'_, T>,
@@ -87,95 +85,73 @@ fn add<T: Scalar>(
     assert_eq!(rows.depth(), cols.depth());
     assert_eq!(tile.shape(), [rows.len() * lanes, cols.len() * lanes]);
     let stride = tile.stride();
+    // LOOP 4: blocks of SUM values of k. Sequential: their order fixes the rounding.
     for first in (0..rows.depth()).step_by(SUM) {
         let block = first..rows.depth().min(first + SUM);
         let start = if first == 0 { start } else { Start::Add };
-        let mut ahead = Ahead::new(rows, cols, kernel.panels, block.end);
+        let mut prefetch = Prefetch::new(rows, cols, kernel.panels, block.end);
+        // LOOP 3: groups of column panels, which stay in L1.
         for group in groups(cols.len(), kernel.panels) {
-            let mut panels = [&[][..]; MOST_PANELS];
             let (count, first_col) = (group.len(), group.start * lanes);
             let first_row = match region {
                 Region::All => 0,
                 Region::LowerTriangle => group.start,
             };
-            let group = cols.slice(group);
-            panels
-                .iter_mut()
-                .zip(group.panels())
-                .for_each(|(panel, lines)| *panel = &lines[block.clone()]);
+            let panels = block_of_panels(cols.slice(group), &block);
+            // LOOP 2: row panels, from L2.
             for (r, row_panel) in rows.panels().enumerate().skip(first_row) {
-                let next = ahead.next();
-                for (turn, first) in (0..lanes).step_by(kernel.rows).enumerate() {
-                    let (length, turns) = (next.len(), lanes / kernel.rows);
-                    let next = &next[turn * length / turns..(turn + 1) * length / turns];
-                    let corner = (r * lanes + first) * stride + first_col;
-                    let out = Target {
-                        values: &mut tile.values_mut()[corner..],
-                        stride,
-                        start,
-                    };
-                    kernel.run(
-                        &row_panel[block.clone()],
-                        first,
-                        &panels[..count],
-                        next,
-                        out,
-                    );
-                }
+                let corner = r * lanes * stride + first_col;
+                let out = Target {
+                    values: &mut tile.values_mut()[corner..],
+                    stride,
+                    start,
+                };
+                let row_panel = &row_panel[block.clone()];
+                run_micro_tiles::<T>(kernel, row_panel, &panels[..count], prefetch.next(), out);
             }
         }
     }
 }
 
-/// Lines that will be wanted soon: those of the next block of k, or after the last one the first of the panels to come. One
-/// panel after the other, spread evenly over the micro-tiles of a block.
-struct Ahead<'a, T: Scalar> {
-    rows: PanelSlice<'a, T>,
-    cols: PanelSlice<'a, T>,
-    lines: Range<usize>,
-    /// Micro-tiles there are for each panel.
-    share: usize,
-    done: usize,
+/// The lines of one block of k, panel by panel: at most [`MOST_PANELS`] panels.
+#[inline]
+fn block_of_panels<'a, T: Scalar>(
+    group: PanelSlice<'a, T>,
+    block: &Range<usize>,
+) -> [&'a [T::Line]; MOST_PANELS] {
+    let mut panels = [&[][..]; MOST_PANELS];
+    for (panel, lines) in panels.iter_mut().zip(group.panels()) {
+        *panel = &lines[block.clone()];
+    }
+    panels
 }
 
-impl<'a, T: Scalar> Ahead<'a, T> {
-    fn new(rows: PanelSlice<'a, T>, cols: PanelSlice<'a, T>, panels: usize, end: usize) -> Self {
-        let micro_tiles = cols.len().div_ceil(panels) * rows.len();
-        let (rows, cols, start) = if end < rows.depth() {
-            (rows, cols, end)
-        } else {
-            (rows.next(), cols.next(), 0)
+/// Runs the micro-kernel on all rows of one panel. Its micro-tiles share the lines to prefetch.
+#[inline]
+fn run_micro_tiles<T: Scalar>(
+    kernel: MicroKernel<T::Line>,
+    rows: &[T::Line],
+    cols: &[&[T::Line]],
+    prefetch: &[T::Line],
+    out: Target<'_>,
+) {
+    let (length, turns) = (prefetch.len(), T::Line::LANES / kernel.rows);
+    // LOOP 1: micro-tiles of a row panel, the sums of each in registers.
+    for turn in 0..turns {
+        let first = turn * kernel.rows;
+        let prefetch = &prefetch[turn * length / turns..(turn + 1) * length / turns];
+        let out = Target {
+            values: &mut out.values[first * out.stride..],
+            ..out
         };
-        Self {
-            rows,
-            cols,
-            lines: start..rows.depth().min(start + SUM),
-            share: (micro_tiles / (rows.len() + cols.len()).max(1)).max(1),
-            done: 0,
-        }
-    }
-
-    /// The next panel's lines, or nothing.
-    fn next(&mut self) -> &'a [T::Line] {
-        let (panel, turn) = (self.done / self.share, self.done % self.share);
-        self.done += 1;
-        let rows = self.rows.len();
-        if turn > 0 || panel >= rows + self.cols.len() {
-            return &[];
-        }
-        let lines = if panel < rows {
-            self.rows.panel(panel)
-        } else {
-            self.cols.panel(panel - rows)
-        };
-        &lines[self.lines.clone()]
+        kernel.run(rows, first, cols, prefetch, out);
     }
 }
 
-/// The most column panels that any micro-kernel takes.
+/// The largest number of column panels of any micro-kernel.
 const MOST_PANELS: usize = 3;
 
-/// Cuts `count` panels into groups of at most `most`, of nearly equal size: a micro-kernel of one panel alone is slow.
+/// Splits `count` panels into groups of at most `most`, of nearly equal size: a micro-kernel of a single panel is slow.
 fn groups(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let groups = count.div_ceil(most);
     (0..groups).map(move |group| group * count / groups..(group + 1) * count / groups)

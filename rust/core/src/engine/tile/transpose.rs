@@ -1,11 +1,11 @@
-//! Tiles turned over the diagonal, eight rows and columns at a time.
+//! Transposed and mirrored tiles, one block of eight rows and columns at a time.
 
 use std::array::from_fn;
 
 use super::Tile;
 use crate::isa::{Vector, Vectorized, WIDTH};
 
-/// Copies the blocks below the diagonal above it.
+/// Copies the blocks below the diagonal, transposed, above it.
 pub(super) struct Mirror<'a> {
     pub(super) tile: &'a mut Tile,
 }
@@ -19,7 +19,7 @@ impl Vectorized for Mirror<'_> {
         let rows = tile.shape[0];
         for band in 1..rows.div_ceil(WIDTH) {
             for column in 0..band {
-                // Past the last row the block repeats it: these values go where nobody looks.
+                // Past the last row the block repeats it. These values land in the filling of the target's rows.
                 let row = |r: usize| (band * WIDTH + r).min(rows - 1);
                 let block = from_fn(|r| V::load(&tile.row_blocks(row(r))[column]));
                 for (r, row) in V::transpose(block).into_iter().enumerate() {
@@ -44,7 +44,7 @@ impl Vectorized for Transpose<'_> {
         let [rows, cols] = self.source.shape;
         for band in 0..rows.div_ceil(WIDTH) {
             for column in 0..cols.div_ceil(WIDTH) {
-                // Past the last row the block repeats it: these values go where nobody looks.
+                // Past the last row the block repeats it. These values land in the filling of the target's rows.
                 let row = |r: usize| (band * WIDTH + r).min(rows - 1);
                 let block = from_fn(|r| V::load(&self.source.row_blocks(row(r))[column]));
                 let targets = column * WIDTH..cols.min((column + 1) * WIDTH);

@@ -1,6 +1,8 @@
-//! AVX2 with FMA: 8×4 micro-tiles of `f64`, 16×4 of `f32`. 8 sums, a line of 2 vectors and a broadcast: 11 registers.
+//! AVX2 with FMA: micro-tiles of 4 rows by one panel, 4×8 of `f64` or 4×16 of `f32`. 8 sums, a line of 2 vectors and a
+//! broadcast take 11 registers.
 //!
-//! Eight sums are what two FMAs a cycle of latency four keep busy. Twelve would use all 16 registers, and spill.
+//! Two FMAs per cycle, of a latency of four cycles, need eight independent sums. Twelve would use all 16 registers, and
+//! spill.
 
 #![allow(unsafe_code)]
 // Indices are what the compiler unrolls into registers; iterators over nested arrays made it spill.
@@ -34,7 +36,13 @@ pub(super) fn f32() -> MicroKernel<Line32> {
     }
 }
 
-fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], _ahead: &[Line64], out: Target<'_>) {
+fn run_f64(
+    rows: &[Line64],
+    first: usize,
+    cols: &[&[Line64]],
+    _prefetch: &[Line64],
+    out: Target<'_>,
+) {
     assert_eq!(cols.len(), 1);
     // SAFETY: this kernel is reached through an `Isa` of AVX2, which exists only where the processor has it and FMA.
     unsafe {
@@ -46,7 +54,13 @@ fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], _ahead: &[Line64],
     }
 }
 
-fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], _ahead: &[Line32], out: Target<'_>) {
+fn run_f32(
+    rows: &[Line32],
+    first: usize,
+    cols: &[&[Line32]],
+    _prefetch: &[Line32],
+    out: Target<'_>,
+) {
     assert_eq!(cols.len(), 1);
     // SAFETY: as in `run_f64`.
     unsafe {
@@ -105,11 +119,9 @@ fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>
     }
     for (r, sums) in sums.iter().enumerate() {
         for (v, sum) in sums.iter().enumerate() {
-            let halves = [
-                _mm256_castps256_ps128(*sum),
-                _mm256_extractf128_ps::<1>(*sum),
-            ];
-            for (half, values) in halves.into_iter().enumerate() {
+            let low = _mm256_castps256_ps128(*sum);
+            let high = _mm256_extractf128_ps::<1>(*sum);
+            for (half, values) in [low, high].into_iter().enumerate() {
                 // SAFETY: as in `tile_f64`, with 8 values per vector and 4 per half.
                 unsafe {
                     let target = out.values.as_mut_ptr().add(r * stride + 8 * v + 4 * half);
@@ -120,7 +132,7 @@ fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>
     }
 }
 
-/// Adds to the values at `target`, or to zeros.
+/// Writes `sums` plus the values at `target`, or plus zeros.
 ///
 /// # Safety
 /// There must be as many values as the sums have.
@@ -136,7 +148,7 @@ unsafe fn add(target: *mut f64, start: Start, sums: __m256d) {
     unsafe { _mm256_storeu_pd(target, _mm256_add_pd(before, sums)) };
 }
 
-/// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.
+/// A register-only multiply-add loop, used to measure peak throughput. Returns the number of flops.
 pub(super) fn peak_loop_f64(rounds: usize) -> usize {
     // SAFETY: as in `run_f64`.
     unsafe { peak_loop_pd(rounds) }
@@ -174,5 +186,5 @@ fn peak_loop_ps(rounds: usize) -> usize {
     rounds * CHAINS * 8 * 2
 }
 
-/// Independent sums: enough to hide the latency of a multiply-add, with a register to spare.
+/// The number of independent sums: enough to hide the latency of a multiply-add, with registers to spare.
 const CHAINS: usize = 12;

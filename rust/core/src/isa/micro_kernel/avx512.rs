@@ -1,4 +1,5 @@
-//! AVX-512: 24×8 micro-tiles of `f64`, 48×8 of `f32`. 24 sums, 3 panels and a broadcast: 28 of the 32 registers.
+//! AVX-512: micro-tiles of 8 rows by up to 3 panels, 8×24 of `f64` or 8×48 of `f32`. 24 sums, 3 panels and a broadcast
+//! take 28 of the 32 registers.
 
 #![allow(unsafe_code)]
 // Indices are what the compiler unrolls into registers; iterators over nested arrays made it spill.
@@ -34,51 +35,63 @@ pub(super) fn f32() -> MicroKernel<Line32> {
     }
 }
 
-fn run_f64(rows: &[Line64], first: usize, cols: &[&[Line64]], ahead: &[Line64], out: Target<'_>) {
-    let ahead = source(ahead, rows);
+fn run_f64(
+    rows: &[Line64],
+    first: usize,
+    cols: &[&[Line64]],
+    prefetch: &[Line64],
+    out: Target<'_>,
+) {
+    let prefetch = source(prefetch, rows);
     assert_eq!(first, 0);
     // SAFETY: this kernel is reached through an `Isa` of AVX-512, which exists only where the processor has it.
     unsafe {
         match *cols {
-            [a, b, c] => tile_f64(rows, [a, b, c], ahead, out),
-            [a, b] => tile_f64(rows, [a, b], ahead, out),
-            [a] => tile_f64(rows, [a], ahead, out),
+            [a, b, c] => tile_f64(rows, [a, b, c], prefetch, out),
+            [a, b] => tile_f64(rows, [a, b], prefetch, out),
+            [a] => tile_f64(rows, [a], prefetch, out),
             _ => panic!("{} column panels", cols.len()),
         }
     }
 }
 
-fn run_f32(rows: &[Line32], first: usize, cols: &[&[Line32]], ahead: &[Line32], out: Target<'_>) {
-    let ahead = source(ahead, rows);
+fn run_f32(
+    rows: &[Line32],
+    first: usize,
+    cols: &[&[Line32]],
+    prefetch: &[Line32],
+    out: Target<'_>,
+) {
+    let prefetch = source(prefetch, rows);
     // SAFETY: as in `run_f64`.
     unsafe {
         match (first, cols) {
-            (0, &[a, b, c]) => tile_f32::<0, 3>(rows, [a, b, c], ahead, out),
-            (0, &[a, b]) => tile_f32::<0, 2>(rows, [a, b], ahead, out),
-            (0, &[a]) => tile_f32::<0, 1>(rows, [a], ahead, out),
-            (ROWS, &[a, b, c]) => tile_f32::<ROWS, 3>(rows, [a, b, c], ahead, out),
-            (ROWS, &[a, b]) => tile_f32::<ROWS, 2>(rows, [a, b], ahead, out),
-            (ROWS, &[a]) => tile_f32::<ROWS, 1>(rows, [a], ahead, out),
+            (0, &[a, b, c]) => tile_f32::<0, 3>(rows, [a, b, c], prefetch, out),
+            (0, &[a, b]) => tile_f32::<0, 2>(rows, [a, b], prefetch, out),
+            (0, &[a]) => tile_f32::<0, 1>(rows, [a], prefetch, out),
+            (ROWS, &[a, b, c]) => tile_f32::<ROWS, 3>(rows, [a, b, c], prefetch, out),
+            (ROWS, &[a, b]) => tile_f32::<ROWS, 2>(rows, [a, b], prefetch, out),
+            (ROWS, &[a]) => tile_f32::<ROWS, 1>(rows, [a], prefetch, out),
             _ => panic!("row {first}, {} column panels", cols.len()),
         }
     }
 }
 
-/// Where to fetch from meanwhile: from what is there anyway if nothing is `ahead`.
-fn source<L>(ahead: &[L], rows: &[L]) -> *const L {
-    if ahead.is_empty() {
+/// The first line to prefetch. If there is none, prefetches `rows`, which are in cache anyway.
+fn source<L>(prefetch: &[L], rows: &[L]) -> *const L {
+    if prefetch.is_empty() {
         rows.as_ptr()
     } else {
-        ahead.as_ptr()
+        prefetch.as_ptr()
     }
 }
 
-// With VL, 256-bit values may live in all 32 registers; without it, taking f32 sums apart made the loop spill.
+// With VL, 256-bit values may live in all 32 registers. Without it, splitting f32 sums into halves made the loop spill.
 #[target_feature(enable = "avx512f,avx512dq,avx512vl")]
 fn tile_f64<const P: usize>(
     rows: &[Line64],
     cols: [&[Line64]; P],
-    ahead: *const Line64,
+    prefetch: *const Line64,
     out: Target<'_>,
 ) {
     let depth = rows.len();
@@ -92,7 +105,7 @@ fn tile_f64<const P: usize>(
         // SAFETY: fetching has no effect but on caches, whatever the address; newer compilers know.
         #[allow(unused_unsafe)]
         unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(k).cast());
+            _mm_prefetch::<_MM_HINT_T1>(prefetch.wrapping_add(k).cast());
         }
         for r in 0..ROWS {
             let factor = _mm512_set1_pd(row.0[r]);
@@ -116,22 +129,21 @@ fn tile_f64<const P: usize>(
 fn tile_f32<const FIRST: usize, const P: usize>(
     rows: &[Line32],
     cols: [&[Line32]; P],
-    ahead: *const Line32,
+    prefetch: *const Line32,
     out: Target<'_>,
 ) {
-    let depth = rows.len();
-    assert!(cols.iter().all(|col| col.len() == depth));
+    assert!(cols.iter().all(|col| col.len() == rows.len()));
     let (stride, start) = (out.stride, out.start);
     assert!(out.values.len() >= (ROWS - 1) * stride + 16 * P);
     let mut sums = [[_mm512_setzero_ps(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: as in `tile_f64`.
         let panels = cols.map(|col| unsafe { _mm512_load_ps(col.get_unchecked(k).0.as_ptr()) });
-        // Two micro-tiles to a panel of rows: each fetches half as many lines.
+        // Two micro-tiles share a row panel: each prefetches half of its lines.
         // SAFETY: fetching has no effect but on caches, whatever the address; newer compilers know.
         #[allow(unused_unsafe)]
         unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(k / 2).cast());
+            _mm_prefetch::<_MM_HINT_T1>(prefetch.wrapping_add(k / 2).cast());
         }
         for r in 0..ROWS {
             let factor = _mm512_set1_ps(row.0[FIRST + r]);
@@ -142,11 +154,9 @@ fn tile_f32<const FIRST: usize, const P: usize>(
     }
     for (r, sums) in sums.iter().enumerate() {
         for (p, sum) in sums.iter().enumerate() {
-            let halves = [
-                _mm512_castps512_ps256(*sum),
-                _mm512_extractf32x8_ps::<1>(*sum),
-            ];
-            for (half, values) in halves.into_iter().enumerate() {
+            let low = _mm512_castps512_ps256(*sum);
+            let high = _mm512_extractf32x8_ps::<1>(*sum);
+            for (half, values) in [low, high].into_iter().enumerate() {
                 // SAFETY: as in `tile_f64`, with 16 values per panel.
                 unsafe {
                     let target = out.values.as_mut_ptr().add(r * stride + 16 * p + 8 * half);
@@ -157,7 +167,7 @@ fn tile_f32<const FIRST: usize, const P: usize>(
     }
 }
 
-/// Adds to the values at `target`, or to zeros.
+/// Writes `sums` plus the values at `target`, or plus zeros.
 ///
 /// # Safety
 /// There must be as many values as the sums have.
@@ -173,7 +183,7 @@ unsafe fn add(target: *mut f64, start: Start, sums: __m512d) {
     unsafe { _mm512_storeu_pd(target, _mm512_add_pd(before, sums)) };
 }
 
-/// Multiply-adds in registers alone: as fast as this processor can be. Returns the number of flops.
+/// A register-only multiply-add loop, used to measure peak throughput. Returns the number of flops.
 pub(super) fn peak_loop_f64(rounds: usize) -> usize {
     // SAFETY: as in `run_f64`.
     unsafe { peak_loop_pd(rounds) }
@@ -211,5 +221,5 @@ fn peak_loop_ps(rounds: usize) -> usize {
     rounds * CHAINS * 16 * 2
 }
 
-/// Independent sums: enough to hide the latency of a multiply-add.
+/// The number of independent sums: enough to hide the latency of a multiply-add.
 const CHAINS: usize = 16;

@@ -1,4 +1,5 @@
-//! The innermost loop of products, written for each instruction set.
+//! The innermost loop of products: the only loop written separately for each instruction set (`portable`, `avx2`,
+//! `avx512`).
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -17,46 +18,47 @@ type Line32 = Lanes<f32, 16>;
 /// The innermost loop: a micro-tile of some rows by some whole panels of columns, its sums in registers.
 #[derive(Clone, Copy)]
 pub struct MicroKernel<L> {
-    /// Rows of the micro-tile: lanes of one row panel, a divisor of its width.
+    /// The number of rows of a micro-tile: a divisor of the number of lanes of a panel.
     pub rows: usize,
-    /// The most column panels of a micro-tile.
+    /// The largest number of column panels of a micro-tile.
     pub panels: usize,
     run: Run<L>,
 }
 
-/// `out.values[r·stride + W·p + w] += Σ_k rows[k][first + r] · cols[p][k][w]`; `ahead` is what will be needed soon.
-type Run<L> = fn(rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: Target<'_>);
+/// The signature of [`MicroKernel::run`].
+type Run<L> = fn(rows: &[L], first: usize, cols: &[&[L]], prefetch: &[L], out: Target<'_>);
 
-/// Where a micro-kernel adds its sums.
+/// The values to which a micro-kernel adds its sums.
 pub struct Target<'a> {
     /// Rows of values.
     pub values: &'a mut [f64],
-    /// From one row to the next.
+    /// The distance from one row to the next.
     pub stride: usize,
-    /// The values that the sums are added to.
+    /// The initial values: the target's own, or zeros.
     pub start: Start,
 }
 
-/// The values that a product is added to.
+/// The initial values of a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// Zeros: the target may hold anything, and is overwritten.
+    /// Zeros. The target may hold anything, and is overwritten.
     Overwrite,
-    /// The target's own.
+    /// The values of the target.
     Add,
 }
 
 impl<L> MicroKernel<L> {
     /// Adds `Σ_k rows[k][first + r] · cols[p][k][w]` to `out.values[r·stride + W·p + w]`, for `r < self.rows`.
     ///
-    /// Sums over k ascend from zero in the storage type and are added in `f64`. Meanwhile its share of as many
-    /// lines as there are `rows` may be fetched into L2, from `ahead` on: the micro-tiles of a panel of rows divide them.
+    /// Sums over k ascend from zero in the storage type, and are added in `f64`. In the meantime lines may be prefetched
+    /// into L2, from the start of `prefetch` on: `rows.len()` lines in all, shared by the micro-tiles of a row panel.
     ///
     /// # Panics
-    /// If a slice is too short, there are more than `self.panels` columns, or `first` is no multiple of `self.rows`.
+    /// If a slice is too short, there are more than `self.panels` column panels, or `first` is not a multiple of
+    /// `self.rows`.
     #[inline]
-    pub fn run(&self, rows: &[L], first: usize, cols: &[&[L]], ahead: &[L], out: Target<'_>) {
-        (self.run)(rows, first, cols, ahead, out);
+    pub fn run(&self, rows: &[L], first: usize, cols: &[&[L]], prefetch: &[L], out: Target<'_>) {
+        (self.run)(rows, first, cols, prefetch, out);
     }
 }
 
@@ -82,8 +84,8 @@ pub fn micro_kernel_f32(isa: Isa) -> MicroKernel<Line32> {
     }
 }
 
-/// Runs multiply-adds in registers alone, `rounds` times some dozen vectors of them, and returns the number of flops: the
-/// limit that benchmarks are held against.
+/// A register-only multiply-add loop, used to measure peak throughput: `rounds` times about a dozen vectors. Returns the
+/// number of flops. `single` is true for `f32`.
 pub fn peak_loop(isa: Isa, single: bool, rounds: usize) -> usize {
     match (isa.0, single) {
         (Set::Portable, false) => portable::peak_loop_f64(rounds),

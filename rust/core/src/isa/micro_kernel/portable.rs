@@ -1,11 +1,11 @@
-//! Plain Rust that the compiler vectorises for the baseline of the target: SSE2, NEON.
+//! Plain Rust, which the compiler vectorises for the baseline of the target: SSE2 or NEON.
 
 use std::hint::black_box;
 use std::ops::{Add, AddAssign, Mul};
 
 use super::{Lanes, Line32, Line64, MicroKernel, Start, Target};
 
-/// Rows of a micro-tile: with one cache line of columns their sums are eight of the 16 registers of x86-64.
+/// The number of rows of a micro-tile. With one cache line of columns, the sums take 8 of the 16 registers of x86-64.
 const ROWS: usize = 2;
 
 pub(super) fn f64() -> MicroKernel<Line64> {
@@ -28,7 +28,7 @@ fn run<T, const W: usize>(
     rows: &[Lanes<T, W>],
     first: usize,
     cols: &[&[Lanes<T, W>]],
-    _ahead: &[Lanes<T, W>],
+    _prefetch: &[Lanes<T, W>],
     out: Target<'_>,
 ) where
     T: Copy + Default + AddAssign + Mul<Output = T> + Into<f64>,
@@ -42,7 +42,8 @@ fn run<T, const W: usize>(
             }
         }
     }
-    // Opaque: the conversion of two `f32` at a time would have the loop above use half vectors, at half the speed.
+    // An opaque value: converting two `f32` at a time would otherwise make the loop above use half vectors, at half the
+    // speed.
     for (r, sums) in black_box(sums).iter().enumerate() {
         for (value, sum) in out.values[r * out.stride..][..W].iter_mut().zip(sums) {
             let before = match out.start {
@@ -54,7 +55,7 @@ fn run<T, const W: usize>(
     }
 }
 
-/// Products and sums in registers alone. Returns the number of flops.
+/// A register-only multiply-add loop, used to measure peak throughput. Returns the number of flops.
 pub(super) fn peak_loop_f64(rounds: usize) -> usize {
     peak_loop([black_box(0.5_f64); 16], rounds)
 }

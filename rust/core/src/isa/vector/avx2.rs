@@ -1,4 +1,4 @@
-//! Eight values in two registers of AVX2.
+//! Eight values in two AVX2 registers.
 
 #![allow(unsafe_code)]
 
@@ -10,7 +10,7 @@ use super::{
     Vector, Vectorized, WIDTH, each_index, in_one_part, operators, without_slopes,
 };
 
-/// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX2.
+/// Eight `f64`. Only [`run`] gives access to this type, so its values exist only where the processor has AVX2.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx2([x86::__m256d; 2]);
 
@@ -32,7 +32,7 @@ macro_rules! avx2 {
     };
 }
 
-/// Both halves, by an expression of the halves of the operands.
+/// Computes both halves of a vector, by an expression of the operands' halves.
 macro_rules! halves {
     (|$($operand:ident),+| $expression:expr) => {
         Self([
@@ -60,7 +60,7 @@ operators! { Avx2:
 impl Real for Avx2 {
     without_slopes!();
 
-    /// Lanes of ones or zeros.
+    /// Lanes whose bits are all 1 or all 0. Only the sign bits count.
     type Mask = Self;
 
     #[inline(always)]
@@ -138,7 +138,7 @@ impl Real for Avx2 {
 
     #[inline(always)]
     fn is_negative(self) -> Self::Mask {
-        // Blending looks at the sign bit alone.
+        // A blend reads only the sign bit.
         self
     }
 
@@ -222,7 +222,7 @@ impl Vector for Avx2 {
     #[inline(always)]
     fn stream(self, line: &mut Lanes<f64, WIDTH>) {
         for (half, target) in self.0.into_iter().zip(line.0.as_chunks_mut::<4>().0) {
-            // Halves of a line are aligned to their 32 bytes.
+            // Halves of a line are aligned to 32 bytes.
             avx2!(x86::_mm256_stream_pd(target.as_mut_ptr(), half));
         }
     }
@@ -231,7 +231,7 @@ impl Vector for Avx2 {
     fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
         let quarters = halves.into_iter().flat_map(|half| half.0);
         for (quarter, target) in quarters.zip(line.0.as_chunks_mut::<4>().0) {
-            // Quarters of a line are aligned to their 16 bytes.
+            // Quarters of a line are aligned to 16 bytes.
             avx2!(x86::_mm_stream_ps(
                 target.as_mut_ptr(),
                 x86::_mm256_cvtpd_ps(quarter)
@@ -267,7 +267,7 @@ pub(super) fn transpose_eights(source: &Square, target: &mut Square) {
                     x86::_mm256_shuffle_ps::<0xEE>(x, y),
                 )
             };
-            // Of each half of a row: two columns of four rows.
+            // Transposes four rows within each half of a register: four values of two columns in each result.
             let fours = |a, b, c, d| {
                 let ((low, high), (low_after, high_after)) = (pair(a, b), pair(c, d));
                 let ((first, second), (third, fourth)) =

@@ -1,4 +1,4 @@
-//! Eight values in one register of AVX-512.
+//! Eight values in one AVX-512 register.
 
 #![allow(unsafe_code)]
 
@@ -11,7 +11,7 @@ use super::{
     WIDTH, in_one_part, operators, without_slopes,
 };
 
-/// Eight `f64`. Only [`run`] lets this type out, so that a value of it exists only where the processor has AVX-512.
+/// Eight `f64`. Only [`run`] gives access to this type, so its values exist only where the processor has AVX-512.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Avx512(x86::__m512d);
 
@@ -174,7 +174,7 @@ impl Vector for Avx512 {
         ));
     }
 
-    /// Of each lane the lowest four bits.
+    /// Integers of which only the lowest four bits count.
     type Indices = x86::__m512i;
 
     #[inline(always)]
@@ -197,14 +197,14 @@ impl Vector for Avx512 {
 
     #[inline(always)]
     fn stream(self, line: &mut Lanes<f64, WIDTH>) {
-        // A line is aligned to its 64 bytes.
+        // A line is aligned to 64 bytes.
         avx512!(x86::_mm512_stream_pd(line.0.as_mut_ptr(), self.0));
     }
 
     #[inline(always)]
     fn stream_rounded(halves: [Self; 2], line: &mut Lanes<f32, { 2 * WIDTH }>) {
         for (half, target) in halves.into_iter().zip(line.0.as_chunks_mut::<WIDTH>().0) {
-            // Halves of a line are aligned to their 32 bytes.
+            // Halves of a line are aligned to 32 bytes.
             avx512!(x86::_mm256_stream_ps(
                 target.as_mut_ptr(),
                 x86::_mm512_cvtpd_ps(half.0)
@@ -236,11 +236,11 @@ impl Vector for Avx512 {
     }
 }
 
-/// [`Vector::transpose`]. With instructions of its own: closures that are not inlined would have none.
+/// [`Vector::transpose`]. It enables the instruction set itself: closures that are not inlined would lack it.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn transpose_eight([a, b, c, d, e, f, g, h]: [x86::__m512d; WIDTH]) -> [x86::__m512d; WIDTH] {
-    // Pairs of rows, then the four lanes of 128 bits of four such pairs.
+    // Interleaves pairs of rows, then transposes the 128-bit lanes of four such pairs.
     let pair = |x, y| (x86::_mm512_unpacklo_pd(x, y), x86::_mm512_unpackhi_pd(x, y));
     let lanes = |a, b, c, d| {
         let low = (

@@ -1,4 +1,4 @@
-//! Values in whole vectors.
+//! Values stored in whole vectors.
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use super::WIDTH;
 /// The values of one vector.
 pub type Block = [f64; WIDTH];
 
-/// The blocks that hold a range of values, which starts with a block.
+/// The blocks that hold a range of values. The range starts at a block.
 pub fn blocks_of(range: &Range<usize>) -> Range<usize> {
     range.start / WIDTH..range.end.div_ceil(WIDTH)
 }
 
-/// Values in whole blocks. The last one is filled up with values that any computation stands: copies of the last.
+/// Values in whole blocks. The last block is filled up with copies of the last value, which are safe to compute with.
 #[derive(Clone, Debug, Default)]
 pub struct Blocks {
     blocks: Vec<Block>,
@@ -25,7 +25,7 @@ impl Blocks {
         self.len
     }
 
-    /// Whether there is no value.
+    /// Returns true if there are no values.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -1,4 +1,4 @@
-//! Eight values in an array: the compiler puts them into what registers the target has.
+//! Eight values in an array. The compiler puts them into the registers of the target's baseline.
 
 use super::{
     EachIndex, LUT_LEN, Lut, Real, Vector, WIDTH, each_index, in_one_part, operators,
@@ -84,7 +84,8 @@ impl Real for Portable {
 
     #[inline(always)]
     fn round(self) -> Self {
-        // Not round_ties_even: without an instruction for it that is a call. Exact below 2⁵¹, which is all that is asked.
+        // Not round_ties_even, which is a call where there is no instruction for it. This is exact below 2⁵¹, and no
+        // larger values occur.
         self.map(|x| ((x.abs() + ROUNDER) - ROUNDER).copysign(x))
     }
 
@@ -127,7 +128,7 @@ impl Real for Portable {
     }
 }
 
-/// Adding and subtracting this rounds a value below 2⁵¹ to an integer.
+/// Adding this to a value below 2⁵¹, and subtracting it again, rounds the value to an integer.
 const ROUNDER: f64 = (1_u64 << 52) as f64;
 
 in_one_part!(Portable);

@@ -1,0 +1,227 @@
+//! Packing: panels from an array of any strides, checked for values that are not finite.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use ndarray::{ArrayView1, ArrayView2};
+
+use super::Panels;
+use crate::engine::pool::{self, Load, Stop, lock, unwatched};
+use crate::engine::scalar::{Line, Scalar};
+use crate::error::{Error, Result};
+
+impl<T: Scalar> Panels<T> {
+    /// Packs a matrix of any strides.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with the first row that holds NaN or an infinity and its first such column,
+    /// [`Error::Memory`].
+    pub fn pack(matrix: ArrayView2<'_, T>, argument: &'static str) -> Result<Self> {
+        let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
+        panels.fill(matrix, argument, |_, _| 0)?;
+        Ok(panels)
+    }
+
+    /// Packs each row scaled by a power of two, so that its largest magnitude lies in [1/2, 1).
+    ///
+    /// Returns the exponents too: row i of the matrix is `2^exponents[i]` times row i of the panels. Rows of zeros have
+    /// exponent 0. Nothing computed from such rows under- or overflows because of the scale of the data alone. The
+    /// scaling is exact, except for entries too small to change any sum over their row.
+    ///
+    /// # Errors
+    /// As [`Panels::pack`].
+    pub fn pack_scaled(
+        matrix: ArrayView2<'_, T>,
+        argument: &'static str,
+    ) -> Result<(Self, Vec<i32>)> {
+        let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
+        let exponents: Vec<AtomicI32> = matrix
+            .rows()
+            .into_iter()
+            .map(|_| AtomicI32::new(0))
+            .collect();
+        panels.fill(matrix, argument, |row, values| {
+            let exponent = libm::frexp(largest(values)).1;
+            exponents[row].store(exponent, Ordering::Relaxed);
+            exponent
+        })?;
+        Ok((
+            panels,
+            exponents.into_iter().map(AtomicI32::into_inner).collect(),
+        ))
+    }
+
+    /// Stores every row of `matrix`, divided by `2^exponent(row, values)`.
+    fn fill(
+        &mut self,
+        matrix: ArrayView2<'_, T>,
+        argument: &'static str,
+        exponent: impl Fn(usize, ArrayView1<'_, T>) -> i32 + Sync,
+    ) -> Result<()> {
+        let depth = self.depth;
+        let bad: Mutex<Option<(usize, usize)>> = Mutex::new(None);
+        let fill_panel = |(): &mut (), (panel, lines): (usize, &mut [T::Line]), _: &Stop| {
+            let first = panel * Self::LANES;
+            for row in first..matrix.nrows().min(first + Self::LANES) {
+                let values = matrix.row(row);
+                match first_not_finite(values) {
+                    None => store_row(lines, row - first, values, exponent(row, values)),
+                    Some(column) => {
+                        let mut bad = lock(&bad);
+                        *bad = Some(bad.map_or((row, column), |known| known.min((row, column))));
+                    }
+                }
+            }
+        };
+        let panels = self.lines.chunks_mut(depth.max(1)).enumerate();
+        let load = Load::new(panels.len(), 4.0 * matrix.len() as f64);
+        pool::for_each(panels, load, &mut unwatched, || (), fill_panel)?;
+        match *lock(&bad) {
+            None => Ok(()),
+            Some((row, column)) => Err(Error::NotFinite {
+                argument,
+                row,
+                column,
+                value: matrix[[row, column]].widen(),
+            }),
+        }
+    }
+}
+
+/// The first position of NaN or an infinity.
+fn first_not_finite<T: Scalar>(values: ArrayView1<'_, T>) -> Option<usize> {
+    let is_bad = |value: &T| !value.widen().is_finite();
+    // Without an early exit the loop vectorises.
+    let any = match values.as_slice() {
+        Some(slice) => slice.iter().fold(false, |any, value| any | is_bad(value)),
+        None => values.iter().any(is_bad),
+    };
+    if any {
+        values.iter().position(is_bad)
+    } else {
+        None
+    }
+}
+
+/// The largest magnitude.
+fn largest<T: Scalar>(values: ArrayView1<'_, T>) -> f64 {
+    let larger = |max: f64, value: &T| {
+        let size = value.widen().abs();
+        if size > max { size } else { max }
+    };
+    let Some(slice) = values.as_slice() else {
+        return values.iter().fold(0.0, larger);
+    };
+    // Eight maxima side by side: a single one would wait for its predecessor at each value.
+    let (chunks, rest) = slice.as_chunks::<8>();
+    let mut maxima = [0.0; 8];
+    for chunk in chunks {
+        for (max, value) in maxima.iter_mut().zip(chunk) {
+            *max = larger(*max, value);
+        }
+    }
+    let largest = maxima.into_iter().fold(0.0, f64::max);
+    rest.iter().fold(largest, larger)
+}
+
+/// Writes one row, divided by `2^exponent`, to a lane of a panel.
+fn store_row<T: Scalar>(
+    lines: &mut [T::Line],
+    lane: usize,
+    values: ArrayView1<'_, T>,
+    exponent: i32,
+) {
+    // A power of two in the normal range is an exact factor. Others may overflow, which `scalbn` takes care of.
+    if exponent == 0 {
+        store(lines, lane, values, |value| value);
+    } else if exponent.abs() < 1000 {
+        let factor = libm::scalbn(1.0, -exponent);
+        store(lines, lane, values, |value| {
+            T::narrow(value.widen() * factor)
+        });
+    } else {
+        store(lines, lane, values, |value| {
+            T::narrow(libm::scalbn(value.widen(), -exponent))
+        });
+    }
+}
+
+/// Writes `map` of the values to a lane of a panel.
+fn store<T: Scalar>(
+    lines: &mut [T::Line],
+    lane: usize,
+    values: ArrayView1<'_, T>,
+    map: impl Fn(T) -> T,
+) {
+    match values.as_slice() {
+        Some(slice) => lines
+            .iter_mut()
+            .zip(slice)
+            .for_each(|(line, value)| line.lanes_mut()[lane] = map(*value)),
+        None => lines
+            .iter_mut()
+            .zip(values)
+            .for_each(|(line, value)| line.lanes_mut()[lane] = map(*value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, s};
+
+    #[test]
+    fn rows_come_back_whatever_the_strides() {
+        let matrix = Array2::from_shape_fn((37, 5), |(i, k)| (i * 5 + k) as f64);
+        for view in [
+            matrix.view(),
+            matrix.slice(s![..;-1, ..;-1]),
+            matrix.slice(s![..;3, ..;2]),
+        ] {
+            let panels = Panels::pack(view, "X").unwrap();
+            let mut row = vec![f64::NAN; view.ncols()];
+            for i in 0..view.nrows() {
+                panels.copy_row(i, &mut row);
+                assert_eq!(row, view.row(i).to_vec());
+            }
+        }
+    }
+
+    #[test]
+    fn lanes_past_the_last_row_are_zero() {
+        let panels = Panels::pack(Array2::from_elem((3, 4), 7.0_f32).view(), "X").unwrap();
+        for line in panels.all().panels().flatten() {
+            assert_eq!(&line.lanes()[3..], &[0.0; 13]);
+        }
+    }
+
+    #[test]
+    fn scaling_is_exact_over_the_whole_range_of_exponents() {
+        let matrix =
+            Array2::from_shape_vec((3, 2), vec![5e-324, -3e-320, 1.7e308, 1e5, 0.0, 0.0]).unwrap();
+        let (panels, exponents) = Panels::pack_scaled(matrix.view(), "X").unwrap();
+        let mut row = [f64::NAN; 2];
+        for (i, exponent) in exponents.into_iter().enumerate() {
+            panels.copy_row(i, &mut row);
+            assert!(row.iter().all(|value| value.abs() < 1.0));
+            assert_eq!(
+                row.map(|value| libm::scalbn(value, exponent)).to_vec(),
+                matrix.row(i).to_vec()
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_value_that_is_not_finite_is_named() {
+        let mut matrix = Array2::zeros((4, 3));
+        matrix[[2, 1]] = f64::INFINITY;
+        matrix[[3, 0]] = f64::INFINITY;
+        let expected = Error::NotFinite {
+            argument: "X",
+            row: 2,
+            column: 1,
+            value: f64::INFINITY,
+        };
+        assert_eq!(Panels::pack(matrix.view(), "X").unwrap_err(), expected);
+    }
+}

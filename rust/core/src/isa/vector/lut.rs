@@ -1,0 +1,24 @@
+//! Lookup tables: one number out of sixteen in each lane.
+
+use super::real::INTEGER_IN_LOW_BITS;
+use super::{Vector, WIDTH};
+
+/// The length of a [`Lut`].
+pub const LUT_LEN: usize = 2 * WIDTH;
+
+/// A table of numbers for [`Vector::lookup`].
+pub type Lut = [f64; LUT_LEN];
+
+/// The [`Vector::Indices`] of instruction sets without a permutation of this size: one index per lane.
+pub(super) type EachIndex = [u8; WIDTH];
+
+/// [`Vector::indices`], one by one.
+#[inline(always)]
+pub(super) fn each_index<V: Vector>(integers: V) -> EachIndex {
+    let (mut sums, mut indices) = ([0.0; WIDTH], [0; WIDTH]);
+    (integers + V::splat(INTEGER_IN_LOW_BITS)).store(&mut sums);
+    for (index, sum) in indices.iter_mut().zip(sums) {
+        *index = sum.to_bits() as u8 % LUT_LEN as u8;
+    }
+    indices
+}
