@@ -254,7 +254,7 @@ REFUSED = {
     "leaky": (lambda: convert.from_keras(KERAS, "leaky_relu"), ValueError, "Keras has slope 0.2 in .* Pass LeakyRelu"),
     "jax gelu": (lambda: convert.from_flax(flax_params(), "gelu"), ValueError, r"tanh approximation .* pass Gelu\(\)"),
     "unknown": (lambda: convert.from_keras(KERAS, "maxout"), ValueError,
-                "activation is 'maxout', which is no activation that can be read. These can: identity, relu"),
+                "activation is 'maxout', which is not an activation that can be read. These can: identity, relu"),
     "too many": (lambda: convert.from_keras(KERAS, ["relu", "relu"]), ValueError, "2 activations .* 1 hidden layers"),
     "class": (lambda: convert.from_keras(KERAS, Relu), TypeError, "Did you forget the parentheses"),
     "number": (lambda: convert.from_keras(KERAS, [3]), TypeError, r"activation\[0\] is 3, but a name"),
@@ -367,7 +367,7 @@ class TestSafetensors:
         ):
             convert.from_safetensors("m.safetensors", "relu")
         content = Tensors()
-        with pytest.raises(ValueError, match="which is no whole safetensors file: damaged"):
+        with pytest.raises(ValueError, match="which is not a complete safetensors file: damaged"):
             convert.from_safetensors("m.safetensors", "relu")
 
     def test_real_files(self, tmp_path):
@@ -378,7 +378,7 @@ class TestSafetensors:
         check_network(convert.from_safetensors(str(path), ["relu", LeakyRelu(0.2)]))
         whole = path.read_bytes()
         path.write_bytes(whole[:-8])
-        with pytest.raises(ValueError, match="no whole safetensors file"):
+        with pytest.raises(ValueError, match="not a complete safetensors file"):
             convert.from_safetensors(path, "relu")
         header = b'{"0.weight":{"dtype":"BF16","shape":[1,1],"data_offsets":[0,2]}}'
         path.write_bytes(len(header).to_bytes(8, "little") + header + b"\x80\x3f")

@@ -29,6 +29,7 @@ MODULES = [
     "ntkrs.layers",
     "ntkrs.kernel",
     "ntkrs.network",
+    "ntkrs.demo",
 ]
 
 #: Modules that are programs, and must not be imported.
@@ -41,7 +42,7 @@ LONG = 400
 OPTIONAL = {
     "matplotlib": r"matplotlib|\bplot\b",
     "safetensors": r"safetensors",
-    "sklearn": r"\bsklearn\b",
+    "sklearn": r"\b(sklearn|demo)\b",
     "torch": r"\btorch\b",
 }
 

@@ -52,7 +52,7 @@ def test_standard_parameters_learn_at_the_widths(batches):
     assert_close(result.nngp, nngp)
     assert_close(result.ntk, ntk)
     assert_close(kernel.diag(batches[0]), np.diag(kernel(batches[0])))
-    with pytest.raises(ValueError, match="a kernel in standard parameters is no function of rho alone"):
+    with pytest.raises(ValueError, match="a kernel in standard parameters is not a function of rho alone"):
         kernel.scalar(0.5)
 
 

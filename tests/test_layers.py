@@ -29,7 +29,7 @@ REFUSED = {
     "sigma_w NaN": (lambda: Dense(1, sigma_w=float("nan")), ValueError, "sigma_w is nan.*finite"),
     "width 2**70": (lambda: Dense(2**70), ValueError, "width is beyond"),
     "sigma_w huge": (lambda: Dense(1, sigma_w=10**400), ValueError, "sigma_w is inf.*finite"),
-    "no activation": (ntkrs.activations.Elementwise, TypeError, r"Elementwise is no activation.*Relu\(\)"),
+    "no activation": (ntkrs.activations.Elementwise, TypeError, r"Elementwise is an abstract base class.*Relu\(\)"),
     "kernel of None": (lambda: ntkrs.Kernel(None), TypeError, "arch is None, but a Sequential"),
     "sigma_w text": (lambda: Dense(1, sigma_w="1"), TypeError, "sigma_w is '1'.*a number"),
     "sigma_w None": (lambda: Dense(1, sigma_w=None), TypeError, "sigma_w is None.*a number"),

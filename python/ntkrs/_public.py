@@ -1,10 +1,10 @@
-"""Public names: classes, functions and methods that show the module from which users import them."""
+"""The module that public classes, functions and methods name as theirs: the one from which users import them."""
 
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-#: Modules of earlier versions that pickles of named tuples name, and the modules that hold these classes now.
+#: Modules of earlier versions that occur in pickles of named tuples, and the modules that hold these classes now.
 _MOVED = {
     "ntkrs._get": "ntkrs.kernel",
     "ntkrs._gradient": "ntkrs.kernel",
@@ -13,10 +13,10 @@ _MOVED = {
 
 
 def publish(namespace: dict[str, Any]) -> None:
-    """Set the ``__module__`` of what a public module lists in ``__all__`` but imports from where users do not.
+    """Set the ``__module__`` of the names in ``__all__`` that a public module imports from files that users do not see.
 
-    These are private modules, and for a package such as ``ntkrs.predict`` all files in it. ``ntkrs`` itself leaves a
-    class to the module that has published it before.
+    These files are private modules, and in a package such as ``ntkrs.predict`` all of its files. ``ntkrs`` itself does
+    not change a name that another module has published before.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def publish(namespace: dict[str, Any]) -> None:
 
 
 def keep_pickles() -> None:
-    """Let pickles of earlier versions find classes that have moved since."""
+    """Let pickles of earlier versions find classes that have moved since then."""
     sys.modules.update((old, sys.modules[new]) for old, new in _MOVED.items())
 
 

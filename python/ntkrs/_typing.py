@@ -6,41 +6,41 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-#: What users may hold: float32 or float64.
+#: Arrays of float32 or float64.
 Array: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 
-#: What inputs may be: lists, arrays, data frames, tensors on the CPU.
+#: Inputs as users pass them: lists, arrays, data frames, tensors on the CPU.
 ArrayLike: TypeAlias = Any
 
-#: Called with (done, total).
+#: A function that is called with (done, total).
 Report: TypeAlias = Callable[[int, int], object]
 
-#: What ``progress=`` takes: a callable, True for a bar, False for none, None for a bar where one would be missed.
+#: Values of ``progress``: a callable, True for a bar, False for none, None for a bar on interactive terminals.
 Progress: TypeAlias = Report | bool | None
 
-#: Which kernel of an infinitely wide network.
+#: Names of the kernels of an infinitely wide network.
 KernelName: TypeAlias = Literal["nngp", "ntk"]
 
-#: What ``kernel(..., get=...)`` takes.
+#: Values of ``get`` in ``kernel(..., get=...)``.
 Get: TypeAlias = KernelName | tuple[KernelName, ...]
 
-#: "nngp", "ntk" or "part", and the dense layer after which, or whose part.
+#: "nngp" or "ntk" with the dense layer after which it is taken, or "part" with the dense layer whose part is taken.
 Wanted: TypeAlias = tuple[str, int]
 
-#: What a network's parameters are: W and b of the NTK parameterization, or V and c of the standard one.
+#: The parameters of a network: W and b in the NTK parameterization, V and c in the standard one.
 Parameterization: TypeAlias = Literal["ntk", "standard"]
 
-#: What ``net.ntk(..., outputs=...)`` takes.
+#: Values of ``outputs`` in ``net.ntk(..., outputs=...)``.
 Outputs: TypeAlias = Literal["full", "trace", "mean", "diagonal", "sum"] | int
 
-#: Z of the square loss ``1/(2Z) Σ (f - y)²``: N·O, or 1.
+#: Z of the square loss ``1/(2Z) Σ (f - y)²``: N·O for "mean", 1 for "sum".
 LossScale: TypeAlias = Literal["mean", "sum"]
 
-#: Training in continuous time, or in steps of gradient descent.
+#: Training in continuous time, or by steps of gradient descent.
 Optimizer: TypeAlias = Literal["flow", "gd"]
 
-#: What ``net.train(..., loss=...)`` takes.
+#: Values of ``loss`` in ``net.train(..., loss=...)``.
 Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"]
 
-#: What ``net.train(..., record=...)`` takes.
+#: Values of ``record`` in ``net.train(..., record=...)``.
 Record: TypeAlias = Literal["outputs", "kernel_drift"]

@@ -56,7 +56,7 @@ class Elementwise:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
         """Create the activation, unless the class is Elementwise itself."""
         if cls is Elementwise:
-            raise TypeError("Elementwise is no activation itself. Use one of its subclasses, such as Relu().")
+            raise TypeError("Elementwise is an abstract base class. Use one of its subclasses, such as Relu().")
         return super().__new__(cls)
 
     def spec(self) -> Spec:

@@ -1,4 +1,4 @@
-"""The ``ntkrs`` command: ``demo`` writes a report of real experiments, ``versions`` describes the build."""
+"""The command ``ntkrs``: ``demo`` runs experiments and writes a report, ``versions`` describes the build."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
-# Stages of the demo and their rough shares of its time, for the bar.
+# The stages of the demo and their approximate shares of its time, for the progress bar.
 STAGES = {
     "data": 2,
     "Gram matrices": 1,
@@ -35,13 +35,13 @@ STAGES = {
 
 
 class Progress:
-    """A one-line bar over the stages, on a terminal only; elsewhere it writes nothing."""
+    """A one-line progress bar over the stages. It is shown on terminals only."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._shown = stream, stream.isatty()
 
     def __call__(self, stage: str, share: float = 0.0) -> None:
-        """Show ``stage`` as the current one, with this share of it done."""
+        """Show that ``stage`` is running, and that this share of it is done."""
         if self._shown:
             before = sum(STAGES[name] for name in list(STAGES)[: list(STAGES).index(stage)])
             done = round(30 * (before + share * STAGES[stage]) / sum(STAGES.values()))
@@ -56,7 +56,7 @@ class Progress:
 
 
 def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> report.Results:
-    """Run every experiment; each stage is timed."""
+    """Run every experiment, and time each stage."""
     seconds: dict[str, float] = {}
 
     def timed(stage: str, compute: Callable[[], T]) -> T:
@@ -88,18 +88,18 @@ def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None)
     Parameters
     ----------
     output : Path
-        Directory for ``report.html``, ``summary.json`` and the PNGs; made if missing.
+        The directory for ``report.html``, ``summary.json`` and the PNGs. It is created if missing.
     seed : int
-        Seed of every split and every random network.
+        The seed of all splits and random networks, from 0 to 2**32 - 1.
     settings : Settings, optional
-        Sizes of the experiments.
+        The sizes of the experiments.
 
     Raises
     ------
     ImportError
-        If scikit-learn or matplotlib is missing; the message says how to install them.
+        If scikit-learn or matplotlib is missing. The message says how to install it.
     OSError
-        If the directory cannot be made or written.
+        If the directory cannot be created or written to.
     """
     require("sklearn", "scikit-learn")
     require("matplotlib", "matplotlib")
@@ -119,6 +119,7 @@ def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None)
 
 
 def _seed(text: str) -> int:
+    """Return the seed given on the command line."""
     value = int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{value} is not between 0 and 2**32 - 1")
@@ -126,18 +127,27 @@ def _seed(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="ntkrs", description="Neural tangent kernels on CPUs, from NumPy.")
     parser.add_argument("--version", action="version", version=f"ntkrs {ntkrs.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     run = commands.add_parser("demo", help="experiments on real data, and a report, in about 30 seconds")
-    run.add_argument("--output", type=Path, default=Path("ntkrs-demo"), help="where to write (%(default)s)")
-    run.add_argument("--seed", type=_seed, default=0, help="of splits and networks (%(default)s)")
+    run.add_argument("--output", type=Path, default=Path("ntkrs-demo"), help="output directory (default: %(default)s)")
+    run.add_argument("--seed", type=_seed, default=0, help="seed of splits and networks (default: %(default)s)")
     commands.add_parser("versions", help="print versions, build profile, instruction set, threads and platform")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of the ``ntkrs`` command; returns the exit status."""
+    """Run the command ``ntkrs`` with these arguments, by default those of the process, and return its exit status.
+
+    Examples
+    --------
+    >>> from ntkrs.cli import main
+    >>> main(["versions"])  # doctest: +ELLIPSIS
+             ntkrs: ...
+    0
+    """
     arguments = _parser().parse_args(argv)
     if arguments.command == "versions":
         ntkrs.show_versions()

@@ -114,7 +114,7 @@ def ensemble_ntk(
         raise ValueError("X has 0 features, but a network has at least 1 input")
     if z is not None and z.shape[1] != x.shape[1]:
         raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
-    # Of the layers before the inputs are made narrower.
+    # The scales belong to the layers as they are, before _triangular makes the inputs narrower.
     scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, layer_inputs(arch, x.shape[1]), strict=True)]
     if numbers.choice(draws, "draws", ("parameters", "law")) == "law":
         x, z = _triangular(x, z)

@@ -1,7 +1,17 @@
-"""Figures of the diagnostics as matplotlib ``Figure`` objects, and the style of all figures of this package.
+"""Figures of the diagnostics, and the style of all figures of this package.
 
-matplotlib is imported on the first call. Figures are made without pyplot, so no window, no backend and no
-global state are touched. Colours are Okabe & Ito's, and every curve also differs in line style or marker.
+Every function returns a matplotlib ``Figure``, and matplotlib is imported on the first call. The figures are made
+without pyplot: no window opens, and neither the backend nor any global state changes. The colours are those of Okabe
+and Ito, and curves differ in line style or marker as well.
+
+Examples
+--------
+>>> import numpy as np
+>>> from ntkrs import diagnostics, mlp, plot
+>>> K = mlp(depth=2, width=1, outputs=1).kernel()(np.eye(4))
+>>> figure = plot.kernel_spectrum(diagnostics.spectrum(K))
+>>> type(figure).__module__
+'matplotlib.figure'
 """
 
 from __future__ import annotations
@@ -36,14 +46,14 @@ STYLE = {
 
 
 class WidthScaling(Protocol):
-    """A quantity of networks of several widths, such as :class:`ntkrs.diagnostics.WidthScaling`."""
+    """A quantity of networks of several widths: the interface of :class:`ntkrs.diagnostics.WidthScaling`."""
 
-    #: The quantity as TeX, for an axis.
+    #: The quantity in TeX, the label of an axis.
     LABEL: ClassVar[str]
 
     @property
     def widths(self) -> NDArray[np.intp]:
-        """Units per hidden layer, (W,)."""
+        """The units per hidden layer, (W,)."""
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -51,15 +61,15 @@ class WidthScaling(Protocol):
 
     @property
     def line(self) -> Callable[[NDArray[Any]], NDArray[np.float64]] | None:
-        """The fitted power law: from widths to values, its slope as ``str``."""
+        """The fitted power law, from widths to values. Its ``str`` gives the slope. None without a fit."""
 
 
 class Spectrum(Protocol):
-    """Eigenvalues of a kernel, such as :class:`ntkrs.diagnostics.Spectrum`."""
+    """The eigenvalues of a kernel: the interface of :class:`ntkrs.diagnostics.Spectrum`."""
 
     @property
     def eigenvalues(self) -> NDArray[np.float64]:
-        """Descending, (n,)."""
+        """The eigenvalues in descending order, (n,)."""
 
     @property
     def effective_rank_entropy(self) -> float:
@@ -67,11 +77,11 @@ class Spectrum(Protocol):
 
     @property
     def label_energy(self) -> NDArray[np.float64] | None:
-        """Shares of the labels along the eigenvectors, (n,); None without labels."""
+        """The share of the labels' energy along each eigenvector, (n,); None without labels."""
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Run ``draw`` under `STYLE`, whatever the user's matplotlib configuration says."""
+    """Run ``draw`` in the style of this package, whatever the user's matplotlib configuration says."""
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -82,6 +92,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def panels(*widths: float, height: float = 3.4) -> tuple[Figure, Any]:
+    """Return a figure with one row of panels of these widths in inches, and its axes: an array, or a single one."""
     figure = require("matplotlib.figure", "matplotlib").Figure(figsize=(sum(widths), height), layout="constrained")
     figure.get_layout_engine().set(wspace=0.05)
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
@@ -90,7 +101,32 @@ def panels(*widths: float, height: float = 3.4) -> tuple[Figure, Any]:
 
 @styled
 def width_scaling(result: WidthScaling) -> Figure:
-    """A quantity of finite networks against width, the fitted line, and the reference n^(-1/2)."""
+    """Draw a quantity of finite networks against width, with its fitted power law and the reference n^(-1/2).
+
+    Parameters
+    ----------
+    result : WidthScaling
+        The quantity, as the functions of :mod:`ntkrs.diagnostics` return it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel. Without a power law its axes are linear, otherwise logarithmic.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import diagnostics, mlp, plot
+    >>> found = diagnostics.width_convergence(mlp(1, 1, 1, "relu"), np.eye(3), widths=(16, 64), seeds=3)
+    >>> figure = plot.width_scaling(found)
+    >>> figure.axes[0].get_xscale()
+    'log'
+    """
     figure, ax = panels(5.4, height=3.6)
     widths, values = result.widths.astype(float), result.values
     seeds = np.broadcast_to(widths[:, None], values.shape)
@@ -113,7 +149,7 @@ def width_scaling(result: WidthScaling) -> Figure:
 
 
 def plain_log_ticks(ax: Any, widths: list[int]) -> None:
-    """Written-out numbers on both log axes: x at the widths, y at 1, 2 and 5 of every decade."""
+    """Label both log axes with plain numbers: x at the widths, y at 1, 2 and 5 of every decade."""
     ticker = require("matplotlib.ticker", "matplotlib")
     ax.set_xticks(widths, [str(width) for width in widths])
     ax.set_xticks([], minor=True)
@@ -123,13 +159,64 @@ def plain_log_ticks(ax: Any, widths: list[int]) -> None:
 
 
 def kernel_spectrum(result: Spectrum) -> Figure:
-    """One kernel's :func:`spectra`."""
+    """Draw the spectrum of one kernel, as :func:`spectra` does.
+
+    Parameters
+    ----------
+    result : Spectrum
+        The eigenvalues, as :func:`ntkrs.diagnostics.spectrum` returns them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        One panel, or two if there are labels.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import diagnostics, plot
+    >>> figure = plot.kernel_spectrum(diagnostics.spectrum(np.diag([3.0, 1.0])))
+    >>> figure.axes[0].get_title(loc="left")
+    '(a) spectrum'
+    """
     return spectra({"kernel": result})
 
 
 @styled
 def spectra(results: Mapping[str, Spectrum]) -> Figure:
-    """Eigenvalues on log axes, and, with labels, the share of their energy in the leading eigenvectors."""
+    """Draw the eigenvalues of kernels on log axes, and the share of the labels' energy in the leading eigenvectors.
+
+    Parameters
+    ----------
+    results : mapping of str to Spectrum
+        The eigenvalues of up to three kernels, by name, as :func:`ntkrs.diagnostics.spectrum` returns them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The panel of the eigenvalues, and the panel of the labels if all results have labels.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import diagnostics, mlp, plot
+    >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
+    >>> both = mlp(depth=2, width=1, outputs=1).kernel()(X, get=("nngp", "ntk"))
+    >>> found = {"NNGP": diagnostics.spectrum(both.nngp, y), "NTK": diagnostics.spectrum(both.ntk, y)}
+    >>> figure = plot.spectra(found)
+    >>> [ax.get_title(loc="left") for ax in figure.axes]
+    ['(a) spectrum', '(b) labels in the eigenbasis']
+    """
     labelled = all(result.label_energy is not None for result in results.values())
     figure, axes = panels(*([3.7, 3.7] if labelled else [3.7, 0.01]))
     left, right = axes

@@ -1,4 +1,4 @@
-"""The only place where users' arrays are converted or refused."""
+"""The only place where users' arrays are converted or rejected."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -12,22 +12,24 @@ from numpy.typing import NDArray
 from ntkrs._checks import memory
 from ntkrs._typing import Array, ArrayLike
 
-#: Bytes of a cache line.
+#: The size of a cache line in bytes.
 _LINE = 64
 
-#: Results of as many bytes are worth an address of their own choice: the core writes them past the caches.
+#: Results of at least this many bytes begin at a cache line, because the core writes them past the caches.
 _LARGE = 1 << 25
 
 
 def floating(values: ArrayLike, name: str) -> Array:
-    """``values`` as an aligned float32 or float64 array in native byte order, of any strides.
+    """Return ``values`` as an aligned float32 or float64 array in native byte order, with any strides.
 
     float32 and float64 keep their dtype, float16 becomes float32, bool and integers become float64.
 
     Raises
     ------
     TypeError
-        If ``values`` are not real numbers that these dtypes hold.
+        If ``values`` are sparse, have masked entries, or are not real numbers of at most 64 bits.
+    ValueError
+        If NumPy cannot read them as an array, for example because rows differ in length.
     """
     module = type(values).__module__
     if module.startswith("scipy.sparse"):
@@ -52,19 +54,19 @@ def floating(values: ArrayLike, name: str) -> Array:
 
 
 def _masked(values: object) -> bool:
-    """Whether an entry is masked, also in an array within lists, where NumPy would unmask it."""
+    """Return True if an entry is masked. Arrays within lists are searched too, because NumPy would unmask them."""
     if isinstance(values, list | tuple):
         return any(map(_masked, values))
     return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
 
 
 def batch(values: ArrayLike, name: str) -> Array:
-    """``values`` as a (N, n_0) floating array: see :func:`floating`.
+    """Return ``values`` as an array (N, n_0), converted by :func:`floating`.
 
     Raises
     ------
     TypeError, ValueError
-        If they are not real numbers, or not two-dimensional.
+        If they are not two-dimensional, or as for :func:`floating`.
     """
     array = floating(values, name)
     if array.ndim != 2:
@@ -77,12 +79,12 @@ def batch(values: ArrayLike, name: str) -> Array:
 
 
 def finite(array: Array, name: str) -> Array:
-    """``array``, if all of it is finite.
+    """Return ``array`` if all its entries are finite.
 
     Raises
     ------
     ValueError
-        With the first index that holds NaN or an infinity.
+        If an entry is NaN or infinite. The message gives the index of the first one.
     """
     if not np.isfinite(array).all():
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
@@ -91,23 +93,23 @@ def finite(array: Array, name: str) -> Array:
 
 
 def finite_float64(values: ArrayLike, name: str) -> NDArray[np.float64]:
-    """``values`` as a finite float64 array.
+    """Return ``values`` as a finite float64 array.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`floating` and :func:`finite`.
+        As for :func:`floating` and :func:`finite`.
     """
     return finite(floating(values, name), name).astype(np.float64, copy=False)
 
 
 def targets(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
-    """``values`` as finite targets of this shape, (N, O); (N,) stands for one output.
+    """Return ``values`` as finite targets of this shape, (N, O). If O is 1, they may also have shape (N,).
 
     Raises
     ------
     TypeError, ValueError
-        If they are not real numbers, of another shape, or not finite.
+        If they have another shape, or as for :func:`floating` and :func:`finite`.
     """
     array = finite(floating(values, name), name)
     if array.shape != shape and not (shape[1] == 1 and array.shape == shape[:1]):
@@ -118,14 +120,14 @@ def targets(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
 
 
 def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
-    """``array`` in another dtype.
+    """Return ``array`` in another dtype.
 
     Raises
     ------
     ValueError
-        If a finite entry is beyond that dtype.
+        If a finite entry exceeds the range of that dtype.
     """
-    with np.errstate(over="ignore"):  # told below, with its place
+    with np.errstate(over="ignore"):  # reported below, with its index
         result = array.astype(dtype, copy=False)
     beyond = np.isinf(result) & np.isfinite(array) if result is not array else np.zeros(0, dtype=bool)
     if beyond.any():
@@ -138,12 +140,14 @@ def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
 
 
 def pair(X: ArrayLike, Z: ArrayLike | None, dtype: np.dtype[Any] | None = None) -> tuple[Array, Array | None]:
-    """X and Z as floating arrays of one dtype: ``dtype``, by default the wider of theirs; None for a Z of None.
+    """Return X and Z as arrays of the same dtype: ``dtype``, or by default the wider of their own.
+
+    If Z is None, it stays None.
 
     Raises
     ------
     TypeError, ValueError
-        As :func:`batch`, or if a finite entry is beyond ``dtype``.
+        As for :func:`batch`, or if a finite entry exceeds the range of ``dtype``.
     """
     if dtype is not None:
         x = converted(batch(X, "X"), dtype, "X")
@@ -156,7 +160,7 @@ def pair(X: ArrayLike, Z: ArrayLike | None, dtype: np.dtype[Any] | None = None) 
 
 
 def sequence(values: Any, name: str) -> list[Any]:
-    """``values`` as a list.
+    """Return ``values`` as a list.
 
     Raises
     ------
@@ -170,7 +174,7 @@ def sequence(values: Any, name: str) -> list[Any]:
 
 
 def same_dtype(*arrays: Array) -> tuple[Array, ...]:
-    """The arrays in the widest of their dtypes."""
+    """Return the arrays in the widest of their dtypes."""
     dtype = np.result_type(*arrays)
     return tuple(cast("Array", array.astype(dtype, copy=False)) for array in arrays)
 
@@ -178,14 +182,15 @@ def same_dtype(*arrays: Array) -> tuple[Array, ...]:
 def output(
     out: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array], what: str
 ) -> Array:
-    """The array to write ``what`` to: ``out`` if it is fit for it, else a new one.
+    """Return the array to write ``what`` to: ``out`` after it is checked, or a new array if ``out`` is None.
 
     Raises
     ------
     TypeError, ValueError
-        If ``out`` is no array, has another shape or dtype, cannot be written, or shares memory with an input.
+        If ``out`` is not an array, has another shape or dtype, is read-only or misaligned, or shares memory with an
+        input or within itself.
     MemoryError
-        If a new array does not fit into memory, before anything is allocated.
+        If a new array does not fit into memory. This is checked before anything is allocated.
     """
     if out is None:
         memory.require(math.prod(shape) * dtype.itemsize, f"{what} of shape {shape} and dtype {dtype}")
@@ -208,7 +213,7 @@ def output(
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """An array to be written to: if it is large, it begins with a cache line, as the core writes whole ones fastest."""
+    """Return an uninitialized array. A large one begins at a cache line, as the core writes whole lines fastest."""
     count = math.prod(shape) * dtype.itemsize
     if count < _LARGE:
         return cast("Array", np.empty(shape, dtype))
@@ -218,7 +223,10 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def _overlaps_itself(array: NDArray[Any]) -> bool:
-    """Whether entries may share memory: whether an axis steps by less than the bytes that those inside it span."""
+    """Return True if entries may share memory.
+
+    They may if the stride of an axis is smaller than the bytes spanned by the axes of smaller strides.
+    """
     axes = sorted(
         (abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True) if length > 1
     )
@@ -239,25 +247,26 @@ def call(
     planes: Callable[[Array], Sequence[NDArray[Any]]],
     dtype: np.dtype[Any] | None = None,
 ) -> Iterator[tuple[tuple[Array, Array | None, Sequence[NDArray[Any]]], list[Array]]]:
-    """Convert the inputs of a kernel, and check or make the arrays for its results: one visit for each call.
+    """Convert the inputs of a kernel, and check or allocate the arrays for its results.
 
-    Yields (x, z, planes) for the core to read and to write, and the results, which are whole after the ``with`` block.
+    Each call of a kernel enters this context once. It yields (x, z, planes) for the core to read and write, and the
+    results, which are complete after the ``with`` block.
 
     Parameters
     ----------
     X, Z, dtype
-        As :func:`pair`.
+        As for :func:`pair`.
     outs : sequence of ndarray or None
-        The arrays to write to, one for each result. None: a new one.
+        The arrays to write to, one for each result. None stands for a new array.
     shape : callable
-        From N and M to the shape of a result.
+        Returns the shape of a result, given N and M.
     planes : callable
-        From a result to its views, each of shape (N, S, M, S), as the core writes it.
+        Returns the views of a result that the core writes, each of shape (N, S, M, S).
 
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As :func:`pair` and :func:`output`, or if two of ``outs`` share memory.
+        As for :func:`pair` and :func:`output`, or if two of ``outs`` share memory.
     """
     x, z = pair(X, Z, dtype)
     inputs = [array for array in (x, z) if array is not None]
@@ -274,15 +283,15 @@ def call(
 def without_overlap(
     x: Array, z: Array | None, planes: Sequence[NDArray[Any]]
 ) -> Iterator[tuple[Array, Array | None, Sequence[NDArray[Any]]]]:
-    """Inputs and planes for the core to read and fill in place of these, which it might not tell apart.
+    """Yield inputs and planes for the core to read and fill. No plane overlaps an input or another plane.
 
-    Planes that may overlap each other are filled beside their places, and copied there at the end; inputs that
-    may overlap a plane are copied.
+    If some of the given planes may overlap each other, temporary arrays take their place, and are copied to them at
+    the end. An input that may overlap a plane is copied.
 
     Raises
     ------
     MemoryError
-        If planes to be filled beside their places do not fit into memory.
+        If the temporary arrays do not fit into memory.
     """
     interleaved = _interleaved(planes)
     if interleaved:
@@ -299,10 +308,10 @@ def without_overlap(
 
 
 def _interleaved(planes: Sequence[NDArray[Any]]) -> bool:
-    """Whether two planes may overlap: two of any strides, or many of the same shape and strides.
+    """Return True if two of the planes may overlap. If there are more than two, all have the same shape and strides.
 
-    Of the latter, those a multiple of their common step apart are in question, and of these it is enough to look at
-    neighbours: with a thousand outputs there are a thousand planes.
+    Planes can only overlap if their addresses differ by a multiple of their common step. Among such planes it is enough
+    to compare neighbours. Comparing all pairs would be slow: with a thousand outputs there are a thousand planes.
     """
     step = math.gcd(*(stride for plane in planes for stride in plane.strides)) or 1
     ordered = sorted(planes, key=lambda plane: (_address(plane) % step, _address(plane)))
@@ -310,7 +319,10 @@ def _interleaved(planes: Sequence[NDArray[Any]]) -> bool:
 
 
 def _may_overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    """Whether the binding's borrow checker refuses these: their bounds overlap, and a common step joins them."""
+    """Return True if the binding's borrow checker would refuse these two arrays.
+
+    It does if their bounds overlap, and their addresses differ by a multiple of their common step.
+    """
     if not np.may_share_memory(a, b):
         return False
     step = math.gcd(*a.strides, *b.strides) or 1
@@ -318,4 +330,5 @@ def _may_overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
 
 
 def _address(array: NDArray[Any]) -> int:
+    """Return the address of the first entry."""
     return cast("int", array.__array_interface__["data"][0])

@@ -1,4 +1,4 @@
-"""Kernel matrices, and what is passed beside them: targets, times, operators."""
+"""Checks of kernel matrices, and of the arguments passed with them: targets, times, operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def kernel_function(kernel: KernelFunction) -> KernelFunction:
-    """``kernel``, if it can be called on inputs.
+    """Return ``kernel`` if it can be called on inputs.
 
     Raises
     ------
@@ -39,12 +39,12 @@ def kernel_function(kernel: KernelFunction) -> KernelFunction:
 
 
 def kernel_entries(values: ArrayLike, name: str) -> Array:
-    """A finite kernel, float32 or float64."""
+    """Return a kernel as a finite float32 or float64 array."""
     return arrays.finite(arrays.floating(values, name), name)
 
 
 def targets(y_train: ArrayLike) -> Array:
-    """Finite labels, (N,) or (N, O)."""
+    """Return labels as a finite array, (N,) or (N, O)."""
     y = arrays.finite(arrays.floating(y_train, "y_train"), "y_train")
     if y.ndim not in (1, 2):
         raise ValueError(f"y_train has shape {y.shape}, but (N,) or (N, O) is needed")
@@ -54,13 +54,13 @@ def targets(y_train: ArrayLike) -> Array:
 
 
 def check_square(kernel: Array, name: str = "k_train_train") -> None:
-    """Refuse what is neither (N, N) nor (N, N, O, O)."""
+    """Check that a kernel has shape (N, N) or (N, N, O, O)."""
     if not (kernel.ndim in (2, 4) and kernel.shape[0] == kernel.shape[1] and len(set(kernel.shape[2:])) <= 1):
         raise ValueError(f"{name} has shape {kernel.shape}, but (N, N) or (N, N, O, O) is needed")
 
 
 def output_blocks(kernel: Array, y_train: Array) -> int | None:
-    """Check that K and Y fit; return O if K has output blocks."""
+    """Check that K and Y have matching shapes. Return O if K has output blocks, otherwise None."""
     check_square(kernel)
     if kernel.shape[0] != y_train.shape[0]:
         raise ValueError(
@@ -77,7 +77,7 @@ def output_blocks(kernel: Array, y_train: Array) -> int | None:
 
 
 def flatten(kernel: Array) -> NDArray[np.float64]:
-    """(N, M, O, O) as (N·O, M·O), sample-major; (N, M) as it is."""
+    """Return a kernel as a float64 matrix: (N, M) as it is, (N, M, O, O) as (N·O, M·O), sample by sample."""
     if kernel.ndim == 4:
         n, m, o, _ = kernel.shape
         kernel = cast("Array", kernel.transpose(0, 2, 1, 3).reshape(n * o, m * o))
@@ -85,7 +85,10 @@ def flatten(kernel: Array) -> NDArray[np.float64]:
 
 
 def columns(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """(N,) or (N, O) as right-hand sides of a matrix of this size: (N, O), or (N·O, 1) with output blocks."""
+    """Return values (N,) or (N, O) as right-hand sides for a matrix of order ``size``.
+
+    These are (N, O), or (N·O, 1) if the matrix has output blocks.
+    """
     if values.ndim == 2 and size == len(values):
         return values
     return values.reshape(size, 1)
@@ -94,8 +97,25 @@ def columns(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 def symmetric(
     matrix: NDArray[np.float64], exponent: int, eps: float, name: str = "k_train_train"
 ) -> NDArray[np.float64]:
-    """An exactly symmetric copy of ``matrix``, which stands for ``2^exponent · matrix`` and came with this ε."""
-    if np.array_equal(matrix, matrix.T):  # as the kernels of this package are
+    """Return ``matrix``, made exactly symmetric if it is symmetric up to round-off.
+
+    Parameters
+    ----------
+    matrix : (n, n) ndarray
+        The user's matrix over ``2^exponent``.
+    exponent : int
+        The power of two.
+    eps : float
+        The ε of the dtype in which the matrix was passed.
+    name : str
+        Its name in messages.
+
+    Raises
+    ------
+    ValueError
+        If it differs from its transpose by more than 1000 ε times its largest entry.
+    """
+    if np.array_equal(matrix, matrix.T):  # always so for kernels of this package
         return matrix
     largest = max(matrix.max(initial=0.0), -matrix.min(initial=0.0))
     difference = matrix - matrix.T  # antisymmetric: its largest entry is its largest magnitude
@@ -117,7 +137,7 @@ def symmetric(
 
 
 def test_kernel_shape(shape: tuple[int, ...], n: int, block: int | None) -> None:
-    """Refuse a test-train kernel that does not match the training kernel."""
+    """Check that a test-train kernel of this shape matches the training kernel, of order n with these output blocks."""
     tail = (n,) if block is None else (n, block, block)
     if len(shape) != 1 + len(tail) or shape[1:] != tail:
         expected = ", ".join(["M", *map(str, tail)])
@@ -125,7 +145,7 @@ def test_kernel_shape(shape: tuple[int, ...], n: int, block: int | None) -> None
 
 
 def times(t: ArrayLike | None) -> NDArray[np.float64]:
-    """Times >= 0; None is infinity."""
+    """Return times >= 0 as float64. None stands for infinity."""
     if t is None:
         return np.array(np.inf)
     values = arrays.floating(t, "t").astype(np.float64, copy=False)
@@ -136,7 +156,7 @@ def times(t: ArrayLike | None) -> NDArray[np.float64]:
 
 
 def steps(t: ArrayLike | None) -> NDArray[np.float64]:
-    """Whole numbers of steps; None is infinity."""
+    """Return whole numbers of steps as float64. None stands for infinity."""
     values = times(t)
     whole = np.isinf(values) | (np.floor(values) == values)
     if not whole.all():
@@ -145,7 +165,7 @@ def steps(t: ArrayLike | None) -> NDArray[np.float64]:
 
 
 def broadcast(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
-    """A number, or an array of this shape, as an array of this shape; (N,) and (N, 1) stand for each other."""
+    """Return a number, or an array of this shape, as an array of this shape. (N,) and (N, 1) count as the same."""
     array = arrays.finite_float64(values, name)
     if array.ndim and _in_columns(array.shape) != _in_columns(shape):
         raise ValueError(f"{name} has shape {array.shape}, but a number or an array of shape {shape} is needed")
@@ -153,15 +173,15 @@ def broadcast(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[n
 
 
 def _in_columns(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """(N,) as (N, 1): a network with one output returns that."""
+    """Return the shape (N,) as (N, 1), which a network with one output returns. Other shapes stay as they are."""
     return (*shape, 1) if len(shape) == 1 else shape
 
 
 def loss_divisor(loss_scale: str, size: int) -> int:
-    """Z of the square loss ``1/(2Z) Σ (f − y)²``."""
+    """Return Z of the square loss ``1/(2Z) Σ (f − y)²``."""
     return max(size, 1) if numbers.choice(loss_scale, "loss_scale", ("mean", "sum")) == "mean" else 1
 
 
 def is_operator(values: object) -> TypeGuard[Any]:
-    """Whether this is a linear operator, SciPy's or one that looks like it, and no array."""
+    """Return True for a SciPy ``LinearOperator`` or an object with the same interface, False for an array."""
     return hasattr(values, "matmat") and hasattr(values, "shape") and not isinstance(values, np.ndarray)

@@ -1,10 +1,10 @@
-"""How much memory there is, to refuse what cannot fit before any work is done."""
+"""The available memory. Arrays that cannot fit are rejected before any work is done."""
 
 from typing import NamedTuple
 
 
 class _Cgroup(NamedTuple):
-    """Files of a control group, and the line of its statistics that tells the page cache it can drop."""
+    """The files of a control group, and the line of its statistics that gives the page cache it can drop."""
 
     limit: str
     usage: str
@@ -12,7 +12,7 @@ class _Cgroup(NamedTuple):
     droppable: str
 
 
-#: Of version 2 and version 1.
+#: The files of control groups version 2 and version 1.
 _CGROUPS = (
     _Cgroup(
         "/sys/fs/cgroup/memory.max",
@@ -28,32 +28,32 @@ _CGROUPS = (
     ),
 )
 
-#: Fewer bytes than this are left to the allocator: to look how many there are takes 0.1 ms.
+#: Allocations below this number of bytes are not checked, because a check takes 0.1 ms.
 _SMALL = 1 << 24
 
-#: What to do about the result of a batch that does not fit.
+#: Advice for when the result of a batch does not fit.
 _REMEDY = "Compute it in blocks of rows of X, pass float32 inputs, or pass out=numpy.memmap(...)."
 
 
 def available() -> int | None:
-    """Bytes that this process can still allocate, or None where the system does not tell."""
+    """Return the bytes that this process can still allocate, or None if the system does not tell."""
     known = [amount for amount in (_machine(), _cgroup()) if amount is not None]
     return min(known, default=None)
 
 
 def lacking(bytes_needed: int) -> int | None:
-    """Bytes that this process can still allocate, if they are fewer than those needed; else None."""
+    """Return the bytes that this process can still allocate if they are too few, otherwise None."""
     bytes_available = None if bytes_needed < _SMALL else available()
     return None if bytes_available is None or bytes_needed <= bytes_available else bytes_available
 
 
 def require(bytes_needed: int, what: str, remedy: str = _REMEDY) -> None:
-    """Refuse an array that does not fit.
+    """Reject an array that does not fit into memory.
 
     Raises
     ------
     MemoryError
-        Naming the bytes needed, those available, and the way out.
+        If it does not fit. The message gives the bytes needed, the bytes available, and the remedy.
     """
     bytes_available = lacking(bytes_needed)
     if bytes_available is not None:
@@ -64,6 +64,7 @@ def require(bytes_needed: int, what: str, remedy: str = _REMEDY) -> None:
 
 
 def _machine() -> int | None:
+    """Return the bytes available on this machine, or None if the system does not tell."""
     try:
         kilobytes = _field("/proc/meminfo", "MemAvailable:")
     except OSError:
@@ -72,6 +73,7 @@ def _machine() -> int | None:
 
 
 def _cgroup() -> int | None:
+    """Return the bytes that the control group of this process leaves, or None if it sets no limit."""
     for group in _CGROUPS:
         try:
             limit, usage = _read(group.limit).strip(), int(_read(group.usage))
@@ -84,11 +86,12 @@ def _cgroup() -> int | None:
 
 
 def _field(path: str, name: str) -> int | None:
-    """Return the number that stands after ``name`` in a file of such lines."""
+    """Return the number on the line of a file that begins with ``name``, or None if there is no such line."""
     words = (line.split() for line in _read(path).splitlines())
     return next((int(line[1]) for line in words if line[0] == name), None)
 
 
 def _read(path: str) -> str:
+    """Return the text of a file."""
     with open(path, encoding="ascii") as file:  # noqa: PTH123 pathlib costs a tenth of ``import ntkrs``
         return file.read()

@@ -1,6 +1,6 @@
-"""The only place where users' numbers, and names out of a few, are taken or refused."""
+"""The only place where users' numbers and options are converted or rejected."""
 
-from __future__ import annotations  # one names numpy.random, which takes 10 ms to load
+from __future__ import annotations  # an annotation names numpy.random, which takes 10 ms to load
 
 import math
 import operator
@@ -12,19 +12,19 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-#: Forms of the empirical NTK.
+#: The forms of the empirical NTK.
 _FORMS = ("full", "trace", "mean", "diagonal", "sum")
 
 
 def integer(value: object, name: str) -> int:
-    """``value`` as an int.
+    """Return ``value`` as an int.
 
     Raises
     ------
     TypeError
-        If it is no integer, or a bool.
+        If it is not an integer, or is a bool.
     ValueError
-        If it is beyond what counts anything in memory.
+        If its absolute value exceeds ``sys.maxsize``.
     """
     if isinstance(value, bool):
         raise TypeError(f"{name} is {value!r}, but an integer is needed")
@@ -38,12 +38,12 @@ def integer(value: object, name: str) -> int:
 
 
 def count(value: object, name: str) -> int:
-    """``value`` as an int of at least 1.
+    """Return ``value`` as an int of at least 1.
 
     Raises
     ------
     TypeError, ValueError
-        If it is less, or as :func:`integer`.
+        If it is less than 1, or as for :func:`integer`.
     """
     number = integer(value, name)
     if number < 1:
@@ -52,14 +52,14 @@ def count(value: object, name: str) -> int:
 
 
 def real(value: object, name: str) -> float:
-    """``value`` as a finite float.
+    """Return ``value`` as a finite float.
 
     Raises
     ------
     TypeError
-        If it is no number.
+        If it is not a number.
     ValueError
-        If it is NaN or an infinity, or beyond float64.
+        If it is NaN or infinite, or exceeds the range of float64.
     """
     if isinstance(value, str | bytes | bool | np.bool_):
         raise TypeError(f"{name} is {value!r}, but a number is needed")
@@ -75,14 +75,14 @@ def real(value: object, name: str) -> float:
 
 
 def positive(value: object, name: str) -> float:
-    """``value`` as a finite positive float.
+    """Return ``value`` as a positive finite float.
 
     Raises
     ------
     TypeError
-        If it is no number.
+        If it is not a number.
     ValueError
-        If it is not positive, or as :func:`real`.
+        If it is not positive, or as for :func:`real`.
     """
     number = real(value, name)
     if number <= 0:
@@ -91,14 +91,14 @@ def positive(value: object, name: str) -> float:
 
 
 def nonnegative(value: object, name: str) -> float:
-    """``value`` as a finite float >= 0.
+    """Return ``value`` as a finite float >= 0.
 
     Raises
     ------
     TypeError
-        If it is no number.
+        If it is not a number.
     ValueError
-        If it is negative, or as :func:`real`.
+        If it is negative, or as for :func:`real`.
     """
     number = real(value, name)
     if number < 0:
@@ -107,12 +107,12 @@ def nonnegative(value: object, name: str) -> float:
 
 
 def momentum(value: object) -> float:
-    """``value`` as the μ of a heavy ball, in [0, 1).
+    """Return ``value`` as a float in [0, 1), the momentum μ of the heavy ball.
 
     Raises
     ------
     TypeError, ValueError
-        If it is 1 or more, or as :func:`nonnegative`.
+        If it is 1 or more, or as for :func:`nonnegative`.
     """
     number = nonnegative(value, "momentum")
     if number >= 1:
@@ -121,12 +121,12 @@ def momentum(value: object) -> float:
 
 
 def choice(value: object, name: str, known: Collection[str]) -> str:
-    """``value``, if it is one of some names.
+    """Return ``value`` if it is one of the known names.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If it is not. The message lists the known names.
     """
     if not isinstance(value, str) or value not in known:
         *most, last = map(repr, known)
@@ -135,7 +135,7 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
 
 
 def selection(outputs: object, count: int) -> str | int:
-    """``outputs``, if it is a form of the empirical NTK or the index of one of ``count`` outputs.
+    """Return ``outputs`` if it is a form of the empirical NTK, or the index of one of ``count`` outputs.
 
     Raises
     ------
@@ -154,12 +154,12 @@ def selection(outputs: object, count: int) -> str | int:
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """The generator of random numbers that ``rng`` is, or a seed of.
+    """Return ``rng`` if it is a random number generator, otherwise a new generator with ``rng`` as its seed.
 
     Raises
     ------
     TypeError, ValueError
-        If it is no seed.
+        If it is neither a generator nor a valid seed.
     """
     try:
         return np.random.default_rng(rng)
@@ -168,12 +168,12 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def dtype(value: Any) -> np.dtype[Any]:
-    """``value`` as a dtype.
+    """Return ``value`` as a dtype.
 
     Raises
     ------
     TypeError
-        If it is none.
+        If it does not name a dtype.
     """
     try:
         found: np.dtype[Any] | None = None if value is None else np.dtype(value)
@@ -185,12 +185,12 @@ def dtype(value: Any) -> np.dtype[Any]:
 
 
 def boolean(value: object, name: str) -> bool:
-    """``value`` as a bool: True or False, and nothing that is only true or false in spirit.
+    """Return ``value`` as a bool. Truthy or falsy objects are rejected.
 
     Raises
     ------
     TypeError
-        If it is anything else.
+        If it is neither True nor False.
     """
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {value!r}, but True or False is needed")

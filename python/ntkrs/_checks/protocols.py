@@ -1,4 +1,4 @@
-"""Kernels and networks as the functions that take them know them: by what they can do, not by their class."""
+"""Protocols of kernels and networks, for functions that take them without importing their classes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 class KernelFunction(Protocol):
-    """A function of two batches of inputs, such as ``arch.kernel()``, that returns one kernel matrix or several."""
+    """A function of two batches of inputs that returns one or more kernel matrices, such as ``arch.kernel()``."""
 
     def __call__(self, X: ArrayLike, Z: ArrayLike | None = None, /, *, get: Any) -> Any:
-        """Return the kernel named ``get``, (N, M), or one for each of its names."""
+        """Return the kernel named ``get``, (N, M), or one kernel for each name in ``get``."""
 
 
 @runtime_checkable
 class FiniteNetwork(Protocol):
-    """A network with parameters, whose tangent kernel is an array and not a function of ``get``."""
+    """A network with parameters, such as ``arch.init(n_0)``, whose tangent kernel is the empirical NTK."""
 
     def ntk(self, X: ArrayLike, /) -> Array:
         """Return the empirical NTK."""

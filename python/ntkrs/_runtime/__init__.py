@@ -1,1 +1,1 @@
-"""The only place that asks the system: threads, versions, terminals, packages that may be missing."""
+"""The only place that queries the system: threads, versions, terminals, optional packages."""

@@ -1,4 +1,4 @@
-"""Packages that only some functions need."""
+"""Optional packages, which only some functions need."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def require(module: str, package: str) -> Any:
-    """Import an optional module, or say in one line how to get it.
+    """Import an optional module and return it.
 
     Raises
     ------
     ImportError
-        Naming the package, and the extra of this one that brings it.
+        If the import fails. The message is one line that names the package, and says how to install it.
     """
     try:
         return importlib.import_module(module)

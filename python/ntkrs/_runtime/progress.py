@@ -1,4 +1,4 @@
-"""What ``progress=`` means: a callable, a bar, or a bar where somebody would miss one."""
+"""The argument ``progress``: a callable, a progress bar, or a progress bar on interactive terminals."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import Progress, Report
 
-#: A call that takes longer than this shows a bar on a terminal.
+#: Calls that are expected to take longer than this many seconds show a bar on a terminal.
 PATIENCE_S = 2.0
 
 
 def reporter(progress: Progress) -> Report | None:
-    """What the core is to call with (done, total).
+    """Return the function that the core calls with (done, total), or None for no calls.
 
     Parameters
     ----------
     progress : callable, bool or None
-        A callable is called. True shows a bar of tqdm, False nothing. None shows a bar where standard error is a
-        terminal, tqdm is installed and the call will take more than 2 s.
+        A callable is called. True shows a tqdm bar, and False shows nothing. None shows a bar if standard error is a
+        terminal, tqdm is installed, and the call is expected to take more than 2 s.
 
     Raises
     ------
     TypeError
-        If it is something else.
+        If it is anything else.
     ImportError
         If it is True and tqdm is not installed.
     """
@@ -47,7 +47,7 @@ def reporter(progress: Progress) -> Report | None:
 
 
 class Bar:
-    """A bar on standard error, once the call is expected to take longer than ``patience`` seconds."""
+    """A progress bar on standard error, shown if the call is expected to take longer than ``patience`` seconds."""
 
     def __init__(self, module: ModuleType, patience: float) -> None:
         self._module = module
@@ -56,7 +56,7 @@ class Bar:
         self._bar: Any = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done; take the bar away at the end."""
+        """Show that ``done`` of ``total`` are done, and remove the bar at the end."""
         if self._bar is None and done < total and self._expected(done, total) > self._patience:
             self._bar = self._module.tqdm(total=total, unit="tile", leave=False)
         if self._bar is not None:
@@ -66,10 +66,12 @@ class Bar:
                 self._bar.close()
 
     def _expected(self, done: int, total: int) -> float:
+        """Return the expected duration of the whole call, in seconds."""
         return (monotonic() - self._start) * total / max(done, 1)
 
 
 def _tqdm() -> ModuleType | None:
+    """Return the module tqdm, or None if it is not installed."""
     try:
         import tqdm
     except ImportError:

@@ -1,4 +1,4 @@
-"""Lets threadpoolctl, and with it joblib and scikit-learn, set the number of threads."""
+"""Registration with threadpoolctl, so that joblib and scikit-learn can set the number of threads."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from ntkrs._runtime.threads import get_num_threads, set_num_threads
 
 
 def register() -> None:
-    """Make this library known to threadpoolctl, if that is installed."""
+    """Register this library with threadpoolctl, if that is installed."""
     try:
         import threadpoolctl
     except ImportError:
         return
 
     class Controller(threadpoolctl.LibController):  # type: ignore[misc]  # it ships no types
-        """What threadpoolctl calls."""
+        """The interface that threadpoolctl calls."""
 
         user_api = "ntkrs"
         internal_api = "ntkrs"
@@ -22,11 +22,11 @@ def register() -> None:
         check_symbols = ("ntkrs_num_threads",)
 
         def get_num_threads(self) -> int:
-            """Return the present number."""
+            """Return the current number of threads."""
             return get_num_threads()
 
         def set_num_threads(self, num_threads: int) -> None:
-            """Set it for later calls."""
+            """Set the number of threads of later calls."""
             set_num_threads(num_threads)
 
         def get_version(self) -> str:

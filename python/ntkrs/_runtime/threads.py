@@ -8,24 +8,33 @@ from ntkrs import _core
 from ntkrs._checks import numbers
 
 if hasattr(os, "register_at_fork"):
-    # A child has none of its parent's threads: the core must not look for them.
+    # A forked child has none of its parent's threads, so the core must not use its pools.
     os.register_at_fork(after_in_child=_core.after_fork)
 
 
 def set_num_threads(n: int) -> None:
-    """Set the number of threads that later calls use, in this process.
+    """Set the number of threads that later calls in this process use.
 
-    Results do not depend on it, to the last bit.
+    Results do not depend on it, not even in the last bit. :func:`threads` sets the number for a ``with`` block only.
 
     Parameters
     ----------
     n : int
-        At least 1.
+        The number of threads, at least 1.
 
     Raises
     ------
     TypeError, ValueError
-        If ``n`` is no integer, or less than 1.
+        If ``n`` is not an integer, or is less than 1.
+
+    Examples
+    --------
+    >>> import ntkrs
+    >>> before = ntkrs.get_num_threads()
+    >>> ntkrs.set_num_threads(2)
+    >>> ntkrs.get_num_threads()
+    2
+    >>> ntkrs.set_num_threads(before)
     """
     count = numbers.integer(n, "n")
     if count < 1:
@@ -36,26 +45,55 @@ def set_num_threads(n: int) -> None:
 def get_num_threads() -> int:
     """Return the number of threads that a call made now would use.
 
-    Unless set, it is ``NTKRS_NUM_THREADS``, else ``RAYON_NUM_THREADS``, else as many as the process' affinity and
-    control group allow.
+    If it was not set, it is the value of the environment variable ``NTKRS_NUM_THREADS``, or else of
+    ``RAYON_NUM_THREADS``, or else the number of processors that the affinity and the control group of the process
+    allow.
+
+    Returns
+    -------
+    int
+        At least 1.
 
     Raises
     ------
     ValueError
-        If the environment variable that counts is no number.
+        If the environment variable that applies is not a number.
+
+    Examples
+    --------
+    >>> import ntkrs
+    >>> with ntkrs.threads(2):
+    ...     ntkrs.get_num_threads()
+    2
     """
     return _core.get_num_threads()
 
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Use ``n`` threads within a ``with`` block, and the number from before after it.
+    """Use ``n`` threads within a ``with`` block, and restore the previous number after it.
 
-    The number is one per process: other Python threads see it too.
+    The number belongs to the process, so other Python threads see it too.
 
-    >>> with threads(1):
-    ...     get_num_threads()
-    1
+    Parameters
+    ----------
+    n : int
+        The number of threads, at least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``n`` is not an integer, or is less than 1.
+
+    Examples
+    --------
+    >>> import numpy as np, ntkrs
+    >>> kernel = ntkrs.mlp(depth=2, width=1, outputs=1).kernel()
+    >>> X = np.eye(3)
+    >>> with ntkrs.threads(1):
+    ...     K = kernel(X)
+    >>> np.array_equal(K, kernel(X))  # results do not depend on the number of threads
+    True
     """
     before = get_num_threads()
     set_num_threads(n)

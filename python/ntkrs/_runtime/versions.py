@@ -1,26 +1,34 @@
-"""What runs here."""
+"""Versions and build information."""
 
 import sys
 
 from ntkrs import _core
 from ntkrs._runtime.threads import get_num_threads
 
-#: Hard dependencies and the extras, in the order printed.
+#: Required and optional packages, in the order in which they are printed.
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "matplotlib")
 
 
 def show_versions() -> None:
     """Print the versions of ntkrs, Python and the packages it uses, the instruction set and the number of threads.
 
-    Paste it into bug reports.
+    Paste the output into bug reports.
+
+    Examples
+    --------
+    >>> import ntkrs
+    >>> ntkrs.show_versions()  # doctest: +ELLIPSIS
+             ntkrs: ...
+      instructions: ...
+           threads: ...
     """
     for name, value in versions().items():
-        print(f"{name:>14}: {value}")  # noqa: T201 printing is what it is for
+        print(f"{name:>14}: {value}")  # noqa: T201 printing is its purpose
 
 
 def versions() -> dict[str, str]:
-    """Return what :func:`show_versions` prints."""
-    # Imported here: they cost a third of ``import ntkrs``.
+    """Return the values that :func:`show_versions` prints, by name."""
+    # These imports would take a third of the time of ``import ntkrs``.
     import platform
     from importlib import metadata
 

@@ -1,11 +1,12 @@
-"""Benchmarks against rivals and the limits of the machine: ``python -m ntkrs.bench``.
+"""Benchmarks against rival libraries and the limit of the machine: ``python -m ntkrs.bench``.
 
-Every measurement runs in a process of its own, ours and each rival's in turn, and is held against the limit of the
-machine: the time that its flops need at the rate of a loop of multiply-adds in registers, or its results at the rate of
-storing to fresh memory, whichever is longer, both measured in the same run. The NumPy sides are written by hand
-and as good as NumPy allows: structured formulas, in-place operations, BLAS on all threads. JAX and torch are measured
-where they are installed (benches/requirements-rivals.txt). All have the same number of threads, and a sample of each
-rival's results is compared with ours.
+Every measurement, ours and each rival's, runs in a process of its own. It is compared with the limit of the machine,
+which is the longer of two times: the time of its floating-point operations at the rate of a loop of multiply-adds in
+registers, and the time to store its results to fresh memory. Both rates are measured in the same run.
+
+The NumPy code is written by hand and tuned as far as NumPy allows: structured formulas, in-place operations, BLAS on
+all threads. JAX and torch are measured if they are installed (benches/requirements-rivals.txt). All sides use the same
+number of threads, and a sample of each rival's results is compared with ours.
 """
 
 from __future__ import annotations
@@ -32,20 +33,45 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONAL", "SIDES", "main", "parser", "run"]
 
-#: The sides of each benchmark, and what a reader calls them. The first two always run.
+#: The sides of each benchmark, and their names in the output. The first two always run.
 SIDES = {"ntkrs": "ntkrs", "numpy": "NumPy", "jax": "JAX", "torch": "torch"}
 
-#: An optional side that takes longer than this, with its warm-up, is given up.
+#: An optional side is given up if it takes longer than this, warm-up included.
 _PATIENCE_SECONDS = 300
 
-#: What a process returns that got SIGKILL, by number: Windows does not know the name.
+#: The return code of a process that was ended by SIGKILL. Windows does not know this name, so it is a number.
 _KILLED = -9
 
 
 def run(
     *, quick: bool, repeats: int, only: Sequence[str] = (), rivals: Sequence[str] = OPTIONAL, dtype: str | None = None
 ) -> dict[str, Any]:
-    """Run the benchmarks whose names contain one of ``only``, each side of each in a process of its own."""
+    """Run the benchmarks, each side of each in a process of its own, and print the results as they come.
+
+    Parameters
+    ----------
+    quick : bool
+        Tiny sizes, to check that everything runs.
+    repeats : int
+        Timed calls of each side.
+    only : sequence of str
+        Parts of names. If there are any, only benchmarks run whose name contains one of them.
+    rivals : sequence of str
+        The optional sides to measure, those of :data:`OPTIONAL` by default. Sides that are not installed are left out.
+    dtype : "float64" or "float32", optional
+        The dtype to measure. By default both are measured.
+
+    Returns
+    -------
+    dict
+        ``"rows"``, one for each benchmark and dtype, beside ``"versions"``, ``"cpu"`` and ``"repeats"``. It can be
+        written as JSON.
+
+    Raises
+    ------
+    RuntimeError
+        If this ntkrs is not a release build, or a rival returns results of another shape.
+    """
     if _core.PROFILE != "release":
         raise RuntimeError(
             f"this ntkrs is a {_core.PROFILE} build: benchmarks of it mean nothing. Use a release build."
@@ -69,11 +95,12 @@ def run(
 
 
 def _versions(sides: Sequence[str]) -> dict[str, str]:
+    """Return the versions of the packages of these sides."""
     return {side: metadata.version(side) for side in sides}
 
 
 def _in_a_process(*options: str, timeout: float | None = None) -> dict[str, Any]:
-    """What this module prints with these options."""
+    """Run this module with these options in a new process, and return the JSON that it prints."""
     command = [sys.executable, "-m", "ntkrs.bench", *options]
     done = subprocess.run(  # noqa: S603 this very module
         command, check=True, stdout=subprocess.PIPE, text=True, timeout=timeout, env=measuring.environment()
@@ -83,7 +110,11 @@ def _in_a_process(*options: str, timeout: float | None = None) -> dict[str, Any]
 
 
 def _side_in_a_process(side: str, options: Sequence[str]) -> dict[str, Any]:
-    """What one side measures, or that a rival was killed, as Linux does when memory runs out, or took too long."""
+    """Measure one side in a new process.
+
+    The result of a rival may be ``"refused"`` with a reason: it took too long, or it was killed, as Linux does when
+    memory runs out.
+    """
     if side not in OPTIONAL:
         return _in_a_process(*options, "--side", side)
     try:
@@ -97,7 +128,10 @@ def _side_in_a_process(side: str, options: Sequence[str]) -> dict[str, Any]:
 
 
 def _side(case: Case, side: str, dtype: str, repeats: int) -> dict[str, Any]:
-    """What one side measures, or why a rival cannot: torch's Jacobians may not fit."""
+    """Measure one side in this process.
+
+    The result of a rival may be ``"refused"`` with a reason: the Jacobians of torch may not fit into memory.
+    """
     try:
         return measuring.measure(lambda: case.prepare(side, np.dtype(dtype)), repeats)
     except MemoryError as error:
@@ -107,6 +141,7 @@ def _side(case: Case, side: str, dtype: str, repeats: int) -> dict[str, Any]:
 
 
 def _row(case: Case, dtype: str, machine: dict[str, float], figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the figures of one benchmark: ours against the limit of the machine, and each rival's against ours."""
     peak, store = machine[dtype], machine["store"]
     limit = max(case.flops / peak, case.items * np.dtype(dtype).itemsize / store)
     measured = {side: values for side, values in figures.items() if "refused" not in values}
@@ -138,6 +173,7 @@ def _row(case: Case, dtype: str, machine: dict[str, float], figures: dict[str, d
 
 
 def _lines(row: dict[str, Any]) -> str:
+    """Return a row as text, one line for each side."""
     limit = f"{row['gflops']:5.0f} GF/s {row['fraction_of_limit']:4.0%} of the limit"
     lines = [
         f"{row['work']}, {row['dtype']}",
@@ -154,23 +190,44 @@ def _lines(row: dict[str, Any]) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line.
+
+    Examples
+    --------
+    >>> from ntkrs import bench
+    >>> bench.parser().parse_args(["--quick"]).repeats
+    5
+    """
     result = argparse.ArgumentParser(prog="python -m ntkrs.bench", description="ntkrs against rivals and the machine.")
-    result.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs, not how fast")
+    result.add_argument("--quick", action="store_true", help="tiny sizes, to check that everything runs")
     result.add_argument("--repeats", type=int, default=5, help="timed calls of each side (default: 5)")
-    result.add_argument("--list", action="store_true", help="print the names of the benchmarks alone")
-    result.add_argument("--only", action="append", default=[], help="run only benchmarks whose name contains this")
+    result.add_argument("--list", action="store_true", help="only print the names of the benchmarks")
+    result.add_argument("--only", action="append", default=[], help="only run benchmarks whose name contains this")
     result.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (default: both)")
-    result.add_argument("--rivals", nargs="*", choices=OPTIONAL, default=OPTIONAL, help="beside NumPy (default: all)")
+    result.add_argument("--rivals", nargs="*", choices=OPTIONAL, default=OPTIONAL, help="beyond NumPy (default: all)")
     result.add_argument("--json", type=Path, help="write all figures to this file")
-    result.add_argument("--rates", action="store_true", help="print the rates of the machine alone")
+    result.add_argument("--rates", action="store_true", help="only print the rates of the machine")
     for name in ("--case", "--side"):
-        result.add_argument(name, help=argparse.SUPPRESS)  # what a process of its own is to measure
+        result.add_argument(name, help=argparse.SUPPRESS)  # passed to the process that measures one side
     return result
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the benchmarks, or in a process of its own one side of one of them."""
+    """Run the benchmarks that the command line asks for. A process started by :func:`run` measures one side of one.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        The command line, by default that of the process.
+
+    Examples
+    --------
+    >>> from ntkrs import bench
+    >>> bench.main(["--quick", "--list"])  # doctest: +ELLIPSIS
+    linear Gram, N=500 d=100
+    infinite NNGP+NTK, ReLU, 3 hidden, N=500 d=100
+    ...
+    """
     options = parser().parse_args(arguments)
     if options.rates:
         print(json.dumps(measuring.rates()))

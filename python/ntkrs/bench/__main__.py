@@ -1,4 +1,4 @@
-"""``python -m ntkrs.bench``."""
+"""The program ``python -m ntkrs.bench``."""
 
 from ntkrs.bench import main
 

@@ -1,4 +1,4 @@
-"""The pieces of work that are measured: ours, and the same by hand in NumPy."""
+"""The benchmarks: our version of each, and the same work written by hand in NumPy."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from ntkrs.bench import rival_numpy as rival
 if TYPE_CHECKING:
     from ntkrs.bench.measure import Prepared
 
-#: Makes the arguments of a benchmark, and returns what is timed.
+#: A function that makes the arguments of a benchmark in a dtype, and returns the function to be timed.
 Setup: TypeAlias = Callable[[np.dtype[Any]], Callable[[], object]]
 
-#: The sides that run where they are installed; each has a module ``rival_{side}``.
+#: The sides that run only if they are installed. Each has a module ``rival_{side}``.
 OPTIONAL = ("jax", "torch")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A piece of work, done by all sides.
+    """A benchmark: one piece of work, done by all sides.
 
     Attributes
     ----------
     name : str
-        What it is.
+        Its name, with the sizes.
     flops : float
-        What its products need, a symmetric half counted once.
+        The floating-point operations of its products. Of a symmetric product only one half is counted.
     items : float
-        How many numbers its result holds.
+        The number of entries of its result.
     ours, numpy : callable
-        From a dtype to a function to be timed.
+        Returns the function to be timed, given a dtype.
     work : str
-        The function of ``rival_jax`` and ``rival_torch`` that prepares the same; empty if there is none.
+        The name of the function in ``rival_jax`` and ``rival_torch`` that does the same work; empty if there is none.
     arguments : callable
-        From a dtype to its arguments.
+        Returns the arguments of that function, given a dtype.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Case:
     arguments: Callable[[np.dtype[Any]], tuple[Any, ...]] = lambda _: ()
 
     def prepare(self, side: str, dtype: np.dtype[Any]) -> Prepared:
-        """What is timed of one side, and what makes arrays of its result."""
+        """Return the function of one side to be timed, and a function that converts its result to arrays."""
         if side in OPTIONAL:
             prepared: Prepared = getattr(import_module(f"ntkrs.bench.rival_{side}"), self.work)(*self.arguments(dtype))
             return prepared
@@ -63,12 +63,12 @@ class Case:
 
 
 def inputs(n: int, d: int, dtype: np.dtype[Any]) -> Any:
-    """Random inputs, (n, d)."""
+    """Return random inputs, (n, d)."""
     return np.random.default_rng(0).standard_normal((n, d)).astype(dtype)
 
 
 def linear(n: int, d: int) -> Case:
-    """The Gram matrix X Xᵀ."""
+    """Return the benchmark of the Gram matrix X Xᵀ."""
 
     def ours(dtype: np.dtype[Any]) -> Callable[[], object]:
         x = inputs(n, d, dtype)
@@ -89,7 +89,7 @@ def linear(n: int, d: int) -> Case:
 
 
 def infinite(n: int, d: int, depth: int, activation: str = "relu", sigma_b: float = 0.1) -> Case:
-    """NNGP and NTK of an infinitely wide network."""
+    """Return the benchmark of NNGP and NTK of an infinitely wide network."""
     kernel = ntkrs.mlp(depth, 1, 1, activation, 2**0.5, sigma_b).kernel()
     by_hand = {"relu": rival.infinite_relu, "erf": rival.infinite_erf, "gelu": rival.infinite_gelu}[activation]
 
@@ -112,7 +112,7 @@ def infinite(n: int, d: int, depth: int, activation: str = "relu", sigma_b: floa
 
 
 def test_train(m: int, n: int, d: int, depth: int) -> Case:
-    """NNGP and NTK of an infinitely wide ReLU network between m test and n training inputs."""
+    """Return the benchmark of NNGP and NTK of an infinitely wide ReLU network, between m test and n training inputs."""
     kernel = ntkrs.mlp(depth, 1, 1, "relu", 2**0.5, 0.1).kernel()
 
     def batches(dtype: np.dtype[Any]) -> tuple[Any, Any]:
@@ -134,18 +134,18 @@ def test_train(m: int, n: int, d: int, depth: int) -> Case:
 def _finite(
     n: int, d: int, width: int, outputs: int, dtype: np.dtype[Any]
 ) -> tuple[ntkrs.Network, tuple[Any, Any, float, float, Any]]:
-    """A ReLU network with three hidden layers, and the same with inputs as the rivals take it."""
+    """Return a ReLU network with three hidden layers, and its parameters and inputs in the form that rivals take."""
     net = ntkrs.mlp(3, width, outputs, "relu", 2**0.5, 0.1).init(d, rng=0, dtype=dtype)
     return net, (net.weights, net.biases, 2**0.5, 0.1, inputs(n, d, dtype))
 
 
 def empirical(n: int, d: int, width: int, outputs: int, form: str) -> Case:
-    """The empirical NTK of a finite ReLU network with three hidden layers."""
+    """Return the benchmark of the empirical NTK of a finite ReLU network with three hidden layers."""
     sizes = [d, width, width, width, outputs]
     forward = 2.0 * n * sum(a * b for a, b in pairwise(sizes))
     backward = 2.0 * n * outputs * sum(a * b for a, b in pairwise(sizes[1:4]))
     rows = n * outputs if form == "full" else n
-    # The trace collapses at the last hidden layer.
+    # For the trace, the last hidden layer needs one row per sample instead of one for each output.
     deltas = sum(sizes[1:4]) if form == "full" else outputs * sum(sizes[1:3]) + sizes[3]
     gram = n * (n + 1.0) * sum(sizes[:4]) + rows * (rows + 1.0) * deltas
 
@@ -164,7 +164,7 @@ def empirical(n: int, d: int, width: int, outputs: int, form: str) -> Case:
 
 
 def jacobian(n: int, d: int, width: int, outputs: int) -> Case:
-    """Per-sample Jacobians of a finite ReLU network with three hidden layers."""
+    """Return the benchmark of the per-sample Jacobians of a finite ReLU network with three hidden layers."""
 
     def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
         return _finite(n, d, width, outputs, dtype)[1]
@@ -181,7 +181,7 @@ def jacobian(n: int, d: int, width: int, outputs: int) -> Case:
 
 
 def train(n: int, d: int, width: int, outputs: int, steps: int) -> Case:
-    """Full-batch gradient descent of a finite ReLU network with three hidden layers."""
+    """Return the benchmark of full-batch gradient descent of a finite ReLU network with three hidden layers."""
     rate = 0.1
 
     def arguments(dtype: np.dtype[Any]) -> tuple[Any, ...]:
@@ -202,11 +202,12 @@ def train(n: int, d: int, width: int, outputs: int, steps: int) -> Case:
 
 
 def _parameters(d: int, width: int, outputs: int) -> int:
+    """Return the number of parameters of a network with three hidden layers."""
     return sum((a + 1) * b for a, b in pairwise([d, width, width, width, outputs]))
 
 
 def benchmarks(*, quick: bool) -> list[Case]:
-    """All benchmarks; with ``quick`` small enough for a few seconds in all."""
+    """Return all benchmarks. With ``quick`` they are so small that all of them together take a few seconds."""
     if quick:
         return [
             linear(500, 100),

@@ -1,4 +1,4 @@
-"""What one process of a benchmark measures: seconds, peak memory, some of its results, the rates of the machine."""
+"""Measurements in one process of a benchmark: seconds, peak memory, a sample of the results, rates of the machine."""
 
 from __future__ import annotations
 
@@ -17,31 +17,38 @@ from ntkrs._runtime.threads import get_num_threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-#: A function to be timed, and what makes arrays of its result, in the layout of ours, one or a tuple of them.
+#: A function to be timed, and a function that converts its result to our layout: an array, or a tuple of arrays.
 Prepared: TypeAlias = "tuple[Callable[[], Any], Callable[[Any], Any]]"
 
-#: No call is repeated once the repeats took this long: some rivals need a minute for one.
+#: No more repeats are made after this time, because some rivals need a minute for one.
 _BUDGET_SECONDS = 60.0
 
-#: Entries of each result that are compared, drawn at random.
+#: The number of entries of each result that are compared. They are drawn at random.
 _COMPARED = 2**14
 
 
 def environment() -> dict[str, str]:
-    """Variables under which every library computes on the processors, with as many threads as ntkrs."""
+    """Return environment variables that make every library compute on the CPU, with as many threads as ntkrs."""
     count = str(get_num_threads())
     threads = dict.fromkeys((f"{library}_NUM_THREADS" for library in ("NTKRS", "OPENBLAS", "OMP", "MKL")), count)
     return os.environ | threads | {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def pin() -> None:
-    """Keep this process to as many processors as there are threads: XLA takes its number of threads from that."""
+    """Pin this process to as many processors as there are threads. XLA derives its number of threads from this."""
     if sys.platform == "linux":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: get_num_threads()])
 
 
 def measure(prepare: Callable[[], Prepared], repeats: int) -> dict[str, Any]:
-    """Seconds of each repeat after one warm-up, memory above that before it, and a sample of the results."""
+    """Measure a function.
+
+    Returns
+    -------
+    dict
+        ``"seconds"`` of each repeat, ``"warm_up_seconds"`` of the preparation and the first call, ``"peak_bytes"`` of
+        memory beyond what was in use before the first call, and a ``"sample"`` of the result.
+    """
     start = perf_counter()
     call, read = prepare()
     before = _reset_peak()
@@ -50,7 +57,7 @@ def measure(prepare: Callable[[], Prepared], repeats: int) -> dict[str, Any]:
     seconds: list[float] = []
     result = None
     while not seconds or (len(seconds) < repeats and sum(seconds) < _BUDGET_SECONDS):
-        result = None  # there is room for one at a time
+        result = None  # memory may hold only one result at a time
         start = perf_counter()
         result = call()
         seconds.append(perf_counter() - start)
@@ -59,7 +66,7 @@ def measure(prepare: Callable[[], Prepared], repeats: int) -> dict[str, Any]:
 
 
 def _sample(result: Any) -> list[dict[str, Any]]:
-    """Shape and some entries of each array of a result."""
+    """Return the shape and some entries of each array of a result."""
     samples = []
     for array in map(np.asarray, result if isinstance(result, tuple) else (result,)):
         chosen = np.random.default_rng(0).integers(array.size, size=min(_COMPARED, array.size))
@@ -69,12 +76,12 @@ def _sample(result: Any) -> list[dict[str, Any]]:
 
 
 def difference(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> float:
-    """The largest difference of two samples, over the largest entry of that array.
+    """Return the largest difference between two samples, relative to the largest entry of the same array.
 
     Raises
     ------
     RuntimeError
-        If the results have different shapes: then the two sides did different work.
+        If the results have different shapes, which means that the two sides did different work.
     """
     if [array["shape"] for array in ours] != [array["shape"] for array in theirs]:
         raise RuntimeError(f"results differ in shape: {[[a['shape'] for a in side] for side in (ours, theirs)]}")
@@ -83,28 +90,35 @@ def difference(ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, 
 
 
 def _reset_peak() -> int:
-    """The memory now, and the peak as well from now on where the system allows that."""
+    """Return the memory in use, and make the peak start from it.
+
+    Where the system does not allow this, return the peak so far.
+    """
     if sys.platform == "linux":
         try:
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        except OSError:  # a container may forbid it: then the peak so far counts
+        except OSError:  # forbidden in some containers
             return _peak_bytes()
     return _peak_bytes()
 
 
 def _peak_bytes() -> int:
+    """Return the peak memory of this process."""
     if sys.platform == "linux":
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     try:
         import resource
-    except ImportError:  # not on Windows
+    except ImportError:  # absent on Windows
         return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
 
 
 def rates() -> dict[str, float]:
-    """The machine's best of a few tries: flops a second for each dtype, and bytes stored a second."""
+    """Return the rates of the machine: flops per second for each dtype, and bytes stored per second.
+
+    Each is the best of a few tries.
+    """
     tries = range(5)
     return {
         "float64": max(_core.peak_flops(False) for _ in tries),
@@ -114,7 +128,7 @@ def rates() -> dict[str, float]:
 
 
 def _store_rate() -> float:
-    """Bytes a second that all threads together store to memory that is new to the process."""
+    """Return the bytes per second that all threads together store to memory that is new to the process."""
     count = get_num_threads()
     fresh = np.empty((count, 1 << 25))
     start = perf_counter()
@@ -124,7 +138,7 @@ def _store_rate() -> float:
 
 
 def cpu() -> str:
-    """The processor, as the system names it."""
+    """Return the name of the processor, as the system gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

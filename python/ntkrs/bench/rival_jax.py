@@ -1,7 +1,7 @@
-"""The rival: the same work in JAX, compiled for the shapes at hand.
+"""A rival: the same work in JAX, compiled for the given shapes.
 
-The formulas of the infinite kernels are those of neural-tangents, and XLA fuses what stands between two products.
-Compiling is no part of what is timed, and every call waits for its result.
+The formulas of the infinite kernels are those of neural-tangents, and XLA fuses the operations between two products.
+Compilation is not timed, and every call waits for its result.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-with suppress(ImportError):  # optional: without it this side is not run
+with suppress(ImportError):  # optional: without it this side does not run
     import jax
     import jax.numpy as jnp
 
@@ -28,24 +28,25 @@ if TYPE_CHECKING:
 def _prepared(
     work: Callable[..., Any], *arguments: Any, read: Callable[[Any], Any] = lambda result: result
 ) -> Prepared:
-    """Compile ``work`` for these arguments, which lie where JAX wants them."""
+    """Compile ``work`` for these arguments, which are placed in advance where JAX keeps its arrays."""
     placed = jax.device_put(arguments)
     compiled = jax.jit(work).lower(*placed).compile()
     return lambda: jax.block_until_ready(compiled(*placed)), read
 
 
 def linear(x: Any) -> Prepared:
-    """The Gram matrix X Xᵀ."""
+    """Prepare the Gram matrix X Xᵀ."""
     return _prepared(lambda x: x @ x.T, x)
 
 
 def infinite(x: Any, depth: int, sigma_w: float, sigma_b: float, activation: str) -> Prepared:
-    """NNGP and NTK, (N, N) each."""
+    """Prepare NNGP and NTK, (N, N) each."""
     duals = {"relu": _relu_duals, "erf": _erf_duals}[activation]
     return _prepared(partial(_infinite, depth=depth, variance=sigma_w**2, bias=sigma_b**2, duals=duals), x)
 
 
 def _infinite(x: Any, depth: int, variance: float, bias: float, duals: Callable[..., Any]) -> Any:
+    """Return NNGP and NTK of a network with these duals."""
     nngp = variance / x.shape[1] * (x @ x.T) + bias
     q = variance / x.shape[1] * jnp.sum(x * x, axis=1) + bias
 
@@ -55,28 +56,31 @@ def _infinite(x: Any, depth: int, variance: float, bias: float, duals: Callable[
         nngp = variance * dual + bias
         return nngp, nngp + variance * dual_dot * ntk, variance * dual_q + bias
 
-    # A loop, as XLA sees it: unrolled, 20 layers take twice the time and ten times the memory.
+    # XLA sees a loop here: unrolled, 20 layers take twice the time and ten times the memory.
     return jax.lax.fori_loop(0, depth, layer, (nngp, nngp, q))[:2]
 
 
 def _relu_duals(c: Any, q: Any) -> Any:
+    """Return the duals of ReLU and of its derivative at covariances ``c``, and the dual of ReLU at variances ``q``."""
     root = jnp.sqrt(jnp.maximum(q[:, None] * q - c * c, 0))
     dual_dot = 0.5 - jnp.arctan2(root, c) / (2 * pi)
     return root / (2 * pi) + dual_dot * c, dual_dot, q / 2
 
 
 def _erf_duals(c: Any, q: Any) -> Any:
+    """Return the duals of erf and of its derivative at covariances ``c``, and the dual of erf at variances ``q``."""
     prod = (1 + 2 * q)[:, None] * (1 + 2 * q)
     dual = 2 / pi * jnp.arcsin(2 * c / jnp.sqrt(prod))
     return dual, 4 / pi / jnp.sqrt(prod - 4 * c * c), 2 / pi * jnp.arcsin(2 * q / (1 + 2 * q))
 
 
 def empirical(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any, form: str) -> Prepared:
-    """The empirical NTK of a ReLU network from two Gram matrices a layer, without a Jacobian."""
+    """Prepare the empirical NTK of a ReLU network, from two Gram matrices per layer and without a Jacobian."""
     return _prepared(partial(_empirical, sigma_w=sigma_w, sigma_b=sigma_b, form=form), weights, biases, x)
 
 
 def _empirical(weights: Any, biases: Any, x: Any, sigma_w: float, sigma_b: float, form: str) -> Any:
+    """Return the empirical NTK."""
     inputs, slopes = [x], []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
         h = sigma_w / weight.shape[0] ** 0.5 * (inputs[-1] @ weight) + sigma_b * bias
@@ -97,7 +101,7 @@ def _empirical(weights: Any, biases: Any, x: Any, sigma_w: float, sigma_b: float
 
 
 def _network(theta: Any, x: Any, sigma_w: float, sigma_b: float) -> Any:
-    """A ReLU network; ``theta`` are the pairs of weights and biases."""
+    """Return the outputs of a ReLU network, whose parameters ``theta`` are pairs of weights and biases."""
     *hidden, last = theta
     for weight, bias in hidden:
         x = jax.nn.relu(sigma_w / weight.shape[0] ** 0.5 * (x @ weight) + sigma_b * bias)
@@ -105,7 +109,7 @@ def _network(theta: Any, x: Any, sigma_w: float, sigma_b: float) -> Any:
 
 
 def jacobian(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) -> Prepared:
-    """Per-sample Jacobians, an array (N, O, ...) for each weight and bias."""
+    """Prepare the per-sample Jacobians, an array (N, O, ...) for each weight and bias."""
     one = jax.jacrev(partial(_network, sigma_w=sigma_w, sigma_b=sigma_b))
 
     def joined(result: Any) -> Any:
@@ -117,7 +121,7 @@ def jacobian(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) 
 def train(
     weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any, y: Any, learning_rate: float, steps: int
 ) -> Prepared:
-    """Full-batch gradient descent on 1/(2NO) Σ (f − y)²: the parameters after ``steps``."""
+    """Prepare full-batch gradient descent on 1/(2NO) Σ (f − y)², which returns the parameters after ``steps``."""
     network = partial(_network, sigma_w=sigma_w, sigma_b=sigma_b)
 
     def work(theta: Any, x: Any, y: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The rival: the same work by hand in NumPy, as good as it gets there."""
+"""A rival: the same work in NumPy, written by hand and tuned as far as NumPy allows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import numpy as np
 
 
 def infinite_relu(x: Any, depth: int, sigma_w: float, sigma_b: float, z: Any = None) -> tuple[Any, Any]:
-    """NNGP and NTK of a ReLU network, (N, N) or (N, M) each: the arc-cosine recursion, in place where it can be."""
+    """Return NNGP and NTK of a ReLU network, (N, N) or (N, M) each.
+
+    The arc-cosine recursion works in place where possible.
+    """
     z = x if z is None else z
     variance, bias = x.dtype.type(sigma_w**2), x.dtype.type(sigma_b**2)
     nngp = x @ z.T
@@ -36,7 +39,10 @@ def infinite_relu(x: Any, depth: int, sigma_w: float, sigma_b: float, z: Any = N
 
 
 def infinite_erf(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[Any, Any]:
-    """NNGP and NTK of an erf network, (N, N) each: Williams' recursion, in place where it can be."""
+    """Return NNGP and NTK of an erf network, (N, N) each.
+
+    The recursion of Williams works in place where possible.
+    """
     kind = x.dtype.type
     variance, bias = kind(sigma_w**2), kind(sigma_b**2)
     nngp = x @ x.T
@@ -61,7 +67,7 @@ def infinite_erf(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[An
 
 
 def infinite_gelu(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[Any, Any]:
-    """NNGP and NTK of a GELU network, (N, N) each (Tsuchida et al. 2021)."""
+    """Return NNGP and NTK of a GELU network, (N, N) each (Tsuchida et al. 2021)."""
     kind = x.dtype.type
     variance, bias, turn = kind(sigma_w**2), kind(sigma_b**2), kind(0.5 / np.pi)
     nngp = x @ x.T
@@ -101,7 +107,7 @@ def infinite_gelu(x: Any, depth: int, sigma_w: float, sigma_b: float) -> tuple[A
 
 
 def _passes(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) -> tuple[list[Any], list[Any]]:
-    """Inputs of every layer, (N, n_l), and deltas of every layer but the last, (N, O, n_l)."""
+    """Return the inputs of every layer, (N, n_l), and the deltas of every layer but the last, (N, O, n_l)."""
     kind = x.dtype.type
     inputs, slopes = [x], []
     for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
@@ -122,7 +128,10 @@ def _passes(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) -
 
 
 def empirical_relu(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any, form: str) -> Any:
-    """The empirical NTK, ``"full"`` (N, N, O, O) or ``"trace"`` (N, N): two Gram matrices a layer, no Jacobian."""
+    """Return the empirical NTK, ``"full"`` (N, N, O, O) or ``"trace"`` (N, N).
+
+    It needs two Gram matrices per layer, and no Jacobian.
+    """
     inputs, deltas = _passes(weights, biases, sigma_w, sigma_b, x)
     kind, outputs = x.dtype.type, weights[-1].shape[1]
     kernel = None
@@ -150,7 +159,7 @@ def empirical_relu(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x:
 
 
 def jacobian_relu(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) -> Any:
-    """Per-sample Jacobians, (N, O, P): outer products written in place."""
+    """Return the per-sample Jacobians, (N, O, P). The outer products are written in place."""
     inputs, deltas = _passes(weights, biases, sigma_w, sigma_b, x)
     kind, outputs = x.dtype.type, weights[-1].shape[1]
     last = np.broadcast_to(np.eye(outputs, dtype=kind), (len(x), outputs, outputs))
@@ -171,9 +180,10 @@ def jacobian_relu(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: 
 def train_relu(
     weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any, y: Any, learning_rate: float, steps: int
 ) -> Any:
-    """Full-batch gradient descent on 1/(2NO) Σ (f − y)²: θ after ``steps``, (P,).
+    """Return θ, (P,), after ``steps`` of full-batch gradient descent on 1/(2NO) Σ (f − y)².
 
-    In V = sigma_w/√n W and c = sigma_b b, each with a learning rate of its own: that saves the scaling of activations.
+    The steps are taken in V = sigma_w/√n W and c = sigma_b b, each with its own learning rate. This saves the scaling
+    of activations.
     """
     kind = x.dtype.type
     scales = [kind(sigma_w / weight.shape[0] ** 0.5) for weight in weights]

@@ -1,6 +1,6 @@
-"""The rival: the same work in PyTorch, derivatives by ``torch.func``.
+"""A rival: the same work in PyTorch, with derivatives by ``torch.func``.
 
-The empirical NTK contracts Jacobians, as torch's own tutorial has it, which is what most of its users do.
+The empirical NTK is a contraction of Jacobians, as in torch's own tutorial, because most of its users do this.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from ntkrs._checks import memory
 from ntkrs._runtime.threads import get_num_threads
 
-with suppress(ImportError):  # optional: without it this side is not run
+with suppress(ImportError):  # optional: without it this side does not run
     import torch
 
     torch.set_num_threads(get_num_threads())
@@ -27,21 +27,23 @@ if TYPE_CHECKING:
 
 
 def _tensor(array: Any) -> Any:
+    """Return a copy of an array as a tensor."""
     return torch.from_numpy(np.array(array))
 
 
 def _numpy(result: Any) -> Any:
+    """Return a tensor, or a tuple of tensors, as NumPy arrays."""
     return tuple(map(_numpy, result)) if isinstance(result, tuple) else result.detach().numpy()
 
 
 def linear(x: Any) -> Prepared:
-    """The Gram matrix X Xᵀ."""
+    """Prepare the Gram matrix X Xᵀ."""
     x = _tensor(x)
     return lambda: x @ x.T, _numpy
 
 
 def infinite(x: Any, depth: int, sigma_w: float, sigma_b: float, activation: str) -> Prepared:
-    """NNGP and NTK, (N, N) each: the recursion, in place where it can be."""
+    """Prepare NNGP and NTK, (N, N) each. The recursion works in place where possible."""
     x = _tensor(x)
     duals = {"relu": _relu_duals_, "erf": _erf_duals_}[activation]
 
@@ -58,7 +60,7 @@ def infinite(x: Any, depth: int, sigma_w: float, sigma_b: float, activation: str
 
 
 def _relu_duals_(c: Any) -> Any:
-    """Turn ``c`` into its dual, and return the dual of the derivative."""
+    """Replace the covariances ``c`` by the dual of the activation, and return the dual of its derivative."""
     roots = c.diagonal().sqrt()
     scale = torch.outer(roots, roots)
     rho = c.div_(scale).clamp_(-1, 1)
@@ -69,7 +71,7 @@ def _relu_duals_(c: Any) -> Any:
 
 
 def _erf_duals_(c: Any) -> Any:
-    """Turn ``c`` into its dual, and return the dual of the derivative."""
+    """Replace the covariances ``c`` by the dual of the activation, and return the dual of its derivative."""
     roots = (1 + 2 * c.diagonal()).sqrt()
     scale = torch.outer(roots, roots)
     ratio = c.mul_(2).div_(scale)
@@ -79,7 +81,7 @@ def _erf_duals_(c: Any) -> Any:
 
 
 def _network(theta: Any, x: Any, sigma_w: float, sigma_b: float) -> Any:
-    """A ReLU network; ``theta`` are the weights and biases in turn."""
+    """Return the outputs of a ReLU network, whose parameters ``theta`` are weights and biases in turn."""
     last = len(theta) // 2 - 1
     for layer, (weight, bias) in enumerate(zip(theta[::2], theta[1::2], strict=True)):
         x = sigma_w / weight.shape[0] ** 0.5 * (x @ weight) + sigma_b * bias
@@ -88,22 +90,23 @@ def _network(theta: Any, x: Any, sigma_w: float, sigma_b: float) -> Any:
 
 
 def _theta(weights: Any, biases: Any) -> Any:
+    """Return weights and biases in turn, as tensors."""
     return [_tensor(array) for pair in zip(weights, biases, strict=True) for array in pair]
 
 
 def _jacobians(theta: Any, x: Any, sigma_w: float, sigma_b: float) -> Callable[[], Any]:
-    """What returns an array (N, O, ...) for each weight and bias."""
+    """Return a function that returns the Jacobians: a tensor (N, O, ...) for each weight and bias."""
     items = len(x) * theta[-1].numel() * sum(part.numel() for part in theta)
-    # A quarter more than the Jacobians themselves: with one output they take 1.02 times their size.
+    # A quarter more than the Jacobians themselves. With one output, the work takes 1.02 times their size.
     memory.require(items * x.element_size() * 5 // 4, "the Jacobian", "It is what torch.func contracts.")
     one = torch.func.jacrev(partial(_network, sigma_w=sigma_w, sigma_b=sigma_b))
     all_rows = torch.func.vmap(one, (None, 0))
-    all_rows(theta, x[:1])  # torch imports its parts when they are used first: no memory of the work
+    all_rows(theta, x[:1])  # torch imports its parts when they are first used, and this memory is not that of the work
     return partial(all_rows, theta, x)
 
 
 def empirical(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any, form: str) -> Prepared:
-    """The empirical NTK of a ReLU network: Jacobians by all parameters, contracted."""
+    """Prepare the empirical NTK of a ReLU network: Jacobians with respect to all parameters, contracted."""
     jacobians = _jacobians(_theta(weights, biases), _tensor(x), sigma_w, sigma_b)
     contraction = "nap,mbp->nmab" if form == "full" else "nap,map->nm"
 
@@ -118,7 +121,7 @@ def empirical(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any,
 
 
 def jacobian(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) -> Prepared:
-    """Per-sample Jacobians, an array (N, O, ...) for each weight and bias."""
+    """Prepare the per-sample Jacobians, a tensor (N, O, ...) for each weight and bias."""
     jacobians = _jacobians(_theta(weights, biases), _tensor(x), sigma_w, sigma_b)
     return jacobians, lambda result: np.concatenate([part.flatten(2).numpy() for part in result], axis=-1)
 
@@ -126,7 +129,7 @@ def jacobian(weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any) 
 def train(
     weights: Any, biases: Any, sigma_w: float, sigma_b: float, x: Any, y: Any, learning_rate: float, steps: int
 ) -> Prepared:
-    """Full-batch gradient descent on 1/(2NO) Σ (f − y)²: the parameters after ``steps``."""
+    """Prepare full-batch gradient descent on 1/(2NO) Σ (f − y)², which returns the parameters after ``steps``."""
     theta, (x, y) = _theta(weights, biases), (_tensor(x), _tensor(y))
 
     def work(count: int) -> Any:
@@ -138,5 +141,5 @@ def train(
             optimizer.step()
         return trained
 
-    work(1)  # torch imports its parts when they are used first: no memory of the work
+    work(1)  # torch imports its parts when they are first used, and this memory is not that of the work
     return partial(work, steps), lambda result: np.concatenate([part.detach().numpy().ravel() for part in result])

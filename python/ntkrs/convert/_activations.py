@@ -51,7 +51,7 @@ def named(name: str, where: str, **parameters: tuple[float, float]) -> Elementwi
     """
     wanted = _CLASSES.get(name.lower().replace("_", ""))
     if wanted is None:
-        raise ValueError(f"{where} is {name!r}, which is no activation that can be read. These can: {known()}")
+        raise ValueError(f"{where} is {name!r}, which is not an activation that can be read. These can: {known()}")
     cls: type[Elementwise] | None = getattr(activations, wanted, None)
     if cls is None:
         raise ValueError(f"{where} is {name!r}, but this version of ntkrs has no {wanted}. It reads: {known()}")

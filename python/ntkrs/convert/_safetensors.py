@@ -47,9 +47,9 @@ def read_file(path: Any) -> dict[str, Any]:
         ) from None
     try:
         with safe_open(file, framework="numpy") as tensors:
-            return {name: _tensor(tensors, name, file) for name in tensors.keys()}  # noqa: SIM118 it is no mapping
+            return {name: _tensor(tensors, name, file) for name in tensors.keys()}  # noqa: SIM118 it is not a mapping
     except SafetensorError as error:
-        raise ValueError(f"path is {str(file)!r}, which is no whole safetensors file: {error}") from error
+        raise ValueError(f"path is {str(file)!r}, which is not a complete safetensors file: {error}") from error
 
 
 def _tensor(tensors: Any, name: str, file: Path) -> Any:
@@ -60,5 +60,5 @@ def _tensor(tensors: Any, name: str, file: Path) -> Any:
         kind = tensors.get_slice(name).get_dtype()
         raise TypeError(
             f"{name!r} in {str(file)!r} has dtype {kind}, which NumPy lacks. Convert the model to float32, "
-            "and save it anew."
+            "and save it again."
         ) from error

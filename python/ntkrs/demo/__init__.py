@@ -1,4 +1,13 @@
-"""The experiments of ``ntkrs demo``: real data, infinite and finite networks, no network access."""
+"""The experiments of ``ntkrs demo``, with infinite and finite networks on real data. Nothing is downloaded.
+
+Examples
+--------
+>>> from ntkrs import demo
+>>> settings = demo.Settings(samples=150)
+>>> digits = demo.load_digits(settings, seed=0)
+>>> demo.gram(digits.x, settings).ntk.shape
+(150, 150)
+"""
 
 from ntkrs._public import publish
 from ntkrs.demo.experiments import (

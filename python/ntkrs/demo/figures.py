@@ -1,4 +1,4 @@
-"""Figures of the demo's experiments, each of which no other part of the package draws."""
+"""The figures of the demo that no other part of the package draws."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @styled
 def gram(k: Gram, data: Digits) -> Figure:
-    """Cosine-normalised NNGP and NTK Gram matrices, samples sorted by digit."""
+    """Draw the cosine-normalised NNGP and NTK, with the samples sorted by digit."""
     figure, axes = panels(3.6, 3.6, height=3.1)
     order = np.argsort(data.labels, kind="stable")
     edges = np.searchsorted(data.labels[order], np.arange(11))
@@ -37,7 +37,7 @@ def gram(k: Gram, data: Digits) -> Figure:
 
 @styled
 def scores(digits: Scores, diabetes: Scores) -> Figure:
-    """Held-out scores: accuracy on digits and R² on diabetes, one dot a method, bars of one spread."""
+    """Draw held-out scores, accuracy on digits and R² on diabetes: a dot for each method, with bars of one spread."""
     figure, axes = panels(4.1, 4.1, height=2.6)
     for ax, result, scale in zip(axes, (digits, diabetes), (100, 1), strict=True):
         rows = np.arange(len(result.scores))[::-1]
@@ -64,7 +64,7 @@ def scores(digits: Scores, diabetes: Scores) -> Figure:
 
 @styled
 def training_dynamics(result: Dynamics) -> Figure:
-    """Losses and test accuracy against training time; dotted lines are the limits at t = infinity."""
+    """Draw losses and test accuracy against training time. Dotted lines are their limits at t = ∞."""
     figure, (left, right) = panels(3.8, 3.6)
     left.plot(result.times, result.train_loss, "--", color=GREY, label="training loss (falls to 0)")
     left.plot(result.times, result.test_loss, "-", color=BLUE, label="test loss")
@@ -89,7 +89,7 @@ def training_dynamics(result: Dynamics) -> Figure:
 
 @styled
 def circle(result: Circle) -> Figure:
-    """f_t on the unit circle at several times, and the training points."""
+    """Draw predictions on the unit circle at several training times, and the training points."""
     figure, ax = panels(6.0, height=3.4)
     last = len(result.times) - 1
     styles = [("0.75", "-"), (GREEN, "-."), (VERMILION, "--"), (BLUE, "-")][-len(result.times) :]
@@ -107,7 +107,7 @@ def circle(result: Circle) -> Figure:
 
 @styled
 def finite_training(result: FiniteTraining) -> Figure:
-    """Losses of trained finite networks, and those of the closed forms beside them."""
+    """Draw the losses of trained finite networks, and of the closed forms for comparison."""
     figure, axes = panels(3.8, 3.8)
     looks = [("0.6", "-."), (GREEN, "--"), (VERMILION, "-")]
     widest = max(result.trained)
@@ -125,7 +125,7 @@ def finite_training(result: FiniteTraining) -> Figure:
 
 @styled
 def lazy_training(results: Mapping[str, WidthScaling]) -> Figure:
-    """Quantities of networks of growing width that tell how lazy their training is, one panel each, by title."""
+    """Draw measures of lazy training against width, one panel for each, given by title."""
     figure, axes = panels(*[3.3] * len(results))
     for ax, (title, result) in zip(axes, results.items(), strict=True):
         widths, values = result.widths.astype(float), result.values

@@ -1,4 +1,4 @@
-"""What ``ntkrs demo`` writes: PNGs, ``summary.json``, one self-contained ``report.html``, a short table."""
+"""The output of ``ntkrs demo``: PNGs, ``summary.json``, a self-contained ``report.html``, and a short table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything one run of the demo computed, and the wall time of each stage in seconds."""
+    """The results of one run of the demo, with the wall time of each stage in seconds."""
 
     settings: Settings
     seed: int
@@ -47,7 +47,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure of the report: file stem, how to draw it, and its caption (HTML)."""
+    """A figure of the report: the stem of its file, the function that draws it, and its caption in HTML."""
 
     stem: str
     draw: Callable[[Results], Figure]
@@ -55,6 +55,7 @@ class Panel:
 
 
 def _caption_scores(r: Results) -> str:
+    """Return the caption of the held-out scores."""
     return (
         f"Scores on held-out data. (a) Digits: accuracy on {r.digits.n_test} images after training on "
         f"{r.digits.n_train}, one split for all methods; bars: binomial standard error. (b) Diabetes: "
@@ -65,47 +66,50 @@ def _caption_scores(r: Results) -> str:
 
 
 def _caption_width(r: Results) -> str:
+    """Return the caption of the convergence with width."""
     w = r.width
     return (
-        f"Random finite networks approach the infinite one. Empirical NTKs of networks with "
-        f"{r.settings.depth} hidden ReLU layers on {w.samples} digits, against the exact infinite-width "
-        f"kernel; {w.values.shape[1]} independent networks per width. The least-squares line through all of them "
-        f"has slope {w.line} (standard error over seeds); theory says −1/2."
+        f"Random finite networks approach the limit of infinite width. Relative error of the empirical NTKs of "
+        f"networks with {r.settings.depth} hidden ReLU layers on {w.samples} digits, compared with the exact "
+        f"infinite-width kernel; {w.values.shape[1]} independent networks per width. The least-squares line through "
+        f"all points has slope {w.line} (standard error over seeds); theory says −1/2."
     )
 
 
 def _caption_dynamics(r: Results) -> str:
+    """Return the caption of training at infinite width."""
     d = r.dynamics
     return (
         "Training an infinitely wide network on the digits by gradient flow on the square loss, in closed "
         "form: f<sub>t</sub>(x) = k(x,X) K<sup>−1</sup> (I − e<sup>−ηKt/Z</sup>) Y, starting from "
         "f<sub>0</sub> = 0 (the mean over random initialisations), with Z = N·O (training images times "
-        "outputs). No step was taken: every time is computed directly. (a) Half the mean square error. "
+        "outputs). No training steps are taken: each time is computed directly. (a) Half the mean square error. "
         f"(b) Accuracy on the {r.digits.n_test} held-out images; at t = ∞ it is {100 * d.accuracy_inf:.1f} %."
     )
 
 
 def _caption_trained(r: Results) -> str:
+    """Return the caption of training at finite width."""
     widest = max(r.trained.trained)
     return (
-        f"Finite networks, all parameters trained by full-batch gradient descent on {r.trained.samples} digits, beside "
-        "closed forms, in which no step is taken: f<sub>k</sub>(x) = k(x,X) K<sup>−1</sup> (I − (I − "
-        f"ηK/Z)<sup>k</sup>) Y, with the kernel of the network of width {widest} before training, and with that of the "
-        "infinitely wide "
-        "one. All start from 0 with the same learning rate. (b) is on the "
-        f"{len(r.data.test)} held-out images."
+        "Finite networks with all parameters trained by full-batch gradient descent on "
+        f"{r.trained.samples} digits, compared with closed forms, which take no step: f<sub>k</sub>(x) = k(x,X) "
+        f"K<sup>−1</sup> (I − (I − ηK/Z)<sup>k</sup>) Y, with the kernel of the network of width {widest} before "
+        "training, and with that of the infinitely wide one. All start from 0 with the same learning rate. (b) shows "
+        f"the {len(r.data.test)} held-out images."
     )
 
 
 def _caption_lazy(r: Results) -> str:
+    """Return the caption of the measures of lazy training."""
     drift, s = r.lazy.drift, r.settings
     return (
-        f"Wide networks are lazy. Networks with {s.depth} hidden ReLU layers learn even from odd digits on "
-        f"{drift.samples} images for {s.lazy_steps} steps; {s.lazy_seeds} networks per width. (a) How much their "
-        "empirical NTK changes. (b) How far their outputs are, at most, from those of their linearization at the "
-        "start, trained alike in closed form. Theory bounds both by n<sup>−1/2</sup>; (a) may fall as fast as 1/n. "
-        f"(c) κ, which predicts this from the second derivative before training, for {s.kappa_seeds} networks a width "
-        "with the smooth activation erf: ReLU has none."
+        f"Wide networks are lazy. Networks with {s.depth} hidden ReLU layers learn to tell even from odd digits on "
+        f"{drift.samples} images for {s.lazy_steps} steps; {s.lazy_seeds} networks per width. (a) Change of the "
+        "empirical NTK. (b) Largest distance of the outputs from those of the linearization at the start, trained in "
+        "the same way in closed form. Theory bounds both by n<sup>−1/2</sup>; (a) may fall as fast as 1/n. (c) κ, "
+        f"which predicts this from the second derivative before training, for {s.kappa_seeds} networks per width "
+        "with the smooth activation erf, because ReLU has no second derivative."
     )
 
 
@@ -115,8 +119,8 @@ PANELS = (
         lambda r: figures.gram(r.gram, r.data),
         lambda r: (
             f"Infinite-width kernels of all {len(r.data.x)} digits, sorted by class: "
-            "K(x,x′) / √(K(x,x) K(x′,x′)). Bright blocks on the diagonal: images of one digit are similar to "
-            "each other. The colour scale is cut at the 0.1 % and 98 % quantiles."
+            "K(x,x′) / √(K(x,x) K(x′,x′)). The bright blocks on the diagonal show that images of the same digit are "
+            "similar to each other. The colour scale is clipped at the 0.1 % and 98 % quantiles."
         ),
     ),
     Panel("scores", lambda r: figures.scores(r.digits, r.diabetes), _caption_scores),
@@ -126,17 +130,17 @@ PANELS = (
         "circle",
         lambda r: figures.circle(r.circle),
         lambda r: (
-            "Mean prediction of infinitely wide networks (over random initialisations) at several training "
-            f"times: inputs on the unit circle, {len(r.circle.train_angles)} training points. At t = ∞ it "
-            "passes through all of them."
+            "Predictions of infinitely wide networks on the unit circle, averaged over random initialisations, at "
+            f"several training times. There are {len(r.circle.train_angles)} training points, and at t = ∞ the "
+            "prediction passes through all of them."
         ),
     ),
     Panel(
         "spectrum",
         lambda r: plot.spectra(r.spectrum),
         lambda r: (
-            f"(a) Eigenvalues of the {len(r.data.x)} × {len(r.data.x)} kernels as shares of the trace; the "
-            "first belongs to a nearly constant function. Effective rank: exponential of the spectral "
+            f"(a) Eigenvalues of the {len(r.data.x)} × {len(r.data.x)} kernels as shares of the trace. The "
+            "first belongs to a nearly constant function. The effective rank is the exponential of the spectral "
             "entropy. (b) Share of the centred labels' energy in the leading eigenvectors. Directions with "
             "large eigenvalues are learned first."
         ),
@@ -153,25 +157,33 @@ PANELS = (
 
 
 def _line(w: WidthConvergence) -> Line:
+    """Return the fitted power law of the width scaling."""
     if w.line is None:
         raise ValueError("the demo needs at least two widths, to fit a line to")
     return w.line
 
 
 def _distances(r: Results) -> tuple[float, float]:
-    """How far the widest network's test loss is, at most, from those of its linearization and at infinite width."""
+    """Return the largest relative distances of the widest network's test loss from those of two closed forms.
+
+    The first is its linearization, the second is infinite width.
+    """
     trained = r.trained.trained[max(r.trained.trained)]
     linear, infinite = (np.abs(trained[1] / loss[1] - 1).max() for loss in (r.trained.linear, r.trained.infinite))
     return float(linear), float(infinite)
 
 
 def _scores_summary(s: Scores) -> dict[str, Any]:
+    """Return scores, ready for JSON."""
     rows = {x.method: {"score": x.value, "spread": x.spread, "chosen": x.chosen} for x in s.scores}
     return {"n_train": s.n_train, "n_test": s.n_test, "splits": s.splits, "methods": rows}
 
 
 def summary(r: Results) -> dict[str, Any]:
-    """All numbers of a run, ready for JSON: scores are fractions, times seconds, memory MB (1e6 bytes)."""
+    """Return all numbers of a run, ready for JSON.
+
+    Scores are fractions, times are in seconds, and memory is in MB (1e6 bytes).
+    """
     w, d = r.width, r.dynamics
     return {
         "versions": versions(),
@@ -220,7 +232,7 @@ def summary(r: Results) -> dict[str, Any]:
 
 
 def _rows(r: Results) -> list[tuple[str, str]]:
-    """The headline numbers as (what, value), in ASCII."""
+    """Return the headline numbers as pairs of name and value, in ASCII."""
     peak = "" if r.gram.peak_megabytes is None else f", process peak {r.gram.peak_megabytes:.0f} MB"
     n = len(r.data.x)
     size = f"{r.gram.seconds:.2f} s, {r.gram.megabytes:.0f} MB{peak}"
@@ -230,9 +242,9 @@ def _rows(r: Results) -> list[tuple[str, str]]:
     ]
     rows += [(f"diabetes R^2, {s.method}", f"{s.value:.3f} +/- {s.spread:.3f}") for s in r.diabetes.scores]
     slope = str(_line(r.width)).replace("±", "+/-") + " (theory -0.5)"
-    rows.append(("finite to infinite width, log-log slope", slope))
+    rows.append(("error against width, log-log slope", slope))
     linear, infinite = (f"{100 * distance:.1f} %" for distance in _distances(r))
-    what = f"trained width {max(r.trained.trained)}, test loss off closed forms"
+    what = f"test loss at trained width {max(r.trained.trained)}, distance from closed forms"
     rows.append((what, f"{linear} (its own kernel), {infinite} (infinite width)"))
     drift = r.lazy.drift.values.mean(axis=1)
     change = f"{drift[0]:.3f} to {drift[-1]:.3f} (width {r.lazy.drift.widths[0]} to {r.lazy.drift.widths[-1]})"
@@ -243,23 +255,23 @@ def _rows(r: Results) -> list[tuple[str, str]]:
 
 
 def table(r: Results) -> str:
-    """The headline numbers as two aligned plain-text columns."""
+    """Return the headline numbers as two aligned plain-text columns."""
     rows = _rows(r)
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def conclusion(r: Results) -> str:
-    """One sentence, in plain words, of what this run showed."""
+    """Return the result of this run in three plain sentences."""
     digits = {s.method: f"{100 * s.value:.1f} %" for s in r.digits.scores}
     diabetes = {s.method: f"{s.value:.2f}" for s in r.diabetes.scores}
     return (
         f"The tangent kernel of an infinitely wide network recognised {digits['NTK regression']} of "
         f"{r.digits.n_test} unseen digits (RBF kernel {digits['RBF kernel ridge']}, logistic regression "
-        f"{digits['logistic regression']}) and reached R^2 {diabetes['NTK regression']} on diabetes (linear "
-        f"ridge {diabetes['linear ridge']}); random finite networks approached it as width to the power "
-        f"{_line(r.width).slope:.2f} (theory: -0.5); and its training was followed in closed form, without taking a "
-        f"step, to {100 * r.dynamics.accuracy_inf:.1f} % accuracy."
+        f"{digits['logistic regression']}), and reached R^2 {diabetes['NTK regression']} on diabetes (linear "
+        f"ridge {diabetes['linear ridge']}). The error of random finite networks fell as width to the power "
+        f"{_line(r.width).slope:.2f} (theory: -0.5). Training at infinite width was followed in closed form, without "
+        f"taking a step, to {100 * r.dynamics.accuracy_inf:.1f} % accuracy."
     )
 
 
@@ -278,12 +290,13 @@ tr + tr { border-top: 1px solid #e3e3e3; }
 
 
 def _html_table(rows: list[tuple[str, str]]) -> str:
+    """Return pairs of name and value as an HTML table."""
     cells = (f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
     return f"<table>{''.join(cells)}</table>"
 
 
 def _typeset(text: str) -> str:
-    """ASCII as in the printed table to the signs of mathematics."""
+    """Replace the ASCII of the printed table by mathematical signs."""
     signs = {"^2": "²", "+/-": "±", "-0.": "−0.", " x ": " × ", "= infinity": "= ∞"}
     for ascii_form, sign in signs.items():
         text = text.replace(ascii_form, sign)
@@ -291,12 +304,15 @@ def _typeset(text: str) -> str:
 
 
 def _css_width(png: bytes) -> int:
-    """Width on screen in CSS pixels, the same number per inch for all figures, so that their text matches."""
+    """Return the width on screen in CSS pixels.
+
+    All figures have the same pixels per inch, so that their text has one size.
+    """
     return int.from_bytes(png[16:20], "big") * 100 // DPI
 
 
 def html(r: Results, images: Mapping[str, bytes]) -> str:
-    """The report as one HTML document, with each PNG of ``images`` (keyed by stem) inlined."""
+    """Return the report as one HTML document, which contains the PNGs of ``images``, given by stem."""
     drawn = "\n".join(
         f"<figure><img alt='{panel.stem}' width='{_css_width(images[panel.stem])}' "
         f"src='data:image/png;base64,{base64.b64encode(images[panel.stem]).decode('ascii')}'>"
@@ -314,10 +330,10 @@ def html(r: Results, images: Mapping[str, bytes]) -> str:
 {_html_table(numbers)}
 <h2>Setting</h2>
 <p>Fully connected networks with {s.depth} hidden ReLU layers in the NTK parameterization, weight scale
-σ<sub>w</sub> = {s.sigma_w:.4g} and bias scale σ<sub>b</sub> = {s.sigma_b:g}. Digits: scikit-learn's 8 × 8
-images, pixels centred and divided by one number, both taken from the training part. Diabetes: scikit-learn's
-ten features at unit variance. Kernel regression solves (K + rI) α = y with r relative to trace(K)/N.
-Seed {r.seed}.</p>
+σ<sub>w</sub> = {s.sigma_w:.4g} and bias scale σ<sub>b</sub> = {s.sigma_b:g}. Digits: the 8 × 8 images of
+scikit-learn, with pixels centred and divided by one number; the mean and this number are those of the training part.
+Diabetes: the ten features of scikit-learn's data, scaled to unit variance. Kernel regression solves
+(K + rI) α = y with r relative to trace(K)/N. Seed {r.seed}.</p>
 <h2>Figures</h2>
 {drawn}
 <h2>Wall time and versions</h2>
@@ -328,7 +344,7 @@ Seed {r.seed}.</p>
 
 
 def render(r: Results) -> dict[str, bytes]:
-    """Every figure as PNG bytes, keyed by stem."""
+    """Draw every figure, and return the PNGs as bytes, by stem."""
     images = {}
     for panel in PANELS:
         buffer = io.BytesIO()

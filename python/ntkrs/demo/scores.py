@@ -1,7 +1,7 @@
-"""Held-out scores of the demo: kernel regression beside plain baselines.
+"""The held-out scores of the demo: kernel regression, and simple baselines for comparison.
 
-Every choice (ridge, bandwidth, C) is made by cross-validation inside the training part. BLAS runs on one
-thread here: the matrices are so small that two threads take twice as long.
+Every choice (ridge, bandwidth, C) is made by cross-validation inside the training part. BLAS runs on one thread here,
+because the matrices are so small that two threads take twice as long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Cost = Callable[[Array, Array], float]
 
 @dataclass(frozen=True)
 class Score:
-    """A method's held-out score, its standard error or deviation, and what the training part chose."""
+    """The held-out score of a method, its standard error or deviation, and the choices made on the training part."""
 
     method: str
     value: float
@@ -34,7 +34,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of several methods on the same splits."""
+    """The scores of several methods on the same splits, and the sizes and the number of these splits."""
 
     scores: tuple[Score, ...]
     n_train: int
@@ -43,6 +43,8 @@ class Scores:
 
 
 def _one_blas_thread(compute: Callable[P, Scores]) -> Callable[P, Scores]:
+    """Make ``compute`` run with a single BLAS thread."""
+
     @wraps(compute)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Scores:
         with require("threadpoolctl", "scikit-learn").threadpool_limits(1):
@@ -52,16 +54,19 @@ def _one_blas_thread(compute: Callable[P, Scores]) -> Callable[P, Scores]:
 
 
 def kernel_ridge(k: Array, y: Array, train: Index, test: Index, ridge: float) -> Array:
-    """Predictions ``mean + k_* (K + r I)^-1 (y - mean)``, ``r = ridge * trace(K) / N``, K the training block.
+    """Return the predictions ``mean + k_* (K + r I)^-1 (y - mean)`` of kernel ridge regression.
+
+    K is the block of the training rows, k_* that of the test rows against them, and ``r = ridge * trace(K) / N``. The
+    mean is that of the training targets.
 
     Parameters
     ----------
     k : (N, N) array
-        Kernel on all samples.
+        The kernel on all samples.
     y : (N,) or (N, O) array
-        Targets of all samples; only those of ``train`` are read.
+        The targets of all samples. Only those of ``train`` are read.
     train, test : integer arrays
-        Rows to learn from and rows to predict.
+        The rows to learn from, and the rows to predict.
     """
     block = k[np.ix_(train, train)]
     block[np.diag_indices_from(block)] += ridge * np.trace(block) / len(block)
@@ -71,15 +76,17 @@ def kernel_ridge(k: Array, y: Array, train: Index, test: Index, ridge: float) ->
 
 
 def _misclassified(f: Array, y: Array) -> float:
+    """Return the share of rows whose largest output is not that of the label."""
     return float(np.mean(f.argmax(axis=1) != y.argmax(axis=1)))
 
 
 def _squared(f: Array, y: Array) -> float:
+    """Return the mean square error."""
     return float(np.mean((f - y) ** 2))
 
 
 def _folds(train: Index, settings: Settings, seed: int) -> list[tuple[Index, Index]]:
-    """Rows to learn from and to validate on, all of ``train``, for each fold."""
+    """Return the rows of ``train`` to learn from and those to validate on, for each fold."""
     k_fold = require("sklearn.model_selection", "scikit-learn").KFold
     split = k_fold(settings.folds, shuffle=True, random_state=seed).split(train)
     return [(train[learn], train[validate]) for learn, validate in split]
@@ -92,7 +99,7 @@ def _select(
     ridges: Sequence[float],
     cost: Cost,
 ) -> tuple[str, Array, float]:
-    """Return the (name, Gram, ridge) of least cost over the folds; among equals, the first ridge listed."""
+    """Return the (name, Gram, ridge) with the lowest cost over the folds. Of equal ones the first is chosen."""
 
     def validation_cost(choice: tuple[tuple[str, Array], float]) -> float:
         (_, k), ridge = choice
@@ -103,7 +110,7 @@ def _select(
 
 
 def _rbf_grams(x: Array, train: Index) -> list[tuple[str, Array]]:
-    """Gaussian kernels exp(-|x - x'|² / (s m)), m the mean squared distance of training rows, for three s."""
+    """Return Gaussian kernels exp(-|x - x'|² / (s m)) for three s. m is the mean squared distance of training rows."""
     norms = np.einsum("ij,ij->i", x, x)
     squared = np.maximum(norms[:, None] + norms - 2 * x @ x.T, 0.0)
     mean = squared[np.ix_(train, train)].mean()
@@ -111,6 +118,7 @@ def _rbf_grams(x: Array, train: Index) -> list[tuple[str, Array]]:
 
 
 def _families(x: Array, k: Gram, train: Index) -> Iterator[tuple[str, list[tuple[str, Array]]]]:
+    """Yield the methods of kernel regression by name, each with the kernels to choose from."""
     yield "RBF kernel ridge", _rbf_grams(x, train)
     yield "NNGP regression", [("", k.nngp)]
     yield "NTK regression", [("", k.ntk)]
@@ -118,7 +126,7 @@ def _families(x: Array, k: Gram, train: Index) -> Iterator[tuple[str, list[tuple
 
 @_one_blas_thread
 def classification(data: Digits, k: Gram, settings: Settings, seed: int) -> Scores:
-    """Held-out accuracy of five methods on one split; spread is the binomial standard error."""
+    """Return the held-out accuracy of five methods on one split. The spread is the binomial standard error."""
     linear = require("sklearn.linear_model", "scikit-learn")
     search = require("sklearn.model_selection", "scikit-learn").GridSearchCV
     train, test, y = data.train, data.test, data.targets
@@ -140,7 +148,10 @@ def classification(data: Digits, k: Gram, settings: Settings, seed: int) -> Scor
 
 @_one_blas_thread
 def regression(settings: Settings, seed: int) -> Scores:
-    """Held-out R² on diabetes: mean and standard deviation over random splits, the same for every method."""
+    """Return the held-out R² on diabetes: mean and standard deviation over random splits.
+
+    The splits are the same for every method.
+    """
     bunch = require("sklearn.datasets", "scikit-learn").load_diabetes()
     linear = require("sklearn.linear_model", "scikit-learn")
     x = np.ascontiguousarray(bunch.data * np.sqrt(len(bunch.data)))  # columns of unit variance

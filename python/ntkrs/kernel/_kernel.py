@@ -350,7 +350,7 @@ class Kernel:
         [2.0, 0.6366, 0.0]
         """
         if self.parameterization != "ntk":
-            raise ValueError("a kernel in standard parameters is no function of rho alone: call it on inputs")
+            raise ValueError("a kernel in standard parameters is not a function of rho alone: call it on inputs")
         values = arrays.finite_float64(rho, "rho")
         wanted = (name_of(get, "scalar"), len(self.arch.dense) - 1)
         return self._core.scalar(values.ravel(), numbers.real(q, "q"), wanted).reshape(values.shape)

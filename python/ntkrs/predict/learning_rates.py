@@ -77,7 +77,7 @@ def max_learning_rate(
     largest = _largest_eigenvalue(products)
     if largest < 0:
         raise np.linalg.LinAlgError(
-            f"k_train_train has eigenvalues up to {ldexp(largest, products.exponent):.3g} only: it is no kernel"
+            f"k_train_train has eigenvalues up to {ldexp(largest, products.exponent):.3g} only: it is not a kernel"
         )
     return float(ldexp(2 * (1 + mu) * z / largest, -products.exponent)) if largest else float("inf")
 

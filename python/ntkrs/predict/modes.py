@@ -242,8 +242,8 @@ def assemble(
     if values.size and values[0] < -cutoff:
         bound = "eigenvalue" if rotation is None else "an eigenvalue of at most"  # Ritz values lie within the spectrum
         raise np.linalg.LinAlgError(
-            f"{name} has {bound} {lowest:.6g}, negative beyond round-off ({ldexp(cutoff, exponent):.3g}): it is no "
-            "kernel. Compute it in float64, or add diag_reg."
+            f"{name} has {bound} {lowest:.6g}, negative beyond round-off ({ldexp(cutoff, exponent):.3g}): it is not "
+            "a kernel. Compute it in float64, or add diag_reg."
         )
     null = np.abs(values) <= cutoff
     kept = np.where(null, 0.0, values)

@@ -161,7 +161,7 @@ class Descent:
             )
         if share >= 1 - _AT_BOUND and t is not None and np.isinf(t).any():
             raise ValueError(
-                "learning_rate is the largest that is stable: the fastest mode oscillates for ever, and t=None has no "
+                "learning_rate is the largest that is stable: the fastest mode oscillates forever, and t=None has no "
                 "limit. Lower it, or pass a finite number of steps."
             )
 
