@@ -7,12 +7,11 @@
 //! Two Gram matrices and an elementwise product per layer that is trained, all layers while the tile is in cache.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::Array2;
 
 use crate::engine::panel::Panels;
-use crate::engine::pool::Watch;
+use crate::engine::pool::{AllFinite, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_of_products};
 use crate::error::{Error, Result};
@@ -107,7 +106,7 @@ pub struct Empirical<'a, T: Scalar> {
     per_layer: bool,
     /// `⟨s_m, s_n⟩`, summed over the groups of each plane: the last layer's Gram matrix of deltas.
     last: Vec<Array2<f64>>,
-    finite: AtomicBool,
+    finite: AllFinite,
 }
 
 impl<'a, T: Scalar> Empirical<'a, T> {
@@ -125,7 +124,6 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         per_layer: bool,
     ) -> Self {
         assert_eq!(rows.groups.len(), cols.groups.len());
-        let finite = AtomicBool::new(true);
         let mut kernel = Self {
             network,
             rows,
@@ -133,7 +131,7 @@ impl<'a, T: Scalar> Empirical<'a, T> {
             outputs,
             per_layer,
             last: Vec::new(),
-            finite,
+            finite: AllFinite::new(),
         };
         let gram = |group: &(OutputDirections, Deltas<T>)| group.0.gram();
         let sum = |groups: Range<usize>| {
@@ -340,16 +338,11 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
                 finite &= all_fit::<T>(row);
             }
         }
-        if !finite {
-            self.finite.store(false, Ordering::Relaxed);
-        }
+        self.finite.record(finite);
     }
 
     fn check(&self) -> Result<()> {
-        if self.finite.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        Err(Error::TooLarge {
+        self.finite.check(|| Error::TooLarge {
             what: "an entry of the kernel",
             dtype: T::NAME,
         })

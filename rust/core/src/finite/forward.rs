@@ -1,13 +1,12 @@
 //! The forward pass: bands of samples through all layers, each layer's output stored as the next one's panels.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ndarray::ArrayViewMut2;
 
 use crate::activations::activation::{Activation, Smooth};
 use crate::engine::panel::{PanelSlice, Panels, bands_mut};
-use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::pool::{self, AllFinite, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar, all_fit};
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::{Error, Result};
@@ -116,23 +115,17 @@ fn run_stage<'a, T: Scalar>(
         })
         .collect();
     let load = Load::new(bands.len(), network.cycles(samples));
-    let finite = AtomicBool::new(true);
+    let finite = AllFinite::new();
     pool::for_each(
         bands.into_iter(),
         load,
         watch,
         Scratch::default,
         |scratch, band, stop| {
-            if !band.run(network, stage.clone(), scratch, stop) {
-                finite.store(false, Ordering::Relaxed);
-            }
+            finite.record(band.run(network, stage.clone(), scratch, stop));
         },
     )?;
-    if finite.into_inner() {
-        Ok(())
-    } else {
-        Err(too_large::<T>())
-    }
+    finite.check(too_large::<T>)
 }
 
 /// How many values a function of the caller's is called with: so many that the call itself costs little, and so few that

@@ -5,12 +5,10 @@
 //! ḣ^{l+1} = scale · (ẋ^l W^l + x^l Ẇ^l) + bias scale · ḃ^l,    ẋ^{l+1} = φ'(h^{l+1}) ⊙ ḣ^{l+1},    J v = ḣ^L
 //! ```
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use ndarray::{ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use crate::engine::panel::{PanelSlice, Panels};
-use crate::engine::pool::{self, Stop, Watch};
+use crate::engine::pool::{self, AllFinite, Stop, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{EDGE, add_product};
 use crate::error::{Error, Result};
@@ -98,7 +96,7 @@ pub fn jvp<T: Scalar>(
         .chunks(panels)
         .zip(out.axis_chunks_iter_mut(Axis(1), size))
         .enumerate();
-    let finite = AtomicBool::new(true);
+    let finite = AllFinite::new();
     let work = |scratch: &mut Scratch<T>, (index, (x, out)): (usize, (_, _)), stop: &Stop| {
         let band = TangentBand {
             x,
@@ -106,17 +104,11 @@ pub fn jvp<T: Scalar>(
             first: index * size,
             precomputed: precomputed.as_ref(),
         };
-        if !scratch.run(network, tangents, band, stop) {
-            finite.store(false, Ordering::Relaxed);
-        }
+        finite.record(scratch.run(network, tangents, band, stop));
     };
     let cycles = tangents.len() as f64 * network.cycles(samples);
     pool::for_each_with(&mut scratch, bands, cycles, watch, work)?;
-    if finite.into_inner() {
-        Ok(())
-    } else {
-        Err(too_large::<T>())
-    }
+    finite.check(too_large::<T>)
 }
 
 /// What one worker is to push forward, and where to.

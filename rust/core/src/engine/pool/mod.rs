@@ -4,6 +4,7 @@
 //! calls never wait for each other; it gives the pool back at the end, and a few are kept. A pool belongs to the
 //! process that built it: after `fork` the child leaves those of its parent untouched.
 
+mod all_finite;
 mod context;
 mod idle;
 mod latch;
@@ -22,6 +23,7 @@ use context::{Context, for_each_installed};
 use idle::PoolLease;
 use latch::Latch;
 
+pub use all_finite::AllFinite;
 pub use context::{install, serially};
 pub use idle::after_fork;
 
