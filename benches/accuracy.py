@@ -1,13 +1,13 @@
-"""Measure the errors of infinite-width kernels against 50-digit arithmetic: the table of docs/accuracy.md.
+"""Measure the errors of infinite-width kernels against 50-digit arithmetic, for the table of docs/accuracy.md.
 
 Rows are random, equal, parallel, nearly equal (relative distances 1e-15 to 1e-2), opposite, nearly opposite,
-orthogonal, zero, large and small; uncentred ones are random and nearly equal, a thousand times as far from the origin
-as from each other, or more. An error is |K − K_exact| / √(K_ii K_jj), in units of ε: 2⁻⁵² for float64, 2⁻²³ for
+orthogonal, zero, large and small. Uncentred rows are random and nearly equal, at least a thousand times as far from the
+origin as from each other. An error is |K − K_exact| / √(K_ii K_jj), in units of ε: 2⁻⁵² for float64, 2⁻²³ for
 float32.
 
     python benches/accuracy.py [--write docs/accuracy.md]
 
-Needs the test extra, and takes some minutes: 50 digits are slow.
+Needs the test extra. Takes several minutes, because arithmetic with 50 digits is slow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import ntkrs
 from oracles import infinite
 
-#: Activations in closed form that grow no faster than their argument: the name for mlp(), and for the oracles.
+#: Activations in closed form that grow no faster than their argument, by their names for mlp() and for the oracles.
 ACTIVATIONS: dict[str, Any] = {
     "identity": "identity",
     "relu": "relu",
@@ -67,7 +67,7 @@ class Row:
 
 
 def hard_rows() -> Any:
-    """Rows in every position to each other that costs digits somewhere."""
+    """Rows in every relative position that costs digits somewhere."""
     x = np.random.default_rng(0).standard_normal((16, FEATURES))
     x[1] = x[0]
     x[2] = 3 * x[0]
@@ -83,7 +83,7 @@ def hard_rows() -> Any:
 
 
 def uncentred_rows() -> Any:
-    """Rows whose distances are small against their norms, each alike or unlike."""
+    """Rows whose distances are small compared with their norms, some of them nearly equal."""
     x = np.random.default_rng(1).standard_normal((12, FEATURES)) + 1000
     x[1] = x[0]
     for row, distance in zip(range(2, 5), (1e-15, 1e-9, 1e-5), strict=True):
@@ -111,7 +111,7 @@ def measure(activation: str, depth: int, sigma_b: float) -> Row:
         epsilon = float(np.finfo(dtype).eps)
         errors += [error(*pair, epsilon) for pair in zip(kernel(x, get=("nngp", "ntk")), exact, strict=True)]
         if not errors[2:]:
-            with np.errstate(all="ignore"):  # 0/0 for the zero row, which the plain recursion has no answer to
+            with np.errstate(all="ignore"):  # the plain recursion gives 0/0 for the zero row
                 plain = infinite.kernels_numpy(x, None, SIGMA_W, sigma_b, layers)[1]
             plain_error = error(np.where(np.isfinite(plain), plain, exact[1]), exact[1], epsilon)
     return Row(activation, depth, sigma_b, *errors, plain_error)
@@ -131,7 +131,7 @@ def table() -> str:
 
 
 def main() -> int:
-    """Print the table, and write it between the marks of a file."""
+    """Print the table, and write it between the marks of the file if one is given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", type=Path, metavar="FILE", help="replace the table of this file")
     path = parser.parse_args().write

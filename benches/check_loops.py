@@ -1,8 +1,8 @@
-"""Fail if a hot loop of the compiled core calls a function or spills a register, or vector instructions are called.
+"""Fail if a hot loop of the compiled core calls a function or spills a register, or if an intrinsic is called.
 
-Disassembles the extension module with objdump, finds the innermost loops of the micro-kernels that multiply and add,
-and looks at their instructions. Elsewhere an intrinsic that is a function of its own tells of code that was compiled
-without the instruction set it is for: a closure or a function of arrays that was not inlined, ten times slower.
+Disassembles the extension module with objdump, and checks the instructions of the innermost loops that multiply and add
+in the micro-kernels. Elsewhere, an intrinsic that is a function of its own reveals code that was compiled without its
+instruction set: a closure or a function of arrays that was not inlined, and is ten times slower.
 
     python benches/check_loops.py [path of the extension module]
 """
@@ -15,10 +15,10 @@ import sys
 from dataclasses import dataclass
 from shutil import which
 
-#: Functions whose loops are hot, and how many fused multiply-adds the largest loop of each must have.
+#: Functions with hot loops, and a divisor of the number of fused multiply-adds in the largest loop of each.
 HOT = {"avx512::tile_f64": 24, "avx512::tile_f32": 24, "avx2::tile_f64": 8, "avx2::tile_f32": 8}
 
-#: Intrinsics of vectors, which are instructions where they are inlined.
+#: Vector intrinsics, which become instructions where they are inlined.
 INTRINSIC = re.compile(r"core::core_arch::x86::(avx|fma|sse)")
 
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
@@ -35,7 +35,7 @@ class Instruction:
 
 
 def functions(path: str) -> tuple[dict[str, list[list[Instruction]]], list[str]]:
-    """The instructions of each hot function, one list for each of its instances; and the intrinsics that are called."""
+    """The instructions of each hot function, one list per instance, and the intrinsics that are called."""
     command = ["objdump", "--disassemble", "--demangle", "--no-show-raw-insn", path]
     found: dict[str, list[list[Instruction]]] = {name: [] for name in HOT}
     called: list[str] = []
@@ -55,7 +55,7 @@ def functions(path: str) -> tuple[dict[str, list[list[Instruction]]], list[str]]
 
 
 def loops(body: list[Instruction]) -> list[list[Instruction]]:
-    """The innermost loops that multiply and add: from the target of a jump back to the jump."""
+    """The innermost loops that multiply and add, each from the target of a backward jump to the jump."""
     spans = []
     for instruction in body:
         target = re.match(r"([0-9a-f]+)\b", instruction.operands) if instruction.name.startswith("j") else None
@@ -69,12 +69,12 @@ def loops(body: list[Instruction]) -> list[list[Instruction]]:
 
 
 def multiply_adds(loop: list[Instruction]) -> int:
-    """How many fused multiply-adds a loop has."""
+    """The number of fused multiply-adds in a loop."""
     return sum(instruction.name.startswith("vfmadd") for instruction in loop)
 
 
 def faults(loop: list[Instruction]) -> list[str]:
-    """What a hot loop must not have: calls, and traffic with the stack."""
+    """The instructions that a hot loop must not have: calls, and accesses to the stack."""
     return [f"{i.address:x}: {i.name} {i.operands}" for i in loop if i.name.startswith("call") or "(%rsp" in i.operands]
 
 

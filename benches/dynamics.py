@@ -1,7 +1,7 @@
-"""Time the training dynamics: closed forms beside one eigendecomposition, and products without the kernel matrix.
+"""Time the training dynamics: closed forms against one eigendecomposition, and products without the kernel matrix.
 
-python benches/dynamics.py                 100 times at N = 2000, over SciPy's eigh(driver="evd"), best of 5
-python benches/dynamics.py --krylov 20000  10 outputs from products with the kernel, and the memory it takes
+python benches/dynamics.py                 100 times t at N = 2000, relative to SciPy's eigh(driver="evd"), best of 5
+python benches/dynamics.py --krylov 20000  10 outputs, from products with the kernel, and the memory used
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 
 KERNEL = ntkrs.mlp(depth=1, width=1, outputs=1, activation="relu", sigma_w=1.4, sigma_b=0.1).kernel()
 
-#: Rows of the kernel that are computed at once for a product.
+#: Rows of the kernel that are computed at a time for a product.
 ROWS = 500
 
 
 def seconds(compute: Callable[[], Any]) -> float:
-    """How long one call takes."""
+    """The seconds that one call takes."""
     start = perf_counter()
     compute()
     return perf_counter() - start
 
 
 def closed_form(n: int = 2000, test: int = 500, times: int = 100, repeats: int = 5) -> None:
-    """Print the ratio of all times to one eigendecomposition, both measured in turn."""
+    """Print the time for all t relative to one eigendecomposition, both measured in turn."""
     x = np.random.default_rng(0).standard_normal((n + test, 50))
     k, k_test, t = KERNEL(x[:n]), KERNEL(x[n:], x[:n]), np.geomspace(1, 1e6, times)
     for outputs in (1, 10):
@@ -58,7 +58,7 @@ def closed_form(n: int = 2000, test: int = 500, times: int = 100, repeats: int =
 
 
 def krylov(n: int, outputs: int = 10, test: int = 200) -> None:
-    """Print seconds, memory and products of block Lanczos on a kernel that is never formed."""
+    """Print the seconds, memory and products that block Lanczos needs on a kernel that is never formed."""
     rng = np.random.default_rng(0)
     centres, labels = rng.standard_normal((outputs, 8)), rng.integers(0, outputs, n + test)
     x = centres[labels] + 0.7 * rng.standard_normal((n + test, 8))
@@ -86,7 +86,7 @@ def krylov(n: int, outputs: int = 10, test: int = 200) -> None:
 
 
 def main() -> int:
-    """Run what was asked for."""
+    """Run the requested measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--krylov", type=int, metavar="N", help="products without the kernel matrix, N samples")
     samples = parser.parse_args().krylov

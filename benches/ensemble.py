@@ -1,10 +1,10 @@
-"""Moments of the NTK of many small networks against a loop in NumPy: width 64, N = 32, one call for all seeds.
+"""Time moments of the NTK of many small networks against a loop in NumPy: width 64, N = 32, one call for all seeds.
 
     python benches/ensemble.py [SEEDS]
 
 The loop draws the same numbers, forms X Xᵀ once, needs no Jacobian (two Gram matrices a layer) and keeps no kernel
-(Welford). It runs with one thread of BLAS, which is faster for products this small. Our time is split by a call with
-one input, whose products take no time to speak of; NumPy's by drawing alone.
+(Welford). It runs with one BLAS thread, which is faster for products this small. To show the share of draws, our side
+is also timed with one input, whose products take almost no time, and NumPy with the draws alone.
 """
 
 import statistics
@@ -24,7 +24,7 @@ SIGMA_W, SIGMA_B = 2**0.5, 0.1
 
 
 def draws(d: int, depth: int, seed: int) -> list[tuple[Any, Any]]:
-    """Weights and biases of each layer, as ``arch.init(d, rng=seed)`` has them."""
+    """Weights and biases of each layer, equal to those of ``arch.init(d, rng=seed)``."""
     sizes = [d, *[WIDTH] * depth, 1]
     theta = np.random.default_rng(seed).standard_normal(sum((n + 1) * m for n, m in pairwise(sizes)))
     layers, start = [], 0

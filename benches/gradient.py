@@ -1,9 +1,9 @@
-"""Time gradients of kernels against central differences, which take two kernels per scale, and measure their errors.
+"""Time gradients of kernels against central differences, which take two kernels per scale, and measure the errors.
 
     python benches/gradient.py [--samples N] [--features D]
 
 Each line: seconds of the kernel, of all its derivatives contracted with weights, of central differences (4 kernels a
-layer), and their ratio; then the largest error of both in units of √(K_ii K_jj) against 50 digits, on few rows that
+layer), and their ratio. Then the largest error of both against 50 digits, in units of √(K_ii K_jj), on a few rows that
 cost digits. Needs the test extra.
 """
 
@@ -29,19 +29,19 @@ ACTIVATIONS = ("relu", "erf", "gelu")
 DEPTHS = (3, 10)
 SIGMA_W, SIGMA_B = 1.4, 0.1
 
-#: Of differences: the cube root of ε balances truncation and round-off.
+#: The step of differences: the cube root of ε balances truncation and round-off.
 STEP = 6e-6
 
 
 def kernel_of(sigmas: Any, activation: str) -> Any:
-    """The kernel of these scales, (2, L): σ_w and σ_b of each layer."""
+    """The kernel with these scales, (2, L): σ_w and σ_b of each layer."""
     dense = [ntkrs.Dense(1, *map(float, pair)) for pair in np.transpose(sigmas)]
     hidden = [part for layer in dense[:-1] for part in (layer, ntkrs.activations.by_name(activation))]
     return ntkrs.Sequential(*hidden, dense[-1]).kernel()
 
 
 def differences(sigmas: Any, activation: str, x: Any, weights: Any = None) -> Any:
-    """All derivatives of the NTK by central differences: (2, L, N, N), or their sums with weights, (2, L)."""
+    """All derivatives of the NTK by central differences, (2, L, N, N), or their weighted sums, (2, L)."""
     result = []
     for index in np.ndindex(sigmas.shape):
         step = np.zeros(sigmas.shape)
@@ -53,7 +53,7 @@ def differences(sigmas: Any, activation: str, x: Any, weights: Any = None) -> An
 
 
 def median(call: Callable[[], Any], repeats: int = 5) -> float:
-    """Median seconds of some calls, after one that is not counted."""
+    """The median seconds of several calls, after one that is not counted."""
     call()
     seconds = []
     for _ in range(repeats):

@@ -1,6 +1,6 @@
 """Print the polynomials of rust/core/src/math/special: tables for Rust, and their largest relative errors.
 
-Each interpolates f at Chebyshev nodes in 40 digits. Run it to see where a table comes from, or to make another:
+Each interpolates f at Chebyshev nodes in 40 digits. Run this to see where a table comes from, or to make another one:
 
     python benches/polynomials.py
 """
@@ -63,7 +63,7 @@ def interpolate(table: Table) -> list[Any]:
 
 
 def largest_error(table: Table, coefficients: list[Any], points: int = 1000) -> float:
-    """The largest relative error of the polynomial with these coefficients rounded to float64."""
+    """The largest relative error of the polynomial whose coefficients are these, rounded to float64."""
     rounded = [mp.mpf(float(c)) for c in coefficients]
     worst = mp.mpf(0)
     for k in range(1, points + 1):

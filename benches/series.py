@@ -1,10 +1,10 @@
-"""Kernels by series against a tensor Gauss–Hermite quadrature in NumPy: tanh, 784 features, 3 hidden layers.
+"""Compare series kernels with a tensor Gauss–Hermite quadrature in NumPy: tanh, 784 features, 3 hidden layers.
 
     python benches/series.py [N]
 
-The rival computes T and Ṫ of each pair by 25 × 25 nodes. It is timed on a part of
-the pairs, as all of them take minutes, and scaled up; both are held against a dense trapezoidal rule.
-Then all activations by series beside ReLU, whose kernel is a closed form.
+The rival computes T and Ṫ of each pair with 25 × 25 nodes. All pairs would take minutes, so it is timed on a part of
+them and scaled up. Both are compared with a dense trapezoidal rule. Then all series activations are timed, and ReLU,
+whose kernel is a closed form.
 """
 
 import sys
@@ -35,13 +35,13 @@ def gauss(n: int) -> tuple[Array, Array]:
 
 
 def dense(step: float) -> tuple[Array, Array]:
-    """Return those of the trapezoidal rule: its error is e^(-2π d/step), d being the distance of the nearest pole."""
+    """Return the trapezoidal rule. Its error is e^(-2π d/step), where d is the distance of the nearest pole."""
     nodes = np.arange(-9, 9 + step, step)
     return nodes, step * np.exp(-nodes * nodes / 2) / np.sqrt(2 * np.pi)
 
 
 def dual(q1: Array, q2: Array, c: Array, rule: Rule) -> tuple[Array, Array]:
-    """Return T and Ṫ of many pairs by a tensor rule."""
+    """Return T and Ṫ of many pairs from a tensor rule."""
     nodes, weights = rule
     rho = np.clip(c / np.sqrt(q1 * q2), -1, 1)
     across = np.sqrt(1 - rho * rho)
@@ -68,7 +68,7 @@ def quadrature(x: Array, z: Array, rule: Rule) -> Array:
 
 
 def seconds(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Return how long a call took, and its result."""
+    """Return the seconds that a call took, and its result."""
     start = time.perf_counter()
     result = function()
     return time.perf_counter() - start, result
@@ -83,7 +83,7 @@ def main() -> None:
     ours, entries = min((seconds(lambda: kernel(x)) for _ in range(5)), key=lambda run: run[0])
     part = min(100, count)
     rival, theirs = seconds(lambda: quadrature(x[:part], x, gauss(25)))
-    rival *= count / part / 2  # half the pairs are enough
+    rival *= count / part / 2  # by symmetry, half of the pairs are enough
     exact = quadrature(x[:8], x[:100], dense(0.05))
     scale = np.sqrt(np.outer(np.diag(entries)[:8], np.diag(entries)[:100]))
     print(f"N = {count}: ntkrs {ours:.3f} s, 25 x 25 nodes {rival:.1f} s, {rival / ours:.0f} times")
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def compare(x: Array) -> None:
-    """Print the times of all activations by series."""
+    """Print the times of all series activations."""
     out = np.zeros((len(x), len(x)))
     for name in ("relu", "tanh", "sigmoid", "silu", "softplus", "mish", "gelu_tanh", "elu", "selu"):
         kernel = mlp(LAYERS, 1, 1, name, SIGMA_W).kernel()

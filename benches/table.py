@@ -12,12 +12,12 @@ from typing import Any
 
 OURS = ("work", "dtype", "seconds", "of the limit", "memory")
 
-#: Columns of each rival: its name, and what it is called.
+#: Rivals, by their key in the results, with the title of their column.
 RIVALS = {"numpy": "NumPy", "jax": "JAX", "torch": "torch"}
 
 
 def measured(rows: list[dict[str, Any]]) -> list[str]:
-    """The rivals that any benchmark was run on."""
+    """The rivals that at least one benchmark has results for."""
     return [side for side in RIVALS if any(f"{side}_seconds" in row for row in rows)]
 
 
@@ -27,7 +27,7 @@ def columns(sides: list[str]) -> list[str]:
 
 
 def cells(row: dict[str, Any], sides: list[str]) -> list[str]:
-    """The cells of one benchmark; a rival that was not run, or did not fit into memory, leaves its own empty."""
+    """The cells of one benchmark. A rival without results has empty cells, or "given up"."""
     result = [
         row["work"],
         row["dtype"],

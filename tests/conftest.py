@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import _memory
+from ntkrs._checks import memory
 
-#: Real data, if they lie beside the checkout.
+#: Real data sets, if they stand beside the checkout.
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -32,7 +32,7 @@ def uci():
 
 @pytest.fixture(autouse=True)
 def _same_threads_after():
-    """Leave the number of threads as it was."""
+    """Restore the number of threads after the test."""
     before = ntkrs.get_num_threads()
     yield
     ntkrs.set_num_threads(before)
@@ -40,16 +40,16 @@ def _same_threads_after():
 
 @pytest.fixture
 def limit_memory(monkeypatch):
-    """Return a function that sets how many bytes are available, to small arrays too."""
+    """Return a function that sets the number of bytes available, which small arrays are checked against too."""
 
     def to(count):
-        monkeypatch.setattr(_memory, "available", lambda: count)
-        monkeypatch.setattr(_memory, "_SMALL", 0)
+        monkeypatch.setattr(memory, "available", lambda: count)
+        monkeypatch.setattr(memory, "_SMALL", 0)
 
     return to
 
 
 @pytest.fixture
 def poisoned():
-    """Return a function that makes arrays full of NaN to be written to."""
+    """Return a function that makes output arrays full of NaN."""
     return lambda shape, dtype=np.float64: np.full(shape, np.nan, dtype)

@@ -10,7 +10,7 @@ from oracles import activations
 
 EPS = np.finfo(np.float64).eps
 
-#: Every activation, by what the oracles call it; the degrees of powers are integers there.
+#: Every activation by its name in the oracles, where the degrees of powers are integers.
 EVERY = [
     ("identity",), ("relu",), ("leaky_relu", 0.01), ("abs",), ("erf",), ("tanh",), ("gelu",), ("sin",), ("cos",),
     ("rbf",), ("gaussian",),
@@ -22,13 +22,13 @@ EVERY = [
 
 @pytest.mark.parametrize("spec", EVERY, ids=str)
 def test_activations_and_their_slopes_are_those_of_numpy(spec):
-    """A network that is its activation, on values of all sizes."""
+    """A network that consists of its activation alone, on values of all sizes."""
     name, *parameters = spec
     cls = next(cls for cls in Elementwise.__subclasses__() if cls.name == name)
     x = np.concatenate([np.linspace(-12, 12, 4001), [0.0, 1e-300, -1e-9, 30.0, -30.0, -38.0]])
     net = Network(Sequential(Dense(1), cls(*parameters), Dense(1)), weights=[[[1.0]], [[1.0]]], biases=[None, None])
     phi, slope = (f(spec)(x) for f in (activations.phi, activations.phi_dot))
-    # Sums of powers cancel around their zeros, as do sines of sums; NumPy's e^{-x²} has the rounding of x².
+    # Sums of powers cancel around their zeros, and so do sines of sums; NumPy's e^{-x²} has the rounding of x².
     cancels = name in ("hermite", "polynomial", "sin", "cos", "rbf", "exp", "gaussian", "gelu", "erf")
     scale = np.maximum(np.abs(x), 1) ** (
         len(parameters) if name == "polynomial" else parameters[0] if name == "hermite" else 1

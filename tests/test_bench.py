@@ -1,4 +1,4 @@
-"""Benchmarks compare like with like, and run."""
+"""Benchmarks run, and all sides of them do the same work."""
 
 import json
 import subprocess
@@ -8,17 +8,18 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from ntkrs import _bench_measure as measuring
-from ntkrs import _bench_numpy as rival
 from ntkrs import _core, bench, mlp
+from ntkrs.bench import cases
+from ntkrs.bench import measure as measuring
+from ntkrs.bench import rival_numpy as rival
 from oracles import finite
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_numpy_computes_the_same(dtype):
-    x = bench.inputs(30, 7, np.dtype(dtype))
+    x = cases.inputs(30, 7, np.dtype(dtype))
     tolerance = 2e3 * np.finfo(dtype).eps
-    # The rival's own error at ρ = 1 is √ε: it is left out by comparing off the diagonal.
+    # The rival's own error at ρ = 1 is √ε, so the diagonal is not compared.
     off = ~np.eye(30, dtype=bool)
     for name, by_hand in (("relu", rival.infinite_relu), ("erf", rival.infinite_erf), ("gelu", rival.infinite_gelu)):
         kernel = mlp(3, 1, 1, name, 2**0.5, 0.1).kernel()(x, get=("nngp", "ntk"))
@@ -40,8 +41,8 @@ def test_numpy_computes_the_same(dtype):
 
 
 def test_numpy_trains_by_gradient_descent():
-    net, arguments = bench._finite(9, 5, 6, 2, np.dtype(np.float64))
-    y = bench.inputs(9, 2, np.dtype(np.float64))
+    net, arguments = cases._finite(9, 5, 6, 2, np.dtype(np.float64))
+    y = cases.inputs(9, 2, np.dtype(np.float64))
     theta = net.parameters.copy()
     for _ in range(4):
         model = (*finite.unflatten(theta, net.weights, net.biases, 0.1), 2**0.5, 0.1, "relu")
@@ -51,24 +52,24 @@ def test_numpy_trains_by_gradient_descent():
     np.testing.assert_allclose(ours, theta, rtol=0, atol=1e-13)  # a few hundred operations on numbers of size 3
 
 
-#: In a process of its own: JAX warns of every later fork.
+#: Runs in a process of its own, because JAX warns about every later fork.
 TRAINING = """
 import numpy as np
-from ntkrs import _bench_{side} as side, _bench_numpy, bench
+from ntkrs.bench import cases, rival_numpy, rival_{side} as side
 
 for dtype, tolerance in ((np.float64, 1e-13), (np.float32, 1e-5)):
-    _, arguments = bench._finite(9, 5, 6, 2, np.dtype(dtype))
-    y = bench.inputs(9, 2, np.dtype(dtype))
+    _, arguments = cases._finite(9, 5, 6, 2, np.dtype(dtype))
+    y = cases.inputs(9, 2, np.dtype(dtype))
     call, read = side.train(*arguments, y, 0.3, 4)
     theta = read(call())
     assert theta.dtype == dtype
-    np.testing.assert_allclose(theta, _bench_numpy.train_relu(*arguments, y, 0.3, 4), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(theta, rival_numpy.train_relu(*arguments, y, 0.3, 4), rtol=0, atol=tolerance)
 """
 
 
 @pytest.mark.parametrize("side", bench.OPTIONAL)
 class TestRivals:
-    """The optional sides, where they are installed."""
+    """Checks the optional sides where they are installed."""
 
     @pytest.fixture(autouse=True)
     def _installed(self, side):
@@ -77,11 +78,11 @@ class TestRivals:
 
     @pytest.mark.parametrize(("dtype", "tolerance", "relu"), [("float64", 1e-12, 1e-7), ("float32", 1e-5, 2e-3)])
     def test_it_computes_the_same(self, side, dtype, tolerance, relu, tmp_path):
-        # Sums of a few hundred terms. The rivals' infinite ReLU kernels are only as good as √ε a layer where ρ = 1.
+        # Sums of a few hundred terms. The rivals' infinite ReLU kernels are off by √ε a layer where ρ = 1.
         path = tmp_path / "bench.json"
         bench.main(["--quick", "--repeats", "1", "--dtype", dtype, "--rivals", side, "--json", str(path)])
         rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        assert len(rows) == len(bench.cases(quick=True))
+        assert len(rows) == len(bench.benchmarks(quick=True))
         for row in rows:
             assert row[f"{side}_difference"] <= (relu if "ReLU" in row["work"] else tolerance), row["work"]
 
@@ -102,13 +103,13 @@ def test_it_runs_and_writes_its_figures(tmp_path, capsys):
 def test_cases_have_names_to_choose_by(capsys):
     bench.main(["--list"])
     names = capsys.readouterr().out.splitlines()
-    assert names == [case.name for case in bench.cases(quick=False)]
+    assert names == [case.name for case in bench.benchmarks(quick=False)]
     assert len(set(names)) == len(names)
 
 
 def test_what_is_not_installed_is_told(monkeypatch, capsys):
     monkeypatch.setattr(bench, "find_spec", lambda _: None)
-    monkeypatch.setattr(bench, "cases", lambda **_: [])
+    monkeypatch.setattr(bench, "benchmarks", lambda **_: [])
     bench.main(["--quick"])
     told = capsys.readouterr().out
     assert "JAX is not installed: its column stays empty" in told
@@ -119,7 +120,7 @@ def test_a_rival_that_does_not_fit_is_told(monkeypatch):
     def refuse(*_):
         raise MemoryError("the Jacobian needs more")
 
-    case = bench.cases(quick=True)[0]
+    case = bench.benchmarks(quick=True)[0]
     monkeypatch.setattr(bench.Case, "prepare", refuse)
     with pytest.raises(MemoryError):
         bench._side(case, "ntkrs", "float64", 1)
@@ -171,7 +172,7 @@ class TestMeasure:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak cannot be reset")
     def test_peak_memory_is_that_of_the_calls(self):
-        large = np.ones(2**24)  # 128 MiB, gone before
+        large = np.ones(2**24)  # 128 MiB, freed before the call
         del large
         figures = measuring.measure(lambda: (lambda: np.ones(2**22), lambda value: value), 2)
         assert figures["peak_bytes"] == pytest.approx(2**25, rel=0.2)

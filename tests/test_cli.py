@@ -1,4 +1,4 @@
-"""The ``ntkrs`` command: what it prints, what it writes, and its one-line errors."""
+"""The ``ntkrs`` command: its output, its files, and its one-line errors."""
 
 import io
 import subprocess
@@ -29,7 +29,7 @@ TINY = demo.Settings(
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self):
         return True

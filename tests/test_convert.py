@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import LeakyRelu, Relu, convert
+from ntkrs import LeakyRelu, Relu, activations, convert
 from ntkrs.activations import Elementwise
 from ntkrs.convert import _torch
 from oracles import finite
@@ -18,20 +18,20 @@ RNG = np.random.default_rng(0)
 X = RNG.standard_normal((5, 6))
 V = [RNG.standard_normal(shape) for shape in ((6, 4), (4, 3), (3, 2))]
 C = [RNG.standard_normal(4), None, RNG.standard_normal(2)]
-#: The same function and NTK in the oracle's parameterization.
+#: The same function and NTK, in the oracle's parameterization.
 ROOTS = [weight.shape[0] ** 0.5 for weight in V]
 ACTIVATIONS = ["relu", ("leaky_relu", 0.2)]
 
 
 class Module:
-    """Stands in for torch.nn.Module: what a reader looks at, and no torch."""
+    """Stands in for torch.nn.Module, with only the attributes that a reader looks at."""
 
     def __init__(self, **attributes):
         vars(self).update(attributes)
 
 
 class Parameter:
-    """Stands in for a tensor that requires a gradient: NumPy cannot read it as it is."""
+    """Stands in for a tensor that requires a gradient, which NumPy cannot read directly."""
 
     def __init__(self, values, dtype="torch.float64"):
         self.values, self.dtype, self.ready = values, dtype, False
@@ -67,7 +67,7 @@ def stand_in(kind, **attributes):
 
 
 def linear(weight, bias, kind="Linear", **attributes):
-    """A torch layer has its weight the other way round."""
+    """A torch layer, which holds its weight transposed."""
     bias = None if bias is None else Parameter(bias)
     return stand_in(kind, weight=Parameter(weight.T), bias=bias, **attributes)
 
@@ -79,7 +79,7 @@ def sequential(*children, **attributes):
 
 
 def module():
-    """The network of V and C, nested, and with layers that do nothing in evaluation."""
+    """The network of V and C, nested, with layers that do nothing in evaluation."""
     return sequential(
         stand_in("Flatten", start_dim=1, end_dim=-1),
         linear(V[0], C[0]),
@@ -92,7 +92,7 @@ def module():
 
 
 def state():
-    """Its state dict, in the order of the alphabet."""
+    """The state dict of the network, in alphabetical order."""
     return {"10.bias": C[2], "10.weight": V[2].T, "2.bias": C[0], "2.weight": V[0].T, "4.0.weight": V[1].T}
 
 
@@ -103,12 +103,12 @@ def flax_params():
 
 @pytest.fixture
 def without_torch(monkeypatch):
-    """As if torch were not loaded: then stand-ins are read."""
+    """Hides torch, so that stand-ins are read."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
 
 
 def check_network(net, activations=ACTIVATIONS, weights=V, biases=C, tolerance=1e-13):
-    """Outputs and NTK in V and c are those of plain loops; a few dozen terms of size 1 each."""
+    """Outputs and NTK in V and c equal those of plain loops, sums of a few dozen terms of size 1."""
     roots = [weight.shape[0] ** 0.5 for weight in weights]
     model = (weights, biases, roots, 1.0, activations)
     np.testing.assert_allclose(net(X), finite.forward(X, *model), rtol=0, atol=tolerance * 1e2)
@@ -151,7 +151,7 @@ FORMATS = {
 
 @pytest.mark.usefixtures("without_torch")
 class TestFormats:
-    """One function, told in every layout."""
+    """One function in the layout of every library."""
 
     @pytest.mark.parametrize("read", FORMATS.values(), ids=FORMATS)
     def test_it_is_the_model(self, read):
@@ -294,14 +294,14 @@ def test_refused_by_name(read, error, message):
 
 @pytest.mark.usefixtures("without_torch")
 class TestActivations:
-    """A parameter is passed on, or refused where the class here has none."""
+    """A parameter is passed on, or refused where our class has none."""
 
     def read(self, kind, **attributes):
         steps = sequential(linear(V[0], C[0]), stand_in(kind, **attributes), linear(V[1], None))
         return _torch.read_module(steps).arch.activations[0]
 
     def test_one_that_is_not_here_is_told(self, monkeypatch):
-        monkeypatch.delattr(ntkrs, "Tanh")
+        monkeypatch.delattr(activations, "Tanh")
         with pytest.raises(ValueError, match=r"module\[1\] \(Tanh\) is 'Tanh', but this version of ntkrs has no Tanh"):
             self.read("Tanh")
 
@@ -315,23 +315,23 @@ class TestActivations:
         class Plain(Elementwise):
             name = "plain"
 
-        monkeypatch.setattr(ntkrs, kind.capitalize(), Plain, raising=False)
+        monkeypatch.setattr(activations, kind.capitalize(), Plain, raising=False)
         assert self.read(kind, **attributes | {parameter: 1.0}) == Plain()
         with pytest.raises(ValueError, match=rf"module\[1\] \({kind}\) has {parameter}={value}, but Plain is that of"):
             self.read(kind, **attributes)
 
         fields = {"name": "curved", "__annotations__": {parameter: float}, parameter: 1.0}
         curved = dataclass(frozen=True)(type("Curved", (Elementwise,), fields))
-        monkeypatch.setattr(ntkrs, kind.capitalize(), curved)
+        monkeypatch.setattr(activations, kind.capitalize(), curved)
         assert self.read(kind, **attributes) == curved(value)
 
     def test_celu_of_one_is_elu(self, monkeypatch):
-        monkeypatch.setattr(ntkrs, "Elu", Relu, raising=False)
+        monkeypatch.setattr(activations, "Elu", Relu, raising=False)
         assert self.read("CELU", alpha=1.0) == Relu()
 
 
 class TestSafetensors:
-    """The one file format; without the package, a stand-in for it shows what is asked of it."""
+    """The safetensors format. Where the package is missing, a stand-in records the calls made to it."""
 
     def test_without_the_package(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "safetensors", None)

@@ -1,4 +1,4 @@
-"""Models of the real scikit-learn and torch, read and compared with what these libraries compute."""
+"""Models of the real scikit-learn and torch, compared with the results of these libraries."""
 
 import importlib
 
@@ -12,7 +12,7 @@ RNG = np.random.default_rng(0)
 
 
 class TestScikitLearn:
-    """Real estimators, fitted: the network stops before the output activation."""
+    """Real, fitted estimators. The network stops before the output activation."""
 
     @pytest.mark.parametrize("activation", ["identity", "relu", "tanh", "logistic"])
     @pytest.mark.parametrize("classes", [0, 2, 3])
@@ -42,12 +42,12 @@ class TestScikitLearn:
 
 @pytest.fixture
 def torch():
-    """Return the real torch, or say that it is absent."""
+    """Return the real torch, or skip the test if it is absent."""
     return pytest.importorskip("torch", reason="torch is absent: stand-ins alone show that its modules are read")
 
 
 class TestTorch:
-    """Real modules."""
+    """Real torch modules."""
 
     ACTIVATIONS = (
         ("ReLU", {}), ("Tanh", {}), ("Sigmoid", {}), ("SiLU", {}), ("SELU", {}), ("Mish", {}), ("GELU", {}),
@@ -55,7 +55,7 @@ class TestTorch:
     )  # fmt: skip
 
     def check(self, torch, model, net, shape):
-        """Values and NTK, by torch.func's Jacobian. Softplus differs by 1e-10 of x beyond torch's threshold."""
+        """Values and NTK, from the Jacobian of torch.func. Beyond torch's threshold, Softplus differs by 1e-10 of x."""
         x = torch.from_numpy(RNG.standard_normal((4, *shape)))
         rows = x.reshape(4, -1).numpy()
         parameters = {name: value.detach() for name, value in model.named_parameters()}

@@ -1,4 +1,4 @@
-"""The demo's experiments on tiny sizes: laws of each result, the width slope, a report that stands alone."""
+"""The demo's experiments at tiny sizes: laws of each result, the width slope, and a self-contained report."""
 
 import base64
 import json
@@ -11,9 +11,10 @@ import pytest
 sklearn = pytest.importorskip("sklearn", reason="the demo needs the extra ntkrs[demo]")
 pytest.importorskip("matplotlib", reason="the demo needs the extra ntkrs[demo]")
 
-from ntkrs import _demo_scores, _report, cli, demo  # noqa: E402 - after the check for the extra
+from ntkrs import cli, demo  # noqa: E402 - after the check for the extra
+from ntkrs.demo import experiments, report, scores  # noqa: E402
 
-kernel_ridge = _demo_scores.kernel_ridge
+kernel_ridge = scores.kernel_ridge
 
 TINY = demo.Settings(
     samples=240,
@@ -79,7 +80,7 @@ def test_digits_are_scaled_by_the_training_part_alone(digits):
 
 
 def test_gram_holds_both_kernels(gram, digits):
-    kernel = demo._network(TINY).kernel()
+    kernel = experiments._network(TINY).kernel()
     np.testing.assert_array_equal(gram.ntk, kernel(digits.x))
     np.testing.assert_array_equal(gram.nngp, kernel(digits.x, get="nngp"))
     assert gram.megabytes == pytest.approx(2 * 8 * TINY.samples**2 / 1e6)
@@ -107,20 +108,19 @@ def test_kernel_ridge_with_a_linear_kernel_is_linear_ridge(digits):
 def test_every_choice_is_blind_to_the_test_part(gram, digits):
     blind = digits.targets.copy()
     blind[digits.test] = np.nan
-    folds = _demo_scores._folds(digits.train, TINY, seed=0)
+    folds = scores._folds(digits.train, TINY, seed=0)
     choices = [
-        _demo_scores._select([("ntk", gram.ntk)], y, folds, TINY.ridges, _demo_scores._squared)[2]
-        for y in (digits.targets, blind)
+        scores._select([("ntk", gram.ntk)], y, folds, TINY.ridges, scores._squared)[2] for y in (digits.targets, blind)
     ]
     assert choices[0] == choices[1]
     assert np.isfinite(kernel_ridge(gram.ntk, blind, digits.train, digits.test, choices[0])).all()
 
 
 def test_kernel_regression_reads_digits(gram, digits):
-    scores = {s.method: s.value for s in _demo_scores.classification(digits, gram, TINY, seed=0).scores}
-    assert list(scores)[-2:] == ["NNGP regression", "NTK regression"]
-    assert scores["NTK regression"] > 0.8  # chance is 0.1
-    assert all(0 <= value <= 1 for value in scores.values())
+    found = {s.method: s.value for s in scores.classification(digits, gram, TINY, seed=0).scores}
+    assert list(found)[-2:] == ["NNGP regression", "NTK regression"]
+    assert found["NTK regression"] > 0.8  # chance is 0.1
+    assert all(0 <= value <= 1 for value in found.values())
 
 
 def test_dynamics_starts_at_zero_and_ends_at_the_interpolant(gram, digits):
@@ -216,10 +216,10 @@ def test_report_is_well_formed_and_carries_every_figure_inside(written):
     inlined = {base64.b64decode(source.removeprefix(head), validate=True) for source in reader.images}
     assert all(source.startswith(head) for source in reader.images)
     assert inlined == pngs
-    assert len(pngs) == len(_report.PANELS) == text.count("<figcaption>")
+    assert len(pngs) == len(report.PANELS) == text.count("<figcaption>")
 
 
-@pytest.mark.parametrize("panel", _report.PANELS, ids=lambda panel: panel.stem)
+@pytest.mark.parametrize("panel", report.PANELS, ids=lambda panel: panel.stem)
 def test_no_part_of_a_figure_is_cut_off(written, panel):
     figure = panel.draw(written[0])
     figure.draw_without_rendering()

@@ -1,4 +1,4 @@
-"""Diagnostics of kernel matrices: against plain formulas, and on kernels whose answers are known."""
+"""Diagnostics of kernel matrices: against plain formulas, and on kernels with known answers."""
 
 import numpy as np
 import pytest

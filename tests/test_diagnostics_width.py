@@ -1,4 +1,4 @@
-"""The three claims of the theory, measured on small networks: they hold, and what is measured is what is said."""
+"""The three claims of the theory on small networks: they hold, and the code measures the documented quantities."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ def test_the_drift_is_that_of_the_kernels():
 
 @pytest.mark.parametrize("momentum", [0.0, 0.5])
 def test_the_gap_is_that_of_the_parameters(momentum):
-    """f_lin trained in parameter space, by literal steps with the Jacobian."""
+    """Trains f_lin in parameter space, by literal steps with the Jacobian."""
     y = np.stack([Y, -Y], 1)
     found = diagnostics.linearization_gap(TANH2, X, y, X_TEST, (16,), 1, 0.5, 30, momentum, rng=3)
     net = TANH2.with_width(16).init(5, rng=np.random.default_rng([3, 16, 0]))

@@ -1,4 +1,4 @@
-"""Moments of the empirical NTK over initialisations: against kernels kept one by one."""
+"""Moments of the empirical NTK over initialisations: against kernels computed one by one."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_moments_are_those_of_the_kernels(outputs, z):
 
 
 def test_networks_are_those_of_init_bit_for_bit():
-    """The mean of two equal kernels is that kernel. A million draws: hundreds of them from the ziggurat's tail."""
+    """The mean of two equal kernels is that kernel. Of a million draws, hundreds come from the tail of the ziggurat."""
     arch = mlp(2, 300, 1)
     for seed in (0, 1, 2**32 - 1, 2**32, 2**63 - 1, *range(10, 16)):
         moments = ntkrs.ensemble_ntk(arch, X, seeds=[seed, seed], outputs=0)
@@ -34,7 +34,7 @@ def test_networks_are_those_of_init_bit_for_bit():
 
 
 def test_draws_by_law_have_the_law_of_parameters():
-    """Means and variances of 2000 networks differ by their standard errors, those of variances some √(2/S)."""
+    """Means and variances of 2000 networks differ by their standard errors; for variances these are about √(2/S)."""
     wide, other = np.random.default_rng(2).standard_normal((2, 5, 200))
     arch = mlp(2, 30, 2, "relu", 2**0.5, 0.3)
     for z in (None, other):
@@ -62,11 +62,11 @@ def test_draws_by_law_refuse_and_return_what_draws_of_parameters_do():
 def test_draws_by_law_keep_inner_products_and_few_features():
     wide = np.random.default_rng(2).standard_normal((5, 200))
     wide[3], wide[4] = wide[0], 0.0
-    # One layer: its kernel depends on no draw. Rounding of a decomposition of 200 features.
+    # One layer, whose kernel depends on no draw: what differs is the rounding of a decomposition of 200 features.
     mean, variance = ntkrs.ensemble_ntk(Sequential(Dense(2, 1.3, 0.2)), wide, seeds=3, outputs=0, draws="law")
     np.testing.assert_allclose(mean, 1.3**2 / 200 * wide @ wide.T + 0.2**2, rtol=0, atol=1e-14)
     assert not variance.any()
-    # Six features of forty rows: there is nothing to gain.
+    # Forty rows with six features, where this saves nothing.
     for one, same in zip(
         ntkrs.ensemble_ntk(ARCH, X, seeds=3), ntkrs.ensemble_ntk(ARCH, X, seeds=3, draws="law"), strict=True
     ):
@@ -93,7 +93,7 @@ def test_width_replaces_those_of_the_hidden_layers():
 
 
 def test_the_mean_approaches_the_infinite_kernel_and_the_variance_falls():
-    """The variance like 1/n; the mean is off by the standard error, and a bias of order 1/n."""
+    """The variance falls like 1/n. The mean is off by the standard error and a bias of order 1/n."""
     arch = mlp(2, 1, 1, "relu", 2**0.5, 0.1)
     exact = arch.kernel()(X)
     variances = []
@@ -102,7 +102,7 @@ def test_the_mean_approaches_the_infinite_kernel_and_the_variance_falls():
         assert np.all(abs(mean - exact) < 5 * np.sqrt(variance / 300) + 4 * exact.max() / width)
         variances.append(variance.mean())
     slope = np.polyfit(np.log([32, 128, 512]), np.log(variances), 1)[0]
-    assert -1.25 < slope < -0.75  # a variance of 300 draws is known to 8 %
+    assert -1.25 < slope < -0.75  # 300 draws give a variance to 8 %
 
 
 def test_progress_and_an_early_end():

@@ -12,7 +12,7 @@ from oracles import infinite
 
 EPS = np.finfo(np.float64).eps
 
-#: What the oracles call the activations.
+#: The names of the activations in the oracles.
 PIECEWISE_LINEAR = {"identity": "identity", "relu": "relu", "leaky_relu": ("leaky_relu", 0.01), "abs": "abs"}
 MODERATE = PIECEWISE_LINEAR | {
     "erf": "erf",
@@ -26,10 +26,10 @@ MODERATE = PIECEWISE_LINEAR | {
     "gaussian": "gaussian",
     "wide gaussian": ("gaussian", 0.1),
 }
-#: Their kernels have an infinite slope at ρ = ±1, which the next layer's angle takes to the power 1/2 again.
+#: Activations whose kernels have an infinite slope at ρ = ±1, of which the next layer's angle takes a root again.
 JUMPS = {"sign": "sign", "step": ("rectified_power", 0)}
-#: Growing faster than their argument, and how many times the relative error of their argument theirs is at most, for
-#: arguments of order 1.
+#: Activations that grow faster than their argument, with the largest factor by which they multiply its relative error,
+#: for arguments of order 1.
 GROWING = {
     "rectified_power 1": (("rectified_power", 1), 1),
     "rectified_power 2": (("rectified_power", 2), 2),
@@ -47,13 +47,13 @@ ACTIVATIONS = MODERATE | JUMPS | {name: spec for name, (spec, _) in GROWING.item
 
 
 def layer(name):
-    """The activation that the oracles call so."""
+    """The activation with this name in the oracles."""
     kind, *parameters = [spec] if isinstance(spec := ACTIVATIONS[name], str) else spec
     return next(cls for cls in Elementwise.__subclasses__() if cls.name == kind)(*parameters)
 
 
 def errors(kernel, exact):
-    """Errors in units of √(K_ii K_jj), the scale that an entry's rounding has; a zero row must be exact.
+    """Errors in units of √(K_ii K_jj), the scale of an entry's rounding. A zero row must be exact.
 
     A subnormal result may be the neighbour of the nearest one.
     """
@@ -86,7 +86,7 @@ def test_every_pair_is_right_to_the_last_digits(name, sigma_b, depth):
     x = hard_rows(5)
     kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
     nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [ACTIVATIONS[name]] * depth, rounded=True)
-    # 16 ε and 64 ε are what users are promised, for every pair of rows.
+    # The README promises 16 ε and 64 ε for every pair of rows.
     assert errors(kernel.nngp, nngp).max() <= 16 * EPS
     assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
@@ -113,8 +113,8 @@ def test_jumps(name, sigma_b):
     for depth in (1, 3):
         kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
         nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, [ACTIVATIONS[name]] * depth, rounded=True)
-        # An angle has an error of ε, so that of the angle after another layer has √ε: rows that are not nearly
-        # parallel, or equal, are right all the same.
+        # An angle has an error of ε, so the angle after another layer has one of √ε. Rows that are not nearly
+        # parallel, or equal, are still right.
         apart = (np.abs(nngp) < 0.9 * nngp.max()) | np.eye(len(x), dtype=bool) if depth > 1 else True
         assert errors(kernel.nngp, nngp)[apart].max() <= 16 * EPS
         assert errors(kernel.ntk, ntk)[apart].max() <= 64 * EPS
@@ -123,7 +123,7 @@ def test_jumps(name, sigma_b):
 @pytest.mark.parametrize("size", [1e-6, 1e-3, 0.1, 1.0])
 @pytest.mark.parametrize("name", sorted(set(MODERATE) | {"polynomial", "hermite 2", "monomial 3", "rectified_power 3"}))
 def test_gaps_are_right_to_the_angle(name, size):
-    """A ReLU network on top sees √(1 − ρ): what the kernels of close rows would hide."""
+    """A ReLU network on top sees √(1 − ρ), which the kernels of close rows would hide."""
     x = hard_rows(3)[[0, 1, 2, 3, 4, 5, 6, 7, 12, 13]] * size
     for sigma_b in (0.0, 0.3):
         layers = (Dense(1, 1.3), layer(name), Dense(1, 1.1, sigma_b), Relu(), Dense(1, 1.0))
@@ -136,7 +136,7 @@ def test_gaps_are_right_to_the_angle(name, size):
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name not in JUMPS])
 def test_price(name):
-    """dT/dc = Ṫ, of two rows that turn away from each other."""
+    """dT/dc = Ṫ, for two rows that turn away from each other."""
     step = 1e-4
     for angle in (0.3, 1.2, 2.0, 2.9):
         x = np.array([[np.cos(t), np.sin(t)] for t in (0.0, angle - step, angle, angle + step)]) * 2**0.5
@@ -167,7 +167,7 @@ def test_deep_networks(depth):
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
 @pytest.mark.parametrize("size", [1e-60, 1e-100, 1e-140, 1e-150, 1e-155])
 def test_erf_of_tiny_rows(size, sigma_b):
-    """Without biases the kernel of two tiny rows is tiny too, and no less exact."""
+    """Without biases the kernel of two tiny rows is tiny too, and just as exact."""
     tiny = np.random.default_rng(0).standard_normal((4, 3)) * size
     x = np.vstack([tiny, tiny[:1], -2 * tiny[1:2], np.eye(3)[:1]])
     kernel = mlp(3, 1, 1, "erf", 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
@@ -201,7 +201,7 @@ def test_single_precision(name, features):
     x = hard_rows(features).astype(np.float32)
     kernel = mlp(3, 1, 1, layer(name), 1.3, 0.2).kernel()(x, get=("nngp", "ntk"))
     nngp, ntk = infinite.kernels(x.astype(np.float64), None, 1.3, 0.2, [ACTIVATIONS[name]] * 3, rounded=True)
-    # 8 ε₃₂ is what users are promised.
+    # The README promises 8 ε₃₂.
     assert kernel.ntk.dtype == np.float32
     assert errors(kernel.nngp, nngp).max() <= 8 * np.finfo(np.float32).eps
     assert errors(kernel.ntk, ntk).max() <= 8 * np.finfo(np.float32).eps
@@ -228,10 +228,10 @@ def test_any_shape_stride_and_dtype(n, m, features, depth, name, sigma_b, dtype,
     kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, z, get=("nngp", "ntk"))
     args = (1.3, sigma_b, [ACTIVATIONS[name]] * depth)
     nngp, ntk = infinite.kernels_numpy(x.astype(np.float64), z.astype(np.float64), *args)
-    # One feature makes every pair (anti)parallel, where the plain recursion of the oracle keeps half the digits.
+    # With one feature every pair is (anti)parallel, where the plain recursion of the oracle keeps half of the digits.
     tolerance = 1e-12 if dtype == np.float64 else 1e-5
     tolerance = max(tolerance, 1e-6) if features < 3 else tolerance
-    # Errors are in units of √(K_ii K_jj): of two rows alone, the entry between them may be far smaller.
+    # Errors are in units of √(K_ii K_jj): with two rows only, the entry between them may be far smaller.
     own = [np.abs(infinite.kernels_numpy(rows.astype(np.float64), None, *args)).max(initial=0.0) for rows in (x, z)]
     scale = np.sqrt(own[0] * own[1])
     np.testing.assert_allclose(kernel.nngp, nngp, rtol=0, atol=tolerance * scale)
@@ -277,7 +277,7 @@ def test_kernels_without_bias_scale_exactly(name, power):
 @pytest.mark.parametrize("name", MODERATE | JUMPS)
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
 def test_nothing_is_nan(name, sigma_b):
-    # What is not homogeneous may square a row.
+    # An activation that is not homogeneous may square a row.
     large, small = np.finfo(float).max / 1e3 if name in PIECEWISE_LINEAR else 1e150, 5e-324
     x = np.array([[0.0, 0.0], [large, large], [small, 0.0], [-large, small], [1e100, 1.0], [1e-200, 1.0], [1.0, 2.0]])
     kernel = mlp(3, 1, 1, layer(name), 1.3, sigma_b).kernel()
@@ -318,7 +318,7 @@ def test_diagonal_of_a_critical_relu_network(depth):
     x = np.random.default_rng(2).standard_normal((9, 7))
     hidden = [layer for _ in range(depth) for layer in (Dense(1, 2**0.5), Relu())]
     diagonal = Sequential(*hidden, Dense(1)).kernel().diag(x)
-    # math.md's Θ(x,x) with 2^0.5 in floating point for √2: one ulp of it per layer.
+    # Θ(x,x) for the floating-point value of √2, which costs one ulp per layer.
     np.testing.assert_allclose(diagonal, (depth + 1) * (x**2).sum(1) / 7, rtol=2 * (depth + 4) * EPS)
 
 

@@ -1,4 +1,4 @@
-"""Infinite-width kernels against 50 digits where digits are hard to keep: far from the origin, and in deep networks."""
+"""Infinite-width kernels against 50 digits where digits are easily lost: far from the origin, and in deep networks."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from test_kernel import ACTIVATIONS, EPS, MODERATE, errors, hard_rows, layer
 
 
 def far_rows(offset, features):
-    """Rows far from the origin compared with their distances, some equal, nearly equal, parallel and opposite."""
+    """Rows much farther from the origin than from each other; some are equal, nearly equal, parallel or opposite."""
     rng = np.random.default_rng(features)
     x = rng.standard_normal((12, features)) + offset
     x[1] = x[0]
@@ -25,7 +25,7 @@ def far_rows(offset, features):
 @pytest.mark.parametrize("offset", [10.0, 1e3])
 @pytest.mark.parametrize("name", MODERATE)
 def test_rows_far_from_the_origin(name, offset, features):
-    """Kernels of distances see them, however large Σ(x, x) is."""
+    """Kernels of distances see the distances, however large Σ(x, x) is."""
     x = far_rows(offset, features)
     for depth, sigma_b in ((1, 0.0), (3, 0.3)):
         kernel = mlp(depth, 1, 1, layer(name), 1.3, sigma_b).kernel()(x, get=("nngp", "ntk"))
@@ -38,7 +38,7 @@ def test_rows_far_from_the_origin(name, offset, features):
 @pytest.mark.parametrize("name", ["rbf", "sin", "gaussian", "erf"])
 @pytest.mark.parametrize("gap", [1 / 60, 1 / 12, 1 / 5])
 def test_distances_of_rows_at_moderate_angles(name, gap, dtype):
-    """A kernel of distances passes an error of ρ on Σ times."""
+    """A kernel of distances multiplies an error of ρ by Σ."""
     rng = np.random.default_rng(7)
     u, v = (np.abs(rng.standard_normal((2, 8, 100))) + 0.5) / 8
     u /= np.linalg.norm(u, axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def test_distances_of_rows_at_moderate_angles(name, gap, dtype):
 
 @pytest.mark.parametrize(("name", "sigma_w"), [(name, 1.3) for name in MODERATE] + [("gaussian", 3.0), ("sin", 3.0)])
 def test_thirty_layers(name, sigma_w):
-    """Also of chaotic networks, in which each layer multiplies the angle between inputs: it is known to all digits."""
+    """Includes chaotic networks, where each layer multiplies the angle between inputs, which is known to all digits."""
     x = np.vstack([hard_rows(4), far_rows(100.0, 4)[:5]])
     kernel = mlp(29, 1, 1, layer(name), sigma_w).kernel()(x, get=("nngp", "ntk"))
     nngp, ntk = infinite.kernels(x, None, sigma_w, 0.0, [ACTIVATIONS[name]] * 29, rounded=True)
@@ -67,7 +67,7 @@ def test_thirty_layers(name, sigma_w):
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
 @pytest.mark.parametrize("large", [3.0, 30.0, 1e4])
 def test_gelu_of_large_parallel_rows(large, sigma_b):
-    """There it is ReLU but for a little, which is all that their gap consists of."""
+    """Large rows see ReLU up to a small difference, and their gap consists of this difference alone."""
     x = np.random.default_rng(1).standard_normal((1, 4)) * np.array([[1], [1.01], [1.5], [3], [20], [-2]]) * large
     for layers in (["gelu"] * 3, ["gelu", "relu", "relu"]):
         names = [part for name in layers for part in (Dense(1, 1.3, sigma_b), layer(name))]
@@ -81,7 +81,7 @@ def test_gelu_of_large_parallel_rows(large, sigma_b):
 @pytest.mark.parametrize("sigma_w", [1.5, 2.5])
 @pytest.mark.parametrize("size", [0.01, 0.1, 0.5])
 def test_parallel_rows_in_chaotic_networks(name, sigma_w, size):
-    """The angle that unlike norms open between parallel rows is small, and all its digits are seen thirty layers on."""
+    """Different norms open a small angle between parallel rows, and thirty layers later all its digits are visible."""
     x = size * np.array([[1.0], [1.02], [1.5], [3.1], [9.3], [-1.4], [-0.2]])
     for depth in (8, 30):
         kernel = mlp(depth, 1, 1, layer(name), sigma_w).kernel()(x, get=("nngp", "ntk"))

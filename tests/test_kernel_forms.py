@@ -29,7 +29,7 @@ def batches():
 
 
 def assert_close(value, expected, scale=None):
-    # A few roundings in each of four layers, ours and the oracle's; generic pairs, where nothing amplifies them.
+    # A few roundings in each of four layers, ours and the oracle's; for generic pairs nothing amplifies them.
     scale = np.abs(expected).max() if scale is None else scale
     np.testing.assert_allclose(value, expected, rtol=0, atol=100 * EPS * scale)
 
@@ -65,7 +65,7 @@ def test_a_wide_network_in_standard_parameters_has_that_kernel():
     h = x @ rng.standard_normal((features, n)) * (1.3 / features**0.5) + 0.4 * rng.standard_normal(n)
     units, slopes = np.maximum(h, 0), (h > 0) * (rng.standard_normal(n) * 0.9 / n**0.5)
     expected = units @ units.T + 1 + (x @ x.T + 1) * (slopes @ slopes.T)
-    # Averages over n units spread by some 3/√n.
+    # Averages over n units spread by about 3/√n.
     np.testing.assert_allclose(arch.kernel("standard")(x), expected, rtol=0.02)
 
 
@@ -120,7 +120,7 @@ def test_results_of_layers_are_written_where_asked(batches):
 
 
 class TestOperator:
-    """Products without the kernel."""
+    """Products that never form the kernel."""
 
     @pytest.mark.parametrize("get", ["ntk", "nngp"])
     @pytest.mark.parametrize("count", [0, 1, 3, 4, 9])

@@ -1,4 +1,4 @@
-"""Descriptions of networks are values, and refuse what means nothing."""
+"""Descriptions of networks are values, and refuse invalid arguments."""
 
 import pickle
 

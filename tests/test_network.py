@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkrs
-from ntkrs import Dense, Network, Relu, Sequential, Tanh, _parameters, mlp, network
+from ntkrs import Dense, Network, Relu, Sequential, Tanh, mlp
+from ntkrs.network import _forward, _parameters
 from oracles import activations, finite
 
 EPS = np.finfo(np.float64).eps
@@ -20,7 +21,7 @@ SMOOTH = ["identity", "erf", "tanh", "gelu", "sin", "cos", "rbf", "gaussian"]
 
 
 def oracle_arguments(net):
-    """What the NumPy oracles need of a network."""
+    """The arguments of the NumPy oracles for a network."""
     sigma_w = [dense.sigma_w for dense in net.arch.dense]
     sigma_b = [dense.sigma_b for dense in net.arch.dense]
     weights = [np.asarray(weight, dtype=np.float64) for weight in net.weights]
@@ -45,8 +46,8 @@ def test_any_network_agrees_with_numpy(n, widths, features, outputs, name, sigma
     net = Sequential(*layers, Dense(outputs, 0.9, sigma_b)).init(features, rng=seed, dtype=dtype)
     x = np.random.default_rng(seed).standard_normal((n, features)).astype(dtype)
     arguments = oracle_arguments(net)
-    # Sums of at most 70 terms, through at most 4 layers forth and back, each with values of order 1; the larger
-    # constant of float32 is that an activation's kink may fall on the other side for a pre-activation near 0.
+    # Sums of at most 70 terms, through at most 4 layers forward and back, each with values of order 1. The larger
+    # constant for float32 allows for pre-activations near 0 that fall on the other side of a kink.
     tolerance = 1e-11 if dtype == np.float64 else 1e-3
     expected = finite.forward(x.astype(np.float64), *arguments)
     np.testing.assert_allclose(net(x), expected, rtol=0, atol=tolerance * max(1, np.abs(expected).max(initial=0)))
@@ -66,7 +67,7 @@ def test_jacobian_is_that_of_central_differences(name):
 
 
 def test_the_kernel_of_misprinted_formulas_is_another_one():
-    """On a 3-6-5-2 tanh network with biases, the three usual misprints change every digit (math.md, section 8)."""
+    """On a 3-6-5-2 tanh network with biases, the three usual misprints change every digit."""
     net = Sequential(Dense(6, 1.1, 0.3), Tanh(), Dense(5, 0.9, 0.2), Tanh(), Dense(2, 1.2, 0.1)).init(3, rng=5)
     x = np.random.default_rng(5).standard_normal((4, 3))
     jacobian = finite.jacobian(x, *oracle_arguments(net))
@@ -87,7 +88,7 @@ class TestEmpiricalNtk:
         net, x, z = self.batches(depth, outputs, sigma_b, dtype)
         j, jz = net.jacobian(x).astype(np.float64), net.jacobian(z).astype(np.float64)
         for kernel, full in ((net.ntk(x), finite.ntk(j, j)), (net.ntk(x, z), finite.ntk(j, jz))):
-            # A sum over P ≤ 2500 terms of the Jacobian's own dtype, against one over layers.
+            # A sum over P ≤ 2500 terms in the Jacobian's own dtype, against one over layers.
             tolerance = 200 * np.finfo(dtype).eps * np.abs(full).max()
             np.testing.assert_allclose(kernel, full, rtol=0, atol=tolerance)
         full = finite.ntk(j, jz)
@@ -129,7 +130,7 @@ class TestEmpiricalNtk:
 
 
 def test_kernels_of_wide_networks_approach_the_infinite_one():
-    """The error falls like n^{-1/2} (Jacot et al. 2018; math.md, section 7)."""
+    """The error falls like n^{-1/2} (Jacot et al. 2018)."""
     x = np.random.default_rng(0).standard_normal((12, 8))
     exact = mlp(2, 1, 1, "relu", 2**0.5, 0.1).kernel()(x)
     widths = np.array([64, 256, 1024])
@@ -141,12 +142,12 @@ def test_kernels_of_wide_networks_approach_the_infinite_one():
         for width in widths
     ]  # fmt: skip
     slope = np.polyfit(np.log(widths), np.log(spread), 1)[0]
-    # Each spread is known to about 1/√(2·24) = 15 %: the slope over a factor of 16 to about 0.07.
+    # Each spread is known to about 1/√(2·24) = 15 %, and so the slope over a factor of 16 to about 0.07.
     assert -0.7 < slope < -0.3
 
 
 class TestParameters:
-    """The flat vector, its layout, and what networks are made from."""
+    """The flat vector, its layout, and the arrays that networks are built from."""
 
     def test_layout(self):
         arch = Sequential(Dense(4, 1.0, 0.5), Relu(), Dense(2))
@@ -165,7 +166,7 @@ class TestParameters:
         theta = arch.init(300, rng=4).parameters
         assert np.array_equal(theta, arch.init(300, rng=np.random.default_rng(4)).parameters)
         assert not np.array_equal(theta, arch.init(300, rng=5).parameters)
-        # 62,210 draws: a mean and a variance off by more than 5 standard errors happen once in a million seeds.
+        # 62,210 draws: a mean or variance is off by more than 5 standard errors for about one seed in a million.
         assert abs(theta.mean()) < 5 / theta.size**0.5
         assert abs(theta.var() - 1) < 5 * (2 / theta.size) ** 0.5
 
@@ -196,7 +197,7 @@ class TestParameters:
 
 
 class TestStandardParameterization:
-    """x V + c: the same function, other derivatives."""
+    """x V + c is the same function with other derivatives."""
 
     arch = Sequential(Dense(6, 1.3, 0.4), Tanh(), Dense(5, 0.7), Relu(), Dense(2, 1.1, 0.2))
 
@@ -308,7 +309,7 @@ def test_many_samples_go_forward_in_chunks(dtype, monkeypatch):
     net = mlp(2, 9, 2, "tanh", 1.4, 0.1).init(3, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((100, 3)).astype(dtype)
     whole = net(x)
-    monkeypatch.setattr(network, "_FORWARD_ROWS", 7)
+    monkeypatch.setattr(_forward, "_FORWARD_ROWS", 7)
     assert np.array_equal(net(x), whole)
     assert np.array_equal(net(x[:, ::-1][::-2]), whole_of(net, x[:, ::-1][::-2]))
     assert net(x[:0]).shape == (0, 2)
@@ -324,19 +325,19 @@ def whole_of(net, x):
 
 
 def test_the_inputs_of_all_chunks_are_those_at_entry(monkeypatch):
-    """The core hears of a chunk only after another thread changed the inputs."""
+    """The core gets a chunk only after another thread has changed the inputs."""
     net = mlp(1, 9, 2).init(3)
     x = np.random.default_rng(0).standard_normal((100, 3))
     expected = net(x)
-    core = net._core
+    core = net._state.core
 
     class Changing:
         def forward(self, arrays):
             x[:] = 0.0
             core.forward(arrays)
 
-    monkeypatch.setattr(network, "_FORWARD_ROWS", 7)
-    monkeypatch.setattr(net, "_core", Changing())
+    monkeypatch.setattr(_forward, "_FORWARD_ROWS", 7)
+    monkeypatch.setattr(net._state, "core", Changing())
     assert np.array_equal(net(x), expected)
 
 
@@ -345,13 +346,13 @@ def test_values_beyond_the_dtype_of_the_network_are_refused():
     for call in (net, net.jacobian, net.ntk, lambda z: net.ntk(np.eye(2), z)):
         with pytest.raises(ValueError, match=r"[XZ] holds 1e\+300 at \(1, 0\), which exceeds float32"):
             call([[1.0, 2.0], [1e300, 0.0]])
-    with pytest.raises(ValueError, match="X holds -inf at"):  # infinite already: refused as everywhere
+    with pytest.raises(ValueError, match="X holds -inf at"):  # infinite from the start: refused as everywhere
         net([[1.0, -np.inf]])
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "abs"])
 def test_single_precision_jacobians_of_kinked_networks(name):
-    """Against float64 on the same parameters, but for samples with a pre-activation that may lie on either side."""
+    """Agrees with float64 on the same parameters, except for samples with a pre-activation too near a kink."""
     net = mlp(2, 20, 3, name, 1.3, 0.4).init(6, rng=1, dtype=np.float32)
     x = np.random.default_rng(1).standard_normal((200, 6)).astype(np.float32).astype(np.float64)
     weights, biases, sigma_w, sigma_b, hidden = oracle_arguments(net)
@@ -362,13 +363,13 @@ def test_single_precision_jacobians_of_kinked_networks(name):
         h = activations.phi(hidden[layer])(h)
     assert near.mean() < 0.1
     jacobian = finite.jacobian(x[~near], weights, biases, sigma_w, sigma_b, hidden)
-    # Sums of 20 terms, through 3 layers forth and back.
+    # Sums of 20 terms, through 3 layers forward and back.
     tolerance = 200 * np.finfo(np.float32).eps * np.abs(jacobian).max()
     np.testing.assert_allclose(net.jacobian(x[~near]), jacobian, rtol=0, atol=tolerance)
 
 
 def test_slope_of_relu_at_zero_is_zero():
-    """As torch and JAX have it; for |x| too."""
+    """The convention of torch and JAX, also for |x|."""
     for name, slope in (("relu", 0.0), ("abs", 0.0), ("leaky_relu", 0.01)):
         net = Network(mlp(1, 1, 1, name), [np.zeros((1, 1)), np.ones((1, 1))])
         assert net.jacobian([[3.0]])[0, 0, 0] == 3.0 * slope

@@ -55,7 +55,7 @@ def test_closed_forms_where_an_argument_is_identically_zero(activation, q):
     "activation", [a for a in CLOSED_FORMS if activations.parse(a) not in activations.JUMPS], ids=str
 )
 def test_price(activation):
-    """dT / dc = Tdot, but for jumps, which phi' leaves out."""
+    """dT / dc = Tdot, except for jumps, which phi' leaves out."""
     with mp.workdps(50):
         h = mp.mpf(10) ** -15
         for covariance in COVARIANCES[:4]:

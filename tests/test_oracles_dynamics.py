@@ -31,7 +31,7 @@ def test_matrix_exponential_is_gradient_flow_of_the_parameters(linear_model):
     for t in 0.0, 0.3, 20.0:
         f = dynamics.gradient_flow(k, k_test, y, j @ theta_0, j_test @ theta_0, 0.2, t, z=y.size)
         theta = dynamics.parameter_flow(j, theta_0, y, 0.2, t, z=y.size)
-        # the ODE solver keeps 1e-12 a step, over some 100 steps of values of order 10
+        # the ODE solver is good to 1e-12 a step, over about 100 steps of values of order 10
         assert_allclose(f[0], j @ theta, rtol=0, atol=1e-9)
         assert_allclose(f[1], j_test @ theta, rtol=0, atol=1e-9)
 
@@ -92,7 +92,7 @@ def test_conflicting_labels_of_duplicates_end_at_their_mean():
     k = np.array([[2.0, 2.0, 0.5], [2.0, 2.0, 0.5], [0.5, 0.5, 1.0]])
     y = np.array([1.0, 3.0, -1.0])
     f, g = dynamics.gradient_flow(k, k[:1], y, np.zeros(3), np.zeros(1), 1.0, 100.0)
-    # e^{-0.8 * 100} of the slowest mode is left; expm squares some 9 times
+    # e^{-0.8 * 100} of the slowest mode is left; expm squares about 9 times
     assert_allclose([*f, *g], [2.0, 2.0, -1.0, 2.0], rtol=0, atol=1e-12)
 
 

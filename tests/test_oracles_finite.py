@@ -166,5 +166,5 @@ def test_wide_networks_approach_the_infinite_kernels(activation):
     for samples, limit in ((products, nngp), (ntks, ntk)):
         error = np.mean(samples, axis=0) - limit
         deviation = np.std(samples, axis=0, ddof=1) / np.sqrt(draws)
-        # 4 standard errors; the bias at finite width is of order 1 / width, a term wrong would be of order 1
+        # 4 standard errors; the bias at finite width is of order 1 / width, and a wrong term would be of order 1
         assert np.all(np.abs(error) < 4 * deviation + limit.max() / width)

@@ -86,7 +86,7 @@ def test_quadrature_recursion_is_the_mpmath_recursion(stack):
     x = np.array([[0.3, -1.2], [0.9, 0.4], [0.3, -1.2]])
     sigma_w, sigma_b = [1.1, 0.8, 1.3, 0.9][: len(stack) + 1], [0.2, 0.1, 0.4, 0.3][: len(stack) + 1]
     exact = infinite.kernels(x, x, sigma_w, sigma_b, stack, rounded=True)
-    # 1e-13 a dual; a duplicate's rho is 1 to eps only: sqrt(eps) = 1.5e-8 in Tdot of kinks, more after a jump
+    # 1e-13 a dual; a duplicate's rho is 1 only up to eps: sqrt(eps) = 1.5e-8 in Tdot of kinks, more after a jump
     tolerance = 1e-12 if all(is_smooth(a) for a in stack) else 1e-4 if "sign" in stack else 1e-7
     assert_allclose(quadrature.kernels(x, x, sigma_w, sigma_b, stack), exact, rtol=tolerance, atol=tolerance)
 
@@ -133,7 +133,7 @@ def test_duplicates_and_near_duplicates():
 
 
 def test_correlations_beyond_one():
-    """Round-off is clamped, where arccos would be complex; anything more is an error."""
+    """Round-off beyond 1, where arccos would be complex, is clamped. Anything more is an error."""
     q = mp.mpf(2)
     assert dual("relu", q, q, q * (1 + mp.eps), mp)[1] == 0.5
     assert dual("relu", q, q, -q * (1 + mp.eps), mp)[1] == 0
@@ -147,6 +147,6 @@ def test_zero_rows(stack):
     for sigma_b in 0.0, 0.4:
         exact = infinite.kernels(x, None, 1.2, sigma_b, stack, rounded=True)
         plain = infinite.kernels_numpy(x, None, 1.2, sigma_b, stack)
-        # the diagonal has rho = 1 to eps: sqrt(eps) in Tdot of kinks, and eps^(1/4) = 1e-4 after a jump
+        # the diagonal has rho = 1 up to eps: sqrt(eps) in Tdot of kinks, and eps^(1/4) = 1e-4 after a jump
         assert_allclose(plain, exact, rtol=1e-3 if "sign" in stack else 1e-6, atol=1e-14)
     assert infinite.kernels(x, None, 1.2, 0.0, ["relu", "erf"], rounded=True)[1][0].tolist() == [0.0, 0.0]

@@ -35,13 +35,13 @@ def test_it_is_the_matrix_exponential(outputs, blocks, loss_scale):
         expected = dynamics.gradient_flow(k, k_test, y, f0, f0_test, 0.7, t, z=z)
         for result, oracle in zip(flow(t, f0, f0_test, k_test), expected, strict=True):
             assert result.shape == oracle.shape
-            # eigh and expm of matrices of norm below 10: some hundred ε each.
+            # eigh and expm of matrices of norm below 10: about a hundred ε each.
             np.testing.assert_allclose(result, oracle, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(("outputs", "blocks"), CASES.values(), ids=CASES)
 class TestLaws:
-    """What holds for every kernel."""
+    """Laws that hold for every kernel."""
 
     def test_time_zero_is_exact(self, outputs, blocks):
         k, k_test, y, f0, f0_test = problem(outputs=outputs, blocks=blocks)
@@ -86,7 +86,7 @@ class TestLaws:
         assert tested.shape == (2, 3, *f0_test.shape)
         for index in np.ndindex(times.shape):
             one = flow(times[index], f0, f0_test, k_test)
-            # One product for all times or one for each: the order of the sums may differ.
+            # With one product for all times, or one for each, the order of the sums may differ.
             np.testing.assert_allclose(trained[index], one[0], rtol=0, atol=1e-13)
             np.testing.assert_allclose(tested[index], one[1], rtol=0, atol=1e-13)
 
@@ -115,7 +115,7 @@ def test_the_report_tells_what_was_counted_as_zero():
     assert 1 < report.condition < 1e6
     assert report.residual < 1e-14
     assert "3 within" in str(report)
-    # One negative eigenvalue within the band: counted, and part of the residual.
+    # One negative eigenvalue within the band is counted, and is part of the residual.
     rounded = np.diag([1.0, 1.0, -20 * EPS])
     report = predict.gradient_descent_mse(rounded, y[:3]).report
     assert (report.zeroed, report.negative, report.lowest) == (1, 1, -20 * EPS)
@@ -124,7 +124,7 @@ def test_the_report_tells_what_was_counted_as_zero():
 
 
 def test_null_modes_drift_linearly_where_the_test_kernel_sees_them():
-    """φ_t(0) = ηt/Z: no consistent kernel does this, but the formula says it."""
+    """φ_t(0) = ηt/Z. No consistent kernel behaves so, but the formula says it."""
     trained, tested = predict.gradient_descent_mse(np.zeros((1, 1)), [2.0], 0.5, loss_scale="sum")(
         3.0, 0.0, 1.0, [[4.0]]
     )
@@ -134,7 +134,7 @@ def test_null_modes_drift_linearly_where_the_test_kernel_sees_them():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_null_modes_of_a_float32_kernel_do_not_drift(dtype):
-    """Whatever the dtype of the labels: what is round-off is told by that of the kernels."""
+    """The dtype of the kernels decides what counts as round-off, whatever the dtype of the labels."""
     x = np.linspace(-1, 1, 60, dtype=np.float32)[:, None]
     kernel = ntkrs.mlp(2, 1, 1, "erf", 1.4, 0.3).kernel()
     flow = predict.gradient_descent_mse(kernel(x), np.sin(3 * x[:, 0]).astype(dtype))
@@ -143,7 +143,7 @@ def test_null_modes_of_a_float32_kernel_do_not_drift(dtype):
     inside, outside = flow(None, k_test_train=k_test)[1]
     late = flow(10.0 ** np.arange(6, 16), k_test_train=k_test)[1]
     np.testing.assert_allclose(late[:, 0], inside, atol=1e-6)
-    # Far from the data the test kernel has a part of 1e-5 along null modes: at most 1e-5/cutoff, and no growth.
+    # Far from the data the test kernel has 1e-5 along null modes: an effect of at most 1e-5/cutoff that does not grow.
     np.testing.assert_allclose(late[:, 1], outside, atol=0.2)
 
 
@@ -221,7 +221,7 @@ def test_regularization_is_added_to_the_training_kernel():
 
 
 def test_a_trailing_axis_of_length_one_is_none():
-    """What a network with one output returns fits labels without that axis, and the other way round."""
+    """Outputs (N, 1) of a network fit labels (N,), and the other way round."""
     k, k_test, y, f0, f0_test = problem()
     expected = predict.gradient_descent_mse(k, y)(2.0, f0, f0_test, k_test)
     for result, value in zip(

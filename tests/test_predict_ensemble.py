@@ -35,7 +35,7 @@ def test_it_is_the_matrix_exponential(get, outputs):
         expected = dynamics.ensemble(*oracle_kernels(x, x_test, get), y, 0.7, t, z=y.size)
         np.testing.assert_allclose(mean, expected[0], rtol=0, atol=1e-12)
         np.testing.assert_allclose(covariance, expected[1], rtol=0, atol=1e-12)
-        # On the training inputs it is the same, passed or not.
+        # On the training inputs the result is the same, whether they are passed or not.
         for given in (x, None):
             mean, covariance = run(t, given, get=get)
             expected = dynamics.ensemble(*oracle_kernels(x, x, get), y, 0.7, t, z=y.size)
@@ -106,7 +106,7 @@ def test_covariances_are_symmetric_positive_and_shrink_on_the_training_inputs(ge
 
 
 def test_clipped_variances_are_reported():
-    """At the end of training the variance on the training inputs is 0: rounding makes some of it negative."""
+    """At the end of training the variance on the training inputs is 0, and rounding makes some of it negative."""
     x, _, y = problem(60)
     end = predict.gradient_descent_mse_ensemble(KERNEL, x, y)(None)
     assert end.report.clipped > 0

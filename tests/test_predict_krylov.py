@@ -15,7 +15,7 @@ TIMES = np.array([0.0, 0.3, 20.0, 1e4, np.inf])
 
 
 def real_problem(n=300, m=20):
-    """A smooth kernel of a network, whose eigenvalues fall fast."""
+    """The smooth kernel of a network, whose eigenvalues fall fast."""
     x = np.random.default_rng(1).standard_normal((n + m, 4))
     kernel = ntkrs.mlp(2, 1, 1, "relu", 1.4, 0.1).kernel()
     y = np.stack([np.sin(x[:n, 0]), x[:n, 1] * x[:n, 2]], axis=1)
@@ -143,7 +143,7 @@ def test_regularization():
 
 
 def test_what_rounding_hides_is_part_of_the_estimate():
-    """Eigenvalues fall below ε·trace: at the end of training what is left out of the space matters, and is told."""
+    """Eigenvalues fall below ε·trace. At the end of training the part outside the space matters, and is reported."""
     x = np.linspace(-1, 1, 60)[:, None]
     k = ntkrs.mlp(2, 1, 1, "erf", 1.4, 0.3).kernel()(x)
     y = np.random.default_rng(0).standard_normal(60)
@@ -165,7 +165,7 @@ def test_it_says_when_it_does_not_reach_the_tolerance():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_what_it_says_of_the_spectrum_are_bounds(sign):
-    """Errors come before the extreme Ritz values have settled."""
+    """Errors are raised before the extreme Ritz values have converged."""
     k = sign * (np.diag(np.geomspace(0.01, 30.0, 200)) + 1.0)
     y = np.concatenate([np.ones(150), np.zeros(50)])
     values = np.linalg.eigvalsh(k)

@@ -1,4 +1,4 @@
-"""The largest stable learning rate: against eigenvalues, and against what happens beyond it."""
+"""The largest stable learning rate: against eigenvalues, and against training with larger ones."""
 
 import numpy as np
 import pytest

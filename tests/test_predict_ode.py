@@ -91,7 +91,7 @@ def test_time_zero_is_exact():
 
 
 def test_the_loss_never_rises_and_stiff_problems_end():
-    """Eigenvalues over 8 decades, and a time of many fast ones: an explicit solver would take 10⁸ steps."""
+    """Eigenvalues span 8 decades, and t is long for the fast ones: an explicit solver would take 10⁸ steps."""
     rng = np.random.default_rng(0)
     basis = np.linalg.qr(rng.standard_normal((20, 20)))[0]
     k = (basis * np.geomspace(1e-4, 1e4, 20)) @ basis.T

@@ -22,7 +22,7 @@ def linear_model(n=9, m=4, outputs=2, parameters=30):
 
 
 def rates(momentum, *, steps):
-    """Slow, critical, oscillating, and, for steps, alternating modes up to the bound."""
+    """Slow, critical and oscillating modes and, for steps, alternating ones up to the bound."""
     critical = (1 - momentum) ** 2 / ((1 + momentum**0.5) ** 2 if steps else 4 * momentum or 1)
     shared = [1e-250, 1e-12, 1e-3, critical * (1 - 1e-9), critical, critical * (1 + 1e-9), 3 * critical, 0.5]
     top = 2 * (1 + momentum)
@@ -31,14 +31,14 @@ def rates(momentum, *, steps):
 
 
 def exact_descent(x, momentum, k):
-    """1 − p_k by a matrix power to 400 digits."""
+    """Returns 1 − p_k from a matrix power, to 400 digits."""
     x, mu = mpmath.mpf(float(x)), mpmath.mpf(momentum)
     power = mpmath.matrix([[1 + mu - x, -mu], [1, 0]]) ** k
     return float(1 - power[1, 0] * (1 - x) - power[1, 1])
 
 
 def exact_flow(x, momentum, t):
-    """1 − p_t of the damped oscillator to 400 digits."""
+    """Returns 1 − p_t of the damped oscillator, to 400 digits."""
     x, mu, t = mpmath.mpf(float(x)), mpmath.mpf(momentum), mpmath.mpf(t)
     root = mpmath.sqrt((1 - mu) ** 2 - 4 * mu * x + mpmath.mpf(10) ** -300)
     a, b = (-(1 - mu) + root) / (2 * mu), (-(1 - mu) - root) / (2 * mu)
@@ -54,10 +54,10 @@ def test_steps_to_400_digits(momentum):
     assert np.array_equal(decay[0], np.zeros(len(x)))
     if momentum == 0:
         assert np.array_equal(decay[1], x)
-    # ε in x is k ε in the k-th power, and at double roots, where p_k has terms k z^k, up to k³ ε.
+    # An error ε in x is k ε in the k-th power. At double roots, where p_k has terms k z^k, it is up to k³ ε.
     count = 1 + np.array(steps)[:, None]
     assert (np.abs(decay - exact) <= 4 * EPS * count * np.minimum(count, 2 / (1 - momentum)) ** 2).all()
-    # Slow modes are exact relatively: φ = (1 − p)/λ needs it.
+    # Slow modes have a small relative error, which φ = (1 − p)/λ needs.
     slow = x < (1 - momentum) ** 2 / 5
     np.testing.assert_allclose(decay[1:, slow], exact[1:, slow], rtol=50 * EPS / (1 - momentum))
 
@@ -68,7 +68,7 @@ def test_flow_with_momentum_to_400_digits(momentum):
     decay = Flow(1.0, momentum).decay(x, 0, np.array(times))
     with mpmath.workdps(400):
         exact = np.array([[exact_flow(value, momentum, t) for value in x] for t in times])
-    # The phase √(x/μ) t is good to ε of itself as long as the amplitude e^{−(1 − μ)t/2μ} has not died away.
+    # The phase √(x/μ) t has a relative error of ε as long as the amplitude e^{−(1 − μ)t/2μ} has not died away.
     np.testing.assert_allclose(decay, exact, rtol=0, atol=100 * EPS / (1 - momentum))
 
 
@@ -121,7 +121,7 @@ def test_the_parameters_of_a_linear_model(momentum):
         )
     for (run, t), theta in moved.items():
         trained, tested = run(t, f0, f0_test, k_test)
-        np.testing.assert_allclose(trained, j @ theta, rtol=0, atol=1e-10)  # the ODE solver keeps 1e-12 a step
+        np.testing.assert_allclose(trained, j @ theta, rtol=0, atol=1e-10)  # the ODE solver is good to 1e-12 a step
         np.testing.assert_allclose(tested, j_test @ theta, rtol=0, atol=1e-10)
         change = np.einsum("nop,no->p", j, run.coefficients(t, f0))
         np.testing.assert_allclose(theta_0 + change, theta, rtol=0, atol=1e-10)
@@ -155,7 +155,7 @@ def test_steps_end_where_the_flow_ends(momentum):
 
 
 def test_steps_compose():
-    """k steps and then l are k + l; with momentum they are not, as the second start is at rest."""
+    """k steps and then l steps equal k + l. With momentum they do not, as the second start is at rest."""
     k, k_test, y, f0, f0_test = problem()
     run = predict.gradient_descent_mse(k, y, 3.0, optimizer="gd")
     for twice, once in zip(run(4, *run(3, f0, f0_test, k_test), k_test), run(7, f0, f0_test, k_test), strict=True):
@@ -165,7 +165,7 @@ def test_steps_compose():
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("optimizer", ["flow", "gd"])
 def test_singular_kernels_end_at_the_projection(optimizer, momentum):
-    """Rank one, rank two, and zero: what the kernel cannot see stays as it was."""
+    """Kernels of rank one, two and zero leave everything that they cannot see unchanged."""
     y, f0 = np.array([1.0, 2.0, 6.0]), np.array([0.5, 0.0, -1.0])
     for k in (np.ones((3, 3)), np.diag([1.0, 0.0, 2.0]), np.zeros((3, 3))):
         run = predict.gradient_descent_mse(k, y, 0.3, optimizer=optimizer, momentum=momentum, loss_scale="sum")

@@ -38,7 +38,7 @@ def model(net, x, alpha=1.0):
 
 
 def linear_outputs(kernel, f, y, learning_rate, steps):
-    """Outputs after steps of f ← f − η/N K (f − y), as a constant kernel has them (math.md, section 6)."""
+    """Outputs after steps of f ← f − η/N K (f − y), the training with a constant kernel."""
     for _ in range(steps):
         f = f - learning_rate / y.size * kernel @ (f - y)
     return f
@@ -194,7 +194,7 @@ def test_wide_networks_follow_the_linear_dynamics():
         drifts.append(drift)
     for values in (errors, drifts):
         slope = np.polyfit(np.log(widths), np.log(values), 1)[0]
-        # n^{-1/2} is the bound, 1/n what is seen where the leading term averages out. Six seeds know each mean to
+        # n^{-1/2} is the bound; where the leading term averages out, 1/n is seen. Six seeds give each mean to
         # about 15 %, the slope over a factor of 16 to 0.1.
         assert -1.2 < slope < -0.35
 
@@ -342,7 +342,7 @@ def test_the_drift_of_no_kernel_is_refused():
 def test_what_is_written_to_the_inputs_meanwhile_changes_nothing():
     def train(progress, x, y):
         net = mlp(2, 16, 1, "tanh").init(4, rng=0)
-        # Large enough for several ticks of a progress that is told every 50 ms.
+        # Large enough for several progress reports, one every 50 ms.
         return net.train(x, y, 0.1, 400, record_every=100, record=["outputs", "kernel_drift"], progress=progress)
 
     rng = np.random.default_rng(0)

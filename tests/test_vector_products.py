@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ntkrs
-from ntkrs import Dense, Erf, LeakyRelu, Sequential, Tanh, _vector_products, mlp
+from ntkrs import Dense, Erf, LeakyRelu, Sequential, Tanh, mlp
+from ntkrs.network import _vector_products
 
 MIXED = Sequential(Dense(130, 1.4, 0.3), Tanh(), Dense(3, 0.9), LeakyRelu(0.1), Dense(33, 1.1, 0.2), Erf(), Dense(3))
 
@@ -34,7 +35,7 @@ def test_they_are_products_with_the_jacobian(n, widths, features, outputs, name,
     jacobian = net.jacobian(x).astype(np.float64)
     forward, back = net.jvp(x, v), net.vjp(x, u)
     assert forward.dtype == back.dtype == dtype
-    # Each is a sum over terms that other sums give in another order; magnitudes bound what cancels.
+    # Each is a sum whose terms are added in another order elsewhere; magnitudes bound the cancellation.
     terms = 200 * np.finfo(dtype).eps
     expected = np.einsum("imp,...p->...im", jacobian, v)
     scale = np.einsum("imp,...p->...im", abs(jacobian), abs(v)).max(initial=0.0)
@@ -50,7 +51,7 @@ def test_they_are_adjoint():
     x, v = rng.standard_normal((90, 5)), rng.standard_normal((2, net.parameters.size))
     u = rng.standard_normal((2, 90, 3))
     left, right = np.einsum("kim,kim->k", u, net.jvp(x, v)), np.einsum("kp,kp->k", net.vjp(x, u), v)
-    np.testing.assert_allclose(left, right, rtol=1e-12)  # sums of some thousand terms, partly cancelling
+    np.testing.assert_allclose(left, right, rtol=1e-12)  # sums of about a thousand terms, partly cancelling
 
 
 def test_jvp_is_the_central_difference():
@@ -76,7 +77,7 @@ def test_no_thread_count_changes_a_bit():
 @pytest.mark.parametrize("outputs", ["full", "trace", "mean", "diagonal", "sum", 1])
 @pytest.mark.parametrize("by_blocks", [False, True])
 class TestOperator:
-    """Against the kernel itself, by vector products and by blocks of rows."""
+    """Agrees with the kernel itself, by vector products and by blocks of rows."""
 
     def matrix(self, kernel, outputs):
         n = len(kernel)
@@ -95,7 +96,7 @@ class TestOperator:
         assert operator.shape == matrix.shape
         assert operator.dtype == np.float64
         v = np.random.default_rng(1).standard_normal((len(matrix), 4))
-        # Sums over some thousand terms of one sign or another.
+        # Sums over about a thousand terms of either sign.
         tolerance = 1e-13 * (abs(matrix) @ abs(v)).max()
         for operand in (v, v[:, 0], v[:, :1], v[:, :0]):
             np.testing.assert_allclose(operator @ operand, matrix @ operand, rtol=0, atol=tolerance)
@@ -122,7 +123,7 @@ def test_an_operator_keeps_its_inputs():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_linearization(dtype):
-    """It is exact for θ_0, affine in θ, and wrong by the square of the step."""
+    """The linearization is exact at θ_0, affine in θ, and off by the square of the step."""
     net = MIXED.init(5, rng=1, dtype=dtype)
     rng = np.random.default_rng(0)
     x, step = rng.standard_normal((20, 5)), rng.standard_normal((2, net.parameters.size)).astype(dtype)

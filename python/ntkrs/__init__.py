@@ -17,9 +17,12 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ntkrs import _core, _threadpoolctl
-from ntkrs._threads import get_num_threads, set_num_threads, threads
-from ntkrs._versions import show_versions
+from ntkrs import _core
+from ntkrs._public import keep_pickles as _keep_pickles
+from ntkrs._public import publish as _publish
+from ntkrs._runtime import threadpoolctl as _threadpoolctl
+from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
+from ntkrs._runtime.versions import show_versions
 from ntkrs.activations import (
     Abs,
     Activation,
@@ -113,6 +116,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
 
+_publish(globals())
+_keep_pickles()
 _threadpoolctl.register()
 
 if _core.PROFILE != "release":

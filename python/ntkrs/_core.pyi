@@ -1,3 +1,26 @@
+"""The compiled core of ntkrs. Private: use the functions of ``ntkrs``.
+
+Arrays that are passed in one tuple must share a dtype, float64 or float32. Functions write to the arrays ``out`` and
+``planes``. Inputs are copied when a call begins, so other threads may change them while it runs.
+
+Some errors can come from any function that computes, and are not repeated below:
+
+TypeError
+    From ``arrays.rs``: the arrays of a tuple are neither all float64 nor all float32, or have the wrong number of axes.
+    Also if an array that must be contiguous is not.
+ValueError
+    From ``arrays.rs``: an array is in use by another call. From the core: an array has the wrong shape, X and Z differ
+    in their number of features, an input holds NaN or an infinity, or ``NTKRS_ISA`` or ``NTKRS_NUM_THREADS`` cannot be
+    honoured.
+MemoryError
+    From the core: a buffer could not be allocated.
+RuntimeError
+    From the core: threads could not be started, or a worker failed, which is a defect of ntkrs.
+
+A call that takes ``progress`` calls it as ``progress(done, total)`` about every 50 ms. An exception raised there, or by
+a signal handler, ends the call. So does an exception raised by an activation that is a Python callable.
+"""
+
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias, final
 
@@ -6,9 +29,11 @@ from numpy.typing import NDArray
 
 from ntkrs._typing import Array, Report, Wanted
 
-# The name of an activation and its parameters, or a function from points to its values and slopes.
+# The name of an activation and its parameters, or a function from (n,) points to φ and φ' there.
 _Activation: TypeAlias = tuple[str, Sequence[float]] | Callable[[NDArray[np.float64]], tuple[Any, Any]]
-# Inputs x and z, and the planes to write, each of shape (N, S, M, S), all of one dtype.
+# Inputs X (N, d), and Z (M, d) or None for X.
+_Batches: TypeAlias = tuple[Array, Array | None]
+# Inputs X and Z, and the planes to write, each of shape (N, S, M, S).
 _Gram: TypeAlias = tuple[Array, Array | None, Sequence[NDArray[Any]]]
 
 __all__ = [
@@ -27,16 +52,225 @@ __all__ = [
     "set_num_threads",
 ]
 
-VERSION: Final[str]
-PROFILE: Final[str]
+# lib.rs
 
-def isa() -> str: ...
-def peak_flops(single: bool) -> float: ...
-def set_num_threads(count: int) -> None: ...
-def after_fork() -> None: ...
-def get_num_threads() -> int: ...
-def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None: ...
-def derivatives(activation: tuple[str, Sequence[float]], h: NDArray[np.float64]) -> list[NDArray[np.float64]]: ...
+VERSION: Final[str]
+"""The version of the crate, which is that of the package."""
+
+PROFILE: Final[str]
+"""The build profile: "release", or "debug" for a build that is many times slower."""
+
+# runtime.rs
+
+def set_num_threads(count: int) -> None:
+    """Set the number of threads that computations use.
+
+    Raises ValueError if ``count`` is 0.
+    """
+
+def get_num_threads() -> int:
+    """Return the number of threads that computations use.
+
+    Raises ValueError if an environment variable that sets it is not a number.
+    """
+
+def after_fork() -> None:
+    """Mark this process as a forked child, whose threads must be started again."""
+
+def isa() -> str:
+    """Return the name of the instruction set in use: "portable", "avx2" or "avx512".
+
+    Raises ValueError if ``NTKRS_ISA`` names one that this machine does not have.
+    """
+
+def peak_flops(single: bool) -> float:
+    """Measure the flops per second of all threads together, all operands in registers, in float32 if ``single``."""
+
+# gram.rs
+
+def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None:
+    """Write ``⟨x_i, x_j⟩`` to the only plane (N, 1, N, 1), for ``arrays = (x, planes)``.
+
+    This measures the engine alone, without a network.
+    """
+
+# activations.rs
+
+def derivatives(activation: tuple[str, Sequence[float]], h: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return φ, φ' and φ'' at each point of ``h`` (n,), for an activation of the catalogue.
+
+    Raises ValueError if the core has no activation of this name and these parameters.
+    """
+
+# kernel.rs
+
+@final
+class InfiniteKernel:
+    """The NNGP and NTK of an infinitely wide network.
+
+    ``layers`` are (σ_w, σ_b, τ_w, τ_b) of each dense layer, τ being the learning scales. A kernel ``wanted`` is "nngp"
+    or "ntk" after a dense layer, or the "part" that the layer contributes to the NTK of the whole network.
+
+    Raises ValueError if the numbers of layers and activations do not match, a scale is out of its domain, or an
+    activation has no kernel at infinite width.
+    """
+
+    def __new__(
+        cls, layers: Sequence[tuple[float, float, float, float]], activations: Sequence[_Activation]
+    ) -> InfiniteKernel: ...
+    def gram(self, arrays: _Gram, wanted: Sequence[Wanted], progress: Report | None) -> tuple[float, float]:
+        """Write each kernel to a plane (N, 1, M, 1). Return the bounds of :meth:`error_bound`.
+
+        Raises ValueError if a kernel is not known, or overflows float64.
+        """
+
+    def error_bound(self, inputs: _Batches) -> tuple[float, float]:
+        """Return bounds on the errors of Σ and Θ for all pairs of rows, round-off excluded.
+
+        Raises ValueError if the kernel of a row with itself overflows float64.
+        """
+
+    def diag(self, x: Array, wanted: Wanted) -> NDArray[np.float64]:
+        """Return the diagonal of one kernel, (N,).
+
+        Raises ValueError as :meth:`gram`.
+        """
+
+    def multiply(
+        self, inputs: _Batches, vectors: NDArray[np.float64], wanted: Wanted, progress: Report | None
+    ) -> NDArray[np.float64]:
+        """Return K V (N, r) for vectors V (M, r), without storing K.
+
+        Raises ValueError as :meth:`gram`, and if the product is not finite.
+        """
+
+    def scalar(self, rho: NDArray[np.float64], q: float, wanted: Wanted) -> NDArray[np.float64]:
+        """Return Σ or Θ of inputs with ``|x|²/n_0 = q`` and correlation ρ, for each ρ (n,).
+
+        Raises ValueError if a correlation is not in [−1, 1], or if q is negative or not finite.
+        """
+
+    # kernel_gradient.rs
+
+    def gradient(
+        self, arrays: _Gram, get: Sequence[str], follows: Sequence[tuple[bool, bool]], progress: Report | None
+    ) -> tuple[float, float]:
+        """Write the derivatives of each kernel to planes (N, 1, M, 1). Return the bounds of :meth:`error_bound`.
+
+        The planes of a kernel are ∂K/∂σ_w of every dense layer, then ∂K/∂σ_b of every dense layer. ``follows`` says for
+        each layer whether τ_w equals σ_w and changes with it, and whether τ_b does so with σ_b.
+
+        Raises ValueError as :meth:`gram`.
+        """
+
+    def contracted_gradient(
+        self,
+        inputs: _Batches,
+        weights: NDArray[np.float64],
+        get: Sequence[str],
+        follows: Sequence[tuple[bool, bool]],
+        progress: Report | None,
+    ) -> tuple[NDArray[np.float64], tuple[float, float]]:
+        """Return ``Σ_ij A_ij ∂K_ij`` for weights A (N, M), one sum for each plane of :meth:`gradient`, and its bounds.
+
+        Raises ValueError as :meth:`gram`, and if a sum is not finite.
+        """
+
+# network.rs
+
+@final
+class Network:
+    """A network and its packed parameters, in float64 or float32.
+
+    ``parameters`` are the weights (n_l, n_{l+1}) and the biases (n_{l+1},) or None. ``scales`` are four factors of each
+    dense layer: of W and b, (σ_w/√n_l, σ_b), and of the derivatives with respect to them.
+
+    Raises ValueError if the layers and activations do not fit together, or a parameter is not finite. Methods raise
+    TypeError if an array does not have the dtype of the parameters.
+    """
+
+    def __new__(
+        cls,
+        parameters: tuple[Sequence[Array], Sequence[Array | None]],
+        scales: Sequence[tuple[float, float, float, float]],
+        activations: Sequence[_Activation],
+    ) -> Network: ...
+    def forward(self, arrays: tuple[Array, Array]) -> None:
+        """Write f(x) to ``out`` (N, O), for ``arrays = (x, out)``.
+
+        Raises ValueError if a value exceeds the dtype.
+        """
+
+    def jacobian(self, arrays: tuple[Array, Array]) -> None:
+        """Write ∂f_m(x_i)/∂θ to ``out`` (N, O, P), for ``arrays = (x, out)``, with ``out`` in C order.
+
+        Raises ValueError if a value exceeds the dtype.
+        """
+
+    def ntk(self, arrays: _Gram, outputs: str | int, per_layer: bool, progress: Report | None) -> None:
+        """Write the empirical NTK to planes (N, S, M, S), with S = O for ``outputs="full"`` and 1 otherwise.
+
+        There is one plane, or O for ``outputs="diagonal"``. If ``per_layer``, each dense layer has planes of its own.
+
+        Raises ValueError if ``outputs`` is not known, or a value exceeds the dtype.
+        """
+
+    # vector_products.rs
+
+    def jvp(self, arrays: tuple[Array, Array, Array]) -> None:
+        """Write J v of K vectors (K, P) to ``out`` (K, N, O), for ``arrays = (x, v, out)``.
+
+        Raises ValueError if a value exceeds the dtype.
+        """
+
+    def vjp(self, arrays: tuple[Array, Array, Array]) -> None:
+        """Write Jᵀ u of K vectors (K, N, O) to ``out`` (K, P), for ``arrays = (x, u, out)``, with ``out`` in C order.
+
+        Raises ValueError if a value exceeds the dtype.
+        """
+
+# training.rs
+
+@final
+class Trainer:
+    """A network in training on the batch ``arrays = (x, y)``, inputs (N, n_0) and targets (N, O).
+
+    ``rule`` is (learning rate, momentum). If ``centred``, the model is f − f_0, with f_0 the outputs of ``network``.
+    A trainer cannot be used again after an exception.
+
+    Raises ValueError if ``loss`` is not known, TypeError if the arrays have another dtype than the network, and
+    FloatingPointError if ``centred`` and the loss is not finite.
+    """
+
+    def __new__(
+        cls, network: Network, arrays: tuple[Array, Array], loss: str, rule: tuple[float, float], centred: bool
+    ) -> Trainer: ...
+    def advance(self, steps: int, done: int, total: int, progress: Report | None) -> None:
+        """Take ``steps`` steps. Progress counts all ``total`` steps, ``done`` of which were taken before.
+
+        Raises FloatingPointError if the loss is no longer finite.
+        """
+
+    def state(self) -> tuple[float, float]:
+        """Return the loss, and the distance of the parameters from their initial values.
+
+        Raises FloatingPointError if the loss is not finite.
+        """
+
+    def outputs(self, out: Array) -> None:
+        """Write the model's outputs to ``out`` (N, O).
+
+        Raises FloatingPointError if the loss is not finite, and TypeError if ``out`` has another dtype.
+        """
+
+    def parameters(self, out: Array) -> None:
+        """Write θ to ``out`` (P,), contiguous.
+
+        Raises TypeError if ``out`` has another dtype.
+        """
+
+# ensemble.rs
+
 def ensemble_ntk(
     network: Network,
     layers: tuple[Sequence[int], Sequence[float]],
@@ -46,56 +280,12 @@ def ensemble_ntk(
     seeds: Sequence[int],
     outputs: str | int,
     progress: Report | None,
-) -> None: ...
+) -> None:
+    """Write the mean and the sample variance of the empirical NTK over ``seeds``, each to an array of ``moments_out``.
 
-@final
-class InfiniteKernel:
-    def __new__(
-        cls, layers: Sequence[tuple[float, float, float, float]], activations: Sequence[_Activation]
-    ) -> InfiniteKernel: ...
-    def gram(self, arrays: _Gram, wanted: Sequence[Wanted], progress: Report | None) -> tuple[float, float]: ...
-    def error_bound(self, inputs: tuple[Array, Array | None]) -> tuple[float, float]: ...
-    def diag(self, x: Array, wanted: Wanted) -> NDArray[np.float64]: ...
-    def multiply(
-        self,
-        inputs: tuple[Array, Array | None],
-        vectors: NDArray[np.float64],
-        wanted: Wanted,
-        progress: Report | None,
-    ) -> NDArray[np.float64]: ...
-    def gradient(
-        self, arrays: _Gram, get: Sequence[str], follows: Sequence[tuple[bool, bool]], progress: Report | None
-    ) -> tuple[float, float]: ...
-    def contracted_gradient(
-        self,
-        inputs: tuple[Array, Array | None],
-        weights: NDArray[np.float64],
-        get: Sequence[str],
-        follows: Sequence[tuple[bool, bool]],
-        progress: Report | None,
-    ) -> tuple[NDArray[np.float64], tuple[float, float]]: ...
-    def scalar(self, rho: NDArray[np.float64], q: float, wanted: Wanted) -> NDArray[np.float64]: ...
+    The arrays are contiguous, with the entries of an array of ``shape`` (planes, N, S, M, S) as in :meth:`Network.ntk`.
+    The networks have the activations of ``network``, biases in the same layers, and parameters drawn for each seed.
+    ``layers`` are the sizes (n_0, ..., n_L) and the scale σ_w/√n_l of each dense layer. Everything is float64.
 
-@final
-class Network:
-    def __new__(
-        cls,
-        parameters: tuple[Sequence[Array], Sequence[Array | None]],
-        scales: Sequence[tuple[float, float, float, float]],
-        activations: Sequence[_Activation],
-    ) -> Network: ...
-    def forward(self, arrays: tuple[Array, Array]) -> None: ...
-    def jacobian(self, arrays: tuple[Array, Array]) -> None: ...
-    def jvp(self, arrays: tuple[Array, Array, Array]) -> None: ...
-    def vjp(self, arrays: tuple[Array, Array, Array]) -> None: ...
-    def ntk(self, arrays: _Gram, outputs: str | int, per_layer: bool, progress: Report | None) -> None: ...
-
-@final
-class Trainer:
-    def __new__(
-        cls, network: Network, arrays: tuple[Array, Array], loss: str, rule: tuple[float, float], centred: bool
-    ) -> Trainer: ...
-    def advance(self, steps: int, done: int, total: int, progress: Report | None) -> None: ...
-    def state(self) -> tuple[float, float]: ...
-    def outputs(self, out: Array) -> None: ...
-    def parameters(self, out: Array) -> None: ...
+    Raises TypeError if the network or an array is not float64, and ValueError if a layer has no units.
+    """

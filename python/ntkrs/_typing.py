@@ -33,6 +33,12 @@ Parameterization: TypeAlias = Literal["ntk", "standard"]
 #: What ``net.ntk(..., outputs=...)`` takes.
 Outputs: TypeAlias = Literal["full", "trace", "mean", "diagonal", "sum"] | int
 
+#: Z of the square loss ``1/(2Z) Σ (f - y)²``: N·O, or 1.
+LossScale: TypeAlias = Literal["mean", "sum"]
+
+#: Training in continuous time, or in steps of gradient descent.
+Optimizer: TypeAlias = Literal["flow", "gd"]
+
 #: What ``net.train(..., loss=...)`` takes.
 Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"]
 

@@ -1,7 +1,19 @@
-"""Activation functions, as descriptions: φ, and where the kernels that it leads to come from.
+"""Descriptions of activation functions φ.
 
-They are values: frozen, hashable, compared by what they hold, picklable. They compute nothing: a class here stands for
-the entry of the core's catalogue with the same name.
+Activations are values: frozen, hashable and picklable, and equal if they have the same class and parameters. They
+compute nothing themselves. Each class stands for the entry of the same name in the core's catalogue.
+
+Notes
+-----
+The classes write ``T = E φ(u)φ(v)`` for the dual of φ, and ``Ṫ = E φ'(u)φ'(v)`` for the dual of its derivative. The
+Gaussian variables u and v have mean 0, variances q1 and q2, and covariance c. Their correlation is ``ρ = c/√(q1 q2)``,
+and their angle ``θ = arccos ρ``.
+
+``mlp(1, 1, 1, φ).kernel()`` has the NNGP kernel T, with ``q1 = |x|²/n_0``, ``q2 = |x'|²/n_0`` and ``c = ⟨x, x'⟩/n_0``:
+
+>>> from ntkrs import Relu, mlp
+>>> mlp(1, 1, 1, Relu()).kernel().diag([[1.0]], "nngp")  # E max(z, 0)² for z ~ N(0, 1)
+array([0.5])
 """
 
 from __future__ import annotations
@@ -11,43 +23,55 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
-from ntkrs import _numbers
+from ntkrs._checks import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    #: What the core takes an activation for: a name with parameters, or a function to φ and its derivative.
+    #: An activation as the core takes it: a name with parameters, or a function that returns φ and its derivative.
     Spec: TypeAlias = tuple[str, tuple[float, ...]] | Callable[[NDArray[np.float64]], tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """An activation function, applied to each unit. Use one of its subclasses."""
+    """An activation function φ, applied to each unit. Abstract: use one of its subclasses.
 
-    #: The name that :func:`mlp` and the core know it by.
+    Raises
+    ------
+    TypeError
+        If Elementwise itself is instantiated.
+
+    Examples
+    --------
+    >>> from ntkrs import Relu
+    >>> Relu().spec()
+    ('relu', ())
+    """
+
+    #: The snake-case name of the activation in :func:`mlp` and in the core.
     name: ClassVar[str]
 
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self:
-        """Refuse to make an activation that is none in particular."""
+        """Create the activation, unless the class is Elementwise itself."""
         if cls is Elementwise:
             raise TypeError("Elementwise is no activation itself. Use one of its subclasses, such as Relu().")
         return super().__new__(cls)
 
     def spec(self) -> Spec:
-        """Return the name and the parameters."""
+        """Return the name and the parameters, the form in which the core takes an activation."""
         return self.name, tuple(float(value) for value in astuple(self))
 
     def _check_numbers(self) -> None:
-        """Take every parameter for a finite float."""
+        """Check that every parameter is a finite float, and store it as one."""
         for parameter in fields(self):
-            number = _numbers.real(getattr(self, parameter.name), parameter.name)
+            number = numbers.real(getattr(self, parameter.name), parameter.name)
             object.__setattr__(self, parameter.name, number + 0.0)  # -0.0 and 0.0 are one value
 
     def _check_degree(self, most: int) -> None:
-        """Take the degree for an integer from 0 to ``most``."""
-        degree = _numbers.integer(getattr(self, "degree"), "degree")  # noqa: B009 only some subclasses have one
+        """Check that the degree is an integer from 0 to ``most``, and store it as an int."""
+        degree = numbers.integer(getattr(self, "degree"), "degree")  # noqa: B009 only some subclasses have one
         if not 0 <= degree <= most:
             raise ValueError(f"degree is {degree}, but {type(self).__name__} takes 0 to {most}")
         object.__setattr__(self, "degree", degree)
@@ -55,21 +79,64 @@ class Elementwise:
 
 @dataclass(frozen=True)
 class Identity(Elementwise):
-    """``φ(x) = x``: a linear network."""
+    """The identity, ``φ(x) = x``: the network is linear in its inputs.
+
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = c``, with ``Ṫ = 1``.
+
+    Examples
+    --------
+    >>> from ntkrs import Identity, mlp
+    >>> mlp(1, 1, 1, Identity()).kernel()([[1.0]], [[3.0]])  # (L + 1) c, for L hidden layers
+    array([[6.]])
+    """
 
     name = "identity"
 
 
 @dataclass(frozen=True)
 class Relu(Elementwise):
-    """``φ(x) = max(x, 0)``, with ``φ'(0) = 0``. Its kernels: Cho & Saul (2009)."""
+    """The rectified linear unit, ``φ(x) = max(x, 0)``, with ``φ'(0) = 0``.
+
+    Its dual, in the notation of :mod:`ntkrs.activations`, is
+    ``T = √(q1 q2)/(2π) · (sin θ + (π - θ) cos θ)``, with ``Ṫ = (π - θ)/(2π)``.
+
+    References
+    ----------
+    Cho & Saul (2009).
+
+    Examples
+    --------
+    >>> from ntkrs import Relu, mlp
+    >>> mlp(1, 1, 1, Relu()).kernel()([[1.0]], [[1.0], [-1.0]], get="nngp")  # q/2 for equal rows, 0 for opposite ones
+    array([[0.5, 0. ]])
+    """
 
     name = "relu"
 
 
 @dataclass(frozen=True)
 class LeakyRelu(Elementwise):
-    """``φ(x) = max(x, 0) + slope · min(x, 0)``, with ``φ'(0) = slope``."""
+    """The leaky rectified linear unit, ``φ(x) = max(x, 0) + slope · min(x, 0)``, with ``φ'(0) = slope``.
+
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = slope · c + (1 - slope)² T_relu``, where
+    T_relu is the dual of :class:`Relu`.
+
+    Parameters
+    ----------
+    slope : float
+        Slope for negative arguments.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the slope is not a finite number.
+
+    Examples
+    --------
+    >>> from ntkrs import LeakyRelu, mlp
+    >>> mlp(1, 1, 1, LeakyRelu(0.2)).kernel().diag([[1.0]], "nngp").round(12)  # (1 + slope²)/2
+    array([0.52])
+    """
 
     name = "leaky_relu"
 
@@ -82,65 +149,161 @@ class LeakyRelu(Elementwise):
 
 @dataclass(frozen=True)
 class Abs(Elementwise):
-    """``φ(x) = |x|``, with ``φ'(0) = 0``."""
+    """The absolute value, ``φ(x) = |x|``, with ``φ'(0) = 0``.
+
+    Its dual, in the notation of :mod:`ntkrs.activations`, is
+    ``T = 2√(q1 q2)/π · (sin θ + (π/2 - θ) cos θ)``, with ``Ṫ = 1 - 2θ/π``.
+
+    Examples
+    --------
+    >>> from ntkrs import Abs, mlp
+    >>> mlp(1, 1, 1, Abs()).kernel()([[1.0]], [[1.0], [-1.0]], get="nngp")  # even: x and -x have the same features
+    array([[1., 1.]])
+    """
 
     name = "abs"
 
 
 @dataclass(frozen=True)
 class Erf(Elementwise):
-    """``φ(x) = erf(x)``. Its kernels: Williams (1997)."""
+    """The error function, ``φ(x) = erf(x)``.
+
+    Its dual, in the notation of :mod:`ntkrs.activations`, is
+    ``T = 2/π · arcsin(2c/√((1+2q1)(1+2q2)))``, with ``Ṫ = 4/π · ((1+2q1)(1+2q2) - 4c²)^{-1/2}``.
+
+    References
+    ----------
+    Williams (1997).
+
+    Examples
+    --------
+    >>> from ntkrs import Erf, mlp
+    >>> mlp(1, 1, 1, Erf()).kernel().diag([[2**-0.5]], "nngp").round(6)  # T = 1/3 for q = 1/2
+    array([0.333333])
+    """
 
     name = "erf"
 
 
 @dataclass(frozen=True)
 class Tanh(Elementwise):
-    """``φ(x) = tanh(x)``. Kernels by a series (see :meth:`ntkrs.Kernel.error_bound`)."""
+    """The hyperbolic tangent, ``φ(x) = tanh(x)``.
+
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`.
+
+    Examples
+    --------
+    >>> from ntkrs import Tanh, mlp
+    >>> mlp(1, 1, 1, Tanh()).kernel().diag([[1.0]], "nngp").round(6)  # E tanh²(z) for z ~ N(0, 1)
+    array([0.394294])
+    """
 
     name = "tanh"
 
 
 @dataclass(frozen=True)
 class Sigmoid(Elementwise):
-    """``φ(x) = 1/(1 + e^{-x})``. Kernels by a series."""
+    """The logistic sigmoid, ``φ(x) = 1/(1 + e^{-x})``.
+
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`.
+
+    Examples
+    --------
+    >>> from ntkrs import Sigmoid, mlp
+    >>> mlp(1, 1, 1, Sigmoid()).kernel().diag([[0.0]], "nngp").round(12)  # φ(0)² at x = 0
+    array([0.25])
+    """
 
     name = "sigmoid"
 
 
 @dataclass(frozen=True)
 class Silu(Elementwise):
-    """``φ(x) = x/(1 + e^{-x})``, also called swish. Kernels by a series."""
+    """The sigmoid linear unit, also called swish: ``φ(x) = x/(1 + e^{-x})``.
+
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`.
+
+    Examples
+    --------
+    >>> from ntkrs import Silu, mlp
+    >>> K = mlp(1, 1, 1, Silu()).kernel()([[1.0]], [[1.0], [-1.0]], get="nngp")
+    >>> round(float(K[0, 0] - K[0, 1]), 12)  # E φ(z) (φ(z) - φ(-z)) = 1/2, since φ(x) - φ(-x) = x
+    0.5
+    """
 
     name = "silu"
 
 
 @dataclass(frozen=True)
 class Softplus(Elementwise):
-    """``φ(x) = log(1 + e^x)``. Kernels by a series."""
+    """The softplus, ``φ(x) = log(1 + e^x)``, with ``φ'(x) = 1/(1 + e^{-x})``.
+
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`.
+
+    Examples
+    --------
+    >>> from ntkrs import Softplus, mlp
+    >>> mlp(1, 1, 1, Softplus()).kernel().diag([[0.0]], "nngp").round(6)  # φ(0)² = (log 2)² at x = 0
+    array([0.480453])
+    """
 
     name = "softplus"
 
 
 @dataclass(frozen=True)
 class Mish(Elementwise):
-    """``φ(x) = x tanh(log(1 + e^x))``. Kernels by a series."""
+    """The Mish activation, ``φ(x) = x tanh(log(1 + e^x))``.
+
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`.
+
+    Examples
+    --------
+    >>> from ntkrs import Mish, mlp
+    >>> mlp(1, 1, 1, Mish()).kernel().diag([[1.0]], "nngp").round(6)  # E φ(z)² for z ~ N(0, 1)
+    array([0.452342])
+    """
 
     name = "mish"
 
 
 @dataclass(frozen=True)
 class GeluTanh(Elementwise):
-    """``φ(x) = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))``, the approximation of GELU. Kernels by a series."""
+    """The tanh approximation of GELU, ``φ(x) = x/2 (1 + tanh(√(2/π) (x + 0.044715 x³)))``.
+
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`. :class:`Gelu` is the exact function.
+
+    Examples
+    --------
+    >>> from ntkrs import GeluTanh, mlp
+    >>> mlp(1, 1, 1, GeluTanh()).kernel().diag([[1.0]], "nngp").round(6)  # 0.425221 for Gelu()
+    array([0.425194])
+    """
 
     name = "gelu_tanh"
 
 
 @dataclass(frozen=True)
 class Elu(Elementwise):
-    """``φ(x) = x`` for x > 0 and ``alpha (e^x - 1)`` else, with ``φ'(0) = alpha``.
+    """The exponential linear unit: ``φ(x) = x`` for x > 0, otherwise ``alpha (e^x - 1)``, with ``φ'(0) = alpha``.
 
-    Kernels by a series, with the kink as a power law: near-duplicate inputs keep their digits.
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`. The kink enters the series as a power
+    law, so kernels of near-duplicate inputs keep their digits.
+
+    Parameters
+    ----------
+    alpha : float
+        Limit of -φ(x) for x → -∞.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If alpha is not a finite number.
+
+    Examples
+    --------
+    >>> from ntkrs import Elu, mlp
+    >>> mlp(1, 1, 1, Elu(alpha=0.0)).kernel().diag([[1.0]], "nngp").round(12)  # ReLU for alpha = 0
+    array([0.5])
     """
 
     name = "elu"
@@ -154,24 +317,48 @@ class Elu(Elementwise):
 
 @dataclass(frozen=True)
 class Selu(Elementwise):
-    """``φ(x) = 1.0507 Elu(1.6733)(x)``, which keeps mean 0 and variance 1. Kernels as for :class:`Elu`."""
+    """The scaled exponential linear unit, ``φ(x) = 1.0507 Elu(1.6733)(x)``, which preserves mean 0 and variance 1.
+
+    Its kernels are computed as for :class:`Elu`.
+
+    Examples
+    --------
+    >>> from ntkrs import Selu, mlp
+    >>> mlp(1, 1, 1, Selu()).kernel().diag([[1.0]], "nngp").round(6)  # variance 1 stays 1
+    array([1.])
+    """
 
     name = "selu"
 
 
 @dataclass(frozen=True)
 class Gelu(Elementwise):
-    """``φ(x) = x Φ(x)``, with Φ the normal distribution function, not its tanh imitation. Tsuchida et al. (2021)."""
+    """The Gaussian error linear unit, ``φ(x) = x Φ(x)``, where Φ is the normal distribution function.
+
+    :class:`GeluTanh` is its tanh approximation.
+
+    References
+    ----------
+    Tsuchida et al. (2021).
+
+    Examples
+    --------
+    >>> from ntkrs import Gelu, mlp
+    >>> K = mlp(1, 1, 1, Gelu()).kernel()([[1.0]], [[1.0], [-1.0]], get="nngp")
+    >>> round(float(K[0, 0] - K[0, 1]), 12)  # E φ(z) (φ(z) - φ(-z)) = 1/2, since φ(x) - φ(-x) = x
+    0.5
+    """
 
     name = "gelu"
 
 
 @dataclass(frozen=True)
 class Sin(Elementwise):
-    """``φ(x) = a sin(bx + p)``.
+    """A sine, ``φ(x) = a sin(bx + p)``.
 
-    ``T = a²/2 [e^{-b²(q1+q2-2c)/2} - cos 2p e^{-b²(q1+q2+2c)/2}]``; Ṫ is b² times the sum. Sitzmann et al. (2020) for
-    networks, Louart, Liao, Couillet (2018) for the kernel.
+    Its dual, in the notation of :mod:`ntkrs.activations`, is
+    ``T = a²/2 [e^{-b²(q1+q2-2c)/2} - cos 2p e^{-b²(q1+q2+2c)/2}]``. Ṫ is b² times the same expression with a plus
+    sign between the two terms.
 
     Parameters
     ----------
@@ -185,7 +372,18 @@ class Sin(Elementwise):
     Raises
     ------
     TypeError, ValueError
-        If a parameter is no finite number.
+        If a parameter is not a finite number.
+
+    References
+    ----------
+    Sitzmann et al. (2020) for networks; Louart, Liao, Couillet (2018) for the kernel.
+
+    Examples
+    --------
+    >>> from ntkrs import Cos, Sin, mlp
+    >>> k_sin, k_cos = (mlp(1, 1, 1, φ).kernel() for φ in (Sin(), Cos()))
+    >>> (k_sin.diag([[1.0]], "nngp") + k_cos.diag([[1.0]], "nngp")).round(12)  # sin² + cos² = 1
+    array([1.])
     """
 
     name = "sin"
@@ -201,17 +399,25 @@ class Sin(Elementwise):
 
 @dataclass(frozen=True)
 class Cos(Elementwise):
-    """``φ(x) = a cos(bx + p)``: :class:`Sin` with π/2 added to p, without its rounding.
+    """A cosine, ``φ(x) = a cos(bx + p)``.
+
+    It equals :class:`Sin` with π/2 added to p, but π/2 is not rounded.
 
     Parameters
     ----------
     a, b, p : float
-        Amplitude, frequency and phase, as of :class:`Sin`.
+        Amplitude, frequency and phase, as in :class:`Sin`.
 
     Raises
     ------
     TypeError, ValueError
-        If a parameter is no finite number.
+        If a parameter is not a finite number.
+
+    Examples
+    --------
+    >>> from ntkrs import Cos, mlp
+    >>> mlp(1, 1, 1, Cos(a=3.0)).kernel().diag([[0.0]], "nngp")  # a² at x = 0
+    array([9.])
     """
 
     name = "cos"
@@ -227,9 +433,9 @@ class Cos(Elementwise):
 
 @dataclass(frozen=True)
 class Rbf(Elementwise):
-    """``φ(x) = √2 sin(√(2γ) x + π/4)``, whose kernel is ``T = e^{-γ(q1+q2-2c)}``: the squared exponential.
+    """A wave whose kernel is the squared exponential, ``φ(x) = √2 sin(√(2γ) x + π/4)``.
 
-    Rahimi & Recht (2007).
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = e^{-γ(q1+q2-2c)}``.
 
     Parameters
     ----------
@@ -239,7 +445,17 @@ class Rbf(Elementwise):
     Raises
     ------
     TypeError, ValueError
-        If gamma is no positive finite number.
+        If gamma is not a positive finite number.
+
+    References
+    ----------
+    Rahimi & Recht (2007).
+
+    Examples
+    --------
+    >>> from ntkrs import Rbf, mlp
+    >>> mlp(1, 1, 1, Rbf(gamma=0.5)).kernel()([[1.0]], [[2.0]], get="nngp").round(6)  # e^{-γ|x-x'|²/n_0}
+    array([[0.606531]])
     """
 
     name = "rbf"
@@ -248,15 +464,17 @@ class Rbf(Elementwise):
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        object.__setattr__(self, "gamma", _numbers.positive(self.gamma, "gamma"))
+        object.__setattr__(self, "gamma", numbers.positive(self.gamma, "gamma"))
 
 
 @dataclass(frozen=True)
 class Exp(Elementwise):
-    """``φ(x) = a e^{bx}``, whose kernel is ``T = a² e^{b²((q1+q2)/2 + c)}``. Mairal et al. (2014).
+    """The exponential, ``φ(x) = a e^{bx}``.
 
-    Kernels grow like ``e^{2b²q}``, and those of two such layers like an exponential of an exponential: rows whose
-    kernel leaves the range of float64 are refused.
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = a² e^{b²((q1+q2)/2 + c)}``.
+
+    The kernel grows like ``e^{2b²q}``, and after two such layers like an exponential of an exponential. Inputs whose
+    kernel exceeds the range of float64 are rejected.
 
     Parameters
     ----------
@@ -266,7 +484,17 @@ class Exp(Elementwise):
     Raises
     ------
     TypeError, ValueError
-        If a parameter is no finite number.
+        If a parameter is not a finite number.
+
+    References
+    ----------
+    Mairal et al. (2014).
+
+    Examples
+    --------
+    >>> from ntkrs import Exp, mlp
+    >>> mlp(1, 1, 1, Exp()).kernel().diag([[1.0]], "nngp").round(6)  # e²
+    array([7.389056])
     """
 
     name = "exp"
@@ -281,17 +509,30 @@ class Exp(Elementwise):
 
 @dataclass(frozen=True)
 class Gaussian(Elementwise):
-    """``φ(x) = e^{-bx²}``, whose kernel is ``T = M^{-1/2}``, ``M = (1+2b q1)(1+2b q2) - 4b²c²``. Williams (1997).
+    """A Gaussian bump, ``φ(x) = e^{-bx²}``.
+
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = M^{-1/2}``, with
+    ``M = (1+2b q1)(1+2b q2) - 4b²c²``.
 
     Parameters
     ----------
     b : float
-        Positive.
+        Inverse squared width, positive.
 
     Raises
     ------
     TypeError, ValueError
-        If b is no positive finite number.
+        If b is not a positive finite number.
+
+    References
+    ----------
+    Williams (1997).
+
+    Examples
+    --------
+    >>> from ntkrs import Gaussian, mlp
+    >>> mlp(1, 1, 1, Gaussian(b=2.0)).kernel().diag([[1.0]], "nngp").round(6)  # (1 + 4b)^{-1/2} for q = 1
+    array([0.333333])
     """
 
     name = "gaussian"
@@ -300,14 +541,25 @@ class Gaussian(Elementwise):
 
     def __post_init__(self) -> None:
         """Check the parameter."""
-        object.__setattr__(self, "b", _numbers.positive(self.b, "b"))
+        object.__setattr__(self, "b", numbers.positive(self.b, "b"))
 
 
 @dataclass(frozen=True)
 class Sign(Elementwise):
-    """``φ(x) = sign(x)``, 0 at 0, with ``φ' = 0``: the NTK is that of the last layer. ``T = 1 - 2θ/π``.
+    """The sign, ``φ(x) = sign(x)``, with ``φ(0) = 0`` and ``φ' = 0``.
 
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = 1 - 2θ/π``, with ``Ṫ = 0``. The NTK is
+    therefore that of the last layer alone.
+
+    References
+    ----------
     Cho & Saul (2009).
+
+    Examples
+    --------
+    >>> from ntkrs import Sign, mlp
+    >>> mlp(1, 1, 1, Sign()).kernel()([[1.0, 0.0]], [[1.0, 1.0]], get="nngp").round(12)  # θ = π/4
+    array([[0.5]])
     """
 
     name = "sign"
@@ -315,17 +567,29 @@ class Sign(Elementwise):
 
 @dataclass(frozen=True)
 class RectifiedPower(Elementwise):
-    """``φ(x) = max(x, 0)^degree``; the step function, 0 at 0, for degree 0. Cho & Saul (2009): arc-cosine kernels.
+    """A power of the rectified linear unit, ``φ(x) = max(x, 0)^degree``.
+
+    Its kernels are the arc-cosine kernels. For degree 0, φ is the step function with ``φ(0) = 0``.
 
     Parameters
     ----------
     degree : int
-        From 0 to 16; 1 is :class:`Relu`.
+        From 0 to 16; degree 1 is :class:`Relu`.
 
     Raises
     ------
     TypeError, ValueError
-        If the degree is no integer, or out of its range.
+        If the degree is not an integer, or out of range.
+
+    References
+    ----------
+    Cho & Saul (2009).
+
+    Examples
+    --------
+    >>> from ntkrs import RectifiedPower, mlp
+    >>> mlp(1, 1, 1, RectifiedPower(2)).kernel().diag([[1.0]], "nngp").round(12)  # E max(z, 0)⁴ = 3/2
+    array([1.5])
     """
 
     name = "rectified_power"
@@ -339,7 +603,7 @@ class RectifiedPower(Elementwise):
 
 @dataclass(frozen=True)
 class Monomial(Elementwise):
-    """``φ(x) = x^degree``: a :class:`Polynomial` of one term.
+    """A power, ``φ(x) = x^degree``: a :class:`Polynomial` with one term.
 
     Parameters
     ----------
@@ -349,7 +613,13 @@ class Monomial(Elementwise):
     Raises
     ------
     TypeError, ValueError
-        If the degree is no integer, or out of its range.
+        If the degree is not an integer, or out of range.
+
+    Examples
+    --------
+    >>> from ntkrs import Monomial, mlp
+    >>> mlp(1, 1, 1, Monomial(3)).kernel().diag([[1.0]], "nngp").round(12)  # E z⁶
+    array([15.])
     """
 
     name = "monomial"
@@ -363,25 +633,31 @@ class Monomial(Elementwise):
 
 @dataclass(frozen=True, init=False, repr=False)
 class Polynomial(Elementwise):
-    """``φ(x) = Σ_k coefficients[k] x^k``.
+    """A polynomial, ``φ(x) = Σ_k coefficients[k] x^k``.
 
-    ``T = Σ_l a_l(q1) a_l(q2) ρ^l`` with ``a_l(q) = E φ(√q z) he_l(z)``, he_l being the normalised Hermite polynomials.
-    Daniely, Frostig, Singer (2016).
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = Σ_l a_l(q1) a_l(q2) ρ^l`` with
+    ``a_l(q) = E φ(√q z) he_l(z)``. Here ``he_l = He_l/√l!`` are the normalised Hermite polynomials, and z is a standard
+    normal variable.
 
     Parameters
     ----------
     *coefficients : float
-        From the constant on; at most 33.
+        1 to 33 coefficients, the constant term first.
 
     Raises
     ------
     TypeError, ValueError
-        If a coefficient is no finite number, or there is none, or too many.
+        If a coefficient is not a finite number, or their number is not from 1 to 33.
+
+    References
+    ----------
+    Daniely, Frostig, Singer (2016).
 
     Examples
     --------
-    >>> Polynomial(0.0, 1.0, 0.5)
-    Polynomial(0.0, 1.0, 0.5)
+    >>> from ntkrs import Polynomial, mlp
+    >>> mlp(1, 1, 1, Polynomial(0.0, 1.0, 0.5)).kernel().diag([[1.0]], "nngp").round(12)  # E (z + z²/2)² = 1 + 3/4
+    array([1.75])
     """
 
     name = "polynomial"
@@ -391,8 +667,8 @@ class Polynomial(Elementwise):
     def __init__(self, *coefficients: float) -> None:
         if not 1 <= len(coefficients) <= 33:
             raise ValueError(f"there are {len(coefficients)} coefficients, but a polynomial here has 1 to 33")
-        numbers = tuple(_numbers.real(c, f"coefficient {k}") + 0.0 for k, c in enumerate(coefficients))
-        object.__setattr__(self, "coefficients", numbers)
+        values = tuple(numbers.real(c, f"coefficient {k}") + 0.0 for k, c in enumerate(coefficients))
+        object.__setattr__(self, "coefficients", values)
 
     def __repr__(self) -> str:
         return f"Polynomial({', '.join(map(repr, self.coefficients))})"
@@ -401,15 +677,15 @@ class Polynomial(Elementwise):
         return Polynomial, self.coefficients
 
     def spec(self) -> Spec:
-        """Return the name and the coefficients."""
+        """Return the name and the coefficients, the form in which the core takes an activation."""
         return self.name, self.coefficients
 
 
 @dataclass(frozen=True)
 class Hermite(Elementwise):
-    """``φ(x) = He_n(x)/√n!``, the normalised Hermite polynomial of that degree: ``T = ρ^n`` where ``q1 = q2 = 1``.
+    """A normalised Hermite polynomial, ``φ(x) = He_n(x)/√n!``.
 
-    Daniely, Frostig, Singer (2016).
+    Its dual, in the notation of :mod:`ntkrs.activations`, is ``T = ρ^n`` where ``q1 = q2 = 1``.
 
     Parameters
     ----------
@@ -419,7 +695,17 @@ class Hermite(Elementwise):
     Raises
     ------
     TypeError, ValueError
-        If the degree is no integer, or out of its range.
+        If the degree is not an integer, or out of range.
+
+    References
+    ----------
+    Daniely, Frostig, Singer (2016).
+
+    Examples
+    --------
+    >>> from ntkrs import Hermite, mlp
+    >>> mlp(1, 1, 1, Hermite(3)).kernel()([[1.0, 1.0]], [[1.4, 0.2]], get="nngp").round(12)  # 0.8³
+    array([[0.512]])
     """
 
     name = "hermite"
@@ -433,32 +719,36 @@ class Hermite(Elementwise):
 
 @dataclass(frozen=True)
 class Activation(Elementwise):
-    """Any function, given with its derivative: kernels at infinite width by series, finite networks layer by layer.
+    """Any function φ, given as a Python callable together with its derivative.
 
-    Two of them are equal if their functions are. It is pickled as they are: by name.
+    Kernels at infinite width are computed by a series, finite networks layer by layer. Two such activations are
+    equal if their functions are. Pickle stores the functions by name, so it refuses lambdas.
 
     Parameters
     ----------
     fn : callable
-        φ: takes an array of float64, (n,), and returns one of the same shape, each value of its own argument alone.
+        φ. It takes a float64 array of shape (n,) and returns one of the same shape. Each value may depend only on the
+        argument at the same place.
     derivative : callable
-        φ', likewise. Smooth, or with a jump at 0: jumps elsewhere make errors, of which kernels warn and which
-        :meth:`ntkrs.Kernel.error_bound` tells.
+        φ', called in the same way. It may have a jump at 0, and is smooth otherwise. A jump anywhere else adds an
+        error to the kernels: they warn about it, and :meth:`ntkrs.Kernel.error_bound` returns its size.
 
     Raises
     ------
     TypeError
-        If one cannot be called.
+        If ``fn`` or ``derivative`` is not callable.
     ValueError
-        If one returns another shape, or anything but finite real numbers, or the derivative is not that of the
-        function.
+        If one of them returns an array of another shape or anything but finite real numbers, or if ``derivative`` is
+        not the derivative of ``fn``.
 
     Notes
     -----
-    They are called by the calling thread alone, never by the threads that form products: for infinite width at some
-    thousand points for each layer and octave of √Σ(x, x), for finite networks at all pre-activations of a layer, about
-    65,000 at a time. Such networks run layer by layer, with φ and φ' on one thread; those of float32 round their
-    pre-activations to float32. An ensemble of them takes one network after another.
+    Only the calling thread calls the functions; the threads that form products never do. At infinite width they are
+    called at a few thousand points for each layer and octave of √Σ(x, x). In finite networks they are called at all
+    pre-activations of a layer, about 65,000 at a time.
+
+    Finite networks with such an activation run layer by layer, with φ and φ' on one thread. In float32 they round
+    their pre-activations to float32. An ensemble of them runs one network after another.
 
     Examples
     --------
@@ -475,7 +765,7 @@ class Activation(Elementwise):
     derivative: Callable[[Any], Any]
 
     def __post_init__(self) -> None:
-        """Call both, and compare the derivative with differences."""
+        """Call both functions, and compare the derivative with finite differences."""
         for what in ("fn", "derivative"):
             if not callable(getattr(self, what)):
                 raise TypeError(f"{what} is {getattr(self, what)!r}, but a function of an array is needed")
@@ -483,7 +773,7 @@ class Activation(Elementwise):
         step = 1e-5
         slopes = self._values("derivative", x)
         differences = (self._values("fn", x + step) - self._values("fn", x - step)) / (2 * step)
-        # A central difference errs by a sixth of step² times the third derivative, and by ε/step of the function.
+        # A central difference has an error of step²/6 times the third derivative, plus ε/step times the function.
         errors = np.abs(differences - slopes) - 1e-5 * (1 + np.abs(slopes) + np.abs(self._values("fn", x)))
         worst = int(np.argmax(errors))
         if errors[worst] > 0:
@@ -493,6 +783,7 @@ class Activation(Elementwise):
             )
 
     def _values(self, what: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Call ``fn`` or ``derivative``, and check its values."""
         values = np.asarray(getattr(self, what)(x.copy()))
         if values.shape != x.shape or values.dtype.kind not in "fiub":
             raise ValueError(
@@ -505,20 +796,32 @@ class Activation(Elementwise):
         return np.ascontiguousarray(values, dtype=np.float64)
 
     def _value_and_slope(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return φ and φ' at x."""
         return self._values("fn", x), self._values("derivative", x)
 
     def spec(self) -> Spec:
-        """Return the function that the core calls."""
+        """Return the function that the core calls for φ and φ'."""
         return self._value_and_slope
 
 
 def by_name(name: str) -> Elementwise:
-    """Return the activation of that name, with its default parameters.
+    """Return the activation with this name and default parameters.
+
+    Parameters
+    ----------
+    name : str
+        The name of a class in snake case, such as ``"leaky_relu"``.
 
     Raises
     ------
     ValueError
-        If there is none, or it has a parameter without a default.
+        If there is no such activation, or it has a parameter without a default.
+
+    Examples
+    --------
+    >>> from ntkrs.activations import by_name
+    >>> by_name("leaky_relu")
+    LeakyRelu(slope=0.01)
     """
     known = {cls.name: cls for cls in Elementwise.__subclasses__()}
     if name not in known:

@@ -11,8 +11,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import ntkrs
-from ntkrs import _demo_scores, _report, demo
-from ntkrs._optional import require
+from ntkrs import demo
+from ntkrs._runtime.optional import require
+from ntkrs.demo import report, scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +55,7 @@ class Progress:
             self._stream.flush()
 
 
-def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> _report.Results:
+def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> report.Results:
     """Run every experiment; each stage is timed."""
     seconds: dict[str, float] = {}
 
@@ -67,8 +68,8 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> _rep
 
     data = timed("data", lambda: demo.load_digits(settings, seed))
     gram = timed("Gram matrices", lambda: demo.gram(data.x, settings))
-    digits = timed("digits", lambda: _demo_scores.classification(data, gram, settings, seed))
-    diabetes = timed("diabetes", lambda: _demo_scores.regression(settings, seed))
+    digits = timed("digits", lambda: scores.classification(data, gram, settings, seed))
+    diabetes = timed("diabetes", lambda: scores.regression(settings, seed))
     x = data.x[data.train[: settings.width_samples]]
     tell = partial(progress, "width scaling")
     width = timed("width scaling", lambda: demo.width_scaling(x, settings, seed, tell))
@@ -76,12 +77,12 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> _rep
     spectrum = timed("spectrum", lambda: demo.spectrum(gram, data))
     trained = timed("finite training", lambda: demo.finite_training(data, settings, seed))
     lazy = timed("lazy training", lambda: demo.lazy_training(data, settings, seed))
-    return _report.Results(
+    return report.Results(
         settings, seed, data, gram, digits, diabetes, width, flow, circle, spectrum, trained, lazy, seconds
     )
 
 
-def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None) -> _report.Results:
+def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None) -> report.Results:
     """Run the demo, write its report to ``output``, and return the results.
 
     Parameters
@@ -108,10 +109,10 @@ def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None)
         results = _experiments(seed, settings or demo.Settings(), progress)
         progress("figures")
         start = perf_counter()
-        images = _report.render(results)
+        images = report.render(results)
         seconds = {**results.seconds, "figures": perf_counter() - start}
         results = replace(results, seconds=seconds)
-        _report.write(results, images, output)
+        report.write(results, images, output)
     finally:
         progress.clear()
     return results
@@ -149,8 +150,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("ntkrs: interrupted", file=sys.stderr)
         return 130
-    print(_report.table(results))
-    print(f"\nReport: {arguments.output / 'report.html'}\n\n{_report.conclusion(results)}")
+    print(report.table(results))
+    print(f"\nReport: {arguments.output / 'report.html'}\n\n{report.conclusion(results)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The empirical NTK over random initialisations."""
+"""The mean and variance of the empirical NTK over random initialisations."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _core, _memory, _numbers
-from ntkrs._progress import reporter
-from ntkrs.layers import Sequential, check_architecture
-from ntkrs.network import Network
+from ntkrs import _core
+from ntkrs._architecture import check_architecture, layer_inputs, layer_scales
+from ntkrs._checks import arrays, memory, numbers
+from ntkrs._runtime.progress import reporter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from ntkrs._architecture import Architecture
     from ntkrs._typing import Array, ArrayLike, Outputs, Progress
 
 
 class EnsembleNtk(NamedTuple):
-    """Mean and sample variance (over S - 1) of each entry of a kernel, in the shape of :meth:`ntkrs.Network.ntk`."""
+    """The mean and sample variance (over S − 1) of each entry of a kernel, both of the shape of ``Network.ntk``."""
 
     mean: NDArray[np.float64]
     variance: NDArray[np.float64]
 
 
 def ensemble_ntk(
-    arch: Sequential,
+    arch: Architecture,
     X: ArrayLike,
     Z: ArrayLike | None = None,
     *,
@@ -39,11 +40,13 @@ def ensemble_ntk(
     outputs: Outputs = "full",
     progress: Progress = None,
 ) -> EnsembleNtk:
-    """Return the mean and variance of the empirical NTK over initialisations, keeping none of the kernels.
+    """Return the mean and variance of the empirical NTK over random initialisations.
 
     ::
 
         mean = 1/S Σ_s Θ_s,    variance = 1/(S − 1) Σ_s (Θ_s − mean)²
+
+    As the width n grows, the variance falls like 1/n, and the mean approaches ``arch.kernel()``.
 
     Parameters
     ----------
@@ -54,17 +57,17 @@ def ensemble_ntk(
     Z : (M, n_0) array_like, optional
         Other inputs; by default X.
     width : int, optional
-        Units of every hidden layer, instead of those of ``arch``.
+        Number of units of every hidden layer; by default the widths of ``arch``.
     seeds : int or sequence of int
-        How many networks, S >= 2, with the seeds 0 to S - 1; or their seeds. That of seed s is
-        ``arch.init(n_0, rng=s)``, bit for bit where no layer has ``tau_b``.
-    draws : {"parameters", "law"}
-        "parameters": all of them, those of ``arch.init``. "law": of the first layer's weights only what these inputs
-        can see, N + M numbers a unit instead of n_0; the kernels have the same law, but are not those of ``arch.init``.
+        The number of networks, S >= 2, which then have the seeds 0 to S − 1; or a sequence of S seeds. The network of
+        seed s is ``arch.init(n_0, rng=s)``, bit for bit if no layer has ``tau_b``.
+    draws : "parameters" or "law"
+        "parameters" draws all parameters, as ``arch.init`` does. "law" draws N + M numbers instead of n_0 per unit of
+        the first layer. The kernels then have the same distribution, but are not those of ``arch.init``.
     outputs : str or int
         As for :meth:`ntkrs.Network.ntk`.
     progress : callable or bool, optional
-        As there; counts networks.
+        As for :meth:`ntkrs.Network.ntk`, but counting networks.
 
     Returns
     -------
@@ -73,18 +76,19 @@ def ensemble_ntk(
 
     Raises
     ------
-    ValueError, TypeError, MemoryError
-        If an argument is out of its domain, or the result does not fit.
+    ValueError, TypeError
+        If an argument is invalid.
+    MemoryError
+        If the result does not fit into memory.
 
     Notes
     -----
-    Each network runs on one thread, all threads side by side. Each holds a network, a copy of the inputs, their
-    activations, and a few kernels.
-    Drawing numbers takes most of the time where n_0 is large. A first layer of normal weights is seen through X W
-    alone, which has the law of R W' for any R with R Rᵀ = X Xᵀ, N × N: with ``draws="law"`` networks have R for inputs,
-    from a QR decomposition of Xᵀ, and no cost depends on n_0.
+    The kernels are not kept. Each thread works on one network at a time, and holds this network, a copy of the inputs,
+    their activations and a few kernels.
 
-    As the width n grows the variance falls like 1/n, and the mean approaches ``arch.kernel()``.
+    If n_0 is large, drawing numbers takes most of the time. The kernels depend on a first layer of normal weights W
+    only through X W, which has the distribution of R W' for any R with R Rᵀ = X Xᵀ. With ``draws="law"`` the inputs are
+    such an R, N × N, from a QR decomposition of Xᵀ. No other cost depends on n_0 then.
 
     References
     ----------
@@ -96,8 +100,10 @@ def ensemble_ntk(
     >>> import ntkrs
     >>> arch, X = ntkrs.mlp(depth=1, width=4, outputs=1), np.eye(2)
     >>> moments = ntkrs.ensemble_ntk(arch, X, seeds=[0, 1])
-    >>> kernels = [arch.init(2, rng=seed).ntk(X) for seed in (0, 1)]
+    >>> kernels = [arch.init(in_features=2, rng=seed).ntk(X) for seed in (0, 1)]
     >>> bool(np.allclose(moments.mean, np.mean(kernels, axis=0)))
+    True
+    >>> bool(np.allclose(moments.variance, np.var(kernels, axis=0, ddof=1)))
     True
     """
     check_architecture(arch)
@@ -108,48 +114,43 @@ def ensemble_ntk(
         raise ValueError("X has 0 features, but a network has at least 1 input")
     if z is not None and z.shape[1] != x.shape[1]:
         raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
-    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, _inputs(arch, x), strict=True)]
-    if _numbers.choice(draws, "draws", ("parameters", "law")) == "law":
+    # Of the layers before the inputs are made narrower.
+    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, layer_inputs(arch, x.shape[1]), strict=True)]
+    if numbers.choice(draws, "draws", ("parameters", "law")) == "law":
         x, z = _triangular(x, z)
-    net = _template(arch)
-    selection, numbers = net._selection(outputs), _seeds(seeds)  # noqa: SLF001 of this package
+    core = _core_network(arch)
+    selection, drawn = numbers.selection(outputs, arch.outputs), _seeds(seeds)
     report = reporter(progress)
     pairs, count = (len(x), len(x if z is None else z)), arch.outputs
     planes, block = count if selection == "diagonal" else 1, count if selection == "full" else 1
     shape = (planes, pairs[0], block, pairs[1], block)
-    threads, sizes = _core.get_num_threads(), [*_inputs(arch, x), arch.outputs]
+    threads, sizes = _core.get_num_threads(), [*layer_inputs(arch, x.shape[1]), arch.outputs]
     parameters = sum((n + 1) * m for n, m in pairwise(sizes))
-    # Of each thread: its kernels, its network and the rows of it that are drawn, its inputs, activations and deltas.
+    # Each thread holds kernels, a network and its rows while they are drawn, inputs, activations and deltas.
     layers = sum(pairs) * (sizes[0] + (2 + block) * sum(sizes[1:]))
     count = (2 + 3 * threads) * math.prod(shape) + threads * (2 * parameters + layers)
-    _memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
+    memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
     mean, variance = np.empty(math.prod(shape)), np.empty(math.prod(shape))
-    core = net._scaled(1.0, unit_biases=True)  # noqa: SLF001 of this package
-    _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, numbers, selection, report)
+    _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, drawn, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
 
 
-def _inputs(arch: Sequential, x: Array) -> list[int]:
-    """Return the numbers of inputs of the layers."""
-    return [x.shape[1], *(dense.width for dense in arch.dense[:-1])]
-
-
 def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
-    """Return rows with the inner products of these, of no more features than there are rows."""
-    batches = [_arrays.finite(x, "X")] if z is None else [_arrays.finite(x, "X"), _arrays.finite(z, "Z")]
+    """Return inputs with the same inner products, but with no more features than there are rows."""
+    batches = [arrays.finite(x, "X")] if z is None else [arrays.finite(x, "X"), arrays.finite(z, "Z")]
     count, features = sum(map(len, batches)), x.shape[1]
     if features <= max(count, 1):
         return x, z
     if count == 0:
         return x[:, :1], None if z is None else z[:, :1]
-    _memory.require(16 * count * features, f"the QR decomposition of {count} samples of {features} features")
+    memory.require(16 * count * features, f"the QR decomposition of {count} samples of {features} features")
     rows: Any = np.concatenate(batches)
     triangle = np.ascontiguousarray(np.linalg.qr(rows.T).R.T)
     return triangle[: len(x)], None if z is None else triangle[len(x) :]
 
 
 def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.float64]:
-    """From planes (planes, N, S, M, S) to the shape of ``Network.ntk``."""
+    """Bring planes, (planes, N, S, M, S), to the shape of ``Network.ntk``."""
     if selection == "full":
         return np.ascontiguousarray(values[0].transpose(0, 2, 1, 3))
     if selection == "diagonal":
@@ -158,21 +159,24 @@ def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.flo
 
 
 def _float64(values: ArrayLike, name: str) -> Array:
-    return _arrays.batch(values, name).astype(np.float64, copy=False)
+    """Return a batch of inputs in float64."""
+    return arrays.batch(values, name).astype(np.float64, copy=False)
 
 
-def _template(arch: Sequential) -> Network:
-    """Return a network of its activations and biases, as narrow as can be: neither widths nor parameters matter."""
+def _core_network(arch: Architecture) -> _core.Network:
+    """Return a network of width 1 in the core, with the activations and biases of ``arch``. Its parameters are not used."""
     arch = arch.with_width(1)
     sizes = [1, *(dense.width for dense in arch.dense)]
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
     biases = [np.zeros(dense.width) if dense.has_bias else None for dense in arch.dense]
-    return Network(arch, weights, biases)
+    scales = layer_scales(arch, 1, unit_biases=True)
+    return _core.Network((weights, biases), scales, [activation.spec() for activation in arch.activations])
 
 
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    numbers = [seeds] if np.ndim(seeds) == 0 else _arrays.sequence(seeds, "seeds")
-    checked = [_numbers.integer(seed, "seeds") for seed in numbers]
+    """Return the list of seeds that a number or sequence stands for, checked."""
+    given = [seeds] if np.ndim(seeds) == 0 else arrays.sequence(seeds, "seeds")
+    checked = [numbers.integer(seed, "seeds") for seed in given]
     values = list(range(checked[0])) if np.ndim(seeds) == 0 else checked
     if len(values) < 2:
         raise ValueError(f"seeds is {seeds!r}, but a variance needs at least 2 networks")

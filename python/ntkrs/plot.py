@@ -1,4 +1,4 @@
-"""Figures: one function per result of the diagnostics and of ``ntkrs demo``, each returns a matplotlib ``Figure``.
+"""Figures of the diagnostics as matplotlib ``Figure`` objects, and the style of all figures of this package.
 
 matplotlib is imported on the first call. Figures are made without pyplot, so no window, no backend and no
 global state are touched. Colours are Okabe & Ito's, and every curve also differs in line style or marker.
@@ -7,20 +7,19 @@ global state are touched. Colours are Okabe & Ito's, and every curve also differ
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol
 
 import numpy as np
 
-from ntkrs._optional import require
+from ntkrs._runtime.optional import require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-    from ntkrs import diagnostics
-    from ntkrs._demo_scores import Scores
-    from ntkrs.demo import Circle, Digits, Dynamics, FiniteTraining, Gram
+__all__ = ["kernel_spectrum", "spectra", "width_scaling"]
 
 P = ParamSpec("P")
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -36,7 +35,42 @@ STYLE = {
 }
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+class WidthScaling(Protocol):
+    """A quantity of networks of several widths, such as :class:`ntkrs.diagnostics.WidthScaling`."""
+
+    #: The quantity as TeX, for an axis.
+    LABEL: ClassVar[str]
+
+    @property
+    def widths(self) -> NDArray[np.intp]:
+        """Units per hidden layer, (W,)."""
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The quantity for S networks of each width, (W, S)."""
+
+    @property
+    def line(self) -> Callable[[NDArray[Any]], NDArray[np.float64]] | None:
+        """The fitted power law: from widths to values, its slope as ``str``."""
+
+
+class Spectrum(Protocol):
+    """Eigenvalues of a kernel, such as :class:`ntkrs.diagnostics.Spectrum`."""
+
+    @property
+    def eigenvalues(self) -> NDArray[np.float64]:
+        """Descending, (n,)."""
+
+    @property
+    def effective_rank_entropy(self) -> float:
+        """The exponential of the spectral entropy."""
+
+    @property
+    def label_energy(self) -> NDArray[np.float64] | None:
+        """Shares of the labels along the eigenvectors, (n,); None without labels."""
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Run ``draw`` under `STYLE`, whatever the user's matplotlib configuration says."""
 
     @wraps(draw)
@@ -47,61 +81,17 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapper
 
 
-def _panels(*widths: float, height: float = 3.4) -> tuple[Figure, Any]:
+def panels(*widths: float, height: float = 3.4) -> tuple[Figure, Any]:
     figure = require("matplotlib.figure", "matplotlib").Figure(figsize=(sum(widths), height), layout="constrained")
     figure.get_layout_engine().set(wspace=0.05)
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     return figure, axes if len(widths) > 1 else axes[0]
 
 
-@_styled
-def gram(k: Gram, data: Digits) -> Figure:
-    """Cosine-normalised NNGP and NTK Gram matrices, samples sorted by digit."""
-    figure, axes = _panels(3.6, 3.6, height=3.1)
-    order = np.argsort(data.labels, kind="stable")
-    edges = np.searchsorted(data.labels[order], np.arange(11))
-    for ax, name, matrix in zip(axes, ("NNGP", "NTK"), (k.nngp, k.ntk), strict=True):
-        scale = np.sqrt(np.diag(matrix))[order]
-        normal = matrix[np.ix_(order, order)] / np.outer(scale, scale)
-        image = ax.imshow(normal, cmap="cividis", vmin=np.quantile(normal, 0.001), vmax=np.quantile(normal, 0.98))
-        ax.set(title=f"({'ab'[name == 'NTK']}) {name}", xlabel="digit", xticks=(edges[:-1] + edges[1:]) / 2)
-        ax.set(ylabel="digit", yticks=(edges[:-1] + edges[1:]) / 2, xticklabels=range(10), yticklabels=range(10))
-        ax.tick_params(length=0)
-        figure.colorbar(image, ax=ax, shrink=0.8, extend="both", label="cosine-normalised kernel")
-    return figure
-
-
-@_styled
-def scores(digits: Scores, diabetes: Scores) -> Figure:
-    """Held-out scores: accuracy on digits and R² on diabetes, one dot a method, bars of one spread."""
-    figure, axes = _panels(4.1, 4.1, height=2.6)
-    for ax, result, scale in zip(axes, (digits, diabetes), (100, 1), strict=True):
-        rows = np.arange(len(result.scores))[::-1]
-        for row, score in zip(rows, result.scores, strict=True):
-            ours = score.method.startswith(("NTK", "NNGP"))
-            ax.errorbar(
-                scale * score.value,
-                row,
-                xerr=scale * score.spread,
-                fmt="o" if ours else "s",
-                color=BLUE if ours else GREY,
-                capsize=3,
-            )
-        ax.set(yticks=rows, yticklabels=[score.method for score in result.scores], ylim=(-0.6, len(rows) - 0.4))
-        ax.grid(axis="x", color="0.9", linewidth=0.8)
-        ax.set_axisbelow(True)
-    axes[0].set(title=f"(a) digits, {digits.n_test} held out", xlabel="test accuracy (%), ± standard error")
-    axes[1].set(
-        title=f"(b) diabetes, {diabetes.n_test} held out",
-        xlabel=f"test $R^2$, ± s.d. over {diabetes.splits} splits",
-    )
-    return figure
-
-
-@_styled
-def width_scaling(result: diagnostics.WidthScaling) -> Figure:
+@styled
+def width_scaling(result: WidthScaling) -> Figure:
     """A quantity of finite networks against width, the fitted line, and the reference n^(-1/2)."""
-    figure, ax = _panels(5.4, height=3.6)
+    figure, ax = panels(5.4, height=3.6)
     widths, values = result.widths.astype(float), result.values
     seeds = np.broadcast_to(widths[:, None], values.shape)
     label = f"one network ({values.shape[1]} seeds per width)"
@@ -116,13 +106,13 @@ def width_scaling(result: diagnostics.WidthScaling) -> Figure:
         reference = 2.2 * typical[0] * np.sqrt(widths[0] / widths)
         ax.plot(widths, reference, "--", color=VERMILION, label=r"reference $\propto n^{-1/2}$ (shifted up)")
         ax.set(xscale="log", yscale="log")
-        _plain_log_ticks(ax, result.widths.tolist())
+        plain_log_ticks(ax, result.widths.tolist())
         ax.set_ylim(top=2.2 * reference[0])
     ax.legend(loc="upper right", fontsize=8.5)
     return figure
 
 
-def _plain_log_ticks(ax: Any, widths: list[int]) -> None:
+def plain_log_ticks(ax: Any, widths: list[int]) -> None:
     """Written-out numbers on both log axes: x at the widths, y at 1, 2 and 5 of every decade."""
     ticker = require("matplotlib.ticker", "matplotlib")
     ax.set_xticks(widths, [str(width) for width in widths])
@@ -132,59 +122,16 @@ def _plain_log_ticks(ax: Any, widths: list[int]) -> None:
     ax.yaxis.set_minor_locator(ticker.NullLocator())
 
 
-@_styled
-def training_dynamics(result: Dynamics) -> Figure:
-    """Losses and test accuracy against training time; dotted lines are the limits at t = infinity."""
-    figure, (left, right) = _panels(3.8, 3.6)
-    left.plot(result.times, result.train_loss, "--", color=GREY, label="training loss (falls to 0)")
-    left.plot(result.times, result.test_loss, "-", color=BLUE, label="test loss")
-    left.axhline(result.test_loss_inf, color=BLUE, linestyle=":", linewidth=1.2, label=r"test loss at $t=\infty$")
-    floor = 0.02 * min(result.test_loss.min(), result.test_loss_inf)
-    left.set(xscale="log", yscale="log", ylim=(floor, 2 * result.test_loss.max()), title="(a) loss")
-    left.set(xlabel=r"training time $\eta t$ (dimensionless)", ylabel="half mean square error")
-    left.legend(loc="lower left")
-    right.plot(result.times, 100 * result.accuracy, "-", color=BLUE, label="test accuracy")
-    right.axhline(
-        100 * result.accuracy_inf,
-        color=BLUE,
-        linestyle=":",
-        linewidth=1.2,
-        label=r"test accuracy at $t=\infty$",
-    )
-    right.set(xscale="log", xlabel=r"training time $\eta t$ (dimensionless)", ylabel="test accuracy (%)")
-    right.set_title("(b) accuracy")
-    right.legend(loc="lower right")
-    return figure
-
-
-@_styled
-def circle(result: Circle) -> Figure:
-    """f_t on the unit circle at several times, and the training points."""
-    figure, ax = _panels(6.0, height=3.4)
-    last = len(result.times) - 1
-    styles = [("0.75", "-"), (GREEN, "-."), (VERMILION, "--"), (BLUE, "-")][-len(result.times) :]
-    for i, (time, curve) in enumerate(zip(result.times, result.curves, strict=True)):
-        color, style = styles[i]
-        label = r"$\eta t=\infty$" if i == last else rf"$\eta t={time:g}$"
-        ax.plot(np.degrees(result.angles), curve, style, color=color, label=label)
-    ax.plot(np.degrees(result.train_angles), result.train_targets, "ko", markersize=6, label="training points")
-    ax.set(xlabel=r"angle of $x=(\cos\gamma,\sin\gamma)$ (degrees)", ylabel="prediction $f_t(x)$")
-    ax.set(xticks=range(-180, 181, 60), xlim=(-180, 180), ylim=(-1.1, 1.1))
-    ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return figure
-
-
-def kernel_spectrum(result: diagnostics.Spectrum) -> Figure:
+def kernel_spectrum(result: Spectrum) -> Figure:
     """One kernel's :func:`spectra`."""
     return spectra({"kernel": result})
 
 
-@_styled
-def spectra(results: Mapping[str, diagnostics.Spectrum]) -> Figure:
+@styled
+def spectra(results: Mapping[str, Spectrum]) -> Figure:
     """Eigenvalues on log axes, and, with labels, the share of their energy in the leading eigenvectors."""
     labelled = all(result.label_energy is not None for result in results.values())
-    figure, axes = _panels(*([3.7, 3.7] if labelled else [3.7, 0.01]))
+    figure, axes = panels(*([3.7, 3.7] if labelled else [3.7, 0.01]))
     left, right = axes
     looks = zip(results.items(), (VERMILION, BLUE, GREEN), ("--", "-", "-."), strict=False)
     for (name, result), color, style in looks:
@@ -203,40 +150,4 @@ def spectra(results: Mapping[str, diagnostics.Spectrum]) -> Figure:
         right.legend(loc="upper left")
     else:
         right.remove()
-    return figure
-
-
-@_styled
-def finite_training(result: FiniteTraining) -> Figure:
-    """Losses of trained finite networks, and those of the closed forms beside them."""
-    figure, axes = _panels(3.8, 3.8)
-    looks = [("0.6", "-."), (GREEN, "--"), (VERMILION, "-")]
-    widest = max(result.trained)
-    for row, (ax, title) in enumerate(zip(axes, ("(a) training loss", "(b) test loss"), strict=True)):
-        for (width, loss), (color, style) in zip(result.trained.items(), looks[-len(result.trained) :], strict=True):
-            ax.plot(result.steps, loss[row], style, color=color, label=f"trained, width {width}")
-        look = {"color": "black", "markersize": 4, "markerfacecolor": "none"}
-        ax.plot(result.steps, result.linear[row], "s", label=f"closed form, kernel of width {widest}", **look)
-        ax.plot(result.steps, result.infinite[row], "o", color=BLUE, markersize=4, label="closed form, infinite width")
-        ax.set(xscale="log", yscale="log", xlabel="steps of gradient descent", ylabel="half mean square error")
-        ax.set_title(title)
-    axes[0].legend(loc="lower left", fontsize=8.5)
-    return figure
-
-
-@_styled
-def lazy_training(results: Mapping[str, diagnostics.WidthScaling]) -> Figure:
-    """Quantities of networks of growing width that tell how lazy their training is, one panel each, by title."""
-    figure, axes = _panels(*[3.3] * len(results))
-    for ax, (title, result) in zip(axes, results.items(), strict=True):
-        widths, values = result.widths.astype(float), result.values
-        ax.plot(np.broadcast_to(widths[:, None], values.shape).ravel(), values.ravel(), ".", color="0.7", markersize=4)
-        if result.line is not None:
-            ax.plot(widths, result.line(widths), "-", color=BLUE, label=f"fit: slope {result.line}")
-        reference = 1.6 * values.max() * np.sqrt(widths[0] / widths)
-        ax.plot(widths, reference, "--", color=VERMILION, label=r"reference $\propto n^{-1/2}$")
-        ax.set(xscale="log", yscale="log", xlabel="hidden width $n$", ylabel=result.LABEL, title=title)
-        _plain_log_ticks(ax, result.widths.tolist())
-        ax.set_ylim(0.4 * values.min(), 1.6 * reference[0])
-        ax.legend(loc="lower left", fontsize=8.5)
     return figure

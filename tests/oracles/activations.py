@@ -31,7 +31,7 @@ DEFAULTS: dict[str, tuple[float, ...]] = {
 }
 
 KINKED = {"relu", "leaky_relu", "abs", "sign", "rectified_power", "elu"}  # all at 0; the rest is analytic
-JUMPS = [("sign", ()), ("rectified_power", (0,))]  # of these, phi itself is not continuous
+JUMPS = [("sign", ()), ("rectified_power", (0,))]  # phi itself is not continuous
 
 
 def _gelu_derivative(x: Array) -> Array:
@@ -129,6 +129,6 @@ def phi(activation: Activation) -> Function:
 
 
 def phi_dot(activation: Activation) -> Function:
-    """Its derivative as a function of one array."""
+    """The derivative of the activation as a function of one array."""
     name, parameters = parse(activation)
     return lambda x: TABLE[name][1](x, *parameters)

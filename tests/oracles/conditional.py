@@ -1,4 +1,4 @@
-"""E[phi(u) phi(v)] and E[phi'(u) phi'(v)] of ELU and of smooth functions, however close u and v, by other means.
+"""E[phi(u) phi(v)] and E[phi'(u) phi'(v)] of ELU and of smooth functions, for u and v at any distance.
 
 For ELU the expectation given u is a closed form, so that one integral is left, in mpmath. For functions that are
 analytic in a strip, the trapezoidal rule in two independent variables converges like e^(-2 pi d / step), d being the
@@ -32,14 +32,14 @@ def elu(r1: Any, r2: Any, gap: Any, alpha: float = 1.0, scale: float = 1.0, digi
             slope = right + left
             return (u if u > 0 else alpha * mp.expm1(u)) * value, (1 if u > 0 else alpha * mp.exp(u)) * slope
 
-        # Scales of z: 1, that on which v changes its side, and that of e^u.
+        # Scales of z: 1, the one on which v changes its sign, and the one of e^u.
         widths = [k * w for w in (1, s / r2, 1 / r1) for k in (1, 4, 12)]
         edges = sorted({mp.mpf(0), *(sign * w for w in widths if w <= 12 for sign in (1, -1))})
         return tuple(scale**2 * mp.quad(lambda z, k=k: integrands(z)[k] * mp.npdf(z), edges) for k in (0, 1))
 
 
 def smooth(f: Function, r1: float, r2: float, gap: float, pole: float = 1.0) -> float:
-    """E[f(u) f(v)] for f whose poles are some way further than `pole` from the real axis, to about 1e-15."""
+    """E[f(u) f(v)] for f whose poles are well beyond `pole` from the real axis, to about 1e-15."""
     step = min(0.1, pole / max(r1, r2) / 6)
     z = step * np.arange(-np.ceil(9.5 / step), np.ceil(9.5 / step) + 1)
     weights = step * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)

@@ -63,7 +63,7 @@ PHI: dict[str, Callable[..., Any]] = {
 
 
 def derivative(name: str, parameters: tuple[float, ...], order: int, x: float) -> float:
-    """The derivative of φ of that order, at a point of which 1e-12 on both sides are smooth."""
+    """The derivative of φ of that order, at a point where φ is smooth within 1e-12 on both sides."""
     with mp.workdps(60):
         at = mp.mpf(float(x))
         if order == 0:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def as_matrix(k: Array) -> Array:
-    """(N, M, O, O) as (N O, M O), sample-major; (N, M) as it is."""
+    """(N, M, O, O) as (N O, M O), sample-major; (N, M) unchanged."""
     if k.ndim == 2:
         return k
     n, m, o, _ = k.shape

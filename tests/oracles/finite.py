@@ -33,7 +33,7 @@ def scales(sigma: Scale, layers: int) -> list[float]:
 
 
 def hidden_activations(activation: Any, layers: int) -> list[Activation]:
-    """The activation of each hidden layer: a list as it is, a single one (a name or a tuple) repeated."""
+    """The activation of each hidden layer: a list unchanged, a single one (a name or a tuple) repeated."""
     activations = list(activation) if isinstance(activation, list) else [activation] * (layers - 1)
     if len(activations) != layers - 1:
         raise ValueError(f"{len(activations)} activations for {layers - 1} hidden layers")
@@ -55,7 +55,7 @@ def init(
 
 
 def has_bias(biases: Biases, sigma_b: Scale) -> list[bool]:
-    """Which layers have bias parameters."""
+    """True for each layer that has bias parameters."""
     return [b is not None and s != 0 for b, s in zip(biases, scales(sigma_b, len(biases)), strict=True)]
 
 
@@ -190,7 +190,7 @@ def ntk_equation_1(
 
 
 def loss_and_slope(f: Array, y: Array, loss: str) -> tuple[float, Array]:
-    """The loss of outputs f for targets y, both (N, O), and its derivative by f."""
+    """The loss of outputs f for targets y, both (N, O), and its derivative with respect to f."""
     if loss == "mse":
         return float(np.mean((f - y) ** 2)) / 2, (f - y) / f.size
     p = np.exp(f) / np.exp(f).sum(1, keepdims=True)

@@ -1,6 +1,6 @@
 """Derivatives of infinite-width kernels with respect to the sigmas: central differences in mpmath.
 
-The recursion is that of `oracles.infinite`, to 50 digits at least; a step of 1e-18 leaves errors of 1e-36 times a third
+The recursion is that of `oracles.infinite`, to at least 50 digits. A step of 1e-18 leaves errors of 1e-36 times a third
 derivative, and of 1e-32 from its rounding.
 """
 
@@ -24,7 +24,7 @@ STEP = "1e-18"
 def gradients(
     x: Array, sigma_w: Sequence[float], sigma_b: Sequence[float], activations: Sequence[Activation]
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """((nngp by sigma_w, nngp by sigma_b), (the same of ntk)), (L, N, N) each, in float64."""
+    """((d nngp / d sigma_w, d nngp / d sigma_b), (the same for ntk)), (L, N, N) each, in float64."""
     rows = infinite._exact(x)
     sigmas = [*sigma_w, *sigma_b]
     with mp.workdps(infinite._working_digits(rows, list(sigma_w), list(sigma_b), activations, 50)):

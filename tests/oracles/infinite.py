@@ -98,7 +98,7 @@ def _recursion(
 def _working_digits(
     rows: list[list[Any]], sw: list[float], sb: list[float], activations: Sequence[Activation], digits: int
 ) -> int:
-    """Digits to compute with so that `digits` are left.
+    """The number of digits to compute with so that `digits` are left.
 
     Twice as many, because arccos turns an error eps of rho near 1 into sqrt(eps); twice again for each
     jump, whose T hands that on to the next rho. And twice the decimal exponent of the largest or smallest q,

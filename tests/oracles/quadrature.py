@@ -1,7 +1,7 @@
 """E[phi(u) phi(v)] and E[phi'(u) phi'(v)] for (u, v) ~ N(0, [[q1, c], [c, q2]]), by numerical integration.
 
 `polar` works for every phi that is smooth on both sides of 0, with or without a kink there; `hermite`, a
-second rule to check it with, only for smooth phi. Neither knows a closed form.
+second rule to check it against, works only for smooth phi. Neither knows a closed form.
 """
 
 from __future__ import annotations

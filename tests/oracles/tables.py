@@ -1,4 +1,4 @@
-"""What the oracles are tested on."""
+"""The activations and covariances that tests run over."""
 
 from oracles import activations
 

@@ -1,11 +1,21 @@
-"""Trained models of other libraries as networks: ``ntkrs.convert.from_torch(module)`` and the like.
+"""Readers for trained models of other libraries: ``ntkrs.convert.from_torch(module)`` and its siblings.
 
-Every reader returns a :class:`ntkrs.Network` in the standard parameterization, h = x V + c: the function that the
-model computes in evaluation, and the NTK in the model's own weights V and biases c. What a network here cannot be
-(convolutions, normalisation, attention, activations elsewhere than between two dense layers) is refused by name, never
-left out. No other library is imported, and no pickle is read.
+Every reader returns a :class:`ntkrs.Network` in the standard parameterization, ``h = x V + c``. The network computes
+the same function as the model in evaluation mode, and its NTK is taken in the model's own weights V and biases c.
+Anything that a network cannot represent (convolutions, normalisation, attention, an activation that is not between two
+dense layers) is rejected by name, never left out. The library that wrote the model is not imported, and no pickle is
+read.
 
-A network has its dtype: float32 if all arrays are float32, float16 or bfloat16, else float64.
+The network is float32 if all arrays are float32, float16 or bfloat16, and float64 otherwise.
+
+Examples
+--------
+The NTK of one dense layer in V and c is ``⟨x, x'⟩ + 1``:
+
+>>> import numpy as np, ntkrs
+>>> net = ntkrs.convert.from_keras([np.zeros((2, 1)), np.zeros(1)], "relu")
+>>> net.ntk([[3.0, 4.0]], outputs=0)
+array([[26.]])
 """
 
 from __future__ import annotations
@@ -31,52 +41,70 @@ __all__ = ["from_flax", "from_keras", "from_safetensors", "from_sklearn", "from_
 
 
 def from_torch(module: Any) -> Network:
-    """Return the network that a PyTorch module is.
+    """Convert a PyTorch module into a network.
 
     Parameters
     ----------
     module : torch.nn.Module
-        A ``Linear``, or a ``Sequential`` (nested ones too) of ``Linear``, activations, ``Dropout``, ``Flatten`` and
-        ``Identity``. Dropout is left out, as in evaluation; Flatten too, so that inputs are (N, n_0) rows.
+        A ``Linear``, or a ``Sequential`` of ``Linear``, activations, ``Dropout``, ``Flatten``, ``Identity`` and nested
+        ``Sequential``. Dropout does nothing, as in evaluation mode. Flatten does nothing either, since inputs are
+        (N, n_0) rows.
+
+    Returns
+    -------
+    Network
 
     Raises
     ------
     TypeError
-        If a layer is of another class, a subclass included, named by its place, such as ``module[2][0]``.
+        If a layer is of another class, or of a subclass. The message names its place, such as ``module[2][0]``.
     ValueError
-        If a layer has hooks or shares its parameters with another, if an activation has parameters that make it
-        another function than here (GELU's tanh approximation), or is not between two dense layers.
+        If a layer has hooks or shares its parameters with another layer, if an activation has parameters that make it
+        a different function from the one here (such as GELU's tanh approximation), or if an activation is not between
+        two dense layers.
 
     Notes
     -----
-    The parameters are copied. Frozen ones (``requires_grad=False``) count as all others in the NTK. φ' at a kink is
-    torch's. torch's Softplus is x itself beyond its threshold, 20: there it differs by 1e-10 of x.
+    The parameters are copied. Frozen parameters (``requires_grad=False``) count in the NTK like all others. φ' at a
+    kink is that of torch. Above its threshold, 20, torch's Softplus returns x itself, which differs from the softplus
+    here by 1e-10 of x.
+
+    The NTK is J Jᵀ, where J is the Jacobian of ``module(X)`` in all parameters of the module.
 
     Examples
     --------
-    With ``module = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))``,
-    ``from_torch(module)(X)`` are the values of ``module(X)``, and ``from_torch(module).ntk(X)`` is its Jacobian by all
-    its parameters times the transpose of that.
+    >>> import numpy as np, ntkrs, torch
+    >>> module = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    >>> net = ntkrs.convert.from_torch(module)
+    >>> X = np.eye(3, dtype=np.float32)
+    >>> bool(np.allclose(net(X), module(torch.from_numpy(X)).detach().numpy(), atol=1e-6))
+    True
     """
     refuse_path(module, "module", "a torch.nn.Module")
     return network(read_module(module))
 
 
 def from_sklearn(estimator: Any) -> Network:
-    """Return the network inside a fitted scikit-learn ``MLPRegressor`` or ``MLPClassifier``.
+    """Convert a fitted scikit-learn ``MLPRegressor`` or ``MLPClassifier`` into a network.
 
     Parameters
     ----------
     estimator : MLPRegressor or MLPClassifier
-        Fitted. The network returns what comes *before* the estimator's output activation (its ``out_activation_``):
-        predictions of a regressor, logits of a classifier, a single one if there are two classes.
+        A fitted estimator.
+
+    Returns
+    -------
+    Network
+        Its values are those *before* the estimator's output activation (``out_activation_``): the predictions of a
+        regressor, or the logits of a classifier, which has a single logit for two classes.
 
     Raises
     ------
     TypeError
-        If it is another estimator, such as a pipeline: pass its last step, and transform the inputs by the others.
+        If the estimator is of another class. For a pipeline, pass its last step, and transform the inputs by the
+        others.
     ValueError
-        If it is not fitted.
+        If the estimator is not fitted.
 
     Examples
     --------
@@ -95,22 +123,28 @@ def from_keras(
     weights: Sequence[ArrayLike] | Sequence[Sequence[ArrayLike | None]],
     activation: str | Elementwise | Sequence[str | Elementwise],
 ) -> Network:
-    """Return the network of a Keras model's weights.
+    """Convert the weights of a Keras model into a network.
 
     Parameters
     ----------
-    weights : list
-        ``model.get_weights()``: the kernel (n_l, n_{l+1}) and the bias (n_{l+1},), if any, of each dense layer in
-        turn. Or a list of pairs (kernel, bias), with None or nothing for no bias.
-    activation : str or activation, or a sequence
-        That of all hidden layers, or one for each: a name (``"relu"``, ``"tanh"``) or an object (``LeakyRelu(0.2)``).
-        The output layer's is not part of a network: it returns what comes before.
+    weights : list of arrays
+        ``model.get_weights()``: for each dense layer in order, the kernel (n_l, n_{l+1}), followed by the bias
+        (n_{l+1},) if the layer has one. Or a list of pairs (kernel, bias); a layer without a bias is (kernel, None) or
+        (kernel,).
+    activation : str or activation, or a sequence of these
+        The activation of all hidden layers, or one for each hidden layer. It is a name (``"relu"``, ``"tanh"``) or an
+        object (``LeakyRelu(0.2)``). Leave out the activation of the output layer: a network returns the values before
+        it.
+
+    Returns
+    -------
+    Network
 
     Raises
     ------
     TypeError, ValueError
-        If arrays are there that no dense layer has, shapes do not fit, or an activation is unknown, or a name that
-        Keras gives to several functions (``"leaky_relu"``).
+        If an array does not belong to a dense layer, shapes do not fit, an activation is unknown, or its name stands
+        for several functions in Keras (``"leaky_relu"``).
 
     Examples
     --------
@@ -128,23 +162,28 @@ def from_flax(
     activation: str | Elementwise | Sequence[str | Elementwise],
     layers: Sequence[str] | None = None,
 ) -> Network:
-    """Return the network of a Flax module's parameters.
+    """Convert the parameters of a Flax module into a network.
 
     Parameters
     ----------
     params : mapping
-        ``{"params": {"Dense_0": {"kernel": (n_0, n_1), "bias": (n_1,)}, ...}}``, or the mapping within, at any depth.
-    activation : str or activation, or a sequence
-        That of all hidden layers, or one for each, as in :func:`from_keras`.
+        ``{"params": {"Dense_0": {"kernel": (n_0, n_1), "bias": (n_1,)}, ...}}``, or the inner mapping alone. Dense
+        layers may lie at any depth.
+    activation : str or activation, or a sequence of these
+        The activation of all hidden layers, or one for each hidden layer, as in :func:`from_keras`.
     layers : sequence of str, optional
-        The names of the dense layers in order of application, ``"block/Dense_0"`` for nested ones. Only these are
-        read. By default all, by the number in their names.
+        The names of the dense layers in order of application, such as ``"block/Dense_0"`` for a nested one. Only these
+        are read. By default all layers are read, in the order of the numbers in their names.
+
+    Returns
+    -------
+    Network
 
     Raises
     ------
     TypeError, ValueError
-        If something is there that no dense layer has, shapes do not fit, the order cannot be told from the names, or an
-        activation is unknown, or a name that JAX gives to several functions (``"gelu"``).
+        If an array does not belong to a dense layer, shapes do not fit, the order of the layers does not follow from
+        their names, an activation is unknown, or its name stands for several functions in JAX (``"gelu"``).
 
     Examples
     --------
@@ -162,28 +201,33 @@ def from_state_dict(
     activation: str | Elementwise | Sequence[str | Elementwise],
     layers: Sequence[str] | None = None,
 ) -> Network:
-    """Return the network of a PyTorch state dict, or of any dict laid out like one.
+    """Convert a PyTorch state dict, or any mapping with the same layout, into a network.
 
     Parameters
     ----------
-    state : mapping
-        From ``name.weight`` to (n_{l+1}, n_l) and from ``name.bias`` to (n_{l+1},), tensors or arrays.
-    activation : str or activation, or a sequence
-        That of all hidden layers, or one for each, as in :func:`from_keras`. Names mean what torch computes by default.
+    state : mapping of str to tensor or array
+        ``name.weight`` is (n_{l+1}, n_l) and ``name.bias`` is (n_{l+1},).
+    activation : str or activation, or a sequence of these
+        The activation of all hidden layers, or one for each hidden layer, as in :func:`from_keras`. A name stands for
+        the function that torch computes by default.
     layers : sequence of str, optional
-        The names of the dense layers in order of application. Only these are read. By default all, by the number in
-        their names: ``0``, ``2``, ``10``, or ``fc1``, ``fc2``.
+        The names of the dense layers in order of application. Only these are read. By default all layers are read, in
+        the order of the numbers in their names: ``0``, ``2``, ``10``, or ``fc1``, ``fc2``.
+
+    Returns
+    -------
+    Network
 
     Raises
     ------
     TypeError, ValueError
-        If something is there that no dense layer has, shapes do not fit, the order cannot be told from the names, or an
-        activation is unknown.
+        If an array does not belong to a dense layer, shapes do not fit, the order of the layers does not follow from
+        their names, or an activation is unknown.
 
     Notes
     -----
-    A state dict does not tell what happens between its layers. That they are applied in turn, with these activations
-    between them and nothing else, is for you to know; :func:`from_torch` reads it from the module.
+    A state dict does not record what happens between its layers. You must know that they are applied in this order,
+    with these activations between them and nothing else. :func:`from_torch` reads all of this from the module.
 
     Examples
     --------
@@ -201,25 +245,42 @@ def from_safetensors(
     activation: str | Elementwise | Sequence[str | Elementwise],
     layers: Sequence[str] | None = None,
 ) -> Network:
-    """Return the network of a state dict in a safetensors file.
+    """Convert a state dict in a safetensors file into a network.
 
     Parameters
     ----------
     path : str or path
-        The file, as ``safetensors.torch.save_file(module.state_dict(), path)`` writes it.
+        The file, as written by ``safetensors.torch.save_file(module.state_dict(), path)``.
     activation, layers
         As in :func:`from_state_dict`.
+
+    Returns
+    -------
+    Network
 
     Raises
     ------
     ImportError
         If the package safetensors is missing: ``pip install 'ntkrs[convert]'``.
     ValueError
-        If the file is not whole, or one of those that hold a pickle (``.pt``, ``.pth``, ``.pkl``, ...), and as
+        If the file is incomplete, or of a kind that holds a pickle (``.pt``, ``.pth``, ``.pkl``, ...), or as in
         :func:`from_state_dict`.
     TypeError
-        If an array has a dtype that NumPy lacks (bfloat16).
+        If an array has a dtype that NumPy lacks (bfloat16), or as in :func:`from_state_dict`.
     OSError
-        If there is no such file, or it cannot be read.
+        If the file does not exist or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np, ntkrs
+    >>> from safetensors.numpy import save_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "model.safetensors"
+    ...     save_file({"0.weight": np.eye(2), "2.weight": np.ones((1, 2))}, path)
+    ...     net = ntkrs.convert.from_safetensors(path, "relu")
+    >>> net([[3.0, -2.0]])  # relu(3) + relu(-2)
+    array([[3.]])
     """
     return network(read_state(read_file(path), activation, layers))

@@ -1,4 +1,4 @@
-"""Activations by the names that other libraries give them."""
+"""Activations by their names in other libraries."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-import ntkrs
+from ntkrs import activations
 from ntkrs.activations import Elementwise
 
-#: Names elsewhere, in lower case without underscores, and the class of :mod:`ntkrs` that computes the same.
+#: Names in other libraries, in lower case without underscores, and the class of :mod:`ntkrs` for the same function.
 _CLASSES = {
     "identity": "Identity",
     "linear": "Identity",
@@ -33,23 +33,26 @@ _CLASSES = {
 
 
 def known() -> str:
-    """Return the names of what can be read here, for messages."""
-    classes = dict.fromkeys(getattr(ntkrs, cls) for cls in _CLASSES.values() if hasattr(ntkrs, cls))
+    """Return the names of the activations that can be read, for messages."""
+    classes = dict.fromkeys(getattr(activations, cls) for cls in _CLASSES.values() if hasattr(activations, cls))
     return ", ".join(cls.name for cls in classes)
 
 
 def named(name: str, where: str, **parameters: tuple[float, float]) -> Elementwise:
-    """Return the activation of this name; ``parameters`` are (value, the value that it has unless told).
+    """Return the activation with this name and these parameters.
+
+    Each of ``parameters`` is a pair: its value and its default value in the other library. A class here that lacks a
+    parameter stands for the default value alone.
 
     Raises
     ------
     ValueError
-        If none here computes the same.
+        If no activation of :mod:`ntkrs` computes this function.
     """
     wanted = _CLASSES.get(name.lower().replace("_", ""))
     if wanted is None:
         raise ValueError(f"{where} is {name!r}, which is no activation that can be read. These can: {known()}")
-    cls: type[Elementwise] | None = getattr(ntkrs, wanted, None)
+    cls: type[Elementwise] | None = getattr(activations, wanted, None)
     if cls is None:
         raise ValueError(f"{where} is {name!r}, but this version of ntkrs has no {wanted}. It reads: {known()}")
     taken = {field.name for field in fields(cls)}
@@ -60,14 +63,14 @@ def named(name: str, where: str, **parameters: tuple[float, float]) -> Elementwi
 
 
 def hidden(activation: Any, count: int, ambiguous: Mapping[str, str]) -> list[Elementwise]:
-    """Return the activation of each of ``count`` hidden layers, from one for all or one for each.
+    """Return a list with the activation of each hidden layer, given one for all of them or one for each.
 
-    ``ambiguous`` says of names which a library uses for several functions what to pass instead.
+    ``ambiguous`` holds the names that a library uses for several functions, each with a hint at what to pass instead.
 
     Raises
     ------
     TypeError, ValueError
-        If one is unknown or ambiguous, or their number is another.
+        If an activation is unknown or ambiguous, or their number is not ``count``.
     """
     if isinstance(activation, str | Elementwise):
         return [_given(activation, "activation", ambiguous)] * count
@@ -81,6 +84,7 @@ def hidden(activation: Any, count: int, ambiguous: Mapping[str, str]) -> list[El
 
 
 def _given(activation: object, where: str, ambiguous: Mapping[str, str]) -> Elementwise:
+    """Return the activation that the user passed as an object or a name."""
     if isinstance(activation, Elementwise):
         return activation
     if not isinstance(activation, str):

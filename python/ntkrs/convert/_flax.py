@@ -1,4 +1,4 @@
-"""Reads the parameters of Flax modules, without importing JAX."""
+"""Reading the parameters of Flax modules, without importing JAX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AMBIGUOUS = {
 
 
 def read_params(params: Any, activation: Any, layers: Sequence[str] | None) -> Standard:
-    """Read nested dicts of ``kernel`` (in, out) and ``bias``."""
+    """Read nested mappings whose leaves are ``kernel`` (in, out) and ``bias`` (out,)."""
     if not isinstance(params, Mapping):
         raise TypeError(f"params is a {type(params).__name__}, but a nested mapping of names to arrays is needed")
     root = "params"
@@ -40,7 +40,7 @@ def read_params(params: Any, activation: Any, layers: Sequence[str] | None) -> S
 
 
 def _dense(tree: Any, path: str, layers: Sequence[str] | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the path and the arrays of every dense layer; where ``layers`` are named, others may be anything."""
+    """Yield the path and the arrays of every dense layer. If ``layers`` are given, all others are ignored."""
     if isinstance(tree, Mapping) and "kernel" not in tree:
         for name, branch in tree.items():
             yield from _dense(branch, f"{path}/{name}" if path else str(name), layers)

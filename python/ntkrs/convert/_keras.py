@@ -1,4 +1,4 @@
-"""Reads the weights of Keras models."""
+"""Reading the weights of Keras models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays
+from ntkrs._checks import arrays
 from ntkrs.convert._activations import hidden
 from ntkrs.convert._standard import Affine, Found, Standard, affine, assemble, interleave
 
@@ -19,10 +19,10 @@ _AMBIGUOUS = {
 
 
 def read_weights(weights: Any, activation: Any) -> Standard:
-    """Read (kernel, bias) pairs, or what ``get_weights`` returns."""
+    """Read a list of (kernel, bias) pairs, or the flat list that ``get_weights`` returns."""
     if hasattr(weights, "get_weights"):
         raise TypeError(f"weights is a {type(weights).__name__}, but a list is needed. Pass its get_weights().")
-    given = _arrays.sequence(weights, "weights")
+    given = arrays.sequence(weights, "weights")
     pairs = [isinstance(entry, tuple | list) for entry in given]
     if any(pairs) and not all(pairs):
         raise TypeError("weights mixes (kernel, bias) pairs with arrays, but must be a list of one or the other")
@@ -31,6 +31,7 @@ def read_weights(weights: Any, activation: Any) -> Standard:
 
 
 def _from_pairs(pairs: Sequence[Sequence[Any]]) -> Iterator[Affine]:
+    """Yield the dense layers of a list of pairs (kernel, bias), (kernel, None) or (kernel,)."""
     for index, pair in enumerate(pairs):
         if len(pair) not in {1, 2}:
             raise ValueError(f"weights[{index}] has {len(pair)} entries, but (kernel, bias) or (kernel,) is needed")
@@ -39,7 +40,10 @@ def _from_pairs(pairs: Sequence[Sequence[Any]]) -> Iterator[Affine]:
 
 
 def _from_flat(arrays: Sequence[Any]) -> Iterator[Affine]:
-    """A vector after a matrix is its bias; any other cannot belong to a dense layer."""
+    """Yield the dense layers of a flat list of arrays.
+
+    A matrix starts a layer, and a vector directly after it is the bias. No other array belongs to a dense layer.
+    """
     layers: list[list[Found]] = []
     for index, array in enumerate(arrays):
         dimensions, found = np.ndim(array), Found(f"weights[{index}]", array)

@@ -1,4 +1,4 @@
-"""The order of layers that are known by their names alone."""
+"""The order of layers that are known only by name."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-#: A name, as text before the last number, that number (possibly of several parts), and text after it.
+#: A name in three groups: the text before the last number, the number (such as ``2`` or ``1.0``), the text after it.
 _NUMBERED = re.compile(r"(.*?)(\d+(?:\.\d+)*)(\D*)")
 
 
 def in_order(names: Iterable[str], layers: Sequence[str] | None) -> list[str]:
-    """Return ``layers``, or the names by number: a dictionary's own order may be that of the alphabet, 10 before 2.
+    """Return ``layers`` if they are given, otherwise the names sorted by number.
+
+    The order of a mapping is not used: it may be alphabetical, with 10 before 2.
 
     Raises
     ------
     TypeError, ValueError
-        If one of ``layers`` is no name, or is there twice or not at all; or without ``layers``, if names differ in
-        more than their number.
+        If ``layers`` is a string, repeats a name, or has one that is not in ``names``. Without ``layers``, if the names
+        differ in more than their number.
     """
     found = list(names)
     if layers is None:
@@ -36,6 +38,7 @@ def in_order(names: Iterable[str], layers: Sequence[str] | None) -> list[str]:
 
 
 def _by_number(names: Sequence[str]) -> list[str]:
+    """Return the names sorted by the number in them. They may not differ in anything more."""
     matches = {name: _NUMBERED.fullmatch(name) for name in names}
     texts = {match and (match[1], match[3]) for match in matches.values()}
     if None in texts or len(texts) > 1:

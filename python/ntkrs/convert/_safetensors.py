@@ -1,4 +1,4 @@
-"""Reads safetensors files, and refuses those that only pickle can read."""
+"""Reading safetensors files, and rejecting files that only pickle can read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-#: Files that run code when they are read, or need the library that wrote them, and what to do instead.
+#: Suffixes of files that run code when they are read, or need the library that wrote them, with advice for each.
 _REFUSED = dict.fromkeys(
     (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"),
     "is a pickle, which can run any code when it is read. Where you trust it, load it with the library that wrote it, "
@@ -18,12 +18,12 @@ _REFUSED = dict.fromkeys(
 
 
 def refuse_path(value: object, name: str, expected: str) -> None:
-    """Raise TypeError if ``value`` is the path of a file, where ``expected`` is needed.
+    """Reject a path where ``expected`` is needed.
 
     Raises
     ------
     TypeError
-        With what to do instead.
+        If ``value`` is a path. The message says what to do instead.
     """
     if isinstance(value, str | os.PathLike):
         reason = _REFUSED.get(Path(value).suffix.lower(), "is a path; from_safetensors reads such files alone.")
@@ -31,7 +31,7 @@ def refuse_path(value: object, name: str, expected: str) -> None:
 
 
 def read_file(path: Any) -> dict[str, Any]:
-    """Return the arrays of a safetensors file by name."""
+    """Return the arrays of a safetensors file, by name."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path is a {type(path).__name__}, but the path of a file is needed")
     file = Path(os.fsdecode(path))
@@ -53,6 +53,7 @@ def read_file(path: Any) -> dict[str, Any]:
 
 
 def _tensor(tensors: Any, name: str, file: Path) -> Any:
+    """Return one array of an open file, or raise TypeError if NumPy lacks its dtype."""
     try:
         return tensors.get_tensor(name)
     except (TypeError, KeyError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""Reads scikit-learn's multilayer perceptrons, without importing scikit-learn."""
+"""Reading scikit-learn's multilayer perceptrons, without importing scikit-learn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _READABLE = ("MLPRegressor", "MLPClassifier")
 
 
 def read_estimator(estimator: Any) -> Standard:
-    """Read a fitted MLPRegressor or MLPClassifier, up to its output activation."""
+    """Read a fitted MLPRegressor or MLPClassifier, without its output activation."""
     kinds = [cls.__name__ for cls in type(estimator).__mro__]
     if not any(kind in _READABLE for kind in kinds):
         hint = " Pass its last step, and transform the inputs by the others." if "Pipeline" in kinds else ""

@@ -1,17 +1,19 @@
-"""What every reader ends with: dense layers and activations in order, made into an architecture and its arrays."""
+"""The last step of every reader: dense layers and activations, in order, become an architecture and its arrays."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ntkrs import Identity, _arrays
-from ntkrs.layers import Dense, Layer, Sequential
+from ntkrs._checks import arrays
+from ntkrs.activations import Identity
+from ntkrs.layers import Dense, Sequential
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ntkrs._architecture import Layer
     from ntkrs._typing import Array, ArrayLike
     from ntkrs.activations import Elementwise
 
@@ -22,11 +24,11 @@ class Standard(NamedTuple):
     Attributes
     ----------
     arch : Sequential
-        With ``sigma_w = 1``, and ``sigma_b`` 1 where there are biases, else 0.
+        The architecture. All layers have ``sigma_w = 1``; ``sigma_b`` is 1 for layers with biases and 0 for others.
     weights : list of (n_l, n_{l+1}) ndarray
-        V^l.
+        The weights V^l.
     biases : list of (n_{l+1},) ndarray or None
-        c^l.
+        The biases c^l; None for layers without biases.
     """
 
     arch: Sequential
@@ -35,7 +37,7 @@ class Standard(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An array, and the expression that the user has for it, for messages."""
+    """An array, and the user's expression for it, for messages."""
 
     name: str
     values: ArrayLike
@@ -43,7 +45,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Affine:
-    """A dense layer as read: ``x · weight + bias``, and where it was found, for messages."""
+    """A dense layer ``x · weight + bias``, and the place where it was found, for messages."""
 
     where: str
     weight: Array
@@ -52,42 +54,44 @@ class Affine:
 
 @dataclass(frozen=True)
 class Pointwise:
-    """An activation as read, and where it was found, for messages."""
+    """An activation, and the place where it was found, for messages."""
 
     where: str
     activation: Elementwise
 
 
-#: What a reader yields, in the order of application.
+#: One item of the sequence that a reader yields, in order of application.
 Step: TypeAlias = Affine | Pointwise
 
 
 def affine(where: str, weight: Found, bias: Found | None, *, outputs_first: bool = False) -> Affine:
-    """Check the arrays of one dense layer; ``outputs_first``: its weight is (n_{l+1}, n_l), as torch's.
+    """Check the arrays of one dense layer, and return it.
+
+    With ``outputs_first`` the weight is (n_{l+1}, n_l), as in torch, otherwise (n_l, n_{l+1}).
 
     Raises
     ------
     TypeError, ValueError
-        If one is not made of finite real numbers, or has another shape.
+        If an array does not consist of finite real numbers, or has the wrong shape.
     """
-    values = _arrays.floating(weight.values, weight.name)
+    values = arrays.floating(weight.values, weight.name)
     layout = "(outputs, inputs)" if outputs_first else "(inputs, outputs)"
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(
             f"{weight.name} has shape {values.shape}, but a dense layer has {layout}; no other layer can be read"
         )
-    values = _arrays.finite(values, weight.name)
+    values = arrays.finite(values, weight.name)
     values = values.T if outputs_first else values
     if bias is None:
         return Affine(where, values, None)
-    shifts = _arrays.floating(bias.values, bias.name)
+    shifts = arrays.floating(bias.values, bias.name)
     if shifts.shape != values.shape[1:]:
         raise ValueError(f"{bias.name} has shape {shifts.shape}, but {weight.name} has {values.shape[1]} outputs")
-    return Affine(where, values, _arrays.finite(shifts, bias.name))
+    return Affine(where, values, arrays.finite(shifts, bias.name))
 
 
 def interleave(dense: Sequence[Affine], activations: Sequence[Elementwise]) -> Iterator[Step]:
-    """Yield the dense layers with an activation between each two."""
+    """Yield the dense layers, with one activation between consecutive ones."""
     for index, layer in enumerate(dense):
         if index:
             yield Pointwise(f"activation {index - 1}", activations[index - 1])
@@ -95,14 +99,15 @@ def interleave(dense: Sequence[Affine], activations: Sequence[Elementwise]) -> I
 
 
 def assemble(steps: Iterable[Step]) -> Standard:
-    """Make one network of what was read.
+    """Assemble one network from dense layers and activations.
 
-    Between two dense layers there is one activation; identities add none, and stand where there is none.
+    There may be one activation between two dense layers; identities are ignored. Where two dense layers follow each
+    other directly, the architecture has an Identity.
 
     Raises
     ------
     ValueError
-        If there is no dense layer, widths do not fit, or an activation stands elsewhere.
+        If there is no dense layer, widths do not fit, or an activation is not between two dense layers.
     """
     dense: list[Affine] = []
     layers: list[Layer] = []
@@ -128,7 +133,7 @@ def assemble(steps: Iterable[Step]) -> Standard:
 
 
 def _joined(dense: Sequence[Affine], pending: Pointwise | None, step: Pointwise) -> Pointwise | None:
-    """What stands after the last dense layer, once ``step`` is applied too."""
+    """Return the activation after the last dense layer once ``step`` is applied, ``pending`` for an identity."""
     if isinstance(step.activation, Identity):
         return pending
     if not dense:
@@ -142,11 +147,12 @@ def _joined(dense: Sequence[Affine], pending: Pointwise | None, step: Pointwise)
 
 
 def _check_widths(before: Affine, after: Affine) -> None:
+    """Check that a dense layer has as many inputs as the layer before it has outputs."""
     outputs, inputs = before.weight.shape[1], after.weight.shape[0]
     if inputs != outputs:
         raise ValueError(f"{after.where} has {inputs} inputs, but {before.where} before it has {outputs} outputs")
 
 
 def network(read: Standard) -> Network:
-    """Return the network, its NTK taken in V and c."""
+    """Return the network, whose NTK is taken in V and c."""
     return Network.from_standard(*read)

@@ -1,4 +1,4 @@
-"""Reads PyTorch modules and state dicts, without importing torch."""
+"""Reading PyTorch modules and state dicts, without importing torch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 #: Activations without parameters.
 _PLAIN = ("ReLU", "Tanh", "Sigmoid", "SiLU", "SELU", "Mish")
 
-#: What leaves rows as they are once training is over.
+#: Modules that do not change (N, n_0) rows in evaluation mode.
 _NEUTRAL = ("Identity", "Dropout", "AlphaDropout", "Flatten")
 
 _READABLE = ("Sequential", "Linear", *_NEUTRAL, *_PLAIN, "LeakyReLU", "ELU", "CELU", "Softplus", "GELU")
 
 
 def read_module(module: Any) -> Standard:
-    """Read a Linear, or Sequentials of them and of activations."""
+    """Read a Linear, or a Sequential of Linears, activations and Sequentials."""
     return assemble(_steps(module, "module", {}))
 
 
 def read_state(state: Any, activation: Any, layers: Sequence[str] | None) -> Standard:
-    """Read a dict of ``name.weight`` (out, in) and ``name.bias``."""
+    """Read a mapping with ``name.weight`` (out, in) and ``name.bias`` (out,)."""
     if not isinstance(state, Mapping):
         hint = " Pass module.state_dict(), or the module to from_torch." if hasattr(state, "state_dict") else ""
         raise TypeError(f"state is a {type(state).__name__}, but a mapping of names to arrays is needed.{hint}")
@@ -43,7 +43,7 @@ def read_state(state: Any, activation: Any, layers: Sequence[str] | None) -> Sta
 
 
 def _by_layer(state: Mapping[Any, Any], layers: Sequence[str] | None) -> dict[str, dict[str, Found]]:
-    """The arrays of each layer; whatever ``layers`` does not name may be anything."""
+    """Group the arrays by layer and kind. If ``layers`` are given, all others are ignored."""
     result: dict[str, dict[str, Found]] = {}
     for key, value in state.items():
         name, _, kind = str(key).rpartition(".")
@@ -59,6 +59,7 @@ def _by_layer(state: Mapping[Any, Any], layers: Sequence[str] | None) -> dict[st
 
 
 def _steps(module: Any, where: str, seen: dict[int, str]) -> Iterator[Step]:
+    """Yield the dense layers and activations of a module, in order; ``seen`` names the parameters met so far by id."""
     kind = _kind(module, where)
     if getattr(module, "_forward_hooks", None) or getattr(module, "_forward_pre_hooks", None):
         raise ValueError(
@@ -80,9 +81,9 @@ def _steps(module: Any, where: str, seen: dict[int, str]) -> Iterator[Step]:
 
 
 def _kind(module: Any, where: str) -> str:
-    """The name of the module's class, if that is one to be read.
+    """Return the name of the module's class, or raise TypeError if the class cannot be read.
 
-    Where torch is loaded, the class must be torch's own: others of the same name may compute anything.
+    If torch is loaded, the class must be torch's own: another class of the same name may compute anything.
     """
     kind = type(module).__name__
     own = getattr(sys.modules.get("torch"), "nn", None)
@@ -94,6 +95,7 @@ def _kind(module: Any, where: str) -> str:
 
 
 def _linear(module: Any, where: str, seen: dict[int, str]) -> Affine:
+    """Read a Linear. Its parameters must not belong to another layer as well."""
     named_parameters = {f"{where}.weight": module.weight, f"{where}.bias": module.bias}
     for name, parameter in named_parameters.items():
         if parameter is not None and seen.setdefault(id(parameter), name) != name:
@@ -106,6 +108,7 @@ def _linear(module: Any, where: str, seen: dict[int, str]) -> Affine:
 
 
 def _activation(module: Any, kind: str, where: str) -> Any:
+    """Return the activation that computes the same function as a torch module of this class."""
     if kind in _PLAIN:
         return named(kind, where)
     if kind == "LeakyReLU":
@@ -132,7 +135,7 @@ def _activation(module: Any, kind: str, where: str) -> Any:
 
 
 def _found(name: str, tensor: Any) -> Found:
-    """A tensor's values as what NumPy can read; bfloat16 becomes float32, as float16 does."""
+    """Return the values of a tensor as a NumPy array. bfloat16 is converted to float32, which NumPy can hold."""
     if not hasattr(tensor, "detach"):
         return Found(name, tensor)
     try:

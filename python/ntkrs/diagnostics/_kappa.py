@@ -1,4 +1,4 @@
-"""How far from linear a network is where it starts: Chizat, Oyallon and Bach's κ."""
+"""The distance of a network from linearity before training: the κ of Chizat, Oyallon and Bach."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers, predict
+from ntkrs import predict
+from ntkrs._checks import arrays, numbers
 from ntkrs.activations import Activation
 from ntkrs.diagnostics._second_derivative import SecondDerivative
 from ntkrs.network import Network
@@ -29,51 +30,59 @@ def kappa(
     rtol: float = 1e-3,
     max_iterations: int = 200,
 ) -> float:
-    """Return κ, the relative scale of the second derivative: where it is small, training is lazy.
+    """Return κ, the relative scale of the second derivative. Where it is small, training is lazy.
 
     ::
 
         κ = ‖f − y‖ · ‖D²f‖_op / ‖Df‖²_op
 
-    with f and y as vectors of N O numbers, Df = J and ‖Df‖²_op = λ_max(Θ), and ‖D²f‖_op the largest ``⟨u, D²f(a, b)⟩``
-    over unit vectors u, a and b.
+    Here f and y are vectors of N O numbers, Df = J is the Jacobian with ``‖Df‖²_op = λ_max(Θ)``, and ‖D²f‖_op is the
+    largest ``⟨u, D²f(a, b)⟩`` over unit vectors u, a and b.
 
     Parameters
     ----------
     net : Network
-        The network, with activations of the catalogue. It is taken in float64.
+        The network, with activations of the catalogue. The computation is in float64.
     X : (N, n_0) array_like
         Inputs.
     y : (N, O) or (N,) array_like
         Targets; (N,) for one output.
     rng : int or numpy.random.Generator
-        For the vectors that the iterations start from.
+        Seed or generator for the vectors from which the iterations start.
     starts : int
-        How many iterations for ‖D²f‖_op to take the largest end of. One may end far below it.
+        The number of iterations for ‖D²f‖_op. The largest result is taken, since a single iteration may end far below
+        the norm.
     rtol : float
-        Iterations end when the last one changed the norm by less than this, relatively.
+        An iteration stops when a step changes the norm by a smaller fraction than this.
     max_iterations : int
-        Of each start.
+        The largest number of steps from each start.
+
+    Returns
+    -------
+    float
+        A lower bound of κ: more starts can only raise it.
 
     Raises
     ------
     ValueError, TypeError
         If an argument does not fit, an activation is a Python function, or Df is 0.
     RuntimeError
-        If the start that leads highest does not converge.
+        If the iteration with the largest result does not converge.
     MemoryError
         If the layers' values and their derivatives do not fit.
 
     Notes
     -----
-    ‖D²f‖_op by alternating power iteration: u, a and b in turn become the best ones for the other two. It never falls,
-    and ends at a local maximum. The largest end of all starts is a lower bound of the norm, and κ one of itself: more
-    starts can only raise it. Second derivatives are analytic, forward over reverse: exact to rounding, 20 N P flops an
-    iteration; the activations of all samples are held, with their derivatives along two directions. λ_max(Θ) as in
-    :func:`ntkrs.predict.max_learning_rate`.
+    ‖D²f‖_op is computed by alternating power iteration: u, a and b in turn are replaced by the best vector for the
+    other two. The value never falls, and it ends at a local maximum. The largest result of all starts is therefore a
+    lower bound of the norm. λ_max(Θ) is computed as in :func:`ntkrs.predict.max_learning_rate`.
 
-    D²f is that of the trained parameters. Where an activation has a kink, it is that almost everywhere: with ReLU
-    φ'' = 0, and what is left of D²f are the mixed terms between layers. What a step across a kink does is not in it.
+    The second derivatives are analytic (forward over reverse mode), so they are exact to rounding. A step costs
+    20 N P flops. The activations of all samples are kept in memory, with their derivatives along two directions.
+
+    Only trained parameters count in D²f. If an activation has a kink, D²f is the second derivative almost everywhere:
+    for ReLU φ'' = 0, and only the mixed terms between layers remain. The effect of a step across a kink is not
+    included.
 
     References
     ----------
@@ -83,9 +92,13 @@ def kappa(
     --------
     >>> import numpy as np
     >>> from ntkrs import mlp
+    >>> from ntkrs.diagnostics import kappa
     >>> X, y = np.eye(3), np.zeros(3)
-    >>> kappa(mlp(depth=0, width=1, outputs=1).init(3), X, y)  # linear in θ
+    >>> kappa(mlp(depth=0, width=1, outputs=1).init(3), X, y)  # a network that is linear in θ
     0.0
+    >>> narrow, wide = (kappa(mlp(1, width, 1, "erf").init(3), X, [1.0, 2.0, 3.0]) for width in (8, 512))
+    >>> wide < narrow
+    True
     """
     if not isinstance(net, Network):
         raise TypeError(f"net is {net!r}, but a Network is needed")
@@ -95,11 +108,11 @@ def kappa(
                 f"{activation!r} tells no second derivative, but kappa is made of them. Use an activation of the "
                 "catalogue."
             )
-    tolerance, limit = _numbers.positive(rtol, "rtol"), _numbers.count(max_iterations, "max_iterations")
-    count = _numbers.count(starts, "starts")
+    tolerance, limit = numbers.positive(rtol, "rtol"), numbers.count(max_iterations, "max_iterations")
+    count = numbers.count(starts, "starts")
     net = net.with_parameters(net.parameters.astype(np.float64))
     outputs = net(X)
-    residual = outputs - _arrays.targets(y, outputs.shape, "y")
+    residual = outputs - arrays.targets(y, outputs.shape, "y")
     if not residual.any():
         return 0.0
     rate = predict.max_learning_rate(net.operator(X), 1, loss_scale="sum")  # 2/λ_max
@@ -110,11 +123,11 @@ def kappa(
     generator = np.random.default_rng(rng)
     if not net.arch.activations:
         return 0.0
-    x = net._batch(X, "X")  # noqa: SLF001 of this package
+    x = arrays.converted(arrays.batch(X, "X"), net.dtype, "X")
     second = SecondDerivative(net, x)
 
     def start() -> list[Any]:
-        # Directions in which f moves: random ones are nearly orthogonal to all that bends.
+        # Start from directions that change f: random directions are nearly orthogonal to all in which f is curved.
         return [net.vjp(x, generator.standard_normal(residual.shape)) for _ in range(2)]
 
     curvature, settled = max(_ascent(second, start(), tolerance, limit) for _ in range(count))
@@ -127,7 +140,7 @@ def kappa(
 
 
 def _ascent(second: SecondDerivative, starts: list[Vector], rtol: float, limit: int) -> tuple[float, bool]:
-    """Return a local maximum of ``⟨u, D²f(a, b)⟩`` over unit vectors, and whether it was reached."""
+    """Return a local maximum of ``⟨u, D²f(a, b)⟩`` over unit vectors, and True if the iteration converged."""
     a, b = (second.tangent(_unit(start)[0]) for start in starts)
     value = 0.0
     for _ in range(limit):
@@ -141,7 +154,7 @@ def _ascent(second: SecondDerivative, starts: list[Vector], rtol: float, limit: 
 
 
 def _unit(vector: Vector) -> tuple[Vector, float]:
-    """A vector over its length, and that."""
+    """Return the vector divided by its length, and the length."""
     with np.errstate(over="ignore"):  # told below
         size = float(np.linalg.norm(vector))
     if not np.isfinite(size):

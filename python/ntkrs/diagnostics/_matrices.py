@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs import _arrays
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import scaled
+from ntkrs._checks import arrays, kernels
+from ntkrs._checks.scaling import scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,31 +16,33 @@ if TYPE_CHECKING:
 
 
 def kernel_matrix(k: ArrayLike) -> tuple[NDArray[np.float64], float]:
-    """A symmetric kernel over a power of two, (N, N) or (N·O, N·O), and the ε of its dtype.
+    """Return a kernel as a symmetric matrix, divided by a power of two, and the ε of its dtype.
+
+    The matrix is (N, N), or (N·O, N·O) for a kernel (N, N, O, O).
 
     Raises
     ------
     TypeError, ValueError
-        If it is not made of real numbers, not square, not symmetric, empty, or not finite.
+        If the kernel does not consist of finite real numbers, or is not square, not symmetric, or empty.
     """
-    kernel = _arrays.finite(_arrays.floating(k, "k"), "k")
-    _arguments.check_square(kernel, "k")
+    kernel = arrays.finite(arrays.floating(k, "k"), "k")
+    kernels.check_square(kernel, "k")
     if kernel.size == 0:
         raise ValueError("k is empty, but a kernel of at least 1 sample is needed")
     eps = float(np.finfo(kernel.dtype).eps)
-    matrix, exponent = scaled(_arguments.flatten(kernel))
-    return _arguments.symmetric(matrix, exponent, eps, "k"), eps
+    matrix, exponent = scaled(kernels.flatten(kernel))
+    return kernels.symmetric(matrix, exponent, eps, "k"), eps
 
 
 def label_columns(y: ArrayLike, size: int, name: str = "y") -> NDArray[np.float64]:
-    """Labels over a power of two, in columns that fit a kernel of this order.
+    """Return labels as columns for a kernel of order ``size``, divided by a power of two.
 
     Raises
     ------
     TypeError, ValueError
-        If they are not made of real numbers, do not fit, are not finite, or all 0.
+        If the labels do not consist of finite real numbers, do not fit the kernel, or are all 0.
     """
-    labels: Array = _arrays.finite(_arrays.floating(y, name), name)
+    labels: Array = arrays.finite(arrays.floating(y, name), name)
     if labels.ndim not in (1, 2) or size not in (len(labels), labels.size):
         raise ValueError(f"{name} has shape {labels.shape}, but (N,) or (N, O) is needed, k being of order {size}")
     values = scaled(labels.astype(np.float64))[0]

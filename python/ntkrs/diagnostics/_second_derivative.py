@@ -1,4 +1,4 @@
-"""The second derivative of a network on a batch: products with directions of its parameters, exact to rounding."""
+"""Products of a network's second derivative on a batch with directions in parameter space, exact to rounding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _core, _memory, _parameters
+from ntkrs import _core
+from ntkrs._architecture import layer_scales, parameter_views
+from ntkrs._checks import memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,17 +19,17 @@ if TYPE_CHECKING:
 
 
 class Tangent(NamedTuple):
-    """A direction of the parameters, and how it moves the layers: one entry for each dense layer."""
+    """A direction in parameter space, and the derivative of every dense layer along it."""
 
-    #: Directions of the scaled weights, (n_l, n_{l+1}).
+    #: The direction of the scaled weights V̇^l, (n_l, n_{l+1}).
     weights: list[Vector]
-    #: ẋ^l and ḣ^{l+1}, (N, n_l) and (N, n_{l+1}).
+    #: The derivatives ẋ^l of the inputs, (N, n_l), and ḣ^{l+1} of the pre-activations, (N, n_{l+1}).
     inputs: list[Vector]
     hidden: list[Vector]
 
 
 class _Layer(NamedTuple):
-    """A dense layer ``h = x V + c`` on the batch: scaled weights, x, φ' and φ'' at h, the scales of derivatives."""
+    """A dense layer ``h = x V + c`` on the batch: V, x, φ' and φ'' at h, and the scales (τ_w, τ_b) of derivatives."""
 
     weights: Vector
     inputs: Vector
@@ -37,29 +39,30 @@ class _Layer(NamedTuple):
 
 
 class SecondDerivative:
-    """D²f of a float64 network at its parameters, on inputs (N, n_0).
+    """The second derivative D²f of a float64 network at its parameters, on inputs (N, n_0).
 
-    Forward over forward and forward over reverse, with a dot for the derivative along a and V̇ for its scaled weights::
+    Products are computed forward over forward and forward over reverse. A dot stands for the derivative along a, and V̇
+    for the scaled weights of a::
 
         D²f(a, b):      ḧ = ẍ V + ẋ_a V̇_b + ẋ_b V̇_a,    ẍ = φ' ḧ + φ'' ḣ_a ḣ_b
         D²f(a, ·)ᵀ u:   δ = φ' (δ Vᵀ),    δ̇ = φ'' ḣ (δ Vᵀ) + φ' (δ̇ Vᵀ + δ V̇ᵀ),    ġ = ẋᵀ δ + xᵀ δ̇
 
-    x, φ' and φ'' are computed once. 4 N P flops for a tangent, 6 N P and 10 N P for the products.
+    x, φ' and φ'' are computed once. A tangent costs 4 N P flops, and the two products cost 6 N P and 10 N P.
 
     Raises
     ------
     MemoryError
-        If the layers' values and their derivatives do not fit, before any work.
+        If the layers' values and their derivatives do not fit. The check comes before any computation.
     """
 
     def __init__(self, net: Network, x: Any) -> None:
         self._net = net
         units = sum(dense.width for dense in net.arch.dense)
         count = len(x) * (net.in_features + 12 * units) + 5 * net.parameters.size
-        _memory.require(8 * count, f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
+        memory.require(8 * count, f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
         self._layers: list[_Layer] = []
         activations = [*net.arch.activations, None]
-        scales = net._scales()  # noqa: SLF001 of this package
+        scales = layer_scales(net.arch, net.in_features, net.parameterization)
         layers = zip(scales, net.weights, net.biases, activations, strict=True)
         for (weight_scale, bias_scale, tau_w, tau_b), weight, bias, activation in layers:
             weights: Any = weight_scale * weight
@@ -75,7 +78,7 @@ class SecondDerivative:
             self._layers.append(_Layer(weights, inputs, slopes, curvatures, (tau_w, tau_b)))
 
     def tangent(self, direction: Vector) -> Tangent:
-        """The derivative of all layers along a direction of the parameters, (P,)."""
+        """Return the derivative of all layers along a direction in parameter space, (P,)."""
         tangent = Tangent([], [], [])
         moved: Vector = np.zeros_like(self._layers[0].inputs)
         for layer, (weight, bias) in zip(self._layers, self._blocks(direction), strict=True):
@@ -92,7 +95,7 @@ class SecondDerivative:
         return tangent
 
     def outputs(self, a: Tangent, b: Tangent) -> Vector:
-        """D²f(a, b), (N, O)."""
+        """Return D²f(a, b), (N, O)."""
         h: Vector = np.zeros_like(a.hidden[0])
         for index, layer in enumerate(self._layers[1:], start=1):
             before = self._layers[index - 1]
@@ -101,7 +104,7 @@ class SecondDerivative:
         return h
 
     def gradient(self, a: Tangent, u: Vector) -> Vector:
-        """D²f(a, ·)ᵀ u for weights u of the outputs, (N, O): (P,)."""
+        """Return D²f(a, ·)ᵀ u, (P,), for weights u of the outputs, (N, O)."""
         gradient = np.empty(self._net.parameters.size)
         blocks = self._blocks(gradient)
         delta, change = u, np.zeros_like(u)
@@ -118,4 +121,5 @@ class SecondDerivative:
         return gradient
 
     def _blocks(self, theta: Vector) -> list[tuple[Any, Any]]:
-        return [*_parameters.views(self._net.arch, self._net.in_features, theta)]
+        """Return the weights and biases of every dense layer as views of ``theta``."""
+        return [*parameter_views(self._net.arch, self._net.in_features, theta)]

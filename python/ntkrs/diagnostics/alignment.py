@@ -1,4 +1,4 @@
-"""How well a kernel fits labels, in one number."""
+"""Alignment of a kernel with labels, in one number."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 
 def kernel_target_alignment(k: ArrayLike, y: ArrayLike) -> float:
-    """Return the cosine between a kernel and the ideal kernel of the labels.
+    """Return the cosine between a kernel and the ideal kernel YYᵀ of the labels.
 
-    ``⟨K, YYᵀ⟩_F / (‖K‖_F ‖YYᵀ‖_F)``, in [0, 1] for a kernel.
+    ``⟨K, YYᵀ⟩_F / (‖K‖_F ‖YYᵀ‖_F)``, which is in [0, 1] for a positive semidefinite kernel.
 
     Parameters
     ----------
     k : (N, N) or (N, N, O, O) array_like
         Kernel matrix.
     y : (N,) or (N, O) array_like
-        Labels: ±1, or one-hot.
+        Labels, ±1 or one-hot.
 
     Returns
     -------
@@ -33,11 +33,11 @@ def kernel_target_alignment(k: ArrayLike, y: ArrayLike) -> float:
     Raises
     ------
     TypeError, ValueError
-        If the kernel is not square, not symmetric, not finite or 0, or the labels do not fit or are 0.
+        If the kernel is not square, not symmetric, not finite, or all 0, or if the labels do not fit or are all 0.
 
     Notes
     -----
-    O(N² O) time; YYᵀ is not formed.
+    O(N² O) time. YYᵀ is not formed.
 
     References
     ----------
@@ -46,18 +46,22 @@ def kernel_target_alignment(k: ArrayLike, y: ArrayLike) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> y = np.array([1.0, -1.0, 1.0])
+    >>> from ntkrs.diagnostics import kernel_target_alignment
+    >>> y = np.array([1.0, -1.0, 1.0, -1.0])
     >>> round(kernel_target_alignment(np.outer(y, y), y), 12)
     1.0
+    >>> round(kernel_target_alignment(np.eye(4), y), 12)  # N^{-1/2}
+    0.5
     """
     matrix, _ = kernel_matrix(k)
     return _cosine(matrix, label_columns(y, len(matrix)))
 
 
 def centred_alignment(k: ArrayLike, y: ArrayLike) -> float:
-    """Return the alignment of a kernel and labels after centring both in feature space.
+    """Return the alignment of a kernel with labels after centring both in feature space.
 
-    :func:`kernel_target_alignment` of ``HKH`` and ``HY``, ``H = I − 11ᵀ/N``: constants in either do not count.
+    This is :func:`kernel_target_alignment` of ``HKH`` and ``HY`` with ``H = I − 11ᵀ/N``, so a constant added to either
+    does not count.
 
     Parameters
     ----------
@@ -73,11 +77,11 @@ def centred_alignment(k: ArrayLike, y: ArrayLike) -> float:
     Raises
     ------
     TypeError, ValueError
-        As :func:`kernel_target_alignment`, and if the kernel or the labels are constant.
+        As in :func:`kernel_target_alignment`, or if the kernel or the labels are constant.
 
     Notes
     -----
-    O(N² O) time, one copy of the kernel.
+    O(N² O) time and one copy of the kernel.
 
     References
     ----------
@@ -86,6 +90,7 @@ def centred_alignment(k: ArrayLike, y: ArrayLike) -> float:
     Examples
     --------
     >>> import numpy as np
+    >>> from ntkrs.diagnostics import centred_alignment
     >>> y = np.array([1.0, -1.0, 1.0])
     >>> round(centred_alignment(7 + np.outer(y, y), y + 3), 12)
     1.0
@@ -106,6 +111,7 @@ def centred_alignment(k: ArrayLike, y: ArrayLike) -> float:
 
 
 def _cosine(matrix: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
+    """Return the cosine between a symmetric matrix K and YYᵀ, computed as ``tr(Yᵀ K Y)/(‖K‖_F ‖YᵀY‖_F)``."""
     length = float(np.linalg.norm(matrix))
     if length == 0:
         raise ValueError("k is all 0: it has no direction")

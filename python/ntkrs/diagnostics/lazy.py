@@ -1,4 +1,4 @@
-"""The second and third claim: wide networks keep their kernel in training, and follow their linearization."""
+"""The second and third claims of the theory: wide networks keep their kernel and follow their linearization."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers, predict
-from ntkrs._progress import reporter
+from ntkrs import predict
+from ntkrs._architecture import check_architecture
+from ntkrs._checks import arrays, numbers
+from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
-from ntkrs.layers import check_architecture
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from ntkrs.layers import Sequential
     from ntkrs.network import Network
 
-#: The default learning rate is this share of the largest that is stable for the kernel at the start.
+#: The default learning rate is this share of the largest stable one for the kernel before training.
 _SHARE = 0.5
 
-#: How often a run is looked at.
+#: The approximate number of times that a run is recorded.
 _RECORDS = 20
 
 
 class Training(NamedTuple):
-    """A problem, and how it is trained on."""
+    """A regression problem and the settings of its training."""
 
     x: Array
     y: Array
@@ -38,12 +39,12 @@ class Training(NamedTuple):
     momentum: float
 
     def rate(self, net: Network) -> float:
-        """The learning rate that was given, or half the largest that is stable for this network's kernel.
+        """Return the given learning rate, or half of the largest stable one for this network's kernel.
 
         Raises
         ------
         ValueError
-            If that kernel is 0: no rate trains anything.
+            If the kernel is all 0, so that no learning rate trains anything.
         """
         if not net.vjp(self.x, np.random.default_rng(0).standard_normal(self.y.shape)).any():
             raise ValueError("X gives a kernel that is all 0: there is nothing to train")
@@ -55,14 +56,23 @@ class Training(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class KernelDrift(WidthScaling):
-    """``‖Θ_t − Θ_0‖_F/‖Θ_0‖_F`` of networks trained for the same number of steps: see :func:`kernel_drift`.
+    """The result of :func:`kernel_drift`: ``‖Θ_t − Θ_0‖_F/‖Θ_0‖_F`` of networks trained for the same number of steps.
 
     Attributes
     ----------
     steps : (R,) ndarray of int
-        When the drift was looked at.
+        The steps t at which the drift was recorded.
     paths : (W, S, R) ndarray
-        The drift then; ``values`` is that at the end.
+        The drift at these steps. ``values`` is the drift at the last one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import mlp
+    >>> from ntkrs.diagnostics import kernel_drift
+    >>> found = kernel_drift(mlp(1, 1, 1, "relu"), np.eye(3), [1.0, -1.0, 0.0], widths=(16, 64), seeds=2, steps=4)
+    >>> found.steps.tolist(), found.paths.shape, bool((found.paths[..., 0] == 0).all())  # Θ_0 has no drift
+    ([0, 1, 2, 3, 4], (2, 2, 5), True)
     """
 
     steps: NDArray[np.int64]
@@ -73,16 +83,25 @@ class KernelDrift(WidthScaling):
 
 @dataclass(frozen=True, eq=False)
 class LinearizationGap(WidthScaling):
-    """How far trained networks are from their linearizations: see :func:`linearization_gap`.
+    """The result of :func:`linearization_gap`: the distance of trained networks from their linearizations.
 
     Attributes
     ----------
     steps : (R,) ndarray of int
-        When the outputs were looked at.
+        The steps t at which the outputs were recorded.
     paths : (W, S, R) ndarray
-        The gap then, on the training inputs; ``values`` is the largest of each network.
+        The gap at these steps, on the training inputs. ``values`` is the largest gap of each network.
     test : (W, S) ndarray or None
-        The gap at the end on the test inputs.
+        The gap at the last step, on the test inputs; None without test inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import mlp
+    >>> from ntkrs.diagnostics import linearization_gap
+    >>> found = linearization_gap(mlp(1, 1, 1, "erf"), np.eye(3), [1.0, -1.0, 0.0], widths=(16, 64), seeds=2, steps=4)
+    >>> bool((found.values == found.paths.max(axis=-1)).all()), found.test
+    (True, None)
     """
 
     steps: NDArray[np.int64]
@@ -105,39 +124,39 @@ def kernel_drift(
     *,
     progress: Progress = None,
 ) -> KernelDrift:
-    """Measure how much the kernels of finite networks change in training on the square loss.
+    """Measure the change of the kernels of finite networks in training on the square loss.
 
-    ``‖Θ_t − Θ_0‖_F/‖Θ_0‖_F`` on X, all outputs. Theory: it falls at least like ``n^{−1/2}`` with the width n, and like
-    ``n^{−1}`` where the expansion in 1/n holds.
+    The measure is ``‖Θ_t − Θ_0‖_F/‖Θ_0‖_F`` on X, over all outputs. Theory predicts that it falls at least like
+    ``n^{−1/2}`` with the width n, and like ``n^{−1}`` where the expansion in 1/n holds.
 
     Parameters
     ----------
     arch : Sequential
-        The network; the widths of its hidden layers are replaced.
+        The network. The widths of its hidden layers are replaced.
     X : (N, n_0) array_like
         Inputs.
     y : (N,) or (N, O) array_like
         Targets.
     widths : sequence of int
-        Units per hidden layer.
+        W widths n, the units per hidden layer.
     seeds : int
-        Networks per width.
+        S, the number of networks per width.
     learning_rate : float, optional
-        η of gradient descent on ``1/(2NO) Σ (f − y)²``; by default half the largest that is stable for each network's
-        kernel before training.
+        η of gradient descent on ``1/(2NO) Σ (f − y)²``. By default half of the largest stable learning rate for each
+        network's kernel before training.
     steps : int
-        How many steps to take.
+        The number of steps.
     momentum : float
         μ of the heavy ball.
     rng : int
-        Network j of width n is drawn from ``[rng, n, j]``.
+        Network j of width n is drawn with the seed ``[rng, n, j]``.
     progress : callable or bool, optional
-        As for :meth:`ntkrs.Network.ntk`; counts networks by their size.
+        As in :meth:`ntkrs.Network.ntk`, with networks weighted by their size.
 
     Returns
     -------
     KernelDrift
-        With ``.plot()``; ``values`` (W, S), ``paths`` (W, S, R).
+        ``values`` is (W, S), ``paths`` is (W, S, R), and ``plot()`` draws the values.
 
     Raises
     ------
@@ -146,11 +165,20 @@ def kernel_drift(
 
     Notes
     -----
-    S trainings of each width, and about 20 kernels of N² O² numbers for each.
+    S trainings of each width, with about 20 kernels of N² O² numbers for each training.
 
     References
     ----------
     Jacot, Gabriel, Hongler (2018), theorem 2; Lee, Xiao et al. (2019), theorem 2.1; Dyer, Gur-Ari (2020) for 1/n.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import mlp
+    >>> from ntkrs.diagnostics import kernel_drift
+    >>> found = kernel_drift(mlp(1, 1, 1, "relu"), np.eye(3), [1.0, -1.0, 0.0], widths=(16, 256), seeds=3, steps=20)
+    >>> bool(found.values[1].mean() < found.values[0].mean())  # wider networks are lazier
+    True
     """
     counts, number = sizes(widths, seeds)
     training = _training(arch, X, y, learning_rate, steps, momentum)
@@ -158,7 +186,7 @@ def kernel_drift(
     def drift(net: Network) -> Any:
         return _trained(net, training, training.rate(net), "kernel_drift")[1]
 
-    runs = networks(arch, training.x.shape[1], counts, number, _numbers.integer(rng, "rng"), drift, reporter(progress))
+    runs = networks(arch, training.x.shape[1], counts, number, numbers.integer(rng, "rng"), drift, reporter(progress))
     paths = np.array([[run.kernel_drift for run in row] for row in runs])
     values = np.ascontiguousarray(paths[..., -1])
     return KernelDrift(counts, values, fit(counts, values), len(training.x), runs[0][0].step, paths)
@@ -178,16 +206,16 @@ def linearization_gap(
     *,
     progress: Progress = None,
 ) -> LinearizationGap:
-    """Measure how far trained networks are from their linearizations, trained alike.
+    """Measure the distance of trained networks from their linearizations, trained in the same way.
 
-    ``‖f_t − f_lin,t‖/‖f_0 − y‖``, on X at its largest over the training, on X_test at its end over ``√(M/N)``. f_lin is
-    :func:`ntkrs.predict.gradient_descent_mse` with the network's kernel before training. Theory: it falls at least like
-    ``n^{−1/2}`` with the width n.
+    The measure is ``‖f_t − f_lin,t‖/‖f_0 − y‖``. On X it is the largest over the training; on X_test it is taken at the
+    end and divided by ``√(M/N)``. f_lin is :func:`ntkrs.predict.gradient_descent_mse` with the network's kernel before
+    training. Theory predicts that the gap falls at least like ``n^{−1/2}`` with the width n.
 
     Parameters
     ----------
     arch : Sequential
-        The network; the widths of its hidden layers are replaced.
+        The network. The widths of its hidden layers are replaced.
     X : (N, n_0) array_like
         Inputs.
     y : (N,) or (N, O) array_like
@@ -200,7 +228,7 @@ def linearization_gap(
     Returns
     -------
     LinearizationGap
-        With ``.plot()``; ``values`` (W, S), ``paths`` (W, S, R), ``test`` (W, S) or None.
+        ``values`` is (W, S), ``paths`` is (W, S, R), ``test`` is (W, S) or None, and ``plot()`` draws the values.
 
     Raises
     ------
@@ -209,15 +237,25 @@ def linearization_gap(
 
     Notes
     -----
-    S trainings of each width, and one eigendecomposition of order N·O for each.
+    S trainings of each width, with one eigendecomposition of order N·O for each training.
 
     References
     ----------
     Lee, Xiao et al. (2019), theorem 2.1; Chizat, Oyallon, Bach (2019).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import Dense, Relu, Sequential
+    >>> from ntkrs.diagnostics import linearization_gap
+    >>> arch = Sequential(Dense(1, trainable=False), Relu(), Dense(1))  # linear in its trained parameters
+    >>> found = linearization_gap(arch, np.eye(3), [1.0, -1.0, 0.0], widths=(16,), seeds=2, steps=20)
+    >>> bool(found.values.max() < 1e-12)
+    True
     """
     counts, number = sizes(widths, seeds)
     training = _training(arch, X, y, learning_rate, steps, momentum)
-    x_test = None if X_test is None else _arrays.finite(_arrays.batch(X_test, "X_test"), "X_test").astype(np.float64)
+    x_test = None if X_test is None else arrays.finite(arrays.batch(X_test, "X_test"), "X_test").astype(np.float64)
     if x_test is not None and (len(x_test) == 0 or x_test.shape[1] != training.x.shape[1]):
         raise ValueError(
             f"X_test has shape {x_test.shape}, but X has shape {training.x.shape}: the same n_0, and at least one row"
@@ -226,7 +264,7 @@ def linearization_gap(
     def gap(net: Network) -> Any:
         return _gap(net, training, x_test)
 
-    runs = networks(arch, training.x.shape[1], counts, number, _numbers.integer(rng, "rng"), gap, reporter(progress))
+    runs = networks(arch, training.x.shape[1], counts, number, numbers.integer(rng, "rng"), gap, reporter(progress))
     paths = np.array([[run.path for run in row] for row in runs])
     test = None if x_test is None else np.array([[run.test for run in row] for row in runs])
     values = paths.max(axis=-1)
@@ -234,13 +272,15 @@ def linearization_gap(
 
 
 class _Gap(NamedTuple):
+    """The gap of one network: on the training inputs at each recorded step, and on the test inputs at the last step."""
+
     steps: NDArray[np.int64]
     path: NDArray[np.float64]
     test: float
 
 
 def _gap(net: Network, training: Training, x_test: Array | None) -> _Gap:
-    """The distance of a network from its linearization along its training."""
+    """Train a network, and return its distance from its linearization along the way."""
     rate = training.rate(net)
     trained, history = _trained(net, training, rate, "outputs")
     x, y = training.x, training.y
@@ -263,6 +303,7 @@ def _gap(net: Network, training: Training, x_test: Array | None) -> _Gap:
 
 
 def _trained(net: Network, training: Training, rate: float, record: Any) -> tuple[Network, Any]:
+    """Train a network, recording one quantity; return the trained network and the history."""
     every = max(training.steps // _RECORDS, 1)
     return net.train(
         training.x,
@@ -279,10 +320,10 @@ def _trained(net: Network, training: Training, rate: float, record: Any) -> tupl
 def _training(
     arch: Sequential, X: ArrayLike, y: ArrayLike, learning_rate: float | None, steps: int, momentum: float
 ) -> Training:
-    """What the claims are measured on, checked."""
+    """Return the arguments of a training as a Training, after checking them."""
     check_architecture(arch)
-    x = _arrays.finite(_arrays.batch(X, "X"), "X").astype(np.float64)
-    targets = _arrays.targets(y, (len(x), arch.outputs), "y").astype(np.float64)
-    count = _numbers.count(steps, "steps")
-    rate = None if learning_rate is None else _numbers.positive(learning_rate, "learning_rate")
-    return Training(x, targets, rate, count, _numbers.real(momentum, "momentum"))
+    x = arrays.finite(arrays.batch(X, "X"), "X").astype(np.float64)
+    targets = arrays.targets(y, (len(x), arch.outputs), "y").astype(np.float64)
+    count = numbers.count(steps, "steps")
+    rate = None if learning_rate is None else numbers.positive(learning_rate, "learning_rate")
+    return Training(x, targets, rate, count, numbers.real(momentum, "momentum"))

@@ -1,4 +1,4 @@
-"""A quantity of random networks against their width."""
+"""A quantity of random networks as a function of their width."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
+from ntkrs._checks import arrays, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,16 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """``log value = intercept + slope · log width``.
+    """A power law in the width, ``log value = intercept + slope · log width``.
 
     Attributes
     ----------
     slope : float
-        The exponent.
+        The exponent of the width.
     stderr : float or None
-        Its standard error, from the spread between seeds; None for one seed.
+        The standard error of the slope, from the spread between seeds; None for a single seed.
     intercept : float
-        Of the logarithms.
+        log value at width 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.diagnostics import Line
+    >>> Line(slope=-0.5, stderr=None, intercept=0.0)(np.array([4, 16]))
+    array([0.5 , 0.25])
     """
 
     slope: float
@@ -38,7 +45,7 @@ class Line:
     intercept: float
 
     def __call__(self, widths: NDArray[Any]) -> NDArray[np.float64]:
-        """The value that the line gives for some widths."""
+        """Return the values of the power law at these widths."""
         return np.asarray(np.exp(self.intercept) * np.asarray(widths, dtype=float) ** self.slope)
 
     def __str__(self) -> str:
@@ -56,9 +63,18 @@ class WidthScaling:
     values : (W, S) ndarray
         The quantity for S networks of each width.
     line : Line or None
-        The least-squares power law; None for a single width, or where a value is 0.
+        The least-squares power law; None for a single width, or if a value is 0.
     samples : int
-        N, how many inputs it was measured on.
+        N, the number of inputs on which the quantity was measured.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import mlp
+    >>> from ntkrs.diagnostics import width_convergence
+    >>> found = width_convergence(mlp(1, 1, 1, "relu"), np.eye(3), widths=(16, 64), seeds=5)
+    >>> found.widths.tolist(), found.values.shape, found.samples
+    ([16, 64], (2, 5), 3)
     """
 
     widths: NDArray[np.intp]
@@ -66,11 +82,11 @@ class WidthScaling:
     line: Line | None
     samples: int
 
-    #: How the quantity is written on an axis, as TeX.
+    #: The axis label of the quantity, in TeX.
     LABEL: ClassVar[str] = "value"
 
     def plot(self) -> Any:
-        """Draw the values against the width, with the fitted line and a slope of −1/2.
+        """Draw the values against the width, with the fitted line and a reference line of slope −1/2.
 
         Returns
         -------
@@ -87,10 +103,10 @@ class WidthScaling:
 
 
 def fit(widths: NDArray[np.intp], values: NDArray[np.float64]) -> Line | None:
-    """Least-squares line of log value on log width.
+    """Return the least-squares line of log value on log width, or None if there is none.
 
-    Column j of ``values`` is an independent experiment with a slope of its own, so the standard error is that of their
-    mean, and no model of the noise is needed.
+    Each column of ``values`` is an independent experiment with its own slope. The standard error is that of the mean of
+    these slopes, so no model of the noise is needed.
     """
     if len(widths) < 2 or not (values > 0).all():
         return None
@@ -100,17 +116,17 @@ def fit(widths: NDArray[np.intp], values: NDArray[np.float64]) -> Line | None:
 
 
 def sizes(widths: Sequence[int], seeds: int) -> tuple[NDArray[np.intp], int]:
-    """Widths and the number of seeds, checked.
+    """Return the widths as an array and the number of seeds as an int, after checking both.
 
     Raises
     ------
     TypeError, ValueError
-        If they are no positive integers, or there is no width, or one twice.
+        If a width or ``seeds`` is not a positive integer, or the widths are empty or repeated.
     """
-    checked = [_numbers.integer(width, "widths") for width in _arrays.sequence(widths, "widths")]
+    checked = [numbers.integer(width, "widths") for width in arrays.sequence(widths, "widths")]
     if not checked or min(checked) < 1 or len(set(checked)) < len(checked):
         raise ValueError(f"widths is {checked}, but distinct numbers of at least 1 are needed")
-    count = _numbers.integer(seeds, "seeds")
+    count = numbers.integer(seeds, "seeds")
     if count < 1:
         raise ValueError(f"seeds is {count}, but at least 1 network per width is needed")
     return np.asarray(checked, dtype=np.intp), count
@@ -125,9 +141,9 @@ def networks(
     measure: Callable[[Network], Any],
     report: Report | None,
 ) -> list[list[Any]]:
-    """What ``measure`` makes of ``seeds`` networks of each width, drawn from ``[rng, width, seed]``.
+    """Return the results of ``measure`` for each width and seed, on networks drawn with ``[rng, width, seed]``.
 
-    Progress is counted in units of width², the size of the networks.
+    Progress is counted in units of width², the size of a network.
     """
     if len(arch.dense) < 2:
         raise ValueError(f"{arch!r} has no hidden layer, so no width to vary")

@@ -1,4 +1,4 @@
-"""The eigenvalues of a kernel, and where in them the labels lie."""
+"""Eigenvalues of a kernel, and the energy of the labels along its eigenvectors."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ntkrs._checks.scaling import exponent_of, ldexp
 from ntkrs.diagnostics._matrices import kernel_matrix, label_columns
-from ntkrs.predict._scaling import exponent_of, ldexp
 from ntkrs.predict.modes import decompose
 
 if TYPE_CHECKING:
@@ -17,30 +17,38 @@ if TYPE_CHECKING:
     from ntkrs._typing import ArrayLike
     from ntkrs.predict.modes import KrylovReport, Report
 
-#: The power law is fitted to this share of the eigenvalues, the first ones: the last are those of a finite sample.
+#: The power law is fitted to this share of the eigenvalues, the largest ones. The smallest depend on the finite sample.
 _FITTED = 0.25
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """What :func:`spectrum` found.
+    """The result of :func:`spectrum`.
 
     Attributes
     ----------
     eigenvalues : (n,) ndarray
-        Descending; those within round-off of 0 are 0.
+        The eigenvalues in descending order. Eigenvalues within round-off of 0 are set to 0.
     effective_rank_entropy : float
-        ``exp(−Σ p log p)``, ``p = λ/Σλ`` (Roy & Vetterli 2007).
+        ``exp(−Σ p log p)`` with ``p = λ/Σλ`` (Roy & Vetterli 2007).
     effective_rank_participation : float
-        ``(Σλ)²/Σλ²``, the participation ratio; never more than the former.
+        ``(Σλ)²/Σλ²``, the participation ratio. It is never larger than ``effective_rank_entropy``.
     condition_number : float
-        The largest eigenvalue over the smallest that is not 0.
+        The largest eigenvalue divided by the smallest nonzero one.
     decay_exponent : float or None
-        α of ``λ_i ∝ i^{−α}``, fitted to the first quarter of the eigenvalues that are not 0; None for fewer than two.
+        α of ``λ_i ∝ i^{−α}``, fitted to the first quarter of the nonzero eigenvalues; None for fewer than two.
     label_energy : (n,) ndarray or None
-        ``|u_iᵀY|²/|Y|²``, summing to 1, in the order of ``eigenvalues``; None without labels.
+        ``|u_iᵀY|²/|Y|²`` in the order of ``eigenvalues``, with sum 1; None without labels.
     report : Report
-        What was counted as 0.
+        A report on the eigenvalues that were set to 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.diagnostics import spectrum
+    >>> found = spectrum(np.diag(np.arange(1.0, 41.0) ** -2))
+    >>> round(found.decay_exponent, 12), round(found.condition_number)
+    (2.0, 1600)
     """
 
     eigenvalues: NDArray[np.float64]
@@ -52,7 +60,7 @@ class Spectrum:
     report: Report | KrylovReport
 
     def plot(self) -> Any:
-        """Draw the eigenvalues, and the cumulated label energy if there is one.
+        """Draw the eigenvalues, and the cumulative label energy if labels were given.
 
         Returns
         -------
@@ -69,7 +77,7 @@ class Spectrum:
 
 
 def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
-    """Return the eigenvalues of a kernel, what they say of its rank, and where in them the labels lie.
+    """Return the eigenvalues of a kernel, its effective rank, and the energy of the labels along its eigenvectors.
 
     Parameters
     ----------
@@ -81,18 +89,18 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
     Returns
     -------
     Spectrum
-        With ``.plot()``.
+        Its ``plot()`` draws the eigenvalues.
 
     Raises
     ------
     TypeError, ValueError
-        If the kernel is not square, not symmetric, empty or not finite, or the labels do not fit or are 0.
+        If the kernel is not square, not symmetric, empty or not finite, or if the labels do not fit or are all 0.
     numpy.linalg.LinAlgError
-        If an eigenvalue is negative beyond round-off, 32·ε·trace.
+        If an eigenvalue is negative by more than round-off, 32·ε·trace.
 
     Notes
     -----
-    One eigendecomposition, O(n³), n = N or N·O.
+    One eigendecomposition, in O(n³) time with n = N or N·O.
 
     References
     ----------
@@ -101,6 +109,7 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
     Examples
     --------
     >>> import numpy as np
+    >>> from ntkrs.diagnostics import spectrum
     >>> found = spectrum(np.diag([1.0, 1.0, 1.0, 0.0]))
     >>> round(found.effective_rank_entropy, 12), round(found.effective_rank_participation, 12), found.report.zeroed
     (3.0, 3.0, 1)
@@ -108,7 +117,7 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
     kernel = np.asarray(k)
     matrix, eps = kernel_matrix(k)
     labels = None if y is None else label_columns(y, len(matrix))
-    # The matrix stands for 2^exponent times itself.
+    # The kernel is the matrix times a power of two, 2^exponent.
     largest = max(float(kernel.max()), -float(kernel.min()))
     modes = decompose(matrix, exponent_of(np.array([largest], dtype=np.float64)), eps, "k")
     values = modes.scaled[::-1]
@@ -127,32 +136,42 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
 
 
 def label_energy(k: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-    """Return the share of the labels along each eigenvector of a kernel: ``|u_iᵀY|²/|Y|²``, largest eigenvalue first.
+    """Return the energy of the labels along each eigenvector of a kernel, ``|u_iᵀY|²/|Y|²``.
 
-    With the eigenvalues it tells what gradient flow learns when: mode i at the rate ``ηλ_i/Z``.
+    The largest eigenvalue comes first. Gradient flow learns the share of mode i at the rate ``ηλ_i/Z``.
 
     Parameters
     ----------
     k : (N, N) or (N, N, O, O) array_like
         Kernel matrix.
     y : (N,) or (N, O) array_like
-        Labels. Subtract their mean first if a constant does not count.
+        Labels. Subtract their mean first if a constant should not count.
 
     Returns
     -------
     (n,) ndarray
-        Summing to 1; n = N or N·O.
+        Energies with sum 1; n = N or N·O.
 
     Raises
     ------
     TypeError, ValueError, numpy.linalg.LinAlgError
-        As :func:`spectrum`.
+        As in :func:`spectrum`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.diagnostics import label_energy
+    >>> label_energy(np.diag([1.0, 3.0, 2.0]), [0.0, 3.0, 4.0]).round(12)
+    array([0.36, 0.64, 0.  ])
     """
     return cast("NDArray[np.float64]", spectrum(k, y).label_energy)  # not None: labels are given
 
 
 def _decay(share: NDArray[np.float64]) -> float | None:
-    """The exponent of the least-squares power law through the first eigenvalues, each octave weighing the same."""
+    """Return the exponent of the least-squares power law through the largest eigenvalues.
+
+    Each octave of the index has the same weight.
+    """
     count = max(int(_FITTED * len(share)), min(len(share), 2))
     if count < 2:
         return None

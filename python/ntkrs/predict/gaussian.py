@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from ntkrs import _arrays, _numbers
-from ntkrs.network import Network
-from ntkrs.predict._scaling import scaled
+from ntkrs._checks import arrays, kernels, numbers
+from ntkrs._checks.scaling import scaled
 from ntkrs.predict.modes import ROUND_OFF, kernel_modes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ntkrs._checks.protocols import KernelFunction
     from ntkrs._typing import Array, ArrayLike
     from ntkrs.predict.modes import Modes
 
 
 class Variances(NamedTuple):
-    """What rounding did to the variances of a :class:`Gaussian`."""
+    """The effect of round-off on the variances of a :class:`Gaussian`."""
 
-    #: How many were negative within round-off, and are 0.
+    #: The number of variances that were negative within round-off, and were set to 0.
     clipped: int
-    #: The lowest before that; 0 if none was negative.
+    #: The lowest variance before that; 0 if none was negative.
     lowest: float
 
 
@@ -35,49 +35,52 @@ class Moments(NamedTuple):
 
 
 class Gaussian(Moments):
-    """Mean and covariance of predictions.
+    """The mean and covariance of predictions.
 
     Attributes
     ----------
     mean : (..., M) or (..., M, O) ndarray
-        Axes of time, points, outputs.
+        The mean, with axes of time, points and outputs.
     covariance : (..., M, M) ndarray or None
-        Between points, the same for each output; outputs are independent. None if it was not asked for.
+        The covariance between points, the same for every output; None if it was not requested. Different outputs are
+        independent.
     report : Variances
-        How many variances were negative within round-off, and are 0.
+        The number of variances that were negative within round-off, and were set to 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import mlp, predict
+    >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
+    >>> X, y, X_test = np.eye(2), np.array([1.0, -1.0]), np.ones((1, 2))
+    >>> prediction = predict.gp_inference(kernel, X, y)(X_test, get="nngp")
+    >>> prediction.mean.shape, prediction.covariance.shape
+    ((1,), (1, 1))
+    >>> bool(prediction.covariance < kernel(X_test, get="nngp"))  # data reduce the prior variance
+    True
     """
 
     report: Variances = Variances(0, 0.0)
 
     @classmethod
     def reported(cls, mean: Array, covariance: Array | None, report: Variances) -> Gaussian:
-        """Moments with what rounding did to them."""
+        """Return a Gaussian with a report of round-off in its variances."""
         gaussian = cls(mean, covariance)
         gaussian.report = report
         return gaussian
 
 
 class TrainingKernels:
-    """Kernels on the training inputs and their modes, each computed once."""
+    """The kernels of the training inputs and their eigenmodes, each computed once, when first needed."""
 
-    def __init__(self, kernel: Any, x_train: ArrayLike, count: int, diag_reg: float, absolute: bool) -> None:
-        if isinstance(kernel, Network):
-            raise TypeError(
-                "kernel is a Network, but that of infinitely wide ones is needed: arch.kernel(). For kernel matrices, "
-                "as of net.ntk, use gradient_descent_mse."
-            )
-        if not callable(kernel):
-            raise TypeError(
-                f"kernel is a {type(kernel).__name__}, but a callable kernel(X, Z, get=...) is needed, such as "
-                "arch.kernel(). For kernel matrices use gradient_descent_mse."
-            )
-        self.x = _arrays.finite(_arrays.batch(x_train, "x_train"), "x_train").copy()
+    def __init__(self, kernel: KernelFunction, x_train: ArrayLike, count: int, diag_reg: float, absolute: bool) -> None:
+        self._kernel = kernels.kernel_function(kernel)
+        self.x = arrays.finite(arrays.batch(x_train, "x_train"), "x_train").copy()
         if len(self.x) != count:
             raise ValueError(f"x_train has shape {self.x.shape}, but y_train has {count} rows: N must be the same")
-        self._kernel = kernel
         self._regularization = (
-            _numbers.nonnegative(diag_reg, "diag_reg"),
-            _numbers.boolean(absolute, "diag_reg_absolute_scale"),
+            numbers.nonnegative(diag_reg, "diag_reg"),
+            numbers.boolean(absolute, "diag_reg_absolute_scale"),
         )
         self.eps = float(np.finfo(self.x.dtype).eps)
         self._values: dict[str, Array] = {}
@@ -85,20 +88,20 @@ class TrainingKernels:
         self._priors: dict[tuple[str, str], NDArray[np.float64]] = {}
 
     def test_inputs(self, x_test: ArrayLike) -> Array:
-        """Test inputs, checked against those of the training.
+        """Return the test inputs, checked against the training inputs.
 
         Raises
         ------
         TypeError, ValueError
-            If they are not finite real numbers in as many columns.
+            If they are not finite real numbers, or their number of columns is not that of the training inputs.
         """
-        x = _arrays.finite(_arrays.batch(x_test, "x_test"), "x_test")
+        x = arrays.finite(arrays.batch(x_test, "x_test"), "x_test")
         if x.shape[1] != self.x.shape[1]:
             raise ValueError(f"x_test has shape {x.shape}, but x_train has shape {self.x.shape}: n_0 must be the same")
         return x
 
     def train(self, *names: str) -> Array:
-        """The kernel of the last name between the training inputs; all names are computed in one pass."""
+        """Return the kernel ``names[-1]`` between the training inputs. All names are computed in one pass."""
         missing = tuple(name for name in dict.fromkeys(names) if name not in self._values)
         if missing:
             found = self._kernel(self.x, get=missing)
@@ -106,18 +109,18 @@ class TrainingKernels:
         return self._values[names[-1]]
 
     def test(self, x: Array, first: str, second: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Two kernels, or one twice, between test and training inputs, in one pass."""
+        """Return two kernels between test and training inputs, computed in one pass. Their names may be equal."""
         distinct = tuple(dict.fromkeys((first, second)))
-        kernels = zip(distinct, self._kernel(x, self.x, get=distinct), strict=True)
-        found = [_finite(values, name, "x_test and x_train").astype(np.float64) for name, values in kernels]
+        pairs = zip(distinct, self._kernel(x, self.x, get=distinct), strict=True)
+        found = [_finite(values, name, "x_test and x_train").astype(np.float64) for name, values in pairs]
         return found[0], found[-1]
 
     def between(self, x: Array, name: str) -> NDArray[np.float64]:
-        """The kernel between test inputs."""
+        """Return a kernel between the test inputs."""
         return np.asarray(_finite(self._kernel(x, get=name), name, "x_test"), dtype=np.float64)
 
     def modes(self, name: str) -> Modes:
-        """Modes of the regularised kernel."""
+        """Return the eigenmodes of the regularised kernel."""
         if name not in self._modes:
             values = self.train(name)
             eps = float(np.finfo(values.dtype).eps)
@@ -126,7 +129,7 @@ class TrainingKernels:
         return self._modes[name]
 
     def prior(self, name: str, basis: str) -> NDArray[np.float64]:
-        """``VᵀΣV``: one kernel in the modes of another."""
+        """Return ``VᵀΣV``: the kernel ``name`` in the eigenbasis V of the kernel ``basis``."""
         if (name, basis) not in self._priors:
             vectors = self.modes(basis).vectors
             self._priors[name, basis] = vectors.T @ (self.train(name).astype(np.float64, copy=False) @ vectors)
@@ -134,7 +137,13 @@ class TrainingKernels:
 
 
 def _finite(kernel: Array, name: str, inputs: str) -> Array:
-    """The kernel, if all of it is finite: inputs beyond 1e154 have entries beyond all numbers."""
+    """Return the kernel if it is finite. The kernel of inputs beyond 1e154 overflows.
+
+    Raises
+    ------
+    ValueError
+        If an entry is not finite.
+    """
     if not np.isfinite(kernel).all():
         raise ValueError(f"the {name} of {inputs} is not finite. Scale the inputs down.")
     return kernel
@@ -147,7 +156,7 @@ def covariance(
     cross: NDArray[np.float64],
     eps: float,
 ) -> tuple[NDArray[np.float64], Variances]:
-    """Covariance of ``f(x) − B f(X)`` for f ~ GP(0, Σ), all training points in a basis V.
+    """Return the covariance of ``f(x) − B f(X)`` for f ~ GP(0, Σ), with the training points in a basis V.
 
     ::
 
@@ -169,7 +178,15 @@ def covariance(
     Raises
     ------
     numpy.linalg.LinAlgError
-        If a variance is negative beyond 32 ε of the terms that it is the sum of.
+        If a variance is negative by more than 32 ε times the size of the terms that it is the sum of.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.predict.gaussian import covariance
+    >>> one = np.eye(1)
+    >>> covariance(one, 0.5 * one, one, one, 2e-16)[0]  # f − f/2 has a quarter of the variance of f
+    array([[0.25]])
     """
     mixed = weights @ cross.T
     spread = weights * inner if inner.ndim == 1 else weights @ inner
@@ -177,7 +194,7 @@ def covariance(
     result = (result + result.T) / 2
     variances = result.diagonal()
     trace = float(inner.sum() if inner.ndim == 1 else np.trace(inner))
-    # |Σ_j B_ij f(x_j)|² is at most |W_i|² tr Σ_XX: the size of what was added up.
+    # E |Σ_j B_ij f(x_j)|² is at most |W_i|² tr Σ_XX, which gives the size of the terms of the sum.
     terms = (np.sqrt(np.maximum(prior.diagonal(), 0)) + np.linalg.norm(weights, axis=1) * max(trace, 0.0) ** 0.5) ** 2
     beyond = variances < -ROUND_OFF * eps * terms
     if beyond.any():
@@ -193,17 +210,17 @@ def covariance(
 
 
 def projected(modes: Modes, kernel: NDArray[np.float64], eps: float) -> tuple[NDArray[np.float64], int]:
-    """``kernel V`` and the exponent to bring with it: it is in a unit of its own, over that of the modes."""
+    """Return P and e with ``kernel V = 2^(e + modes.exponent) P``, scaled so that P does not overflow."""
     matrix, exponent = scaled(kernel)
     return modes.project(matrix, eps), exponent - modes.exponent
 
 
 def merged(reports: list[Variances]) -> Variances:
-    """One report of many."""
+    """Merge many reports into one."""
     return Variances(sum(one.clipped for one in reports), min((one.lowest for one in reports), default=0.0))
 
 
 def as_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
-    """The values in the dtype of the result, infinite where they exceed it."""
+    """Convert the values to the dtype of the result. Values beyond its range become infinite."""
     with np.errstate(over="ignore"):
         return cast("Array", values.astype(dtype, copy=False))

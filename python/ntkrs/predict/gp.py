@@ -1,4 +1,4 @@
-"""Regression with Gaussian processes whose covariances are the kernels of infinitely wide networks."""
+"""Gaussian process regression with the kernels of infinitely wide networks."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, projected
 
 if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike
 
-#: What :func:`gp_inference` knows: the NNGP's posterior, the trained ensemble, and the NTK as if it were a prior.
+#: A prediction of :func:`gp_inference`: the NNGP's posterior, the trained ensemble, or the posterior of an NTK prior.
 Posterior: TypeAlias = Literal["nngp", "ntk", "ntkgp"]
 
-#: The kernel that is solved with, and the prior covariance, of each.
+#: For each of these predictions, the kernel of the linear system and the kernel that is the prior covariance.
 _KERNELS = {"nngp": ("nngp", "nngp"), "ntk": ("ntk", "nngp"), "ntkgp": ("ntk", "ntk")}
 
 
 class GpInference:
-    """Predictions of :func:`gp_inference`, to be called with test inputs."""
+    """Predictions of :func:`gp_inference`. Call it with test inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import mlp, predict
+    >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
+    >>> posterior = predict.gp_inference(kernel, np.eye(2), np.array([1.0, -1.0]))
+    >>> at_training_inputs = posterior(np.eye(2), get="nngp")
+    >>> bool(np.allclose(at_training_inputs.covariance, 0))  # labels without noise leave no doubt
+    True
+    """
 
     def __init__(self, kernels: TrainingKernels, y_train: Array) -> None:
         self._kernels = kernels
@@ -32,36 +42,51 @@ class GpInference:
         return f"GpInference(x_train of shape {self._kernels.x.shape}, y_train of shape {self._y.shape})"
 
     def __call__(self, x_test: ArrayLike | None = None, get: Posterior = "ntk", compute_cov: bool = True) -> Gaussian:
-        """Return mean and covariance of predictions.
+        """Return the mean and covariance of predictions.
+
+        :func:`gp_inference` gives the equations.
 
         Parameters
         ----------
         x_test : (M, n_0) array_like, optional
             Test inputs; by default the training inputs.
         get : "nngp", "ntk" or "ntkgp"
-            Bayesian networks; networks trained by gradient flow to the end; or regression with the NTK as prior.
+            "nngp" is the posterior of Bayesian networks, "ntk" the distribution of networks trained by gradient flow
+            to the end, and "ntkgp" regression with the NTK as prior covariance.
         compute_cov : bool
-            Whether to compute the covariance.
+            If True, compute the covariance.
 
         Returns
         -------
         Gaussian
-            ``mean`` (M,) or (M, O); ``covariance`` (M, M) or None, the same for each output. It is that of f, without
-            the noise of new labels.
+            ``mean``, (M,) or (M, O), and ``covariance``, (M, M) or None. The covariance is that of f, without the noise
+            of new labels, and the same for every output.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit.
+            If an argument is invalid.
         numpy.linalg.LinAlgError
             If a kernel has an eigenvalue, or the result a variance, that is negative beyond round-off.
 
         Notes
         -----
-        The eigendecomposition is made in the first call for each kernel. Then M N (N + M) multiply-adds.
+        The first call for each kernel computes an eigendecomposition, O(N³), and keeps it. After that, a call costs
+        M N (N + M) multiply-adds.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp, predict
+        >>> X, y, X_test = np.eye(3), np.array([1.0, 0.0, -1.0]), np.ones((1, 3))
+        >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
+        >>> prediction = predict.gp_inference(kernel, X, y)(X_test, get="ntkgp")
+        >>> k = kernel(X_test, X)
+        >>> bool(np.allclose(prediction.covariance, kernel(X_test) - k @ np.linalg.solve(kernel(X), k.T)))
+        True
         """
-        solved, prior = _KERNELS[_numbers.choice(get, "get", tuple(_KERNELS))]
-        with_covariance = _numbers.boolean(compute_cov, "compute_cov")
+        solved, prior = _KERNELS[numbers.choice(get, "get", tuple(_KERNELS))]
+        with_covariance = numbers.boolean(compute_cov, "compute_cov")
         kernels = self._kernels
         kernels.train(prior, solved)
         modes = kernels.modes(solved)
@@ -79,7 +104,7 @@ class GpInference:
         dtype = np.result_type(kernels.x, self._y, x)
         if not with_covariance:
             return Gaussian(as_dtype(mean, dtype), None)
-        # The posterior is the covariance of f(x) − B (f(X) + noise): one formula for it and for the ensemble.
+        # The posterior covariance is that of f(x) − B (f(X) + noise), so it shares one formula with the ensemble.
         inner = modes.values if solved == prior else kernels.prior(prior, solved)
         between = kernels.train(prior).astype(np.float64) if x_test is None else kernels.between(x, prior)
         matrix, report = covariance(between, weights, inner, k_prior @ modes.vectors, kernels.eps)
@@ -93,7 +118,9 @@ def gp_inference(
     diag_reg: float = 0.0,
     diag_reg_absolute_scale: bool = False,
 ) -> GpInference:
-    """Return regression with the kernels of infinitely wide networks.
+    """Return the predictions of infinitely wide networks, Bayesian or trained to the end.
+
+    With the NNGP Σ, the NTK Θ, training inputs X and test inputs t:
 
     ======  ==============================  =====================================================
     get     mean                            covariance
@@ -108,29 +135,29 @@ def gp_inference(
     Parameters
     ----------
     kernel : Kernel
-        As ``arch.kernel()``: called as ``kernel(X, Z=None, get=...)``.
+        The kernel ``arch.kernel()``, or any callable with the signature ``kernel(X, Z=None, get=...)``.
     x_train : (N, n_0) array_like
         Training inputs.
     y_train : (N,) or (N, O) array_like
         Targets Y. Means have its trailing shape.
     diag_reg : float
-        r: the variance of the labels' noise, or the ridge.
+        r, the variance of the label noise (the ridge), in units of the mean of the kernel's diagonal.
     diag_reg_absolute_scale : bool
-        Whether r is ``diag_reg`` itself instead of ``diag_reg`` times the mean of the kernel's diagonal.
+        If True, r is ``diag_reg`` itself.
 
     Returns
     -------
     GpInference
-        Called as ``predict(x_test=None, get="ntk", compute_cov=True)``, it returns a `Gaussian`.
+        Call it as ``f(x_test=None, get="ntk", compute_cov=True)`` to get a :class:`Gaussian`.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit.
+        If an argument is invalid.
 
     Notes
     -----
-    Kernels and eigendecompositions are computed when first needed, and kept: O(N³) for each kernel.
+    Kernels and eigendecompositions are computed when first needed, and kept: O(N³) time and O(N²) memory per kernel.
 
     References
     ----------
@@ -140,11 +167,11 @@ def gp_inference(
     Examples
     --------
     >>> import numpy as np
-    >>> from ntkrs import mlp
+    >>> from ntkrs import mlp, predict
     >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
-    >>> predict = gp_inference(mlp(1, 1, 1, "relu").kernel(), X, y)
-    >>> bool(np.allclose(predict(X, get="nngp").mean, y))  # without noise it interpolates
+    >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
+    >>> bool(np.allclose(predict.gp_inference(kernel, X, y)(X).mean, y))  # without noise it interpolates
     True
     """
-    y = _arguments.targets(y_train)
+    y = kernels.targets(y_train)
     return GpInference(TrainingKernels(kernel, x_train, len(y), diag_reg, diag_reg_absolute_scale), y)

@@ -1,4 +1,4 @@
-"""The path of training on any loss: an ODE for the coefficients of the kernel, or literal steps."""
+"""The path of training on any loss: an ODE for the coefficients of the kernel, or explicit steps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks.scaling import ldexp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,24 +17,33 @@ if TYPE_CHECKING:
     from ntkrs.predict.losses import LossFunction
     from ntkrs.predict.operators import Products
 
-#: Solvers that take a Jacobian.
+#: Solvers that use a Jacobian.
 IMPLICIT = ("LSODA", "BDF", "Radau")
 
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Where training has come to: enough to go on from.
+    """The state of training: everything needed to continue.
 
     Attributes
     ----------
     time : float
         t, or the number of steps.
     fx_train_0 : ndarray of y_train's shape
-        Where it started.
+        Outputs on the training inputs before training.
     coefficients : ndarray of y_train's shape
         α of ``f_t(x) = f_0(x) + k(x, X) α``.
     velocity : ndarray of y_train's shape
-        dα/dt, or the last step's change of α; 0 without momentum.
+        With "flow", dα/dt if there is momentum, and 0 otherwise. With "gd", the last step's change of α.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import predict
+    >>> f = predict.gradient_descent("mse", np.diag([1.0, 2.0]), np.array([1.0, -1.0]), optimizer="gd")
+    >>> halfway = f.state(5)
+    >>> bool(np.array_equal(f(10, start=halfway), f(10)))
+    True
     """
 
     time: float
@@ -45,10 +54,10 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Integrator:
-    """``dα/dt = −η ∇L(f_0 + Kα)`` and its relatives, in units in which K and η are near 1.
+    """Training by the ODE ``dα/dt = −η ∇L(f_0 + Kα)`` or by discrete steps, with or without momentum.
 
-    With ``K = 2^e K̂`` and ``r = η 2^e`` it is ``dα̂/dτ = −∇L(f_0 + K̂α̂)`` for ``α̂ = 2^e α`` and ``τ = rt``; with momentum
-    ``μr ẅ + (1 − μ) ẇ`` takes the place of the derivative.
+    Computations use units in which K and η are near 1. With ``K = 2^e K̂``, ``r = η 2^e``, ``α̂ = 2^e α`` and ``τ = rt``
+    the ODE is ``dα̂/dτ = −∇L(f_0 + K̂α̂)``. With momentum, ``μr d²α̂/dτ² + (1 − μ) dα̂/dτ`` replaces the derivative.
     """
 
     products: Products
@@ -63,12 +72,12 @@ class Integrator:
         return f"learning rate {self.rate:g}, momentum {self.momentum:g}, {self.solver}"
 
     def run(self, start: State, times: NDArray[np.float64]) -> list[State]:
-        """States at ascending times, none before the start."""
+        """Return the states at ascending times, none of which is before the start."""
         advance = self._descend if self.solver == "steps" else self._integrate
         return advance(start, times)
 
     def _force(self, initial: NDArray[np.float64]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        """``α̂ ↦ −∇L(f_0 + K̂α̂)``, both flat."""
+        """Return the function ``α̂ ↦ −∇L(f_0 + K̂α̂)`` of flat arrays."""
         samples = initial.shape[0]
 
         def force(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -78,7 +87,7 @@ class Integrator:
         return force
 
     def _descend(self, start: State, times: NDArray[np.float64]) -> list[State]:
-        """Literal steps: ``v ← μv − η∇L, α ← α + v``."""
+        """Take the steps ``v ← μv − η∇L, α ← α + v`` one by one."""
         force, exponent = self._force(start.fx_train_0), self.products.exponent
         rate = float(ldexp(self.rate, exponent))
         alpha, velocity = (np.ldexp(a, exponent).ravel() for a in (start.coefficients, start.velocity))
@@ -98,6 +107,7 @@ class Integrator:
         return reached
 
     def _integrate(self, start: State, times: NDArray[np.float64]) -> list[State]:
+        """Integrate the ODE through all times."""
         exponent = self.products.exponent
         rate = float(ldexp(self.rate, exponent))
         if not (times > start.time).any() or rate == 0:
@@ -116,12 +126,12 @@ class Integrator:
     def _solve(
         self, start: State, rate: float, state: NDArray[np.float64], times: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """The state of the ODE at each time, (times, size). The solver's own time runs from 0 to 1."""
+        """Return α̂, followed by dα̂/dτ if there is momentum, at each time. The solver's own time runs from 0 to 1."""
         from scipy.integrate import solve_ivp
 
         right, jacobian = self._system(start.fx_train_0, rate)
         duration = times[-1] - start.time
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # refused below
             span = rate * duration
         if not np.isfinite(span):
             raise ValueError(f"t holds {times[-1]}, which with this kernel and learning_rate exceeds float64")
@@ -147,7 +157,7 @@ class Integrator:
     def _system(
         self, initial: NDArray[np.float64], rate: float
     ) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
-        """The right-hand side of the ODE in τ, and its Jacobian where the loss has a Hessian and K is an array."""
+        """Return the right-hand side of the ODE in τ, and its Jacobian as :meth:`_force_jacobian` does."""
         force, mass, friction = self._force(initial), self.momentum * rate, 1 - self.momentum
         size = initial.size
         if not self.momentum:
@@ -168,7 +178,7 @@ class Integrator:
         return right, jacobian
 
     def _force_jacobian(self, initial: NDArray[np.float64]) -> Callable[..., NDArray[np.float64]] | None:
-        """``−∂²L/∂f² K̂``."""
+        """Return ``α̂ ↦ −∂²L/∂f² K̂``, or None if the loss has no known Hessian or the solver uses no Jacobian."""
         hessian = self.loss.hessian
         if hessian is None or self.solver not in IMPLICIT:
             return None
@@ -187,6 +197,7 @@ class Integrator:
     def _state(
         self, start: State, time: float, alpha: NDArray[np.float64], velocity: NDArray[np.float64], rate: float
     ) -> State:
+        """Return the state of these α̂ and velocities in the user's units; ``rate`` is dτ/dt, or 1 for steps."""
         shape, exponent = start.coefficients.shape, self.products.exponent
         return State(
             time,

@@ -1,4 +1,4 @@
-"""f_t from products with the kernel alone: block Lanczos, with an error estimate."""
+"""f_t from products with the kernel alone, by block Lanczos with an error estimate."""
 
 from __future__ import annotations
 
@@ -19,34 +19,45 @@ if TYPE_CHECKING:
     from ntkrs.predict.modes import Modes
     from ntkrs.predict.rules import Rule
 
-#: Directions shorter than this many ε of the kernel are rounding, and leave the block.
+#: Directions shorter than this times ε times the norm of the kernel are round-off, and are dropped from the block.
 _DEFLATION = 100.0
 
-#: The error is estimated by what the last products changed, this share of them.
+#: The error is estimated from the change made by the most recent products: this many per earlier product.
 _PATIENCE = 0.2
 
 
 class BlockLanczos:
     """An orthonormal basis Q of ``span(R, KR, K²R, ...)`` and ``T = QᵀKQ``, grown block by block.
 
-    Every block is orthogonalised twice against the whole basis. Directions that vanish leave the block, so that
-    dependent columns of R, and spaces that K does not leave, are no special cases.
+    Every block is orthogonalised twice against the whole basis. Directions that vanish are dropped, so linearly
+    dependent columns of R and invariant subspaces of K are not special cases.
 
     Attributes
     ----------
     projected : (m, m) ndarray
         T.
-    start : (c, c) ndarray
-        R in the first block of Q.
+    start : (b, c) ndarray
+        ``R = Q_1 start``, with the first block Q_1 of Q.
     dropped : float
-        The length of all that left the blocks as rounding.
+        The norm of everything that was dropped as round-off.
     coupling : (w, v) ndarray
-        The part of K times the last v columns of Q that lies in the next w: ``KQ = QT + Q_next coupling E_lastᵀ``.
+        ``KQ = QT + Q_next coupling E_lastᵀ``: the part of K times the last v columns of Q that lies in the next block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.predict.krylov import BlockLanczos
+    >>> from ntkrs.predict.operators import Products
+    >>> lanczos = BlockLanczos(Products(np.diag([1.0, 2.0, 4.0])), np.ones((3, 1)), max_iterations=3)
+    >>> for _ in range(3):
+    ...     lanczos.grow()
+    >>> np.linalg.eigvalsh(lanczos.projected).round(12)  # K over 8: the power of two that brings it below 1
+    array([0.125, 0.25 , 0.5  ])
     """
 
     def __init__(self, products: Products, columns: NDArray[np.float64], max_iterations: int) -> None:
         self._products = products
-        # Pages of it are taken when they are written.
+        # np.empty takes memory only for the pages that are written.
         capacity = min(products.size, columns.shape[1] * (max_iterations + 1))
         self._storage = np.empty((products.size, capacity), order="F")
         self.projected = np.zeros((0, 0))
@@ -64,21 +75,21 @@ class BlockLanczos:
 
     @property
     def count(self) -> int:
-        """How many products were made."""
+        """The number of products with K so far."""
         return len(self._sizes) - 1
 
     @property
     def earlier(self) -> int:
-        """The order of T before the last products, those by whose effect the error is estimated."""
+        """The order of T before the most recent products, whose effect gives the error estimate."""
         return self._sizes[int(self.count / (1 + _PATIENCE))]
 
     @property
     def exhausted(self) -> bool:
-        """Whether K leads nowhere new."""
+        """True once the Krylov space is invariant under K."""
         return self._width == 0
 
     def grow(self) -> None:
-        """One product with K: m grows by the width of the newest block."""
+        """Multiply the newest block by K. The order m of T grows by the width of this block."""
         old = len(self.projected)
         new = old + self._width
         image = self._products(self._storage[:, old:new])
@@ -96,7 +107,7 @@ class BlockLanczos:
         self._sizes.append(new)
 
     def _store(self, block: NDArray[np.float64]) -> int:
-        """Append a block to the basis, as far as there is room: a full basis spans everything."""
+        """Append a block to the basis, as far as there is room, and return the number of columns appended."""
         start = len(self.projected)
         width = min(int(block.shape[1]), int(self._storage.shape[1]) - start)
         self._storage[:, start : start + width] = block[:, :width]
@@ -104,7 +115,7 @@ class BlockLanczos:
 
 
 class RitzModes:
-    """Modes of the kernel on the Krylov space of a right-hand side, as many as its times need."""
+    """Modes of the kernel on the Krylov space of a right-hand side, grown until f_t is accurate at all times."""
 
     def __init__(self, products: Products, tolerance: float, max_iterations: int) -> None:
         self._products = products
@@ -126,7 +137,10 @@ class RitzModes:
         return self._latest
 
     def modes(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:
-        """Ritz modes in which f_t is exact to the tolerance; a basis for the same right-hand side is grown further."""
+        """Return Ritz modes that give f_t to the tolerance, unless that takes more than ``max_iterations`` products.
+
+        If the right-hand side is that of the last call, its basis is grown further.
+        """
         if self._lanczos is None or self._columns is None or not np.array_equal(columns, self._columns):
             self._columns = columns.copy()
             self._lanczos = BlockLanczos(self._products, columns, self._max_iterations)
@@ -143,17 +157,17 @@ class RitzModes:
         return self._latest
 
     def _ritz(self, lanczos: BlockLanczos, size: int) -> Modes:
-        """Modes of the leading part of T."""
+        """Return the Ritz modes of the leading block of T, of order ``size``."""
         values, rotation = np.linalg.eigh(lanczos.projected[:size, :size])
         products = self._products
         return assemble(values, lanczos.basis[:, :size], rotation, products.exponent, products.eps, "k_train_train")
 
     def _error(self, lanczos: BlockLanczos, modes: Modes, rule: Rule, t: NDArray[np.float64]) -> float:
-        """The larger of two estimates of the error relative to R, the largest over the times.
+        """Return the larger of two estimates of the error relative to R, the largest over the times.
 
-        The part of ``K φ_t(T) R`` that leaves the space bounds the error on the training inputs, where it does not
-        change sign with t. What the last products changed in φ_t(T)R, in the norm of K over its own length, is the
-        error on any inputs in units of the prior deviation.
+        The first is the part of ``K φ_t(T) R`` outside the space. It bounds the error on the training inputs if it does
+        not change sign with t. The second is the change that the most recent products made in φ_t(T)R, in the norm of
+        K and relative to φ_t(T)R. It is the error on any inputs in units of the prior standard deviation.
         """
         if not modes.scaled.size:
             return 0.0 if lanczos.exhausted else float("inf")
@@ -172,6 +186,7 @@ class RitzModes:
         return float(np.maximum(residual, relative).max(initial=0.0))
 
     def _told(self, lanczos: BlockLanczos, modes: Modes, error: float) -> Modes:
+        """Return the modes with their report, and warn if the tolerance was not reached."""
         if error > self._tolerance:
             warnings.warn(
                 f"after {lanczos.count} products with the kernel the estimated error is {error:.2g}, not the tolerance "
@@ -191,7 +206,7 @@ class RitzModes:
 
 
 def _coefficients(lanczos: BlockLanczos, modes: Modes, rule: Rule, t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """φ_t(T)R in the basis, (m, times, c)."""
+    """Return φ_t(T)R in the basis Q, (m, times, c)."""
     rotation = cast("NDArray[np.float64]", modes.rotation)
     components = rotation[: len(lanczos.start)].T @ lanczos.start
     by_time = responses(modes, rule, t)[1].reshape(t.size, len(components)).T
@@ -199,12 +214,15 @@ def _coefficients(lanczos: BlockLanczos, modes: Modes, rule: Rule, t: NDArray[np
 
 
 def _energy(kernel: NDArray[np.float64], coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``tr(Cᵀ K C)`` for each time."""
+    """Return ``tr(Cᵀ K C)`` for each time."""
     return np.asarray(np.maximum((coefficients * np.tensordot(kernel, coefficients, axes=1)).sum(axis=(0, 2)), 0.0))
 
 
 def _orthonormal(block: NDArray[np.float64], tiny: float) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """``block = Q R`` without the directions shorter than ``tiny``, or than rounding of the longest; what they were."""
+    """Return Q and R of ``block = Q R`` without its shortest directions, and the norm of the dropped part.
+
+    Directions are dropped if they are shorter than ``tiny``, or than the round-off of the longest.
+    """
     from scipy.linalg import qr
 
     if not block.size:
@@ -220,7 +238,7 @@ def _orthonormal(block: NDArray[np.float64], tiny: float) -> tuple[NDArray[np.fl
 def spectral(
     k_train_train: ArrayLike, regularization: tuple[float, bool], tolerance: float, limit: int
 ) -> tuple[RitzModes, np.dtype[np.floating]]:
-    """The kernel as :func:`ntkrs.predict.mse.gradient_descent_mse` needs it for ``method="krylov"``, and its dtype."""
+    """Return the kernel as ``gradient_descent_mse(method="krylov")`` needs it, and its dtype."""
     products = Products(k_train_train, regularization[0], absolute=regularization[1])
     products.check_symmetric()
     return RitzModes(products, tolerance, limit), products.dtype

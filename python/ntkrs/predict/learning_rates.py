@@ -1,4 +1,4 @@
-"""How large a learning rate may be."""
+"""The largest stable learning rate."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.operators import Products
 
 if TYPE_CHECKING:
-    from ntkrs._typing import ArrayLike
-    from ntkrs.predict._arguments import LossScale
+    from ntkrs._typing import ArrayLike, LossScale
 
 #: Up to this order a dense eigensolver is as fast as Lanczos.
 _DENSE = 64
@@ -25,8 +23,9 @@ def max_learning_rate(
     """Return the largest learning rate at which gradient descent on the square loss does not diverge.
 
     ``eta = 2 (1 + momentum) Z / lambda_max(K)``, with ``Z = y_train_size`` for ``loss_scale="mean"``, 1 for ``"sum"``.
-    At it the fastest mode neither grows nor shrinks; anything below it converges. For softmax cross-entropy averaged
-    over N samples ``4 N / lambda_max(K)`` is sufficient: twice this with ``y_train_size=N``.
+
+    Every smaller rate converges. At the largest, the fastest mode neither grows nor shrinks. For softmax cross-entropy
+    averaged over N samples, ``4 N / lambda_max(K)`` is small enough: twice the result for ``y_train_size=N``.
 
     Parameters
     ----------
@@ -37,12 +36,12 @@ def max_learning_rate(
     momentum : float
         μ of the heavy ball, in [0, 1).
     loss_scale : "mean" or "sum"
-        Whether the loss is divided by 2N·O, or by 2.
+        The sum of squares is divided by 2N·O for "mean", and by 2 for "sum".
 
     Returns
     -------
     float
-        Infinity for a kernel that is 0.
+        The rate; infinity if the kernel is 0.
 
     Raises
     ------
@@ -53,7 +52,7 @@ def max_learning_rate(
 
     Notes
     -----
-    One Lanczos run for the top eigenvalue: O(N²) a step, no copy of the kernel.
+    One Lanczos run for the largest eigenvalue: O(N²) time per step, without a copy of the kernel.
 
     References
     ----------
@@ -62,14 +61,15 @@ def max_learning_rate(
     Examples
     --------
     >>> import numpy as np
-    >>> max_learning_rate(np.diag([1.0, 4.0]), 2, loss_scale="sum")
+    >>> from ntkrs import predict
+    >>> predict.max_learning_rate(np.diag([1.0, 4.0]), 2, loss_scale="sum")
     0.5
     """
-    size = _numbers.integer(y_train_size, "y_train_size")
+    size = numbers.integer(y_train_size, "y_train_size")
     if size < 0:
         raise ValueError(f"y_train_size is {size}, but must be >= 0")
-    z = _arguments.loss_divisor(loss_scale, size)
-    mu = _numbers.momentum(momentum)
+    z = kernels.loss_divisor(loss_scale, size)
+    mu = numbers.momentum(momentum)
     products = Products(k_train_train)
     products.check_symmetric()
     if products.size and not size:
@@ -83,7 +83,7 @@ def max_learning_rate(
 
 
 def _largest_eigenvalue(products: Products) -> float:
-    """λ_max over ``2^exponent``; exactly 0 for a kernel that is 0."""
+    """Return λ_max over ``2^exponent``, exactly 0 if the kernel is 0."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     n = products.size

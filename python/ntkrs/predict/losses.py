@@ -1,4 +1,4 @@
-"""Losses of training in function space: their gradients, and, where they have a formula, their Hessians."""
+"""Losses of training in function space: their gradients, and their Hessians where a formula is known."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkrs import _numbers
+from ntkrs._checks import numbers
 
 if TYPE_CHECKING:
     from ntkrs._typing import Array
 
-#: A name, or (f, y) -> ∂L/∂f in f's shape.
+#: The name of a loss, or a callable (f, y) -> ∂L/∂f that returns an array of f's shape.
 Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"] | Callable[[Any, Any], Any]
 
 _Gradient: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -22,28 +22,29 @@ _Gradient: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class LossFunction:
-    """∂L/∂f as a function of f, (N, O), and the blocks ∂²L/∂f² of its samples, (N, O, O), if known."""
+    """The functions f ↦ ∂L/∂f, (N, O), and f ↦ ∂²L/∂f², one block per sample, (N, O, O); None if not known."""
 
     gradient: _Gradient
     hessian: _Gradient | None
 
 
 def loss_function(loss: Loss, y_train: Array) -> LossFunction:
-    """The loss for these targets, in (N, O), whatever their shape.
+    """Return the loss for these targets, as functions of (N, O) outputs even where the targets are (N,).
 
     Raises
     ------
     ValueError, TypeError
-        If it is neither a known name nor callable, or the targets are not what it takes.
+        If ``loss`` is neither a known name nor callable, or the targets do not suit it.
     """
     y = y_train.astype(np.float64)
     if callable(loss):
         return LossFunction(_checked(loss, y), None)
-    name = _numbers.choice(loss, "loss", ("mse", "softmax_cross_entropy"))
+    name = numbers.choice(loss, "loss", ("mse", "softmax_cross_entropy"))
     return _square(y) if name == "mse" else _cross_entropy(y)
 
 
 def _square(y: NDArray[np.float64]) -> LossFunction:
+    """Return ``1/(2NO) Σ (f − y)²``."""
     outputs = y.shape[1] if y.ndim == 2 else 1
     targets, size = y.reshape(len(y), outputs), max(y.size, 1)
     curvature = np.broadcast_to(np.eye(outputs) / size, (len(y), outputs, outputs))
@@ -51,6 +52,7 @@ def _square(y: NDArray[np.float64]) -> LossFunction:
 
 
 def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
+    """Return ``−1/N Σ y log softmax(f)``, for targets that are probabilities."""
     from scipy.special import softmax
 
     if y.ndim != 2:
@@ -73,7 +75,7 @@ def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
 
 
 def _checked(loss: Callable[[Any, Any], Any], y: NDArray[np.float64]) -> _Gradient:
-    """A user's gradient, called with arrays of y's shape, its result checked."""
+    """Return a user-supplied gradient that is called with arrays of y's shape, and whose result is checked."""
 
     def gradient(f: NDArray[np.float64]) -> NDArray[np.float64]:
         value = np.asarray(loss(f.reshape(y.shape), y), dtype=np.float64)

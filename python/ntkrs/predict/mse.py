@@ -1,4 +1,4 @@
-"""Training dynamics on the square loss of networks whose tangent kernel stays constant, in closed form."""
+"""Training on the square loss with a constant tangent kernel, in closed form."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import exponent_of, ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import exponent_of, ldexp
 from ntkrs.predict.modes import kernel_modes
 from ntkrs.predict.operators import operator_blocks, test_rows
 from ntkrs.predict.rules import Descent, Flow, responses
@@ -16,17 +15,16 @@ from ntkrs.predict.rules import Descent, Flow, responses
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs._typing import Array, ArrayLike
-    from ntkrs.predict._arguments import LossScale, Optimizer
+    from ntkrs._typing import Array, ArrayLike, LossScale, Optimizer
     from ntkrs.predict.modes import KrylovReport, Modes, Report
     from ntkrs.predict.rules import Rule
 
-#: How the function of the kernel is taken: in its eigenbasis, or from products with it.
+#: The method for functions of the kernel: its eigendecomposition, or products with it.
 Method: TypeAlias = Literal["eigh", "krylov"]
 
 
 class Spectral(Protocol):
-    """A kernel that gives modes fit for a right-hand side: its own, or Ritz modes."""
+    """A source of modes for a right-hand side: the eigenmodes of a kernel, or its Ritz modes."""
 
     size: int
 
@@ -35,11 +33,11 @@ class Spectral(Protocol):
         """The modes of the last call."""
 
     def modes(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:
-        """Modes in which ``d_t(K) columns`` is exact, or exact enough."""
+        """Return modes in which ``d_t(K) columns`` is exact, or accurate to a tolerance."""
 
 
 class Eigenbasis:
-    """The modes of a kernel, the same for all right-hand sides."""
+    """The eigenmodes of a kernel, the same for all right-hand sides."""
 
     def __init__(self, modes: Modes) -> None:
         self.latest = modes
@@ -49,12 +47,21 @@ class Eigenbasis:
         return f"{self.latest.null} null modes"
 
     def modes(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:  # noqa: ARG002
-        """All modes."""
+        """Return all eigenmodes of the kernel."""
         return self.latest
 
 
 class MseDynamics:
-    """f_t of :func:`gradient_descent_mse`, to be called with times."""
+    """The outputs f_t of :func:`gradient_descent_mse`. Call it with times.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import predict
+    >>> f = predict.gradient_descent_mse(np.eye(2), np.array([1.0, -1.0]))
+    >>> f(t=0.0, fx_train_0=[3.0, 4.0])  # training starts at fx_train_0
+    array([3., 4.])
+    """
 
     def __init__(
         self, spectral: Spectral, rule: Rule, y_train: Array, outputs: int | None, dtype: np.dtype[Any]
@@ -78,31 +85,48 @@ class MseDynamics:
     ) -> Any:
         """Return the outputs after training for a time t.
 
+        :func:`gradient_descent_mse` gives the equations.
+
         Parameters
         ----------
         t : float or array_like, optional
-            Time, or number of steps; None or infinity: the end of training. An array's axes lead those of the results.
+            Time, or number of steps with ``optimizer="gd"``; None or infinity means the end of training. The axes of an
+            array become the leading axes of the results.
         fx_train_0 : float or array_like of y_train's shape
-            Outputs on the training inputs before training. (N, 1) and (N,) stand for each other.
+            Outputs on the training inputs before training. (N, 1) and (N,) are interchangeable.
         fx_test_0 : float or (M,) or (M, O) array_like, optional
-            Outputs on the test inputs before training; by default 0. (M, 1) and (M,) stand for each other.
+            Outputs on the test inputs before training; by default 0. (M, 1) and (M,) are interchangeable.
         k_test_train : (M, N) or (M, N, O, O) array_like, or LinearOperator, optional
-            Tangent kernel between test and training inputs. An operator is (M, N), or (M·O, N·O).
+            Tangent kernel between test and training inputs. An operator has shape (M, N) or (M·O, N·O).
 
         Returns
         -------
         ndarray, or (ndarray, ndarray)
-            f_t on the training inputs, and on the test inputs if ``k_test_train`` is given. Exactly ``fx_train_0`` and
-            ``fx_test_0`` at t = 0.
+            f_t on the training inputs, and on the test inputs if ``k_test_train`` is given. At t = 0 they are exactly
+            ``fx_train_0`` and ``fx_test_0``.
 
         Raises
         ------
         ValueError
-            If t is negative or NaN, or no whole number of steps, or a shape does not fit.
+            If t is negative, NaN, or not a whole number of steps, or if a shape does not match.
 
         Notes
         -----
-        Two products with the (n, n) eigenvectors per time and result, n = N or N·O.
+        Two products with the (n, n) eigenvectors per time and result, where n = N or N·O. With ``method="krylov"``, a
+        new ``fx_train_0`` costs products with K, and new times may cost more of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp, predict
+        >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
+        >>> X, y, X_test = np.eye(3), np.array([1.0, 0.0, -1.0]), np.ones((2, 3))
+        >>> f = predict.gradient_descent_mse(kernel(X), y)
+        >>> f_train, f_test = f(t=[0.0, 1.0, np.inf], k_test_train=kernel(X_test, X))
+        >>> f_train.shape, f_test.shape
+        ((3, 3), (3, 2))
+        >>> bool(np.allclose(f_train[-1], y))
+        True
         """
         times = self._rule.times(t)
         initial, residual, scale = self._residual(fx_train_0)
@@ -116,7 +140,7 @@ class MseDynamics:
             return trained
         kernel, eps, exponent = test_rows(k_test_train, len(self._y), self._block, self._spectral.size)
         shape = (kernel.shape[0] // (self._block or 1), *self._y.shape[1:])
-        initial_test = _arguments.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
+        initial_test = kernels.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
         weights = _stacked(response, components)
         if modes.null or weights.shape[1] >= kernel.shape[0]:
             change = modes.project(kernel, eps) @ weights
@@ -125,20 +149,39 @@ class MseDynamics:
         return trained, self._evolve(initial_test, change, response, scale + exponent - modes.exponent)
 
     def coefficients(self, t: ArrayLike | None = None, fx_train_0: ArrayLike = 0.0) -> Array:
-        """Return α_t of ``f_t(x) = f_0(x) + k(x, X) α_t``: ``α_t = −φ_t(K)(f_0(X) − Y)``.
+        """Return the coefficients ``α_t = −φ_t(K)(f_0(X) − Y)`` of ``f_t(x) = f_0(x) + k(x, X) α_t``.
 
-        For a linearized network it gives the parameters: ``θ_t − θ_0 = J(X)ᵀ α_t``, which is ``net.vjp(X, alpha)``.
+        They also give the parameters of a linearized network: ``θ_t − θ_0 = J(X)ᵀ α_t``, or ``net.vjp(X, alpha)``.
 
         Parameters
         ----------
         t : float or array_like, optional
-            Time, or number of steps; None or infinity: the end of training.
+            Time, or number of steps with ``optimizer="gd"``; None or infinity means the end of training.
         fx_train_0 : float or array_like of y_train's shape
             Outputs on the training inputs before training.
 
         Returns
         -------
-        ndarray of y_train's shape, after the axes of t
+        ndarray
+            α_t, with the axes of t followed by those of ``y_train``.
+
+        Raises
+        ------
+        ValueError
+            As for a call.
+
+        Notes
+        -----
+        Two products with the (n, n) eigenvectors per time, where n = N or N·O.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import predict
+        >>> K, y = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, 0.0])
+        >>> f = predict.gradient_descent_mse(K, y)
+        >>> bool(np.allclose(K @ f.coefficients(2.0), f(2.0)))
+        True
         """
         times = self._rule.times(t)
         initial, residual, scale = self._residual(fx_train_0)
@@ -149,7 +192,7 @@ class MseDynamics:
 
     @property
     def modes(self) -> Modes:
-        """The training kernel, regularised, in its eigenbasis; with "krylov" the Ritz modes of the last call.
+        """The eigenmodes of the regularised training kernel, or with "krylov" the Ritz modes of the last call.
 
         Raises
         ------
@@ -160,14 +203,22 @@ class MseDynamics:
 
     @property
     def report(self) -> Report | KrylovReport:
-        """What was counted as 0, and how exact the modes are."""
+        """Diagnostics of the modes: their accuracy, and the number of eigenvalues that count as 0."""
         return self.modes.report
 
     @property
     def time_scales(self) -> NDArray[np.float64]:
-        """The time, or number of steps, in which each mode's residual shrinks by e in the long run.
+        """The time, or number of steps, in which the residual of each mode shrinks by a factor of e in the long run.
 
-        In the order of ``modes.values``: ``Z/(ηλ)`` for gradient flow; infinite for modes that are never learned.
+        ``Z/(ηλ)`` for gradient flow, in the order of ``modes.values``. Infinite for modes that are never learned.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import predict
+        >>> f = predict.gradient_descent_mse(np.diag([0.0, 1.0, 4.0]), np.ones(3), loss_scale="sum")
+        >>> f.time_scales
+        array([ inf, 1.  , 0.25])
         """
         modes = self.modes
         scales = np.full(modes.scaled.shape, np.inf)
@@ -175,8 +226,8 @@ class MseDynamics:
         return scales
 
     def _residual(self, fx_train_0: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
-        """f_0, and ``(f_0 − Y)/2^scale`` in columns, with the scale."""
-        initial = _arguments.broadcast(fx_train_0, self._y.shape, "fx_train_0")
+        """Return f_0, ``(f_0 − Y)/2^scale`` in columns, and the scale."""
+        initial = kernels.broadcast(fx_train_0, self._y.shape, "fx_train_0")
         scale = exponent_of(initial, np.abs(self._y).max(initial=0.0))
         residual = np.ldexp(initial, -scale) - np.ldexp(self._y, -scale)
         return initial, residual.reshape(self._spectral.size, self._columns), scale
@@ -184,20 +235,20 @@ class MseDynamics:
     def _evolve(
         self, initial: NDArray[np.float64], change: NDArray[np.float64], response: NDArray[np.float64], exponent: int
     ) -> Array:
-        """``initial − 2^exponent · change`` for each time, in the shape of ``initial``; ``change`` is stacked."""
+        """Return ``initial − 2^exponent · change``, where ``change`` holds all times side by side."""
         leading = response.shape[:-1]
         count = int(np.prod(leading))
         if exponent:
             change = ldexp(change, exponent)
         by_time = np.moveaxis(change.reshape(len(change), count, self._columns), 1, 0)
         result = np.empty((count, initial.size // max(self._columns, 1), self._columns), self._dtype)
-        with np.errstate(over="ignore"):  # what exceeds the dtype is infinite
+        with np.errstate(over="ignore"):  # values beyond the range of the dtype become infinite
             np.subtract(initial.reshape(result.shape[1:]), by_time, out=result, casting="same_kind")
         return cast("Array", result.reshape(leading + initial.shape))
 
 
 def _stacked(response: NDArray[np.float64], components: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``diag(response) components`` for all times side by side, (m, times · columns): one product serves them all."""
+    """Return ``diag(response) components`` for all times side by side, (m, times · columns), ready for one product."""
     size, count = components.shape
     leading = int(np.prod(response.shape[:-1]))
     result = np.empty((size, leading, count))
@@ -219,63 +270,63 @@ def gradient_descent_mse(
     tolerance: float = 1e-8,
     max_iterations: int = 200,
 ) -> MseDynamics:
-    """Return f_t of training on the square loss, for a network whose tangent kernel stays constant.
+    """Return the outputs f_t of a network with a constant tangent kernel, trained on the square loss.
 
     ::
 
         f_t(X) = f_0(X) − K φ_t(K) (f_0(X) − Y)
         f_t(x) = f_0(x) − k φ_t(K) (f_0(X) − Y)
 
-    for the loss ``1/(2Z) Σ (f − y)²``, with φ_t of the way of training:
+    for the loss ``L = 1/(2Z) Σ (f − y)²``, with φ_t chosen by ``optimizer`` and ``momentum``:
 
     ======  ====================================  =========================================
     flow    ẇ = −η∇L                              φ_t(λ) = (1 − e^{−ηλt/Z})/λ
     gd      w ← w − η∇L                           φ_k(λ) = (1 − (1 − ηλ/Z)^k)/λ
-    flow    μẅ + (1 − μ)ẇ = −η∇L, ẇ_0 = 0         a damped oscillator
-    gd      v ← μv − η∇L, w ← w + v, v_0 = 0      heavy ball, its recurrence solved
+    flow    μẅ + (1 − μ)ẇ = −η∇L, ẇ_0 = 0         closed form of a damped oscillator
+    gd      v ← μv − η∇L, w ← w + v, v_0 = 0      closed form of the heavy ball (Polyak)
     ======  ====================================  =========================================
 
     Parameters
     ----------
     k_train_train : (N, N) or (N, N, O, O) array_like, or LinearOperator
-        Tangent kernel K on the training inputs. (N, N) with O outputs means K times the identity of size O. An
-        operator, for ``method="krylov"``, is (N, N), or (N·O, N·O) with index i·O + m.
+        Tangent kernel K of the training inputs. (N, N) with O outputs means K times the identity of size O. An operator
+        needs ``method="krylov"`` and has shape (N, N), or (N·O, N·O) with index i·O + m.
     y_train : (N,) or (N, O) array_like
         Targets Y. Results have its trailing shape.
     learning_rate : float
-        η; time is measured in units of it.
+        The learning rate η. Gradient flow depends on ηt alone.
     optimizer : "flow" or "gd"
-        Continuous time, or steps: t is then their number.
+        "flow" trains in continuous time t. "gd" takes steps, and t is the number of them.
     momentum : float
-        μ in [0, 1). With "flow" it is the mass of the continuous limit of the heavy ball (Qian 1999), in which one unit
-        of time is one step; it tends to gradient flow for μ → 0.
+        μ in [0, 1). With "flow" it is the mass in the continuous limit of the heavy ball (Qian 1999), where one unit of
+        time is one step. For μ → 0 this becomes gradient flow.
     loss_scale : "mean" or "sum"
-        Z = N·O, or 1.
+        Z = N·O for "mean", 1 for "sum".
     diag_reg : float
-        r: the training kernel is K + rI throughout.
+        The training kernel becomes K + rI, where r is ``diag_reg`` times the mean of K's diagonal.
     diag_reg_absolute_scale : bool
-        Whether r is ``diag_reg`` itself instead of ``diag_reg`` times the mean of K's diagonal.
+        If True, r is ``diag_reg`` itself.
     method : "eigh" or "krylov"
-        One eigendecomposition, after which every t is cheap; or block Lanczos for each new ``fx_train_0`` and set of
-        times, which needs products with K only.
+        "eigh" makes one eigendecomposition, after which every t is cheap. "krylov" needs only products with K, but runs
+        block Lanczos for each new ``fx_train_0`` and set of times.
     tolerance : float
-        Of "krylov": the estimated error to reach, relative to ``f_0(X) − Y``.
+        Target of the estimated error for "krylov", relative to ``f_0(X) − Y``.
     max_iterations : int
-        Of "krylov": how many products with K, of O columns each, to make at most.
+        Maximum number of products with K for "krylov", each with a block of O columns.
 
     Returns
     -------
     MseDynamics
-        Called as ``predict(t=None, fx_train_0=0.0, fx_test_0=None, k_test_train=None)``. ``predict.report`` tells what
-        was counted as 0; ``predict.time_scales`` how long each mode takes; ``predict.coefficients(t)`` gives ``α_t`` of
-        ``f_t = f_0 + k α_t``.
+        Call it as ``f(t=None, fx_train_0=0.0, fx_test_0=None, k_test_train=None)``. It also has ``f.coefficients(t)``,
+        the ``α_t`` of ``f_t = f_0 + k α_t``; ``f.time_scales``, the time that each mode takes; and ``f.report``, the
+        diagnostics.
 
     Raises
     ------
     TypeError
-        If an argument is not made of real numbers.
+        If an argument does not hold real numbers.
     ValueError
-        If K is not square or not symmetric, a shape does not fit, a value is not finite, or gradient descent diverges
+        If K is not square or not symmetric, a shape does not match, a value is not finite, or gradient descent diverges
         with this learning rate.
     numpy.linalg.LinAlgError
         If K has an eigenvalue that is negative beyond round-off.
@@ -283,16 +334,16 @@ def gradient_descent_mse(
     Warns
     -----
     RuntimeWarning
-        When called, if "krylov" did not reach its tolerance; with the error estimate.
+        In a call, if "krylov" did not reach its tolerance. The warning gives the error estimate.
 
     Notes
     -----
-    One symmetric eigendecomposition, O(n³) with n = N or N·O. Eigenvalues within 32·ε·trace of 0 count as 0: along
-    them training changes nothing, so that duplicated inputs converge to their mean label.
+    "eigh" takes O(n³) time and O(n²) memory, where n = N or N·O. Eigenvalues within 32·ε·trace of 0 count as 0, and
+    training changes nothing along their eigenvectors. Duplicated inputs therefore converge to their mean label.
 
-    With "krylov", m products with K and O(n (mO)²) operations to keep the basis of m·O vectors orthogonal, which is
-    also the memory. m grows like ``√(ηλt/Z)`` for the largest λ, until the spectrum is resolved. The result does not
-    depend on how eigenvalues near 0 are told from 0 unless t is infinite, or beyond the time scale of that bound.
+    "krylov" takes m products with K, O(n (mO)²) operations to keep a basis of m·O vectors orthogonal, and the memory of
+    this basis. m grows like ``√(ηλt/Z)`` for the largest λ, until the spectrum is resolved. The result does not depend
+    on the cutoff 32·ε·trace, unless t is infinite or exceeds the time scale of an eigenvalue at the cutoff.
 
     References
     ----------
@@ -302,42 +353,43 @@ def gradient_descent_mse(
     Examples
     --------
     >>> import numpy as np
-    >>> K, y = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
-    >>> predict = gradient_descent_mse(K, y, loss_scale="sum")
-    >>> bool(np.allclose(predict(1.0), y * (1 - np.exp(-1))))  # y is an eigenvector, of eigenvalue 1
+    >>> from ntkrs import predict
+    >>> K, y = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])  # y is an eigenvector, of eigenvalue 1
+    >>> f = predict.gradient_descent_mse(K, y, loss_scale="sum")
+    >>> bool(np.allclose(f(1.0), y * (1 - np.exp(-1))))
     True
-    >>> predict = gradient_descent_mse(K, y, 0.5, optimizer="gd", loss_scale="sum")
-    >>> bool(np.allclose(predict(3), y * (1 - 0.5**3)))
+    >>> f = predict.gradient_descent_mse(K, y, learning_rate=0.5, optimizer="gd", loss_scale="sum")
+    >>> bool(np.allclose(f(3), y * (1 - 0.5**3)))
     True
     """
-    y = _arguments.targets(y_train)
+    y = kernels.targets(y_train)
     rule = training_rule(learning_rate, y.size, optimizer, momentum, loss_scale)
-    regularizer = _numbers.nonnegative(diag_reg, "diag_reg")
-    absolute = _numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
-    tolerance, limit = _numbers.positive(tolerance, "tolerance"), _numbers.count(max_iterations, "max_iterations")
-    if _numbers.choice(method, "method", ("eigh", "krylov")) == "krylov":
+    regularizer = numbers.nonnegative(diag_reg, "diag_reg")
+    absolute = numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
+    tolerance, limit = numbers.positive(tolerance, "tolerance"), numbers.count(max_iterations, "max_iterations")
+    if numbers.choice(method, "method", ("eigh", "krylov")) == "krylov":
         from ntkrs.predict import krylov
 
         products, dtype = krylov.spectral(k_train_train, (regularizer, absolute), tolerance, limit)
         block = operator_blocks(k_train_train, products.size, y)
         return MseDynamics(products, rule, y, block, np.result_type(dtype, y))
-    if _arguments.is_operator(k_train_train):
+    if kernels.is_operator(k_train_train):
         raise TypeError(
             f"k_train_train is a {type(k_train_train).__name__}, but method='eigh' needs an array. "
             "Pass method='krylov', which needs products only."
         )
-    kernel = _arguments.kernel_entries(k_train_train, "k_train_train")
-    block = _arguments.output_blocks(kernel, y)
+    kernel = kernels.kernel_entries(k_train_train, "k_train_train")
+    block = kernels.output_blocks(kernel, y)
     eps = float(np.finfo(kernel.dtype).eps)
-    modes = kernel_modes(_arguments.flatten(kernel), eps, regularizer, absolute)
+    modes = kernel_modes(kernels.flatten(kernel), eps, regularizer, absolute)
     rule.check(float(modes.scaled.max(initial=0.0)), modes.exponent)
     return MseDynamics(Eigenbasis(modes), rule, y, block, np.result_type(kernel, y))
 
 
 def training_rule(learning_rate: float, size: int, optimizer: str, momentum: float, loss_scale: str) -> Rule:
-    """The way of training that these arguments of :func:`gradient_descent_mse` describe."""
-    z = _arguments.loss_divisor(loss_scale, size)
-    rate = _numbers.positive(learning_rate, "learning_rate") / z
-    mu = _numbers.momentum(momentum)
-    steps = _numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
+    """Return the training rule that these arguments of :func:`gradient_descent_mse` describe."""
+    z = kernels.loss_divisor(loss_scale, size)
+    rate = numbers.positive(learning_rate, "learning_rate") / z
+    mu = numbers.momentum(momentum)
+    steps = numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
     return Descent(rate, mu) if steps else Flow(rate, mu)

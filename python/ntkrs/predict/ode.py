@@ -1,4 +1,4 @@
-"""Training on any loss, in function space."""
+"""Training on any loss in function space."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
-from ntkrs import _numbers
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import ldexp
+from ntkrs._checks import kernels, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.integration import Integrator, State
 from ntkrs.predict.losses import loss_function
 from ntkrs.predict.operators import Products, operator_blocks, test_rows
@@ -16,20 +15,29 @@ from ntkrs.predict.operators import Products, operator_blocks, test_rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs._typing import Array, ArrayLike
-    from ntkrs.predict._arguments import Optimizer
+    from ntkrs._typing import Array, ArrayLike, Optimizer
     from ntkrs.predict.losses import Loss
 
-#: Solvers of SciPy; "auto" is LSODA, which turns stiff where it must, up to the order of _STIFF, and DOP853 beyond.
+#: Solvers of SciPy. "auto" is LSODA, which switches to a stiff method if needed, up to the order _STIFF; then DOP853.
 Solver: TypeAlias = Literal["auto", "LSODA", "BDF", "Radau", "RK45", "DOP853"]
 _SOLVERS = ("auto", "LSODA", "BDF", "Radau", "RK45", "DOP853")
 
-#: Beyond this order the factorizations of a stiff solver cost more than the small steps of an explicit one.
+#: Above this order the factorizations of a stiff solver cost more than the small steps of an explicit one.
 _STIFF = 2000
 
 
 class LossDynamics:
-    """f_t of :func:`gradient_descent`, to be called with times."""
+    """The outputs f_t of :func:`gradient_descent`. Call it with times.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import predict
+    >>> loss = lambda f, y: np.sign(f - y)  # the gradient of |f − y|
+    >>> f = predict.gradient_descent(loss, np.eye(1), np.array([1.0]), learning_rate=0.25, optimizer="gd")
+    >>> f(t=3)  # three steps of 0.25
+    array([0.75])
+    """
 
     def __init__(
         self, integrator: Integrator, y_train: Array, outputs: int | None, dtype: np.dtype[Any], *, steps: bool
@@ -54,10 +62,13 @@ class LossDynamics:
     ) -> Any:
         """Return the outputs after training for a time t.
 
+        :func:`gradient_descent` gives the equations.
+
         Parameters
         ----------
         t : float or array_like
-            Time, or number of steps, from the beginning of training. An array's axes lead those of the results.
+            Time since the beginning of training, or number of steps with ``optimizer="gd"``. The axes of an array
+            become the leading axes of the results.
         fx_train_0 : float or array_like of y_train's shape
             Outputs on the training inputs before training; ignored with ``start``.
         fx_test_0 : float or (M,) or (M, O) array_like, optional
@@ -65,20 +76,37 @@ class LossDynamics:
         k_test_train : (M, N) or (M, N, O, O) array_like, or LinearOperator, optional
             Tangent kernel between test and training inputs.
         start : State, optional
-            What :meth:`state` returned for an earlier time: integration goes on from there.
+            A state that :meth:`state` returned for an earlier time. Training continues from there.
 
         Returns
         -------
         ndarray, or (ndarray, ndarray)
-            f_t on the training inputs, and on the test inputs if ``k_test_train`` is given. Exactly ``fx_train_0`` and
-            ``fx_test_0`` at t = 0.
+            f_t on the training inputs, and on the test inputs if ``k_test_train`` is given. At t = 0 they are exactly
+            ``fx_train_0`` and ``fx_test_0``.
 
         Raises
         ------
         ValueError
-            If t is negative, not finite, or before ``start``, a shape does not fit, or training diverges.
+            If t is negative, not finite, or earlier than ``start``, a shape does not match, or training diverges.
         RuntimeError
-            If the solver gives up.
+            If the solver fails.
+
+        Notes
+        -----
+        One product with K for each evaluation of the loss, and one product with ``k_test_train`` for each time.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp, predict
+        >>> kernel = mlp(depth=1, width=1, outputs=2, activation="relu").kernel()
+        >>> X, y = np.eye(2), np.eye(2)  # two classes, as probabilities
+        >>> f = predict.gradient_descent("softmax_cross_entropy", kernel(X), y)
+        >>> f_train, f_test = f(t=10.0, k_test_train=kernel(np.ones((1, 2)), X))
+        >>> f_train.argmax(axis=1)
+        array([0, 1])
+        >>> bool(np.allclose(f_test[0, 0], f_test[0, 1]))  # the test input lies halfway
+        True
         """
         start = self._start(fx_train_0) if start is None else start
         times, states = self._states(t, start)
@@ -93,13 +121,40 @@ class LossDynamics:
             return trained
         kernel, _, exponent = test_rows(k_test_train, self._shape[0], self._block, products.size)
         shape = (kernel.shape[0] // (self._block or 1), *self._shape[1:])
-        initial_test = _arguments.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
+        initial_test = kernels.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
         return trained, self._result(initial_test, np.asarray(kernel @ alpha), exponent, times)
 
     def state(self, t: float, fx_train_0: ArrayLike = 0.0, *, start: State | None = None) -> State:
-        """Return where training has come to at one time, to go on from there: see :meth:`__call__`.
+        """Return the state of training at one time. Pass it as ``start`` to continue from there.
 
-        ``state.coefficients`` also gives the parameters of a linearized network: ``θ_t − θ_0 = J(X)ᵀ α``.
+        The parameters of a linearized network follow from its coefficients α: ``θ_t − θ_0 = J(X)ᵀ α``.
+
+        Parameters
+        ----------
+        t : float
+            Time, or number of steps with ``optimizer="gd"``.
+        fx_train_0, start
+            As for a call.
+
+        Returns
+        -------
+        State
+            Time, coefficients α and velocity: everything needed to continue.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            As for a call, and if t is an array.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import predict
+        >>> K = np.array([[2.0, 1.0], [1.0, 2.0]])
+        >>> f = predict.gradient_descent("mse", K, np.array([1.0, 0.0]))
+        >>> state = f.state(1.0)
+        >>> bool(np.allclose(K @ state.coefficients, f(1.0))) and bool(np.allclose(f(2.0, start=state), f(2.0)))
+        True
         """
         times, states = self._states(t, self._start(fx_train_0) if start is None else start)
         if times.ndim:
@@ -113,14 +168,15 @@ class LossDynamics:
         return size, self._integrator.columns
 
     def _start(self, fx_train_0: ArrayLike) -> State:
-        """The state before training."""
-        initial = np.array(_arguments.broadcast(fx_train_0, self._shape, "fx_train_0"))
+        """Return the state before training."""
+        initial = np.array(kernels.broadcast(fx_train_0, self._shape, "fx_train_0"))
         return State(0.0, initial, np.zeros(self._shape), np.zeros(self._shape))
 
     def _states(self, t: ArrayLike, start: State) -> tuple[NDArray[np.float64], list[State]]:
+        """Return the times, checked, and the state at each of them."""
         if t is None:
             raise ValueError("t is None, but the end of training on any loss has no formula: pass a finite time")
-        times = _arguments.steps(t) if self._steps else _arguments.times(t)
+        times = kernels.steps(t) if self._steps else kernels.times(t)
         if np.isinf(times).any():
             raise ValueError("t holds inf, but the end of training on any loss has no formula: pass a finite time")
         if times.size and times.min() < start.time:
@@ -134,7 +190,7 @@ class LossDynamics:
     def _result(
         self, initial: NDArray[np.float64], change: NDArray[np.float64], exponent: int, times: NDArray[np.float64]
     ) -> Array:
-        """``initial + 2^exponent · change``, the changes of all times side by side."""
+        """Return ``initial + 2^exponent · change``, where ``change`` holds all times side by side."""
         by_time = np.moveaxis(change.reshape(len(change), times.size, self._columns[1]), 1, 0)
         with np.errstate(over="ignore"):
             result = initial + ldexp(by_time, exponent).reshape(times.shape + initial.shape)
@@ -153,7 +209,7 @@ def gradient_descent(
     relative_tolerance: float = 1e-8,
     absolute_tolerance: float = 1e-10,
 ) -> LossDynamics:
-    """Return f_t of training on any loss, for a network whose tangent kernel stays constant.
+    """Return the outputs f_t of a network with a constant tangent kernel, trained on any loss.
 
     ::
 
@@ -162,37 +218,38 @@ def gradient_descent(
     Parameters
     ----------
     loss : "mse", "softmax_cross_entropy", or callable
-        ``1/(2NO) Σ (f − y)²``; ``−1/N Σ y log softmax(f)``; or ``(f, y) -> dL/df``, all of y_train's shape.
+        "mse" is ``1/(2NO) Σ (f − y)²``, and "softmax_cross_entropy" is ``−1/N Σ y log softmax(f)``. A callable
+        ``(f, y) -> dL/df`` takes and returns arrays of y_train's shape.
     k_train_train : (N, N) or (N, N, O, O) array_like, or LinearOperator
-        Tangent kernel K on the training inputs. (N, N) with O outputs means K times the identity of size O.
+        Tangent kernel K of the training inputs. (N, N) with O outputs means K times the identity of size O.
     y_train : (N,) or (N, O) array_like
-        Targets Y; for the cross-entropy probabilities, (N, O). Results have its trailing shape.
+        Targets Y; for the cross-entropy, (N, O) probabilities. Results have its trailing shape.
     learning_rate : float
-        η; time is measured in units of it.
+        The learning rate η. Gradient flow depends on ηt alone.
     momentum : float, optional
         μ in [0, 1): ``μα̈ + (1 − μ)α̇ = −η∇L`` with "flow" (Qian 1999), ``v ← μv − η∇L, α ← α + v`` with "gd".
     optimizer : "flow" or "gd"
-        An ODE, or literal steps, whose number is t.
+        "flow" integrates the ODE in time t. "gd" takes steps one by one, and t is the number of them.
     solver : "auto", "LSODA", "BDF", "Radau", "RK45" or "DOP853"
-        SciPy's method for "flow". "auto": LSODA up to N·O = 2000, DOP853 beyond and for operators.
+        SciPy's method for "flow". "auto" is LSODA up to N·O = 2000, and DOP853 above that and for operators.
     relative_tolerance, absolute_tolerance : float
-        What a step of the solver may err in α, in units in which K's entries are below 1.
+        Error of α that the solver accepts per step, in units in which the entries of K are below 1.
 
     Returns
     -------
     LossDynamics
-        Called as ``predict(t, fx_train_0=0.0, fx_test_0=None, k_test_train=None)``; ``predict.state(t)`` gives a state
-        to go on from, as ``predict(later, start=state)``.
+        Call it as ``f(t, fx_train_0=0.0, fx_test_0=None, k_test_train=None)``. To continue later from a time t, keep
+        ``state = f.state(t)`` and call ``f(later, start=state)``.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument does not fit.
+        If an argument is invalid.
 
     Notes
     -----
-    One product with K per evaluation, O(N² O); test inputs cost one product per time, whatever the path. A stiff
-    solver factorizes matrices of order N·O now and then.
+    Each evaluation of the right-hand side takes one product with K, O(N² O). Test inputs take one product per time,
+    however many evaluations there are. A stiff solver sometimes factorizes matrices of order N·O.
 
     References
     ----------
@@ -201,29 +258,30 @@ def gradient_descent(
     Examples
     --------
     >>> import numpy as np
-    >>> K, y = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])
-    >>> predict = gradient_descent("mse", K, y)
-    >>> bool(np.allclose(predict(2.0), y * (1 - np.exp(-1))))  # as gradient_descent_mse says
+    >>> from ntkrs import predict
+    >>> K, y = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, -1.0])  # y is an eigenvector, of eigenvalue 1
+    >>> f = predict.gradient_descent("mse", K, y)
+    >>> bool(np.allclose(f(2.0), y * (1 - np.exp(-1))))  # the closed form of gradient_descent_mse
     True
     """
-    y = _arguments.targets(y_train)
+    y = kernels.targets(y_train)
     products = Products(k_train_train)
     products.check_symmetric()
     block = operator_blocks(k_train_train, products.size, y)
-    steps = _numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
-    method = _numbers.choice(solver, "solver", _SOLVERS)
+    steps = numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
+    method = numbers.choice(solver, "solver", _SOLVERS)
     if method == "auto":
-        small = y.size <= _STIFF and not _arguments.is_operator(k_train_train)
+        small = y.size <= _STIFF and not kernels.is_operator(k_train_train)
         method = "LSODA" if small else "DOP853"
     tolerances = (
-        _numbers.positive(relative_tolerance, "relative_tolerance"),
-        _numbers.positive(absolute_tolerance, "absolute_tolerance"),
+        numbers.positive(relative_tolerance, "relative_tolerance"),
+        numbers.positive(absolute_tolerance, "absolute_tolerance"),
     )
     integrator = Integrator(
         products=products,
         loss=loss_function(loss, y),
-        rate=_numbers.positive(learning_rate, "learning_rate"),
-        momentum=0.0 if momentum is None else _numbers.momentum(momentum),
+        rate=numbers.positive(learning_rate, "learning_rate"),
+        momentum=0.0 if momentum is None else numbers.momentum(momentum),
         solver="steps" if steps else method,
         tolerances=tolerances,
         columns=y.shape[1] if y.ndim == 2 and block is None else 1,

@@ -1,4 +1,4 @@
-"""Kernels known by their products: arrays, and linear operators."""
+"""Products with kernels that are arrays or linear operators."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs.predict import _arguments
-from ntkrs.predict._scaling import exponent_of, scaled
+from ntkrs._checks import kernels
+from ntkrs._checks.scaling import exponent_of, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike
 
-#: Rows of a float32 kernel that are converted at once.
+#: The number of rows of a float32 kernel that are converted at once.
 _ROWS = 1024
 
 
 class Products:
-    """``V ↦ (K + rI) V / 2^exponent`` in float64, whatever K is.
+    """The map ``V ↦ (K + rI) V / 2^exponent`` in float64, where K is an array of either dtype or an operator.
 
     Attributes
     ----------
@@ -28,17 +28,26 @@ class Products:
     eps : float
         ε of K's dtype.
     product_eps : float
-        ε of the products: that of an operator's dtype, else that of float64.
+        ε of the products: ``eps`` for an operator, and ε of float64 for an array.
     exponent : int
-        What brings the products with vectors of length 1 near 1.
+        The power of 2 that brings products with vectors of length 1 near 1.
     dtype : dtype
-        That of K.
+        The dtype of K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.predict.operators import Products
+    >>> products = Products(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> np.ldexp(products(np.array([[1.0], [-1.0]])), products.exponent)
+    array([[ 1.],
+           [-1.]])
     """
 
     def __init__(self, kernel: ArrayLike, diag_reg: float = 0.0, *, absolute: bool = False) -> None:
         self._matrix: Any = None
         self._operator: Any = None
-        if _arguments.is_operator(kernel):
+        if kernels.is_operator(kernel):
             self._operator = kernel
             shape, self.dtype = kernel.shape, np.dtype(kernel.dtype)
             if len(shape) != 2 or shape[0] != shape[1]:
@@ -46,8 +55,8 @@ class Products:
             if self.dtype.kind != "f" or self.dtype.itemsize > 8:
                 raise TypeError(f"k_train_train is an operator of dtype {self.dtype}, but float32 or float64 is needed")
         else:
-            entries = _arguments.kernel_entries(kernel, "k_train_train")
-            _arguments.check_square(entries)
+            entries = kernels.kernel_entries(kernel, "k_train_train")
+            kernels.check_square(entries)
             n, o = entries.shape[0], entries.shape[-1] if entries.ndim == 4 else 1
             self._matrix = entries.transpose(0, 2, 1, 3).reshape(n * o, n * o) if entries.ndim == 4 else entries
             self.dtype = entries.dtype
@@ -58,18 +67,18 @@ class Products:
         self._regularizer = self._regularization(diag_reg, absolute=absolute)
 
     def __call__(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The product, over ``2^exponent``."""
+        """Return ``(K + rI) vectors / 2^exponent``."""
         change = self._apply(vectors)
         np.ldexp(change, -self.exponent, out=change)
         return change + self._regularizer * vectors if self._regularizer else change
 
     def check_symmetric(self) -> None:
-        """Refuse an array that is far from symmetric, by one product with it and one with its transpose.
+        """Refuse an array that is far from symmetric, by comparing a product with it and one with its transpose.
 
         Raises
         ------
         ValueError
-            If they differ by more than rounding.
+            If the products differ by more than round-off.
         """
         if self._matrix is None or self.size == 0:
             return
@@ -83,6 +92,7 @@ class Products:
             )
 
     def _apply(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``K vectors``, and refuse an operator whose product is not finite."""
         if self._operator is None:
             return _apply_rows(self._matrix, vectors)
         product = np.asarray(self._operator.matmat(vectors)).astype(np.float64)
@@ -91,16 +101,18 @@ class Products:
         return product
 
     def _probe(self) -> NDArray[np.float64]:
+        """Return a random vector of length at most 1, the same in every call."""
         probe = np.random.default_rng(0).standard_normal((self.size, 1))
         return probe / max(float(np.linalg.norm(probe)), 1.0)
 
     def _scale(self) -> int:
-        """The exponent of the largest entry, or, where entries are not known, of a product with a random vector."""
+        """Return the exponent of the largest entry, or for an operator that of a product with a random vector."""
         if self._matrix is not None:
             return exponent_of(self._matrix)
         return exponent_of(self._apply(self._probe()) * self.size**0.5)
 
     def _regularization(self, diag_reg: float, *, absolute: bool) -> float:
+        """Return r over ``2^exponent``. An absolute r that exceeds K raises the exponent first."""
         if diag_reg == 0 or self.size == 0:
             return 0.0
         if absolute:
@@ -115,7 +127,7 @@ class Products:
 
 
 def _apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``matrix @ vectors`` in float64, without a float64 copy of a float32 matrix."""
+    """Return ``matrix @ vectors`` in float64, without a float64 copy of a float32 matrix."""
     if matrix.dtype == np.float64:
         return np.asarray(matrix @ vectors)
     result = np.empty((len(matrix), vectors.shape[1]))
@@ -127,8 +139,8 @@ def _apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[n
 
 def operator_blocks(kernel: ArrayLike, size: int, y_train: Array) -> int | None:
     """Check that a kernel of this order and Y fit; return O if it has output blocks."""
-    if not _arguments.is_operator(kernel):
-        return _arguments.output_blocks(np.asarray(kernel), y_train)
+    if not kernels.is_operator(kernel):
+        return kernels.output_blocks(np.asarray(kernel), y_train)
     if size == len(y_train):
         return None
     if size != y_train.size:
@@ -140,8 +152,8 @@ def operator_blocks(kernel: ArrayLike, size: int, y_train: Array) -> int | None:
 
 
 def test_rows(k_test_train: ArrayLike, n: int, block: int | None, size: int) -> tuple[Any, float, int]:
-    """The test-train kernel as a matrix or operator over a power of two, the ε of its dtype, and the exponent."""
-    if _arguments.is_operator(k_test_train):
+    """Return the test-train kernel over ``2^exponent`` as a matrix or operator, ε of its dtype, and the exponent."""
+    if kernels.is_operator(k_test_train):
         rows, columns = k_test_train.shape
         if columns != size or rows % (block or 1):
             raise ValueError(
@@ -149,7 +161,7 @@ def test_rows(k_test_train: ArrayLike, n: int, block: int | None, size: int) -> 
                 "k_train_train"
             )
         return k_test_train, float(np.finfo(k_test_train.dtype).eps), 0
-    kernel = _arguments.kernel_entries(k_test_train, "k_test_train")
-    _arguments.test_kernel_shape(kernel.shape, n, block)
-    matrix, exponent = scaled(_arguments.flatten(kernel))
+    kernel = kernels.kernel_entries(k_test_train, "k_test_train")
+    kernels.test_kernel_shape(kernel.shape, n, block)
+    matrix, exponent = scaled(kernels.flatten(kernel))
     return matrix, float(np.finfo(kernel.dtype).eps), exponent

@@ -1,6 +1,6 @@
-"""How fast a mode of the kernel is learned: gradient flow, gradient descent and heavy ball, in closed form.
+"""The speed at which a mode of the kernel is learned by gradient flow, gradient descent or heavy ball, in closed form.
 
-Along an eigenvector of eigenvalue λ the residual after a time t is its start times ``1 − d_t(x)``, ``x = ηλ/Z``.
+Along an eigenvector of eigenvalue λ, training for a time t multiplies the residual by ``1 − d_t(x)``, ``x = ηλ/Z``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ntkrs.predict._arguments import steps, times
-from ntkrs.predict._scaling import ldexp, product
+from ntkrs._checks.kernels import steps, times
+from ntkrs._checks.scaling import ldexp, product
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,39 +21,39 @@ if TYPE_CHECKING:
     from ntkrs._typing import ArrayLike
     from ntkrs.predict.modes import Modes
 
-#: Where the whole kernel is 0, 1/λ is at most the inverse of this: sums of such terms stay finite.
+#: If the whole kernel is 0, 1/λ is at most the inverse of this, so that sums of such terms stay finite.
 _TINIEST = 2.0**-1000
 
-#: A learning rate this close to the bound, relatively, is at the bound: eigenvalues are no more exact.
+#: A learning rate within this relative distance of the bound is at the bound. Eigenvalues are not more accurate.
 _AT_BOUND = 1e-12
 
 
 class Rule(Protocol):
-    """What :class:`ntkrs.predict.mse.MseDynamics` asks of a way of training."""
+    """The interface of a training rule, as :class:`ntkrs.predict.mse.MseDynamics` uses it."""
 
     @property
     def rate(self) -> float:
         """η/Z."""
 
     def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
-        """Times, checked."""
+        """Return the times, checked."""
 
     def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None, *, exact: bool = True) -> None:
-        """Refuse a rate that diverges on ``largest · 2^exponent``: λ_max, or no more than it if not ``exact``."""
+        """Refuse a rate that diverges for ``largest · 2^exponent``: λ_max, or a lower bound of it if not ``exact``."""
 
     def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``d_t`` for the positive eigenvalues ``scaled · 2^exponent``, (..., n)."""
+        """Return ``d_t`` for the positive eigenvalues ``scaled · 2^exponent``, (..., n)."""
 
     def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``d_t(x)/λ`` for λ → 0, times ``2^exponent``, (...,)."""
+        """Return ``d_t(x)/λ`` for λ → 0, times ``2^exponent``, (...,)."""
 
     def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
-        """The time after which a mode's residual has shrunk by e, in the long run."""
+        """Return the time in which a mode's residual shrinks by a factor of e in the long run."""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """``μ ẅ + (1 − μ) ẇ = −η ∇L``: gradient flow for μ = 0, else the limit of the heavy ball (Qian 1999).
+    """``μ ẅ + (1 − μ) ẇ = −η ∇L``: gradient flow for μ = 0, otherwise the limit of the heavy ball (Qian 1999).
 
     Attributes
     ----------
@@ -67,14 +67,14 @@ class Flow:
     momentum: float
 
     def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
-        """Times, checked."""
+        """Return the times, checked."""
         return times(t)
 
     def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None, *, exact: bool = True) -> None:
-        """Continuous time is always stable."""
+        """Accept any rate: continuous time is always stable."""
 
     def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``1 − e^{−xt}``; with momentum that of a damped oscillator at rest."""
+        """Return ``1 − e^{−xt}``; with momentum, the same for a damped oscillator that starts at rest."""
         if self.momentum == 0:
             with np.errstate(over="ignore"):
                 return np.asarray(-np.expm1(-product((self.rate, t), exponent)[..., None] * scaled))
@@ -83,14 +83,14 @@ class Flow:
         return _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
 
     def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``(ηt/Z)``; with momentum ``(η/Z)(t − τ(1 − e^{−t/τ}))/(1 − μ)``, ``τ = μ/(1 − μ)``."""
+        """Return ``ηt/Z``; with momentum, ``(η/Z)(t − τ(1 − e^{−t/τ}))/(1 − μ)``, where ``τ = μ/(1 − μ)``."""
         if self.momentum == 0:
             return product((self.rate, t), exponent)
         tau = self.momentum / (1 - self.momentum)
         return product((self.rate, (t + tau * np.expm1(-t / tau)) / (1 - self.momentum)), exponent)
 
     def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
-        """``1/x`` for μ = 0; with momentum one over the smaller decay rate."""
+        """Return ``1/x`` for μ = 0; with momentum, the inverse of the smaller decay rate."""
         rates, friction = product((self.rate, scaled), exponent), 1 - self.momentum
         with np.errstate(divide="ignore", over="ignore"):
             discriminant = friction**2 - 4 * self.momentum * rates
@@ -98,6 +98,7 @@ class Flow:
         return np.where(discriminant < 0, 2 * self.momentum / friction, monotone)
 
     def _overdamped(self, x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``d_t`` where both decay rates are real."""
         mu, friction = self.momentum, 1 - self.momentum
         root = np.sqrt(np.maximum(friction**2 - 4 * mu * x, 0.0))
         slow = 2 * x / (friction + root)  # the smaller of the two decay rates; the other is slow + root/μ
@@ -106,9 +107,10 @@ class Flow:
         return -np.expm1(-slow * t) - slow * np.exp(-slow * t) * between
 
     def _underdamped(self, x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``d_t`` where the decay rates are complex."""
         mu, friction = self.momentum, 1 - self.momentum
         damping = friction / (2 * mu) * t
-        with np.errstate(over="ignore"):  # a phase without digits; the amplitude bounds what it can do
+        with np.errstate(over="ignore"):  # such a phase has no correct digits, but the amplitude bounds its effect
             root = np.sqrt(np.maximum(4 * mu * x - friction**2, np.finfo(float).tiny))
             phase = np.minimum(root / (2 * mu) * t, 1e300)
         oscillation = 2 * np.sin(phase / 2) ** 2 - friction / root * np.sin(phase)
@@ -117,12 +119,12 @@ class Flow:
 
 @dataclass(frozen=True)
 class Descent:
-    """``v ← μv − η ∇L, w ← w + v`` from v = 0: gradient descent for μ = 0, else heavy ball (Polyak 1964).
+    """``v ← μv − η ∇L, w ← w + v`` from v = 0: gradient descent for μ = 0, otherwise heavy ball (Polyak 1964).
 
     The residual of a mode after k steps is ``p_k = (1 + μ − x) p_{k−1} − μ p_{k−2}``, ``p_0 = p_{−1} = 1``. With the
-    roots z± of ``z² − (1 + μ − x) z + μ`` and ``S_k = (z₊^k − z₋^k)/(z₊ − z₋)`` it is ``S_{k+1} − μ S_k``. The mirror
-    image ``x → 2(1 + μ) − x`` changes the sign of the roots: p_k is then ``(−1)^k (S_{k+1} + μ S_k)``, so that
-    the roots are needed for ``x ≤ 1 + μ`` alone.
+    roots z± of ``z² − (1 + μ − x) z + μ`` and ``S_k = (z₊^k − z₋^k)/(z₊ − z₋)``, it is ``S_{k+1} − μ S_k``. Replacing x
+    by ``2(1 + μ) − x`` changes the sign of the roots, and p_k becomes ``(−1)^k (S_{k+1} + μ S_k)``. The roots are
+    therefore needed only for ``x ≤ 1 + μ``.
 
     Attributes
     ----------
@@ -130,13 +132,21 @@ class Descent:
         η/Z.
     momentum : float
         μ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.predict.rules import Descent
+    >>> half = np.array([0.5])  # x = 1/2
+    >>> Descent(rate=1.0, momentum=0.0).decay(half, 0, np.array(3.0))  # 1 − (1 − x)³
+    array([0.875])
     """
 
     rate: float
     momentum: float
 
     def times(self, t: ArrayLike | None) -> NDArray[np.float64]:
-        """Numbers of steps, checked."""
+        """Return the numbers of steps, checked."""
         return steps(t)
 
     def check(self, largest: float, exponent: int, t: NDArray[np.float64] | None = None, *, exact: bool = True) -> None:
@@ -156,19 +166,19 @@ class Descent:
             )
 
     def decay(self, scaled: NDArray[np.float64], exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``1 − p_k``."""
+        """Return ``1 − p_k``."""
         mu = self.momentum
         rates = np.minimum(product((self.rate, scaled), exponent), 2 * (1 + mu))
         overdamped = np.minimum(rates, 2 * (1 + mu) - rates) <= self._critical
         return _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
 
     def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``(η/Z) (k − μ(1 − μ^k)/(1 − μ))/(1 − μ)``."""
+        """Return ``(η/Z) (k − μ(1 − μ^k)/(1 − μ))/(1 − μ)``."""
         mu = self.momentum
         return product((self.rate, (t - mu * (1 - mu**t) / (1 - mu)) / (1 - mu)), exponent)
 
     def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
-        """``−1/log|z|`` of the larger root."""
+        """Return ``−1/log|z|`` of the larger root."""
         mu = self.momentum
         rates = np.minimum(product((self.rate, scaled), exponent), 2 * (1 + mu))
         mirrored = np.minimum(rates, 2 * (1 + mu) - rates)
@@ -180,16 +190,17 @@ class Descent:
 
     @property
     def _critical(self) -> float:
-        """``(1 − √μ)²``: up to here the roots are real."""
+        """The bound ``(1 − √μ)²``, up to which the roots are real."""
         return float((1 - self.momentum) ** 2 / (1 + self.momentum**0.5) ** 2)
 
     def _roots(self, y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``1 − z₊`` and ``z₊ − z₋``, real, for y <= 1 + μ."""
+        """Return ``1 − z₊`` and ``z₊ − z₋``, both real, for y <= 1 + μ."""
         mu = self.momentum
         between = np.sqrt((self._critical - y) * ((1 + mu**0.5) ** 2 - y))
         return 2 * y / (1 - mu + y + between), between
 
     def _overdamped(self, x: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``1 − p_k`` where the roots are real."""
         mu = self.momentum
         mirrored = x > 1 + mu
         gap, between = self._roots(np.where(mirrored, 2 * (1 + mu) - x, x))
@@ -208,6 +219,7 @@ class Descent:
         return np.asarray(np.where(mirrored, 1 - _sign(k) * alternating, shrinkage - fast * gap * sums))
 
     def _underdamped(self, x: NDArray[np.float64], k: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``1 − p_k`` where the roots are complex."""
         mu = self.momentum
         mirrored = x > 1 + mu
         y = np.where(mirrored, 2 * (1 + mu) - x, x)
@@ -222,10 +234,10 @@ class Descent:
 
 
 def responses(modes: Modes, rule: Rule, t: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``d_t`` and ``φ_t(λ) = d_t/λ`` times ``2^exponent`` of all modes, (..., m) each.
+    """Return ``d_t`` and ``2^exponent φ_t``, where ``φ_t(λ) = d_t/λ``, for all modes, (..., m) each.
 
-    For null modes d_t is 0, and φ_t its limit ηt/Z, but never more than 1/λ of the smallest λ that could count as
-    nonzero; and 0 at t = ∞: the pseudo-inverse.
+    For null modes d_t is 0. φ_t is its limit for λ → 0, ηt/Z without momentum, but at most 1/λ of the smallest λ that
+    can count as nonzero. At t = ∞ it is 0, as in the pseudo-inverse.
     """
     positive, null = modes.positive, modes.null
     rule.check(float(positive.max(initial=0.0)), modes.exponent, t, exact=modes.rotation is None)
@@ -233,7 +245,7 @@ def responses(modes: Modes, rule: Rule, t: NDArray[np.float64]) -> tuple[NDArray
     decay[..., null:] = rule.decay(positive, modes.exponent, t)
     drift = np.minimum(rule.drift(modes.exponent, t), 1 / (modes.scaled_cutoff or _TINIEST))
     response = np.repeat(np.where(np.isinf(t), 0.0, drift)[..., None], modes.scaled.size, axis=-1)
-    # Where d_t underflows, its quotient by λ may not: the limit for λ → 0 holds there too.
+    # Where d_t underflows, d_t/λ may not. The limit for λ → 0 holds there, too.
     tiny = product((rule.rate, modes.scaled), modes.exponent) < _TINIEST
     np.divide(decay, modes.scaled, out=response, where=(modes.scaled > 0) & ((decay != 0) | ~tiny))
     return decay, response
@@ -246,7 +258,10 @@ def _by_damping(
     real: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
     oscillating: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """``d_t(x)``, (..., n), by one formula for overdamped modes and another for the rest; 0 at t = 0 and 1 at t = ∞."""
+    """Return ``d_t(x)``, (..., n), by one formula for overdamped modes and another for all others.
+
+    It is exactly 0 at t = 0 and 1 at t = ∞.
+    """
     within = np.where((t == 0) | np.isinf(t), 1.0, t)[..., None]
     decay = np.empty((*t.shape, x.size))
     for modes, formula in ((overdamped, real), (~overdamped, oscillating)):
@@ -258,5 +273,5 @@ def _by_damping(
 
 
 def _sign(k: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(−1)^k``."""
+    """Return ``(−1)^k``."""
     return np.asarray(1 - 2 * np.fmod(k, 2))

@@ -1,15 +1,17 @@
-//! NumPy arrays as arguments. Arrays that must share a dtype come in one tuple, so that it is told once, by type.
+//! NumPy arrays as arguments.
+//!
+//! Arrays that must share a dtype are passed in one tuple, and the tuple as a whole is float64 or float32.
 
 use ndarray::ArrayViewMut4;
 use numpy::{
-    Element, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray2,
-    PyReadwriteArray3, PyReadwriteArray4,
+    Element, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray1,
+    PyReadwriteArray2, PyReadwriteArray3, PyReadwriteArray4,
 };
 use pyo3::prelude::*;
 
 use crate::errors;
 
-/// What comes in either dtype.
+/// Arrays, a network or a trainer, in float64 or in float32.
 pub enum Typed<A, B> {
     F64(A),
     F32(B),
@@ -29,56 +31,50 @@ impl<'a, 'py, A: FromPyObject<'a, 'py>, B: FromPyObject<'a, 'py>> FromPyObject<'
             Ok(arrays) => return Ok(Self::F32(arrays)),
             Err(error) => error.into(),
         };
-        Err(errors::of_arrays(object.py(), double, single))
+        Err(errors::neither_dtype(object.py(), double, single))
     }
 }
 
-/// Inputs (N, d).
-pub type Inputs<'py, T> = PyReadonlyArray2<'py, T>;
+/// A matrix to read, such as inputs (N, d).
+pub type Matrix<'py, T> = PyReadonlyArray2<'py, T>;
 
-/// Two matrices to read.
-pub type Pair<'py, T> = (PyReadonlyArray2<'py, T>, PyReadonlyArray2<'py, T>);
+/// A matrix to write.
+pub type MatrixMut<'py, T> = PyReadwriteArray2<'py, T>;
 
-/// Inputs, and the planes of their Gram matrix: (N, d); (N, S, N, S) each.
-pub type Symmetric<'py, T> = (Inputs<'py, T>, Vec<PyReadwriteArray4<'py, T>>);
+/// A vector to write.
+pub type VectorMut<'py, T> = PyReadwriteArray1<'py, T>;
 
-/// Two batches of inputs, the second the first if it is missing.
-pub type Batches<'py, T> = (Inputs<'py, T>, Option<Inputs<'py, T>>);
+/// Planes to write, one for each kernel. Each is (N, S, M, S): an S × S block for every pair of inputs.
+pub type Planes<'py, T> = Vec<PyReadwriteArray4<'py, T>>;
 
-/// Two batches of inputs, the second the first if it is missing, and the planes of their Gram matrix.
-pub type Gram<'py, T> = (
-    Inputs<'py, T>,
-    Option<Inputs<'py, T>>,
-    Vec<PyReadwriteArray4<'py, T>>,
-);
+/// Inputs X (N, d) and Z (M, d). A missing Z is X.
+pub type Batches<'py, T> = (Matrix<'py, T>, Option<Matrix<'py, T>>);
 
-/// Inputs (N, d) and outputs (N, O) to write.
-pub type Forward<'py, T> = (Inputs<'py, T>, PyReadwriteArray2<'py, T>);
+/// Inputs X and Z as in [`Batches`], and the planes of the kernels between them.
+pub type Gram<'py, T> = (Matrix<'py, T>, Option<Matrix<'py, T>>, Planes<'py, T>);
 
-/// Inputs (N, d) and a Jacobian (N, O, P) to write, in C order.
-pub type Jacobian<'py, T> = (Inputs<'py, T>, PyReadwriteArray3<'py, T>);
+/// Inputs X (N, d), and the planes of the kernels between their own rows.
+pub type SymmetricGram<'py, T> = (Matrix<'py, T>, Planes<'py, T>);
+
+/// Inputs (N, d), and outputs (N, O) to write.
+pub type Forward<'py, T> = (Matrix<'py, T>, MatrixMut<'py, T>);
+
+/// Inputs (N, d), and a Jacobian (N, O, P) to write, in C order.
+pub type Jacobian<'py, T> = (Matrix<'py, T>, PyReadwriteArray3<'py, T>);
 
 /// Inputs (N, d), tangent vectors (K, P), and outputs (K, N, O) to write.
-pub type Jvp<'py, T> = (
-    Inputs<'py, T>,
-    PyReadonlyArray2<'py, T>,
-    PyReadwriteArray3<'py, T>,
-);
+pub type Jvp<'py, T> = (Matrix<'py, T>, Matrix<'py, T>, PyReadwriteArray3<'py, T>);
 
 /// Inputs (N, d), cotangents (K, N, O), and gradients (K, P) to write, in C order.
-pub type Vjp<'py, T> = (
-    Inputs<'py, T>,
-    PyReadonlyArray3<'py, T>,
-    PyReadwriteArray2<'py, T>,
-);
+pub type Vjp<'py, T> = (Matrix<'py, T>, PyReadonlyArray3<'py, T>, MatrixMut<'py, T>);
+
+/// Inputs (N, d) and targets (N, O).
+pub type Samples<'py, T> = (Matrix<'py, T>, Matrix<'py, T>);
 
 /// The weights and biases of all layers.
-pub type Parameters<'py, T> = (
-    Vec<PyReadonlyArray2<'py, T>>,
-    Vec<Option<PyReadonlyArray1<'py, T>>>,
-);
+pub type Parameters<'py, T> = (Vec<Matrix<'py, T>>, Vec<Option<PyReadonlyArray1<'py, T>>>);
 
-/// Views of output planes.
+/// Returns mutable views of output planes.
 pub fn views<'a, T: Element>(
     planes: &'a mut [PyReadwriteArray4<'_, T>],
 ) -> Vec<ArrayViewMut4<'a, T>> {

@@ -1,54 +1,36 @@
-//! Activations that are Python functions: called on the calling thread, never by a worker.
+//! Activations that are Python callables. They are called on the calling thread, never by a worker.
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
 use ntkrs_core::activations::activation::{Activation, Smooth};
-use ntkrs_core::activations::catalogue;
 use ntkrs_core::activations::dual::Dual;
 use ntkrs_core::activations::series::Series;
 use ntkrs_core::{Error, Result};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-/// An activation as Python describes it: a name with parameters, or a function from (n,) points to φ and φ' there.
-#[derive(FromPyObject)]
-pub enum Spec {
-    /// One of the catalogue.
-    Known(String, Vec<f64>),
-    /// A function.
-    Function(Py<PyAny>),
-}
-
-/// A Python function.
+/// A Python callable that returns φ and φ' at (n,) points.
 struct Callable(Py<PyAny>);
 
-/// The activation that a function is.
+/// The activation of a Python callable. Its kernel is computed by a series.
 #[derive(Debug)]
 struct Function(Series<Callable>);
 
 thread_local! {
-    /// What a function called by this thread raised, until the call of the core that it ended takes it.
+    /// The exception that a callable raised on this thread, kept until [`take_raised`] takes it.
     static RAISED: Cell<Option<PyErr>> = const { Cell::new(None) };
 }
 
-/// What ended a call of the core on this thread with [`Error::Function`].
+/// Takes the exception that caused an [`Error::Function`] on this thread.
 pub fn take_raised() -> Option<PyErr> {
     RAISED.take()
 }
 
-impl Spec {
-    /// The activation.
-    ///
-    /// # Errors
-    /// Those of [`catalogue::activation`].
-    pub fn activation(self) -> Result<Arc<dyn Activation>> {
-        match self {
-            Self::Known(name, parameters) => catalogue::activation(&name, &parameters),
-            Self::Function(function) => Ok(Arc::new(Function(Series(Callable(function))))),
-        }
-    }
+/// Returns the activation that a Python callable describes.
+pub fn activation(function: Py<PyAny>) -> Arc<dyn Activation> {
+    Arc::new(Function(Series(Callable(function))))
 }
 
 impl Callable {
@@ -80,13 +62,13 @@ impl Smooth for Callable {
 
 impl Activation for Function {
     /// # Panics
-    /// Always: workers call no Python.
+    /// Always: workers must not call Python.
     fn evaluate(&self, _h: &mut [f64], _slopes: &mut [f64]) {
         panic!("a worker called a Python function");
     }
 
     /// # Panics
-    /// Always.
+    /// Always: a callable has no second derivative.
     fn curvature(&self, _h: &mut [f64]) {
         panic!("a Python function has no second derivative");
     }

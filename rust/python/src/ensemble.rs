@@ -2,62 +2,57 @@
 
 use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::finite::ensemble::{Ensemble, moments};
-use ntkrs_core::isa::DefaultFloatEnv;
-use numpy::{PyReadonlyArray2, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::arrays::Typed;
-use crate::errors;
-use crate::finite::{Network, Selection};
-use crate::ticker::Ticker;
+use crate::arrays::{Batches, Typed, VectorMut};
+use crate::call::Call;
+use crate::errors::Result;
+use crate::network::{Network, Selection};
+use crate::ticker::Progress;
 
-/// Writes mean and variance of the kernel of networks with the activations and biases of `network`, `layers` = (n_0 … n_L,
-/// σ_w/√n_l of each layer), and parameters drawn for each of `seeds`, to contiguous arrays of `shape`, (planes, N, S, M, S).
-/// In float64 only.
+/// Writes the mean and the sample variance of the empirical NTK over `seeds`, each to an array of `moments_out`. The arrays
+/// are contiguous, with the entries of an array of `shape` (planes, N, S, M, S).
+///
+/// The networks have the activations of `network`, biases in the same layers, and parameters drawn for each seed. `layers`
+/// are the sizes (n_0, …, n_L) and the scale σ_w/√n_l of each dense layer. Everything is float64.
 #[pyfunction]
 #[pyo3(signature = (network, layers, inputs, moments_out, shape, seeds, outputs, progress))]
 #[expect(
     clippy::too_many_arguments,
-    reason = "they are what the call is made of"
+    reason = "a binding takes what Python passes, one by one"
 )]
 pub fn ensemble_ntk(
     py: Python<'_>,
     network: &Network,
     layers: (Vec<usize>, Vec<f64>),
-    inputs: (PyReadonlyArray2<'_, f64>, Option<PyReadonlyArray2<'_, f64>>),
-    moments_out: (PyReadwriteArray1<'_, f64>, PyReadwriteArray1<'_, f64>),
+    inputs: Batches<'_, f64>,
+    moments_out: (VectorMut<'_, f64>, VectorMut<'_, f64>),
     shape: [usize; 5],
     seeds: Vec<u64>,
     outputs: Selection,
-    progress: Option<Py<PyAny>>,
-) -> PyResult<()> {
-    let _floats = DefaultFloatEnv::enter();
+    progress: Progress,
+) -> Result<()> {
+    let call = Call::enter(py, progress);
     let Typed::F64(network) = &network.0 else {
-        return Err(PyTypeError::new_err("a float64 network is needed"));
+        return Err(PyTypeError::new_err("a float64 network is needed").into());
     };
-    let outputs = outputs.parse().map_err(errors::to_python)?;
-    let (x, z) = inputs;
-    let (sizes, weight_scales) = layers;
-    let x = Panels::pack(x.as_array(), "X").map_err(errors::to_python)?;
-    let z = z
-        .map(|z| Panels::pack(z.as_array(), "Z"))
-        .transpose()
-        .map_err(errors::to_python)?;
+    let outputs = outputs.parse()?;
+    let ((x, z), (sizes, weight_scales)) = (inputs, layers);
+    let x = Panels::pack(x.as_array(), "X")?;
+    let z = z.map(|z| Panels::pack(z.as_array(), "Z")).transpose()?;
     let (mut mean, mut variance) = moments_out;
     let (mean, variance) = (mean.as_slice_mut()?, variance.as_slice_mut()?);
-    let mut ticker = Ticker::new(progress);
-    let result = py.detach(|| {
-        let ensemble = Ensemble {
-            network,
-            sizes: &sizes,
-            weight_scales: &weight_scales,
-            x: &x,
-            z: z.as_ref(),
-            outputs,
-        };
-        let mut watch = |done, total| ticker.report(done, total);
-        moments(&ensemble, shape, &seeds, mean, variance, &mut watch)
-    });
-    result.map_err(|error| ticker.exception(error))
+    let ensemble = Ensemble {
+        network,
+        sizes: &sizes,
+        weight_scales: &weight_scales,
+        x: &x,
+        z: z.as_ref(),
+        outputs,
+    };
+    call.detach(|ticker| {
+        let watch = &mut ticker.progress();
+        moments(&ensemble, shape, &seeds, mean, variance, watch)
+    })
 }

@@ -1,39 +1,30 @@
-//! The Python module `ntkrs._core`: every function unwraps its arguments, detaches, and wraps the result.
+//! The Python module `ntkrs._core`: every function unwraps its arguments, computes detached, and wraps the result.
+//!
+//! Each topic is one file, with a section of the same name in `_core.pyi`: `runtime`, `gram`, `activations`, `kernel` (with
+//! `kernel_gradient`), `network` (with `vector_products`), `training` and `ensemble`. The other files are shared by these.
+//! No two files import each other, directly or through others.
 
+mod activations;
 mod arrays;
+mod call;
 mod callable;
 mod ensemble;
 mod errors;
-mod finite;
-mod gradient;
 mod gram;
-mod infinite;
+mod kernel;
+mod kernel_arguments;
+mod kernel_gradient;
+mod network;
+mod runtime;
 mod ticker;
-mod train;
+mod training;
+mod vector_products;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
-
-use ntkrs_core::engine::pool::{self, Load, Stop, unwatched};
-use ntkrs_core::isa::{Isa, peak_loop};
 use pyo3::prelude::*;
 
 /// The compiled core of ntkrs. Private: use the functions of `ntkrs`.
 #[pymodule]
 mod _core {
-    #[pymodule_export]
-    use super::ensemble::ensemble_ntk;
-    #[pymodule_export]
-    use super::finite::{Network, derivatives};
-    #[pymodule_export]
-    use super::gram::linear_gram;
-    #[pymodule_export]
-    use super::infinite::InfiniteKernel;
-    #[pymodule_export]
-    use super::train::Trainer;
-    #[pymodule_export]
-    use super::{after_fork, get_num_threads, isa, peak_flops, set_num_threads};
-
     /// The version of the crate, which is that of the package.
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -45,50 +36,25 @@ mod _core {
     } else {
         "release"
     };
-}
 
-/// What tells this library from others whose file is called `_core`: threadpoolctl looks for the symbol.
-#[allow(unsafe_code, reason = "a name of its own cannot clash")]
-#[unsafe(no_mangle)]
-pub extern "C" fn ntkrs_num_threads() -> usize {
-    pool::num_threads().unwrap_or(0)
-}
+    #[pymodule_export]
+    use super::runtime::{after_fork, get_num_threads, isa, peak_flops, set_num_threads};
 
-/// Tells a forked child what it is.
-#[pyfunction]
-fn after_fork() {
-    pool::after_fork();
-}
+    #[pymodule_export]
+    use super::gram::linear_gram;
 
-/// The flops per second of all threads together, in registers alone: what benchmarks are held against.
-#[pyfunction]
-fn peak_flops(py: Python<'_>, single: bool) -> PyResult<f64> {
-    const ROUNDS: usize = 20_000_000;
-    let run = || {
-        let (isa, threads, flops) = (Isa::current()?, pool::num_threads()?, AtomicUsize::new(0));
-        let load = Load::new(threads, f64::INFINITY);
-        let work = |(): &mut (), _: usize, _: &Stop| {
-            flops.fetch_add(peak_loop(isa, single, ROUNDS), Ordering::Relaxed);
-        };
-        let start = Instant::now();
-        pool::for_each(0..threads, load, &mut unwatched, || (), work)?;
-        Ok(flops.into_inner() as f64 / start.elapsed().as_secs_f64())
-    };
-    py.detach(run).map_err(errors::to_python)
-}
+    #[pymodule_export]
+    use super::activations::derivatives;
 
-/// The instruction set in use.
-#[pyfunction]
-fn isa() -> PyResult<&'static str> {
-    Isa::current().map(Isa::name).map_err(errors::to_python)
-}
+    #[pymodule_export]
+    use super::kernel::InfiniteKernel;
 
-#[pyfunction]
-fn set_num_threads(count: usize) -> PyResult<()> {
-    pool::set_num_threads(count).map_err(errors::to_python)
-}
+    #[pymodule_export]
+    use super::network::Network;
 
-#[pyfunction]
-fn get_num_threads() -> PyResult<usize> {
-    pool::num_threads().map_err(errors::to_python)
+    #[pymodule_export]
+    use super::training::Trainer;
+
+    #[pymodule_export]
+    use super::ensemble::ensemble_ntk;
 }

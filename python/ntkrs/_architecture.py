@@ -1,0 +1,217 @@
+"""Dense layers, and what kernels and networks know of an architecture: its layers, and where its parameters lie."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+from ntkrs._checks import numbers
+from ntkrs.activations import Elementwise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ntkrs._typing import Array, Parameterization
+
+
+@dataclass(frozen=True, repr=False)
+class Dense:
+    """A dense layer ``h = sigma_w/√n · x W + sigma_b · b``, with every entry of W and b drawn from N(0, 1).
+
+    Parameters
+    ----------
+    width : int
+        The number of units. An infinite-width kernel ignores it.
+    sigma_w : float
+        Scale of the weights, positive.
+    sigma_b : float
+        Scale of the biases. 0: the layer has none.
+    trainable : bool
+        Whether the layer is trained. One that is not adds nothing to a tangent kernel; a finite network holds its
+        parameters like others, and derivatives in them are 0.
+    tau_b : float, optional
+        Scale at which the biases learn: ``sigma_b · b = tau_b · b'``, and b' is trained. A finite network holds b',
+        drawn from N(0, (sigma_b/tau_b)²). By default sigma_b. 0: they are drawn like others, and not trained.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a number, or out of its domain.
+    """
+
+    width: int
+    sigma_w: float = 1.0
+    sigma_b: float = 0.0
+    trainable: bool = True
+    tau_b: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        width = numbers.integer(self.width, "width")
+        if width < 1:
+            raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
+        sigma_w, sigma_b = numbers.positive(self.sigma_w, "sigma_w"), numbers.real(self.sigma_b, "sigma_b")
+        if sigma_b < 0:
+            raise ValueError(f"sigma_b is {sigma_b}, but must be >= 0 (0: no biases)")
+        object.__setattr__(self, "width", width)
+        object.__setattr__(self, "sigma_w", sigma_w)
+        object.__setattr__(self, "sigma_b", sigma_b + 0.0)  # -0.0 and 0.0 are one value
+        if not isinstance(self.trainable, bool):
+            raise TypeError(f"trainable is {self.trainable!r}, but must be True or False")
+        if self.tau_b is not None:
+            tau_b = numbers.real(self.tau_b, "tau_b")
+            if tau_b < 0:
+                raise ValueError(f"tau_b is {tau_b}, but must be >= 0 (0: biases that are not trained)")
+            object.__setattr__(self, "tau_b", None if tau_b == self.sigma_b else tau_b + 0.0)
+
+    def __repr__(self) -> str:
+        extras = "" if self.trainable else ", trainable=False"
+        extras += "" if self.tau_b is None else f", tau_b={self.tau_b}"
+        return f"Dense(width={self.width}, sigma_w={self.sigma_w}, sigma_b={self.sigma_b}{extras})"
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the layer has biases, drawn or trained."""
+        return self.sigma_b > 0 or bool(self.tau_b)
+
+    @property
+    def bias_scale(self) -> float:
+        """What the biases of a finite network are multiplied with: that at which they learn, if they do."""
+        return self.tau_b or self.sigma_b
+
+    def learning_scales(self, parameterization: str, inputs: int) -> tuple[float, float]:
+        """Return (τ_w, τ_b): the layer adds ``τ_w² ⟨x,x'⟩/n + τ_b²`` to a tangent kernel, n being its ``inputs``.
+
+        Raises
+        ------
+        ValueError
+            If the biases have a learning scale of their own, and the parameterization has none.
+        """
+        if not self.trainable:
+            return 0.0, 0.0
+        if parameterization == "ntk":
+            return self.sigma_w, self.sigma_b if self.tau_b is None else self.tau_b
+        if self.tau_b is not None:
+            raise ValueError(f"{self!r} has tau_b, but in standard parameters biases learn at the scale 1")
+        return inputs**0.5, 1.0 if self.sigma_b else 0.0
+
+    def learning_follows(self, parameterization: str) -> tuple[bool, bool]:
+        """Whether τ_w and τ_b of :meth:`learning_scales` are σ_w and σ_b, and change with them."""
+        ours = self.trainable and parameterization == "ntk"
+        return ours, ours and self.tau_b is None
+
+
+#: One element of an architecture.
+Layer: TypeAlias = Dense | Elementwise
+
+
+class Architecture(ABC):
+    """Dense layers with an activation between each two: the base of :class:`~ntkrs.layers.Sequential`.
+
+    Attributes
+    ----------
+    layers : tuple of Dense or activation
+        Starts and ends with a :class:`Dense`; the two kinds alternate.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer) -> None:
+        if not layers:
+            raise ValueError("a Sequential needs at least one Dense layer")
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, Dense | Elementwise):
+                hint = " Did you forget the parentheses?" if isinstance(layer, type) else ""
+                raise TypeError(f"layer {index} is {layer!r}, but a Dense or an activation is needed.{hint}")
+            if isinstance(layer, Dense) != (index % 2 == 0):
+                expected = "a Dense" if index % 2 == 0 else "an activation"
+                raise ValueError(
+                    f"layer {index} is {layer!r}, but {expected} is needed there: dense layers and activations "
+                    "alternate. Use Identity() between two dense layers without an activation."
+                )
+        if len(layers) % 2 == 0:
+            raise ValueError(f"the last layer is {layers[-1]!r}, but a Dense is needed: it makes the outputs")
+        object.__setattr__(self, "layers", layers)
+
+    @property
+    def dense(self) -> tuple[Dense, ...]:
+        """The dense layers, in order."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Dense))
+
+    @property
+    def activations(self) -> tuple[Elementwise, ...]:
+        """The activations, in order: one less than dense layers."""
+        return tuple(layer for layer in self.layers if isinstance(layer, Elementwise))
+
+    @property
+    def outputs(self) -> int:
+        """O, the width of the last layer."""
+        return self.dense[-1].width
+
+    def with_width(self, width: int) -> Self:
+        """Return the architecture with all hidden layers of that width, and all else as it is.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the width is no positive integer.
+        """
+        hidden = [replace(layer, width=width) if isinstance(layer, Dense) else layer for layer in self.layers[:-1]]
+        return type(self)(*hidden, self.layers[-1])
+
+    @abstractmethod
+    def kernel(self, parameterization: Parameterization = "ntk") -> Any:
+        """Return the kernels of this network at infinite width."""
+
+    @abstractmethod
+    def init(self, in_features: int, rng: Any = 0, dtype: Any = "float64") -> Any:
+        """Return a network of this architecture with parameters drawn at random."""
+
+
+def check_architecture(arch: object) -> None:
+    """Raise TypeError unless ``arch`` is an architecture."""
+    if not isinstance(arch, Architecture):
+        raise TypeError(f"arch is {arch!r}, but a Sequential is needed, such as mlp(...)")
+
+
+def layer_inputs(arch: Architecture, in_features: int) -> list[int]:
+    """Return the number of inputs of each dense layer."""
+    return [in_features, *(dense.width for dense in arch.dense[:-1])]
+
+
+def layer_scales(
+    arch: Architecture, in_features: int, parameterization: Parameterization = "ntk", *, unit_biases: bool = False
+) -> list[tuple[float, float, float, float]]:
+    """Return the scales of W and b in each dense layer, and those of derivatives in them: the same, or 0.
+
+    ``unit_biases``: the scales of biases b from N(0, 1), and not of b' that learn at a scale ``tau_b``.
+    """
+    scales = []
+    for dense, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True):
+        root = inputs**0.5
+        bias_scale = dense.sigma_b if unit_biases else dense.bias_scale
+        own = (dense.sigma_w / root, bias_scale) if parameterization == "ntk" else (1.0, 1.0)
+        tau_w, tau_b = dense.learning_scales(parameterization, inputs)
+        scales.append((*own, tau_w / root, tau_b))
+    return scales
+
+
+def parameter_shapes(arch: Architecture, in_features: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield sizes and shapes of W^0, b^0, W^1, ... as they lie in θ."""
+    for dense, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True):
+        yield inputs * dense.width, (inputs, dense.width)
+        if dense.has_bias:
+            yield dense.width, (dense.width,)
+
+
+def parameter_views(arch: Architecture, in_features: int, theta: Array) -> Iterator[tuple[Array, Array | None]]:
+    """Yield the weights and biases of each layer, as views of θ."""
+    start = 0
+    blocks = []
+    for size, shape in parameter_shapes(arch, in_features):
+        blocks.append(theta[start : start + size].reshape(shape))
+        start += size
+    remaining = iter(blocks)
+    for dense in arch.dense:
+        yield next(remaining), next(remaining) if dense.has_bias else None

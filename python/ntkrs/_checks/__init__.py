@@ -1,0 +1,1 @@
+"""The only place that converts or refuses users' values. It knows kernels and networks by Protocols alone."""

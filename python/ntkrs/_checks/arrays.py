@@ -1,0 +1,321 @@
+"""The only place where users' arrays are converted or refused."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkrs._checks import memory
+from ntkrs._typing import Array, ArrayLike
+
+#: Bytes of a cache line.
+_LINE = 64
+
+#: Results of as many bytes are worth an address of their own choice: the core writes them past the caches.
+_LARGE = 1 << 25
+
+
+def floating(values: ArrayLike, name: str) -> Array:
+    """``values`` as an aligned float32 or float64 array in native byte order, of any strides.
+
+    float32 and float64 keep their dtype, float16 becomes float32, bool and integers become float64.
+
+    Raises
+    ------
+    TypeError
+        If ``values`` are not real numbers that these dtypes hold.
+    """
+    module = type(values).__module__
+    if module.startswith("scipy.sparse"):
+        raise TypeError(f"{name} is a sparse {type(values).__name__}, but must be dense. Pass {name}.toarray().")
+    if _masked(values):
+        raise TypeError(f"{name} has masked entries, but every entry must be known. Pass {name}.filled(value).")
+    try:
+        array = np.asarray(values)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"{name} cannot be read as a NumPy array: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as a NumPy array: {error}") from error
+    if array.dtype.kind in "biu":
+        return array.astype(np.float64)
+    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+        raise TypeError(
+            f"{name} has dtype {array.dtype}, but real numbers of at most 64 bits are needed. "
+            f"Convert it first, for example with numpy.asarray({name}, dtype=numpy.float64)."
+        )
+    dtype = np.float64 if array.dtype.itemsize == 8 else np.float32
+    return cast("Array", np.require(array, dtype=np.dtype(dtype), requirements=["ALIGNED"]))
+
+
+def _masked(values: object) -> bool:
+    """Whether an entry is masked, also in an array within lists, where NumPy would unmask it."""
+    if isinstance(values, list | tuple):
+        return any(map(_masked, values))
+    return isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values)
+
+
+def batch(values: ArrayLike, name: str) -> Array:
+    """``values`` as a (N, n_0) floating array: see :func:`floating`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not real numbers, or not two-dimensional.
+    """
+    array = floating(values, name)
+    if array.ndim != 2:
+        hint = f" Use {name}.reshape(1, -1) for one sample, {name}.reshape(-1, 1) for one feature."
+        raise ValueError(
+            f"{name} has shape {array.shape}, but a two-dimensional (N, n_0) array is needed."
+            + (hint if array.ndim == 1 else "")
+        )
+    return array
+
+
+def finite(array: Array, name: str) -> Array:
+    """``array``, if all of it is finite.
+
+    Raises
+    ------
+    ValueError
+        With the first index that holds NaN or an infinity.
+    """
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} holds {array[index]} at {index}, but every entry must be finite.")
+    return array
+
+
+def finite_float64(values: ArrayLike, name: str) -> NDArray[np.float64]:
+    """``values`` as a finite float64 array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`floating` and :func:`finite`.
+    """
+    return finite(floating(values, name), name).astype(np.float64, copy=False)
+
+
+def targets(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
+    """``values`` as finite targets of this shape, (N, O); (N,) stands for one output.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not real numbers, of another shape, or not finite.
+    """
+    array = finite(floating(values, name), name)
+    if array.shape != shape and not (shape[1] == 1 and array.shape == shape[:1]):
+        raise ValueError(
+            f"{name} has shape {array.shape}, but {shape} is needed: a row for each of X, a column for each output"
+        )
+    return array.reshape(shape)
+
+
+def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
+    """``array`` in another dtype.
+
+    Raises
+    ------
+    ValueError
+        If a finite entry is beyond that dtype.
+    """
+    with np.errstate(over="ignore"):  # told below, with its place
+        result = array.astype(dtype, copy=False)
+    beyond = np.isinf(result) & np.isfinite(array) if result is not array else np.zeros(0, dtype=bool)
+    if beyond.any():
+        index = tuple(int(i) for i in np.argwhere(beyond)[0])
+        raise ValueError(
+            f"{name} holds {array[index]} at {index}, which exceeds {dtype}, the dtype of the network. "
+            f"Scale {name} down, or use a float64 network."
+        )
+    return cast("Array", result)
+
+
+def pair(X: ArrayLike, Z: ArrayLike | None, dtype: np.dtype[Any] | None = None) -> tuple[Array, Array | None]:
+    """X and Z as floating arrays of one dtype: ``dtype``, by default the wider of theirs; None for a Z of None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`batch`, or if a finite entry is beyond ``dtype``.
+    """
+    if dtype is not None:
+        x = converted(batch(X, "X"), dtype, "X")
+        return x, None if Z is None else converted(batch(Z, "Z"), dtype, "Z")
+    x = batch(X, "X")
+    if Z is None:
+        return x, None
+    x, z = same_dtype(x, batch(Z, "Z"))
+    return x, z
+
+
+def sequence(values: Any, name: str) -> list[Any]:
+    """``values`` as a list.
+
+    Raises
+    ------
+    TypeError
+        If they cannot be iterated over.
+    """
+    try:
+        return list(values)
+    except TypeError:
+        raise TypeError(f"{name} is {values!r}, but a sequence of arrays is needed") from None
+
+
+def same_dtype(*arrays: Array) -> tuple[Array, ...]:
+    """The arrays in the widest of their dtypes."""
+    dtype = np.result_type(*arrays)
+    return tuple(cast("Array", array.astype(dtype, copy=False)) for array in arrays)
+
+
+def output(
+    out: NDArray[Any] | None, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: Sequence[Array], what: str
+) -> Array:
+    """The array to write ``what`` to: ``out`` if it is fit for it, else a new one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``out`` is no array, has another shape or dtype, cannot be written, or shares memory with an input.
+    MemoryError
+        If a new array does not fit into memory, before anything is allocated.
+    """
+    if out is None:
+        memory.require(math.prod(shape) * dtype.itemsize, f"{what} of shape {shape} and dtype {dtype}")
+        return empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is a {type(out).__name__}, but a numpy.ndarray is needed")
+    if out.shape != shape:
+        raise ValueError(f"out has shape {out.shape}, but {what} has shape {shape}")
+    if out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(f"out has dtype {out.dtype}, but {what} has dtype {dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only, but must be writeable")
+    if not out.flags.aligned:
+        raise ValueError("out is misaligned in memory. Pass an array made by numpy.empty.")
+    if _overlaps_itself(out):
+        raise ValueError("out has entries that share memory. Pass an array made by numpy.empty.")
+    if any(np.shares_memory(out, array) for array in inputs):
+        raise ValueError("out shares memory with an input, which it would overwrite. Pass another array.")
+    return cast("Array", out)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array to be written to: if it is large, it begins with a cache line, as the core writes whole ones fastest."""
+    count = math.prod(shape) * dtype.itemsize
+    if count < _LARGE:
+        return cast("Array", np.empty(shape, dtype))
+    line = np.empty(count + _LINE, np.uint8)
+    start = -_address(line) % _LINE
+    return cast("Array", line[start : start + count].view(dtype).reshape(shape))
+
+
+def _overlaps_itself(array: NDArray[Any]) -> bool:
+    """Whether entries may share memory: whether an axis steps by less than the bytes that those inside it span."""
+    axes = sorted(
+        (abs(stride), length) for stride, length in zip(array.strides, array.shape, strict=True) if length > 1
+    )
+    span = array.itemsize
+    for stride, length in axes:
+        if stride < span:
+            return True
+        span += stride * (length - 1)
+    return False
+
+
+@contextmanager
+def call(
+    X: ArrayLike,
+    Z: ArrayLike | None,
+    outs: Sequence[NDArray[Any] | None],
+    shape: Callable[[int, int], tuple[int, ...]],
+    planes: Callable[[Array], Sequence[NDArray[Any]]],
+    dtype: np.dtype[Any] | None = None,
+) -> Iterator[tuple[tuple[Array, Array | None, Sequence[NDArray[Any]]], list[Array]]]:
+    """Convert the inputs of a kernel, and check or make the arrays for its results: one visit for each call.
+
+    Yields (x, z, planes) for the core to read and to write, and the results, which are whole after the ``with`` block.
+
+    Parameters
+    ----------
+    X, Z, dtype
+        As :func:`pair`.
+    outs : sequence of ndarray or None
+        The arrays to write to, one for each result. None: a new one.
+    shape : callable
+        From N and M to the shape of a result.
+    planes : callable
+        From a result to its views, each of shape (N, S, M, S), as the core writes it.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As :func:`pair` and :func:`output`, or if two of ``outs`` share memory.
+    """
+    x, z = pair(X, Z, dtype)
+    inputs = [array for array in (x, z) if array is not None]
+    sizes = shape(len(x), len(x if z is None else z))
+    results = [output(out, sizes, x.dtype, inputs, "the kernel") for out in outs]
+    if len(results) > 1 and np.shares_memory(results[0], results[1]):
+        raise ValueError("the arrays of out share memory, but each result needs its own")
+    parts = [plane for result in results for plane in planes(result) if plane.size]
+    with without_overlap(x, z, parts) as separate:
+        yield separate, results
+
+
+@contextmanager
+def without_overlap(
+    x: Array, z: Array | None, planes: Sequence[NDArray[Any]]
+) -> Iterator[tuple[Array, Array | None, Sequence[NDArray[Any]]]]:
+    """Inputs and planes for the core to read and fill in place of these, which it might not tell apart.
+
+    Planes that may overlap each other are filled beside their places, and copied there at the end; inputs that
+    may overlap a plane are copied.
+
+    Raises
+    ------
+    MemoryError
+        If planes to be filled beside their places do not fit into memory.
+    """
+    interleaved = _interleaved(planes)
+    if interleaved:
+        memory.require(sum(plane.nbytes for plane in planes), "an out with interleaved parts, filled beside it,")
+    beside = [np.empty(plane.shape, plane.dtype) for plane in planes] if interleaved else planes
+
+    def copied(array: Array) -> Array:
+        return array.copy() if any(_may_overlap(array, plane) for plane in beside) else array
+
+    yield copied(x), None if z is None else copied(z), beside
+    if interleaved:
+        for plane, values in zip(planes, beside, strict=True):
+            plane[...] = values
+
+
+def _interleaved(planes: Sequence[NDArray[Any]]) -> bool:
+    """Whether two planes may overlap: two of any strides, or many of the same shape and strides.
+
+    Of the latter, those a multiple of their common step apart are in question, and of these it is enough to look at
+    neighbours: with a thousand outputs there are a thousand planes.
+    """
+    step = math.gcd(*(stride for plane in planes for stride in plane.strides)) or 1
+    ordered = sorted(planes, key=lambda plane: (_address(plane) % step, _address(plane)))
+    return any(_may_overlap(a, b) for a, b in pairwise(ordered))
+
+
+def _may_overlap(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Whether the binding's borrow checker refuses these: their bounds overlap, and a common step joins them."""
+    if not np.may_share_memory(a, b):
+        return False
+    step = math.gcd(*a.strides, *b.strides) or 1
+    return (_address(a) - _address(b)) % step == 0
+
+
+def _address(array: NDArray[Any]) -> int:
+    return cast("int", array.__array_interface__["data"][0])

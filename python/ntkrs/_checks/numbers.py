@@ -1,0 +1,197 @@
+"""The only place where users' numbers, and names out of a few, are taken or refused."""
+
+from __future__ import annotations  # one names numpy.random, which takes 10 ms to load
+
+import math
+import operator
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+#: Forms of the empirical NTK.
+_FORMS = ("full", "trace", "mean", "diagonal", "sum")
+
+
+def integer(value: object, name: str) -> int:
+    """``value`` as an int.
+
+    Raises
+    ------
+    TypeError
+        If it is no integer, or a bool.
+    ValueError
+        If it is beyond what counts anything in memory.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, but an integer is needed")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]  # anything else raises
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}, but an integer is needed") from None
+    if abs(number) > sys.maxsize:
+        raise ValueError(f"{name} is beyond {sys.maxsize}, but must be an integer of the machine")
+    return number
+
+
+def count(value: object, name: str) -> int:
+    """``value`` as an int of at least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is less, or as :func:`integer`.
+    """
+    number = integer(value, name)
+    if number < 1:
+        raise ValueError(f"{name} is {number}, but at least 1 is needed")
+    return number
+
+
+def real(value: object, name: str) -> float:
+    """``value`` as a finite float.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is NaN or an infinity, or beyond float64.
+    """
+    if isinstance(value, str | bytes | bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but a number is needed")
+    try:
+        number = float(value)  # type: ignore[arg-type]  # anything else raises
+    except OverflowError:
+        number = math.inf
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {value!r}, but a number is needed") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}, but must be finite")
+    return number
+
+
+def positive(value: object, name: str) -> float:
+    """``value`` as a finite positive float.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not positive, or as :func:`real`.
+    """
+    number = real(value, name)
+    if number <= 0:
+        raise ValueError(f"{name} is {number}, but must be positive")
+    return number
+
+
+def nonnegative(value: object, name: str) -> float:
+    """``value`` as a finite float >= 0.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is negative, or as :func:`real`.
+    """
+    number = real(value, name)
+    if number < 0:
+        raise ValueError(f"{name} is {number}, but must be >= 0")
+    return number
+
+
+def momentum(value: object) -> float:
+    """``value`` as the μ of a heavy ball, in [0, 1).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is 1 or more, or as :func:`nonnegative`.
+    """
+    number = nonnegative(value, "momentum")
+    if number >= 1:
+        raise ValueError(f"momentum is {number}, but must be below 1: without friction nothing converges")
+    return number
+
+
+def choice(value: object, name: str, known: Collection[str]) -> str:
+    """``value``, if it is one of some names.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    if not isinstance(value, str) or value not in known:
+        *most, last = map(repr, known)
+        raise ValueError(f"{name} is {value!r}, but must be {', '.join(most)} or {last}")
+    return value
+
+
+def selection(outputs: object, count: int) -> str | int:
+    """``outputs``, if it is a form of the empirical NTK or the index of one of ``count`` outputs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is anything else.
+    """
+    if isinstance(outputs, str):
+        if outputs not in _FORMS:
+            known = ", ".join(map(repr, _FORMS))
+            raise ValueError(f"outputs is {outputs!r}, but must be one of {known}, or an integer")
+        return outputs
+    index = integer(outputs, "outputs")
+    if not 0 <= index < count:
+        raise ValueError(f"outputs is {index}, but this network has outputs 0 to {count - 1}")
+    return index
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The generator of random numbers that ``rng`` is, or a seed of.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no seed.
+    """
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"rng is {rng!r}, but a seed >= 0 or a numpy.random.Generator is needed") from None
+
+
+def dtype(value: Any) -> np.dtype[Any]:
+    """``value`` as a dtype.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    """
+    try:
+        found: np.dtype[Any] | None = None if value is None else np.dtype(value)
+    except TypeError:
+        found = None
+    if found is None:
+        raise TypeError(f"dtype is {value!r}, but must be float32 or float64")
+    return found
+
+
+def boolean(value: object, name: str) -> bool:
+    """``value`` as a bool: True or False, and nothing that is only true or false in spirit.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but True or False is needed")
+    return bool(value)

@@ -1,0 +1,192 @@
+"""Benchmarks against rivals and the limits of the machine: ``python -m ntkrs.bench``.
+
+Every measurement runs in a process of its own, ours and each rival's in turn, and is held against the limit of the
+machine: the time that its flops need at the rate of a loop of multiply-adds in registers, or its results at the rate of
+storing to fresh memory, whichever is longer, both measured in the same run. The NumPy sides are written by hand
+and as good as NumPy allows: structured formulas, in-place operations, BLAS on all threads. JAX and torch are measured
+where they are installed (benches/requirements-rivals.txt). All have the same number of threads, and a sample of each
+rival's results is compared with ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntkrs import _core
+from ntkrs._runtime.versions import versions
+from ntkrs.bench import measure as measuring
+from ntkrs.bench.cases import OPTIONAL, Case, benchmarks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["OPTIONAL", "SIDES", "main", "parser", "run"]
+
+#: The sides of each benchmark, and what a reader calls them. The first two always run.
+SIDES = {"ntkrs": "ntkrs", "numpy": "NumPy", "jax": "JAX", "torch": "torch"}
+
+#: An optional side that takes longer than this, with its warm-up, is given up.
+_PATIENCE_SECONDS = 300
+
+#: What a process returns that got SIGKILL, by number: Windows does not know the name.
+_KILLED = -9
+
+
+def run(
+    *, quick: bool, repeats: int, only: Sequence[str] = (), rivals: Sequence[str] = OPTIONAL, dtype: str | None = None
+) -> dict[str, Any]:
+    """Run the benchmarks whose names contain one of ``only``, each side of each in a process of its own."""
+    if _core.PROFILE != "release":
+        raise RuntimeError(
+            f"this ntkrs is a {_core.PROFILE} build: benchmarks of it mean nothing. Use a release build."
+        )
+    installed = [side for side in rivals if find_spec(side) is not None]
+    for side in set(rivals) - set(installed):
+        print(f"{SIDES[side]} is not installed: its column stays empty (see benches/requirements-rivals.txt)")
+    rows = []
+    machine = _in_a_process("--rates")
+    for kind in ("float64", "float32") if dtype is None else (dtype,):
+        for index, case in enumerate(benchmarks(quick=quick)):
+            if only and not any(part in case.name for part in only):
+                continue
+            shared = ["--case", str(index), "--dtype", kind, "--repeats", str(repeats)]
+            shared += ["--quick"] if quick else []
+            sides = ["ntkrs", "numpy", *(installed if case.work else [])]
+            figures = {side: _side_in_a_process(side, shared) for side in sides}
+            rows.append(row := _row(case, kind, machine, figures))
+            print(_lines(row), flush=True)
+    return {"versions": versions() | _versions(installed), "cpu": measuring.cpu(), "repeats": repeats, "rows": rows}
+
+
+def _versions(sides: Sequence[str]) -> dict[str, str]:
+    return {side: metadata.version(side) for side in sides}
+
+
+def _in_a_process(*options: str, timeout: float | None = None) -> dict[str, Any]:
+    """What this module prints with these options."""
+    command = [sys.executable, "-m", "ntkrs.bench", *options]
+    done = subprocess.run(  # noqa: S603 this very module
+        command, check=True, stdout=subprocess.PIPE, text=True, timeout=timeout, env=measuring.environment()
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def _side_in_a_process(side: str, options: Sequence[str]) -> dict[str, Any]:
+    """What one side measures, or that a rival was killed, as Linux does when memory runs out, or took too long."""
+    if side not in OPTIONAL:
+        return _in_a_process(*options, "--side", side)
+    try:
+        return _in_a_process(*options, "--side", side, timeout=_PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"refused": f"given up after {_PATIENCE_SECONDS} s"}
+    except subprocess.CalledProcessError as error:
+        if error.returncode != _KILLED:
+            raise
+        return {"refused": "killed by the system, most likely because memory ran out"}
+
+
+def _side(case: Case, side: str, dtype: str, repeats: int) -> dict[str, Any]:
+    """What one side measures, or why a rival cannot: torch's Jacobians may not fit."""
+    try:
+        return measuring.measure(lambda: case.prepare(side, np.dtype(dtype)), repeats)
+    except MemoryError as error:
+        if side not in OPTIONAL:
+            raise
+        return {"refused": str(error)}
+
+
+def _row(case: Case, dtype: str, machine: dict[str, float], figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    peak, store = machine[dtype], machine["store"]
+    limit = max(case.flops / peak, case.items * np.dtype(dtype).itemsize / store)
+    measured = {side: values for side, values in figures.items() if "refused" not in values}
+    ours = statistics.median(measured["ntkrs"]["seconds"])
+    row: dict[str, Any] = {
+        "work": case.name,
+        "dtype": dtype,
+        "seconds": ours,
+        "gflops": case.flops / ours / 1e9,
+        "peak_gflops": peak / 1e9,
+        "store_gbytes": store / 1e9,
+        "fraction_of_limit": limit / ours,
+        "memory_mb": measured["ntkrs"]["peak_bytes"] / 1e6,
+    }
+    for side, values in measured.items():
+        if side != "ntkrs":
+            seconds = statistics.median(values["seconds"])
+            row |= {
+                f"{side}_seconds": seconds,
+                f"{side}_over_ntkrs": seconds / ours,
+                f"{side}_memory_mb": values["peak_bytes"] / 1e6,
+                f"{side}_difference": measuring.difference(measured["ntkrs"]["sample"], values["sample"]),
+            }
+    return row | {
+        "refused": {side: values["refused"] for side, values in figures.items() if "refused" in values},
+        "all_seconds": {side: values["seconds"] for side, values in measured.items()},
+        "warm_up_seconds": {side: values["warm_up_seconds"] for side, values in measured.items()},
+    }
+
+
+def _lines(row: dict[str, Any]) -> str:
+    limit = f"{row['gflops']:5.0f} GF/s {row['fraction_of_limit']:4.0%} of the limit"
+    lines = [
+        f"{row['work']}, {row['dtype']}",
+        f"  {'ntkrs':6} {row['seconds']:8.4f} s {row['memory_mb']:6.0f} MB  {limit}",
+    ]
+    for side, label in SIDES.items():
+        if f"{side}_seconds" in row:
+            took = f"{row[f'{side}_seconds']:8.4f} s {row[f'{side}_memory_mb']:6.0f} MB"
+            ratio = f"{row[f'{side}_over_ntkrs']:6.2f} x   differs by {row[f'{side}_difference']:.0e}"
+            lines.append(f"  {label:6} {took}  {ratio}")
+        elif side in row["refused"]:
+            lines.append(f"  {label:6} {row['refused'][side]}")
+    return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    result = argparse.ArgumentParser(prog="python -m ntkrs.bench", description="ntkrs against rivals and the machine.")
+    result.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs, not how fast")
+    result.add_argument("--repeats", type=int, default=5, help="timed calls of each side (default: 5)")
+    result.add_argument("--list", action="store_true", help="print the names of the benchmarks alone")
+    result.add_argument("--only", action="append", default=[], help="run only benchmarks whose name contains this")
+    result.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (default: both)")
+    result.add_argument("--rivals", nargs="*", choices=OPTIONAL, default=OPTIONAL, help="beside NumPy (default: all)")
+    result.add_argument("--json", type=Path, help="write all figures to this file")
+    result.add_argument("--rates", action="store_true", help="print the rates of the machine alone")
+    for name in ("--case", "--side"):
+        result.add_argument(name, help=argparse.SUPPRESS)  # what a process of its own is to measure
+    return result
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmarks, or in a process of its own one side of one of them."""
+    options = parser().parse_args(arguments)
+    if options.rates:
+        print(json.dumps(measuring.rates()))
+    elif options.list:
+        print("\n".join(case.name for case in benchmarks(quick=options.quick)))
+    elif options.case is not None:
+        measuring.pin()
+        case = benchmarks(quick=options.quick)[int(options.case)]
+        print(json.dumps(_side(case, options.side, options.dtype, options.repeats)))
+    else:
+        results = run(
+            quick=options.quick,
+            repeats=options.repeats,
+            only=options.only,
+            rivals=options.rivals,
+            dtype=options.dtype,
+        )
+        if options.json is not None:
+            options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,5 @@
+"""``python -m ntkrs.bench``."""
+
+from ntkrs.bench import main
+
+main()

@@ -1,0 +1,64 @@
+"""Kernel matrices: what the core writes for each call of a :class:`ntkrs.kernel.Kernel`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ntkrs._architecture import layer_inputs
+from ntkrs._checks import arrays
+from ntkrs._core import InfiniteKernel
+from ntkrs._runtime.progress import reporter
+from ntkrs.kernel._error_bound import ErrorBound, warn_of_truncation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from ntkrs._architecture import Architecture
+    from ntkrs._typing import Array, ArrayLike, Parameterization, Progress, Wanted
+
+
+def core_kernel(arch: Architecture, parameterization: Parameterization, in_features: int) -> InfiniteKernel:
+    """Return the core's kernel; the number of features matters to standard parameters alone.
+
+    Raises
+    ------
+    ValueError
+        If an activation cannot be had at infinite width, or a layer has ``tau_b`` in standard parameters.
+    """
+    scales = [
+        (layer.sigma_w, layer.sigma_b, *layer.learning_scales(parameterization, inputs))
+        for layer, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True)
+    ]
+    return InfiniteKernel(scales, [activation.spec() for activation in arch.activations])
+
+
+def gram(
+    core: Callable[[Array], InfiniteKernel],
+    X: ArrayLike,
+    Z: ArrayLike | None,
+    outs: Sequence[NDArray[Any] | None],
+    wanted: Sequence[Wanted],
+    progress: Progress,
+    *,
+    stacked: bool = False,
+) -> list[Array]:
+    """Return the kernels that are ``wanted``, (N, M) each, one for each of ``outs``; if ``stacked`` all in one array.
+
+    Called by the methods of :class:`ntkrs.kernel.Kernel` and by nothing else: a warning names the line that called
+    them. ``core`` makes the core's kernel for the inputs.
+    """
+    leading = (len(wanted),) if stacked else ()
+
+    def shape(n: int, m: int) -> tuple[int, ...]:
+        return (*leading, n, m)
+
+    def planes(result: Array) -> list[Array]:
+        return [matrix[:, None, :, None] for matrix in (result if stacked else result[None])]
+
+    with arrays.call(X, Z, outs, shape, planes) as (call, results):
+        x, _, written = call
+        bound = ErrorBound(*core(x).gram(call, wanted if written else [], reporter(progress)))
+    warn_of_truncation(bound, x.dtype, stacklevel=4)
+    return results

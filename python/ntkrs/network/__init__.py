@@ -1,0 +1,18 @@
+"""Finite networks."""
+
+from typing import Any
+
+from ntkrs._public import publish
+from ntkrs.network._network import Network
+from ntkrs.network._training import History
+
+__all__ = ["History", "Network"]
+
+publish(globals())
+
+
+def _restore(*fields: Any) -> Network:
+    """Return the network that a pickle of an earlier version holds: its architecture, n_0, θ and parameterization."""
+    network = object.__new__(Network)
+    network.__setstate__(fields)
+    return network

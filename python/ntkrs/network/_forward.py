@@ -1,0 +1,34 @@
+"""The outputs of a finite network, and their Jacobian."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ntkrs._checks import arrays
+
+if TYPE_CHECKING:
+    from ntkrs._typing import Array, ArrayLike
+    from ntkrs.network._state import NetworkState
+
+#: How many samples go forward at once: the activations of all their layers are kept meanwhile.
+_FORWARD_ROWS = 4096
+
+
+def forward(state: NetworkState, X: ArrayLike) -> Array:
+    """Return f(x) of every row of X, (N, O)."""
+    x = state.batch(X, "X")
+    out = arrays.output(None, (len(x), state.arch.outputs), state.dtype, [], "the network's output")
+    if len(x) > _FORWARD_ROWS:
+        x = arrays.finite(x.copy(), "X")  # the inputs at entry; the core takes each chunk's in its turn
+    for start in range(0, max(len(x), 1), _FORWARD_ROWS):
+        rows = slice(start, start + _FORWARD_ROWS)
+        state.core.forward((x[rows], out[rows]))
+    return out
+
+
+def jacobian(state: NetworkState, X: ArrayLike) -> Array:
+    """Return the derivatives of the outputs with respect to θ, (N, O, P)."""
+    x = state.batch(X, "X")
+    out = arrays.output(None, (len(x), state.arch.outputs, state.theta.size), state.dtype, [], "the Jacobian")
+    state.core.jacobian((x, out))
+    return out

@@ -1,0 +1,125 @@
+"""The empirical NTK, at once or by bands of samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ntkrs._checks import arrays, memory, numbers
+from ntkrs._runtime.progress import reporter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import Array, ArrayLike, Outputs, Progress, Report
+    from ntkrs.network._state import NetworkState
+
+#: Inputs x and z, and the planes of the result.
+Call: TypeAlias = "tuple[Array, Array | None, Sequence[NDArray[Any]]]"
+
+#: Bands are whole tiles of so many samples.
+_TILE = 96
+
+#: How many rows of a block are mirrored at once: an interrupt is heard between two copies.
+_COPIED = 256
+
+
+def ntk(
+    state: NetworkState,
+    X: ArrayLike,
+    Z: ArrayLike | None = None,
+    *,
+    outputs: Outputs = "full",
+    per_layer: bool = False,
+    out: NDArray[Any] | None = None,
+    progress: Progress = None,
+) -> Array:
+    """Return the empirical NTK: see :meth:`ntkrs.Network.ntk`."""
+    count = state.arch.outputs
+    selection, report = numbers.selection(outputs, count), reporter(progress)
+    by_layer = numbers.boolean(per_layer, "per_layer")
+    leading = (len(state.weights),) if by_layer else ()
+    trailing = {"full": (count, count), "diagonal": (count,)}.get(str(selection), ())
+
+    def shape(n: int, m: int) -> tuple[int, ...]:
+        return (*leading, n, m, *trailing)
+
+    def planes(result: Array) -> list[Array]:
+        return [plane for layer in (result if by_layer else result[None]) for plane in _planes(layer, selection)]
+
+    with arrays.call(X, Z, [out], shape, planes, state.dtype) as (call, (result,)):
+        rows = _rows_at_once(state, call, selection, result.nbytes if out is None else 0)
+        if rows is None:
+            state.core.ntk(call, selection, by_layer, report)
+        else:
+            _by_bands(state, call, rows, (selection, by_layer, report))
+    return result
+
+
+def _planes(layer: Array, selection: str | int) -> list[Array]:
+    """Views of one layer's result, each of shape (N, S, M, S), as the core writes it."""
+    if selection == "full":
+        return [layer.transpose(0, 2, 1, 3)]
+    if selection == "diagonal":
+        return [layer[:, None, :, m][..., None] for m in range(layer.shape[2])]
+    return [layer[:, None, :, None]]
+
+
+def _rows_at_once(state: NetworkState, call: Call, selection: str | int, beside: int) -> int | None:
+    """How many samples a band has, of two of which activations and deltas fit; None if those of all samples do.
+
+    Raises
+    ------
+    MemoryError
+        If not even those of two bands of one tile fit beside the result.
+    """
+    hidden = sum(dense.width for dense in state.arch.dense[:-1])
+    directions = 1 if selection == "sum" or isinstance(selection, int) else state.arch.outputs
+    each = (state.in_features + state.arch.outputs + (2 + directions) * hidden) * state.dtype.itemsize
+    inputs = [array for array in call[:2] if array is not None]
+    samples = sum(map(len, inputs))
+    available = memory.lacking(beside + samples * each)
+    if available is None:
+        return None
+    beside += sum(array.nbytes for array in inputs)
+    what = f"a kernel, with the activations and deltas of {2 * _TILE} of {samples} samples at a time,"
+    memory.require(beside + 2 * _TILE * each, what)
+    # A quarter is left for what tiles need, and for others.
+    return max(3 * (available - beside) // (8 * each) // _TILE, 1) * _TILE
+
+
+def _by_bands(
+    state: NetworkState,
+    call: Call,
+    rows: int,
+    how: tuple[str | int, bool, Report | None],
+) -> None:
+    """Fill the planes of a kernel block by block; of a symmetric one half, and mirror it."""
+    x, z, planes = call
+    x, z = arrays.finite(x.copy(), "X"), None if z is None else arrays.finite(z.copy(), "Z")  # the inputs at entry
+    selection, per_layer, report = how
+    others = x if z is None else z
+    bands = [slice(start, start + rows) for start in range(0, len(x), rows)]
+    columns = [slice(start, start + rows) for start in range(0, len(others), rows)]
+    pairs = [(i, j) for i in range(len(bands)) for j in range(i if z is None else 0, len(columns))]
+    for done, (i, j) in enumerate(pairs):
+        blocks = [plane[bands[i], :, columns[j]] for plane in planes]
+        same = z is None and i == j
+        part = None if report is None else _Part(report, done, len(pairs))
+        state.core.ntk((x[bands[i]], None if same else others[columns[j]], blocks), selection, per_layer, part)
+        if z is None and not same:
+            for plane, block in zip(planes, blocks, strict=True):
+                mirrored = plane[columns[j], :, bands[i]].transpose(2, 3, 0, 1)
+                for start in range(0, len(block), _COPIED):
+                    mirrored[start : start + _COPIED] = block[start : start + _COPIED]
+
+
+class _Part:
+    """The progress of one block of several, in thousandths of a block."""
+
+    def __init__(self, report: Report, before: int, count: int) -> None:
+        self._report, self._before, self._count = report, before, count
+
+    def __call__(self, done: int, total: int) -> None:
+        self._report(1000 * self._before + 1000 * done // max(total, 1), 1000 * self._count)

@@ -1,0 +1,102 @@
+"""The parameters of finite networks: checked as given, or drawn at random."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ntkrs._architecture import parameter_shapes, parameter_views
+from ntkrs._checks import arrays, memory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ntkrs._architecture import Architecture, Dense
+    from ntkrs._typing import Array, ArrayLike
+
+#: How many parameters are drawn at once: an interrupt is heard between two draws.
+_DRAWS = 2**20
+
+
+def flattened(
+    arch: Architecture, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike | None] | None
+) -> tuple[int, Array]:
+    """Return n_0 and θ of the parameters of all layers, checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they do not fit the architecture, or are not finite real numbers.
+    """
+    weights = arrays.sequence(weights, "weights")
+    biases = [None] * len(weights) if biases is None else arrays.sequence(biases, "biases")
+    count = len(arch.dense)
+    if not len(weights) == len(biases) == count:
+        raise ValueError(
+            f"{len(weights)} weights and {len(biases)} biases were given, but {arch!r} has {count} dense layers"
+        )
+    found: list[Array] = []
+    inputs = None
+    for index, (dense, weight, bias) in enumerate(zip(arch.dense, weights, biases, strict=True)):
+        found.extend(layer_arrays(index, dense, inputs, weight, bias))
+        inputs = dense.width
+    theta = np.concatenate([array.ravel() for array in arrays.same_dtype(*found)])
+    return found[0].shape[0], cast("Array", theta)
+
+
+def drawn(arch: Architecture, in_features: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
+    """Return θ of a new network: draws from N(0, 1), those of biases that learn at another scale in units of it.
+
+    Raises
+    ------
+    TypeError, MemoryError
+        As :func:`standard_normal`.
+    """
+    theta = standard_normal(sum(size for size, _ in parameter_shapes(arch, in_features)), rng, dtype)
+    for dense, (_, bias) in zip(arch.dense, parameter_views(arch, in_features, theta), strict=True):
+        if bias is not None and dense.tau_b:
+            np.multiply(bias, dense.sigma_b / dense.tau_b, out=bias)
+    return theta
+
+
+def standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
+    """Return that many draws from N(0, 1).
+
+    Raises
+    ------
+    TypeError, MemoryError
+        If the dtype is another one than float32 or float64, or they do not fit into memory.
+    """
+    if dtype not in (np.float64, np.float32):
+        raise TypeError(f"dtype is {dtype}, but must be float32 or float64")
+    remedy = "Use narrower layers, or float32."
+    memory.require(count * dtype.itemsize, f"a network of {count} parameters of dtype {dtype}", remedy)
+    theta = np.empty(count, dtype)
+    for start in range(0, count, _DRAWS):
+        rng.standard_normal(dtype=dtype, out=theta[start : start + _DRAWS])
+    return cast("Array", theta)
+
+
+def layer_arrays(
+    index: int, dense: Dense, inputs: int | None, weight: ArrayLike, bias: ArrayLike | None
+) -> Iterator[Array]:
+    """Check the parameters of one dense layer; ``inputs`` is None for the first."""
+    weights = arrays.floating(weight, f"weights[{index}]")
+    expected = ("n_0" if inputs is None else inputs, dense.width)
+    if weights.ndim != 2 or weights.shape[1] != dense.width or inputs not in (None, weights.shape[0]):
+        raise ValueError(
+            f"weights[{index}] has shape {weights.shape}, but {dense!r} needs ({expected[0]}, {expected[1]}): "
+            "inputs by outputs"
+        )
+    if weights.shape[0] == 0:
+        raise ValueError(f"weights[{index}] has shape {weights.shape}, but a network has at least 1 input")
+    yield arrays.finite(weights, f"weights[{index}]")
+    if (bias is not None) != dense.has_bias:
+        needs = "biases: pass an array" if dense.has_bias else "no biases (sigma_b is 0): pass None"
+        raise ValueError(f"biases[{index}] is {'None' if bias is None else 'given'}, but {dense!r} has {needs}")
+    if bias is not None:
+        values = arrays.floating(bias, f"biases[{index}]")
+        if values.shape != (dense.width,):
+            raise ValueError(f"biases[{index}] has shape {values.shape}, but {dense!r} needs ({dense.width},)")
+        yield arrays.finite(values, f"biases[{index}]")

@@ -1,0 +1,95 @@
+"""The parameters of a finite network, as all functions of this folder take them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ntkrs import _core
+from ntkrs._architecture import layer_scales, parameter_views
+from ntkrs._checks import arrays
+from ntkrs.activations import Activation
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ntkrs._architecture import Architecture
+    from ntkrs._typing import Array, ArrayLike, Parameterization
+
+
+class NetworkState:
+    """θ, the architecture that it belongs to, and the core's network of both.
+
+    Attributes
+    ----------
+    arch : Architecture
+        The architecture.
+    in_features : int
+        n_0.
+    theta : (P,) ndarray
+        θ, read-only.
+    parameterization : str
+        "ntk" or "standard".
+    weights, biases : tuple of ndarray
+        Views of θ, one per dense layer.
+    core : _core.Network
+        The network of the core.
+    """
+
+    def __init__(
+        self, arch: Architecture, in_features: int, theta: Array, parameterization: Parameterization = "ntk"
+    ) -> None:
+        theta.flags.writeable = False
+        weights, biases = zip(*parameter_views(arch, in_features, theta), strict=True)
+        self.arch: Architecture = arch
+        self.in_features: int = in_features
+        self.theta: Array = theta
+        self.parameterization: Parameterization = parameterization
+        self.weights: tuple[Array, ...] = weights
+        self.biases: tuple[Array | None, ...] = biases
+        self.core: _core.Network = self.core_network(1.0)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of θ and of all results."""
+        return self.theta.dtype
+
+    def core_network(self, alpha: float) -> _core.Network:
+        """Return the core's network of α f: α scales the last layer."""
+        scales = layer_scales(self.arch, self.in_features, self.parameterization)
+        weight_scale, bias_scale, tau_w, tau_b = scales[-1]
+        scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
+        activations = [activation.spec() for activation in self.arch.activations]
+        return _core.Network((self.weights, self.biases), scales, activations)
+
+    def with_parameters(self, theta: ArrayLike) -> NetworkState:
+        """Return the state with other parameters, which are copied.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they have another shape, hold NaN or an infinity, or are not made of real numbers.
+        """
+        values = arrays.floating(theta, "theta")
+        if values.shape != self.theta.shape:
+            raise ValueError(f"theta has shape {values.shape}, but this network has {self.theta.shape} parameters")
+        values = arrays.finite(values, "theta").copy()
+        return NetworkState(self.arch, self.in_features, values, self.parameterization)
+
+    def batch(self, values: ArrayLike, name: str) -> Array:
+        """Return inputs (N, n_0) in the dtype of the network.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they are not two-dimensional, not made of real numbers, or too large for the dtype.
+        """
+        return arrays.converted(arrays.batch(values, name), self.dtype, name)
+
+    def values_per_sample(self) -> int:
+        """The number of values that a forward and a backward pass hold for each sample.
+
+        Activations that are Python functions are called up front: then it is about twice as large.
+        """
+        units = self.in_features + sum(2 * dense.width for dense in self.arch.dense)
+        callables = any(isinstance(activation, Activation) for activation in self.arch.activations)
+        return self.in_features + (2 if callables else 1) * units

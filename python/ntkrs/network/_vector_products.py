@@ -1,0 +1,160 @@
+"""Products of the Jacobian and of the kernel with vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ntkrs._checks import arrays, memory, numbers
+from ntkrs.network._forward import forward
+from ntkrs.network._ntk import ntk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ntkrs._typing import Array, ArrayLike, Outputs
+    from ntkrs.network._state import NetworkState
+
+#: How many numbers of a kernel's row block are held at once, where whole blocks are cheaper than vector products.
+_BLOCK = 2**25
+
+
+def jvp(state: NetworkState, X: ArrayLike, v: ArrayLike) -> Array:
+    """Return J v: see :meth:`ntkrs.Network.jvp`."""
+    x = state.batch(X, "X")
+    directions, single = _vectors(state, v, (state.theta.size,), "v", "(P,)")
+    shape = (len(directions), len(x), state.arch.outputs)
+    out = arrays.output(None, shape, state.dtype, [], "J v")
+    state.core.jvp((x, directions, out))
+    return out[0] if single else out
+
+
+def vjp(state: NetworkState, X: ArrayLike, u: ArrayLike) -> Array:
+    """Return Jᵀ u: see :meth:`ntkrs.Network.vjp`."""
+    x = state.batch(X, "X")
+    weights, single = _vectors(state, u, (len(x), state.arch.outputs), "u", "(N, O)")
+    out = arrays.output(None, (len(weights), state.theta.size), state.dtype, [], "Jᵀ u")
+    _require(state, len(x))
+    state.core.vjp((x, weights, out))
+    return out[0] if single else out
+
+
+def operator(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Any:
+    """Return the empirical NTK as a linear operator: see :meth:`ntkrs.Network.operator`."""
+    from scipy.sparse.linalg import LinearOperator
+
+    selection = numbers.selection(outputs, state.arch.outputs)
+    x = arrays.finite(state.batch(X, "X").copy(), "X")
+    products = _Products(state, x, selection)
+    return LinearOperator(
+        (products.size, products.size),
+        matvec=lambda v: products.times(v.reshape(-1, 1))[:, 0],
+        matmat=products.times,
+        rmatvec=lambda v: products.times(v.reshape(-1, 1))[:, 0],
+        rmatmat=products.times,
+        dtype=state.dtype,
+    )
+
+
+def linearize(state: NetworkState) -> Callable[[ArrayLike, ArrayLike], Array]:
+    """Return the linearization around θ: see :meth:`ntkrs.Network.linearize`."""
+
+    def f_lin(X: ArrayLike, theta: ArrayLike) -> Array:
+        values, _ = _vectors(state, theta, (state.theta.size,), "theta", "(P,)")
+        result = jvp(state, X, values - state.theta)
+        result += forward(state, X)
+        return result[0] if np.ndim(theta) == 1 else result
+
+    return f_lin
+
+
+class _Products:
+    """Products of one form of the kernel with the columns of a matrix."""
+
+    def __init__(self, state: NetworkState, x: Array, selection: str | int) -> None:
+        self._state, self._x, self._selection = state, x, selection
+        self._outputs = state.arch.outputs
+        self.size = len(x) * (self._outputs if selection in ("full", "diagonal") else 1)
+
+    def times(self, v: Any) -> Any:
+        """Return Θ v for v (size, r)."""
+        columns = arrays.finite(arrays.converted(arrays.floating(v, "v"), self._state.dtype, "v"), "v")
+        if self._by_blocks(columns.shape[1]):
+            return self._blocks(columns)
+        products = [self._column(column) for column in columns.T]
+        return np.stack(products, axis=1) if products else np.zeros_like(columns)
+
+    @property
+    def _rows(self) -> int:
+        """How many samples the rows of one block belong to."""
+        per_sample = self.size // max(1, len(self._x))
+        return max(1, _BLOCK // max(1, self.size * per_sample))
+
+    def _by_blocks(self, count: int) -> bool:
+        """Whether the kernel itself costs less than vector products."""
+        n, parameters, selection = len(self._x), self._state.theta.size, self._selection
+        singles = self._outputs if selection in ("trace", "mean", "diagonal") else 1
+        units = self._state.in_features + sum(dense.width for dense in self._state.arch.dense)
+        passes = 4 * n * parameters * (self._outputs if selection == "full" else singles)
+        products = 2 * n * n * units * (self._outputs**2 if selection == "full" else singles)
+        return 12 * n * parameters * singles * count > products + passes * (1 + -(-n // self._rows))
+
+    def _blocks(self, v: Array) -> Any:
+        n, out, rows = len(self._x), np.empty_like(v), self._rows
+        per_sample = self.size // max(n, 1)
+        for start in range(0, n, rows):
+            block = self._block(start, rows)
+            target = out[start * per_sample : (start + rows) * per_sample]
+            if self._selection == "diagonal":
+                by_output = v.reshape(n, self._outputs, -1)
+                target[:] = np.einsum("ijm,jmr->imr", block, by_output).reshape(target.shape)
+            else:
+                matrix = block.transpose(0, 2, 1, 3) if self._selection == "full" else block
+                np.matmul(matrix.reshape(-1, self.size), v, out=target)
+        return out
+
+    def _block(self, start: int, rows: int) -> Any:
+        others = None if rows >= len(self._x) else self._x
+        selection: Any = self._selection
+        return ntk(self._state, self._x[start : start + rows], others, outputs=selection, progress=False)
+
+    def _column(self, v: Array) -> Any:
+        """Return J (Jᵀ u) for the weights u of the outputs that make v, and back."""
+        n, o, selection = len(self._x), self._outputs, self._selection
+        if selection in ("trace", "mean", "diagonal"):
+            values: Any = v.reshape(n, o) if selection == "diagonal" else np.tile(v[:, None], o)
+            parts = [self._single(values[:, m], m) for m in range(o)]
+            if selection == "diagonal":
+                return np.stack(parts, axis=1).ravel()
+            return sum(parts) / (o if selection == "mean" else 1)
+        if isinstance(selection, int):
+            return self._single(v, selection)
+        if selection == "sum":
+            weights: Any = np.tile(v[:, None], o)
+            return self._both(weights).sum(1) / o
+        return self._both(v.reshape(n, o)).ravel()
+
+    def _single(self, v: Array, m: int) -> Any:
+        u: Any = np.zeros((len(self._x), self._outputs), self._state.dtype)
+        u[:, m] = v
+        return self._both(u)[:, m]
+
+    def _both(self, u: Array) -> Array:
+        return jvp(self._state, self._x, vjp(self._state, self._x, u))
+
+
+def _vectors(
+    state: NetworkState, values: ArrayLike, shape: tuple[int, ...], name: str, letters: str
+) -> tuple[Array, bool]:
+    """One vector of this shape or several, as several; and whether it was one."""
+    array = arrays.finite(arrays.converted(arrays.floating(values, name), state.dtype, name), name)
+    single = array.ndim == len(shape)
+    if array.shape[array.ndim - len(shape) :] != shape or array.ndim not in (len(shape), len(shape) + 1):
+        raise ValueError(f"{name} has shape {array.shape}, but {letters} = {shape} is needed, or several of them")
+    return (array[None] if single else array), single
+
+
+def _require(state: NetworkState, samples: int) -> None:
+    needed = samples * state.values_per_sample() * state.dtype.itemsize
+    memory.require(needed, f"a gradient over {samples} samples", "Sum gradients over blocks of rows of X.")

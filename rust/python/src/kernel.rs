@@ -1,0 +1,230 @@
+//! Kernels of infinitely wide networks: the class `InfiniteKernel`.
+
+use ntkrs_core::engine::multiply;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::infinite::kernel::Infinite;
+use ntkrs_core::infinite::pointwise;
+use ntkrs_core::infinite::recursion::{LayerScales, Recursion};
+use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use crate::activations::{self, Spec};
+use crate::arrays::{Batches, Gram, Matrix, Typed, views};
+use crate::call::Call;
+use crate::errors::Result;
+use crate::gram::fill;
+use crate::kernel_arguments::{Bounds, Snapshot, Wanted, output};
+use crate::kernel_gradient::{self, Derivatives};
+use crate::ticker::Progress;
+
+/// The NNGP and NTK of an infinitely wide network. `layers` are (σ_w, σ_b, τ_w, τ_b) of each dense layer, τ being the
+/// learning scales. `activations` are (name, parameters) or Python callables.
+#[pyclass(frozen, module = "ntkrs._core")]
+pub struct InfiniteKernel {
+    recursion: Recursion,
+}
+
+#[pymethods]
+impl InfiniteKernel {
+    #[new]
+    fn new(layers: Vec<(f64, f64, f64, f64)>, activations: Vec<Spec>) -> Result<Self> {
+        let scales = |(sigma_w, sigma_b, tau_w, tau_b)| LayerScales {
+            sigma_w,
+            sigma_b,
+            tau_w,
+            tau_b,
+        };
+        let layers = layers.into_iter().map(scales).collect();
+        let recursion = Recursion::new(layers, activations::parse(activations)?)?;
+        Ok(Self { recursion })
+    }
+
+    /// Writes the kernels `wanted` to planes (N, 1, M, 1), for `arrays = (x, z, planes)`. Returns the bounds of
+    /// `error_bound`.
+    fn gram(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
+        wanted: Vec<Wanted>,
+        progress: Progress,
+    ) -> Result<Bounds> {
+        match arrays {
+            Typed::F64(arrays) => gram(py, &self.recursion, arrays, &wanted, progress),
+            Typed::F32(arrays) => gram(py, &self.recursion, arrays, &wanted, progress),
+        }
+    }
+
+    /// Returns bounds on the errors of Σ and Θ for all pairs of rows of `inputs = (x, z)`, round-off excluded.
+    fn error_bound(
+        &self,
+        py: Python<'_>,
+        inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
+    ) -> Result<Bounds> {
+        match inputs {
+            Typed::F64(inputs) => error_bound(py, &self.recursion, inputs),
+            Typed::F32(inputs) => error_bound(py, &self.recursion, inputs),
+        }
+    }
+
+    /// Returns the diagonal of one kernel, (N,), in float64 for either dtype of `x`.
+    fn diag<'py>(
+        &self,
+        py: Python<'py>,
+        x: Typed<Matrix<'py, f64>, Matrix<'py, f32>>,
+        wanted: Wanted,
+    ) -> Result<Bound<'py, PyArray1<f64>>> {
+        match x {
+            Typed::F64(x) => diag(py, &self.recursion, x, &wanted),
+            Typed::F32(x) => diag(py, &self.recursion, x, &wanted),
+        }
+    }
+
+    /// Returns K V (N, r) for vectors V (M, r), without storing K, for `inputs = (x, z)`.
+    fn multiply<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        vectors: Matrix<'py, f64>,
+        wanted: Wanted,
+        progress: Progress,
+    ) -> Result<Bound<'py, PyArray2<f64>>> {
+        match inputs {
+            Typed::F64(inputs) => {
+                multiply(py, &self.recursion, inputs, &vectors, &wanted, progress)
+            }
+            Typed::F32(inputs) => {
+                multiply(py, &self.recursion, inputs, &vectors, &wanted, progress)
+            }
+        }
+    }
+
+    /// Returns Σ or Θ of inputs with `|x|²/n_0 = q` and correlation ρ, for each ρ in [−1, 1].
+    fn scalar<'py>(
+        &self,
+        py: Python<'py>,
+        rho: PyReadonlyArray1<'py, f64>,
+        q: f64,
+        wanted: Wanted,
+    ) -> Result<Bound<'py, PyArray1<f64>>> {
+        let (call, recursion) = (Call::enter(py, None), &self.recursion);
+        let output = output(recursion, &wanted)?;
+        let rho = rho.as_array().to_vec();
+        let values = call.detach(|ticker| {
+            pointwise::scalar(recursion, &rho, q, output, &mut ticker.signals())
+        })?;
+        Ok(PyArray1::from_vec(py, values))
+    }
+
+    /// Writes the derivatives of each kernel in `get` to planes (N, 1, M, 1), for `arrays = (x, z, planes)`: ∂K/∂σ_w of
+    /// every dense layer, then ∂K/∂σ_b of every dense layer. `follows` says for each layer whether τ_w equals σ_w and
+    /// changes with it, and whether τ_b does so with σ_b. Returns the bounds of `error_bound`.
+    fn gradient(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
+        get: Vec<String>,
+        follows: Vec<(bool, bool)>,
+        progress: Progress,
+    ) -> Result<Bounds> {
+        let recursion = &self.recursion;
+        let wanted = Derivatives::parse(recursion, get, follows)?;
+        match arrays {
+            Typed::F64(arrays) => {
+                kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
+            }
+            Typed::F32(arrays) => {
+                kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
+            }
+        }
+    }
+
+    /// Returns `Σ_ij A_ij ∂K_ij` for weights A (N, M), one sum for each plane of `gradient`, and the bounds of
+    /// `error_bound`.
+    fn contracted_gradient<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        weights: Matrix<'py, f64>,
+        get: Vec<String>,
+        follows: Vec<(bool, bool)>,
+        progress: Progress,
+    ) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
+        let recursion = &self.recursion;
+        let wanted = Derivatives::parse(recursion, get, follows)?;
+        match inputs {
+            Typed::F64(inputs) => {
+                kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
+            }
+            Typed::F32(inputs) => {
+                kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
+            }
+        }
+    }
+}
+
+fn gram<T: Scalar + Element>(
+    py: Python<'_>,
+    recursion: &Recursion,
+    (x, z, mut planes): Gram<'_, T>,
+    wanted: &[Wanted],
+    progress: Progress,
+) -> Result<Bounds> {
+    let call = Call::enter(py, progress);
+    let outputs = wanted.iter().map(|wanted| output(recursion, wanted));
+    let outputs = outputs.collect::<ntkrs_core::Result<Vec<_>>>()?;
+    let snapshot = Snapshot::of((x, z))?;
+    let planes = views(&mut planes);
+    call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let kernel = Infinite::new(recursion, &inputs.rows, inputs.cols(), &outputs)?;
+        fill(&kernel, planes, inputs.symmetric(), ticker)?;
+        Ok(inputs.bounds())
+    })
+}
+
+fn error_bound<T: Scalar + Element>(
+    py: Python<'_>,
+    recursion: &Recursion,
+    inputs: Batches<'_, T>,
+) -> Result<Bounds> {
+    let call = Call::enter(py, None);
+    let snapshot = Snapshot::of(inputs)?;
+    call.detach(|_| Ok(snapshot.prepare(recursion)?.bounds()))
+}
+
+fn diag<'py, T: Scalar + Element>(
+    py: Python<'py>,
+    recursion: &Recursion,
+    x: Matrix<'_, T>,
+    wanted: &Wanted,
+) -> Result<Bound<'py, PyArray1<f64>>> {
+    let call = Call::enter(py, None);
+    let output = output(recursion, wanted)?;
+    let snapshot = Snapshot::of((x, None))?;
+    let values = call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        pointwise::diagonal(recursion, &inputs.rows, output, &mut ticker.signals())
+    })?;
+    Ok(PyArray1::from_vec(py, values))
+}
+
+fn multiply<'py, T: Scalar + Element>(
+    py: Python<'py>,
+    recursion: &Recursion,
+    inputs: Batches<'_, T>,
+    vectors: &Matrix<'_, f64>,
+    wanted: &Wanted,
+    progress: Progress,
+) -> Result<Bound<'py, PyArray2<f64>>> {
+    let call = Call::enter(py, progress);
+    let outputs = [output(recursion, wanted)?];
+    let snapshot = Snapshot::of(inputs)?;
+    let vectors = vectors.as_array().to_owned();
+    let product = call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let kernel = Infinite::new(recursion, &inputs.rows, inputs.cols(), &outputs)?;
+        let (symmetric, watch) = (inputs.symmetric(), &mut ticker.progress());
+        multiply::multiply(&kernel, symmetric, vectors.view(), watch)
+    })?;
+    Ok(PyArray2::from_owned_array(py, product))
+}

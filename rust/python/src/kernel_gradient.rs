@@ -1,0 +1,119 @@
+//! Derivatives of infinite-width kernels with respect to σ_w and σ_b of every dense layer.
+
+use ntkrs_core::engine::inner_product::inner_products;
+use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::infinite::gradient::{DifferentiatedInputs, KernelGradient};
+use ntkrs_core::infinite::recursion::{Output, Recursion, TiedScales};
+use numpy::{Element, PyArray1};
+use pyo3::prelude::*;
+
+use crate::arrays::{Batches, Gram, Matrix, views};
+use crate::call::Call;
+use crate::errors::Result;
+use crate::gram::fill;
+use crate::kernel_arguments::{Bounds, KernelInputs, Snapshot, output};
+use crate::ticker::Progress;
+
+/// The derivatives wanted.
+pub struct Derivatives {
+    outputs: Vec<Output>,
+    follows: Vec<TiedScales>,
+}
+
+impl Derivatives {
+    /// Returns the derivatives of the kernels `names`, "nngp" or "ntk" of the whole network. `follows` says for each dense
+    /// layer whether τ_w equals σ_w and changes with it, and whether τ_b does so with σ_b.
+    ///
+    /// # Errors
+    /// As [`output`].
+    pub fn parse(
+        recursion: &Recursion,
+        names: Vec<String>,
+        follows: Vec<(bool, bool)>,
+    ) -> Result<Self> {
+        let last = recursion.layers() - 1;
+        let names = names.into_iter();
+        let outputs = names.map(|name| output(recursion, &(name, last)));
+        let follows = follows.into_iter();
+        let follows = follows.map(|(weights, biases)| TiedScales { weights, biases });
+        Ok(Self {
+            outputs: outputs.collect::<ntkrs_core::Result<_>>()?,
+            follows: follows.collect(),
+        })
+    }
+}
+
+/// Writes the derivatives of each kernel to planes (N, 1, M, 1).
+///
+/// # Errors
+/// If X and Z differ in their number of features or are not finite; if the call is cancelled.
+pub fn gradient<T: Scalar + Element>(
+    py: Python<'_>,
+    recursion: &Recursion,
+    (x, z, mut planes): Gram<'_, T>,
+    wanted: &Derivatives,
+    progress: Progress,
+) -> Result<Bounds> {
+    let call = Call::enter(py, progress);
+    let snapshot = Snapshot::of((x, z))?;
+    let planes = views(&mut planes);
+    call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let (bounds, symmetric) = (inputs.bounds(), inputs.symmetric());
+        let inputs = Differentiated::new(recursion, inputs)?;
+        let kernel = inputs.kernel(recursion, wanted)?;
+        fill(&kernel, planes, symmetric, ticker)?;
+        Ok(bounds)
+    })
+}
+
+/// Returns the sums of the derivatives of each kernel over all its entries, with these weights (N, M).
+///
+/// # Errors
+/// As [`gradient`]; also if `weights` has another shape, or a sum is not finite.
+pub fn contracted<'py, T: Scalar + Element>(
+    py: Python<'py>,
+    recursion: &Recursion,
+    inputs: Batches<'_, T>,
+    weights: &Matrix<'_, f64>,
+    wanted: &Derivatives,
+    progress: Progress,
+) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
+    let call = Call::enter(py, progress);
+    let snapshot = Snapshot::of(inputs)?;
+    let weights = weights.as_array().to_owned();
+    let (sums, bounds) = call.detach(|ticker| {
+        let inputs = snapshot.prepare(recursion)?;
+        let (bounds, symmetric) = (inputs.bounds(), inputs.symmetric());
+        let inputs = Differentiated::new(recursion, inputs)?;
+        let kernel = inputs.kernel(recursion, wanted)?;
+        let sums = inner_products(&kernel, symmetric, weights.view(), &mut ticker.progress())?;
+        Ok((sums, bounds))
+    })?;
+    Ok((PyArray1::from_vec(py, sums), bounds))
+}
+
+/// The inputs of a kernel, with the derivatives of the recursion along its diagonal.
+struct Differentiated<T: Scalar> {
+    rows: DifferentiatedInputs<T>,
+    other: Option<DifferentiatedInputs<T>>,
+}
+
+impl<T: Scalar> Differentiated<T> {
+    fn new(recursion: &Recursion, inputs: KernelInputs<T>) -> ntkrs_core::Result<Self> {
+        let differentiate = |inputs| DifferentiatedInputs::new(recursion, inputs);
+        Ok(Self {
+            rows: differentiate(inputs.rows)?,
+            other: inputs.other.map(differentiate).transpose()?,
+        })
+    }
+
+    fn kernel<'a>(
+        &'a self,
+        recursion: &'a Recursion,
+        Derivatives { outputs, follows }: &'a Derivatives,
+    ) -> ntkrs_core::Result<KernelGradient<'a, T>> {
+        let cols = self.other.as_ref().unwrap_or(&self.rows);
+        KernelGradient::new(recursion, &self.rows, cols, outputs, follows)
+    }
+}

@@ -1,0 +1,112 @@
+"""Activations that are Python functions."""
+
+import pickle
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from ntkrs import Activation, Dense, Relu, Sequential, mlp
+
+
+def tanh_slope(x):
+    return 1 / np.cosh(x) ** 2
+
+
+def swish(x):
+    return x / (1 + np.exp(-x))
+
+
+def swish_slope(x):
+    s = 1 / (1 + np.exp(-x))
+    return s + x * s * (1 - s)
+
+
+TANH = Activation(np.tanh, tanh_slope)
+
+
+@pytest.mark.parametrize(("activation", "name"), [(TANH, "tanh"), (Activation(swish, swish_slope), "silu")])
+def test_they_have_the_kernels_of_the_catalogue(activation, name):
+    x = np.random.default_rng(0).standard_normal((40, 5))
+    x[1] = x[0]
+    ours = mlp(3, 1, 1, activation, 1.2, 0.1).kernel()(x, get=("nngp", "ntk"))
+    theirs = mlp(3, 1, 1, name, 1.2, 0.1).kernel()(x, get=("nngp", "ntk"))
+    for a, b in zip(ours, theirs, strict=True):
+        # The same series, from values that differ in their last digits.
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13 * b.max())
+    assert np.array_equal(ours.ntk[0], ours.ntk[1])
+
+
+def test_they_are_values():
+    assert Activation(np.tanh, tanh_slope) == TANH != Activation(swish, swish_slope)
+    assert pickle.loads(pickle.dumps(mlp(1, 2, 1, TANH))) == mlp(1, 2, 1, TANH)
+    assert hash(TANH) == hash(Activation(np.tanh, tanh_slope))
+
+
+def test_they_mix_with_others_and_bound_their_error():
+    arch = Sequential(Dense(1, 1.1), TANH, Dense(1, 1.3), Relu(), Dense(1))
+    kernel = arch.kernel()
+    x = np.random.default_rng(1).standard_normal((5, 3))
+    bound = kernel.error_bound(x)
+    assert 0 < bound.ntk < 1e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of the bound, which is not tested here
+        diag = kernel.diag(x)
+        assert np.array_equal(diag, np.diag(kernel(x)))
+        assert np.array_equal(diag[0], kernel(x[:1])[0, 0])
+
+
+def test_what_they_raise_ends_the_call():
+    calm = threading.Event()
+    calm.set()
+
+    def moody(x):
+        if not calm.is_set():
+            raise ZeroDivisionError("not today")
+        return np.tanh(x)
+
+    kernel = mlp(1, 1, 1, Activation(moody, tanh_slope)).kernel()
+    expected = kernel(np.eye(3))
+    calm.clear()
+    for call in (kernel, kernel.diag, kernel.error_bound, kernel.scalar):
+        with pytest.raises(ZeroDivisionError, match="not today"):
+            call(0.5 if call == kernel.scalar else np.eye(3))
+    calm.set()
+    assert np.array_equal(kernel(np.eye(3)), expected)
+
+
+def test_what_they_return_is_checked():
+    for bad, message in [
+        (lambda x: x[:-1], r"fn returned shape \(37,\) and dtype float64 for an array of shape \(38,\)"),
+        (lambda x: [str(v) for v in x], r"fn returned shape \(38,\) and dtype <U"),
+        (lambda x: x + 1j, r"fn returned .* dtype complex128"),
+        (lambda x: np.where(x > 2.9, np.nan, x), r"fn returned nan at 3\.0"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Activation(bad, np.ones_like)
+    with pytest.raises(ValueError, match=r"derivative gives .* but fn has the slope .* pass the derivative of fn"):
+        Activation(np.tanh, np.cosh)
+    with pytest.raises(TypeError, match="derivative is 3, but a function of an array is needed"):
+        Activation(np.tanh, 3)
+    overflowing = Activation(lambda x: np.where(np.abs(x) < 4, x, np.inf), np.ones_like)
+    with pytest.raises(ValueError, match="fn returned inf at"):
+        mlp(1, 1, 1, overflowing).kernel()(np.eye(2))
+
+
+def test_they_can_be_called_from_many_threads():
+    kernel = mlp(2, 1, 1, TANH, 1.2).kernel()
+    x = np.random.default_rng(2).standard_normal((30, 4))
+    expected, results = kernel(x), []
+    threads = [threading.Thread(target=lambda: results.append(kernel(x))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    assert all(np.array_equal(result, expected) for result in results)
+
+
+def test_they_have_no_default():
+    with pytest.raises(ValueError, match="activation is 'activation', but Activation has no default fn"):
+        mlp(1, 3, 1, "activation")

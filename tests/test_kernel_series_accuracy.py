@@ -1,0 +1,186 @@
+"""Accuracy of series kernels, also between near duplicates and for large inputs, and their own error bounds."""
+
+import itertools
+import warnings
+
+import mpmath
+import numpy as np
+import pytest
+
+import ntkrs
+from ntkrs import Activation, Dense, Elu, Relu, Selu, Sequential, Tanh, mlp
+from oracles import conditional, quadrature
+from oracles.activations import phi, phi_dot
+
+EPS = np.finfo(np.float64).eps
+
+SMOOTH = ["tanh", "sigmoid", "silu", "softplus"]
+SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
+GAPS = [1e-14, 1e-8, 1e-3, 0.1, 0.5, 1.0, 1.9]
+
+
+def pair(first, second, gap):
+    """Return two inputs of these √(|x|²/n_0), and the exact roots and gap of the rounded inputs."""
+    x = np.sqrt(2) * np.array([[first, 0.0], [second * (1 - gap), second * np.sqrt(gap * (2 - gap))]])
+    with mpmath.mp.workdps(40):
+        a, b = ([mpmath.mpf(value) for value in row] for row in x)
+        norms = [mpmath.sqrt(row[0] ** 2 + row[1] ** 2) for row in (a, b)]
+        rho = (a[0] * b[0] + a[1] * b[1]) / (norms[0] * norms[1])
+        cross = (a[0] * b[1] - a[1] * b[0]) / (norms[0] * norms[1])
+        exact = cross**2 / (1 + rho) if rho > 0 else 1 - rho
+        return x, [norm / mpmath.sqrt(2) for norm in norms], exact
+
+
+def one_layer(activation, x):
+    return Sequential(Dense(1), activation, Dense(1)).kernel()(x, get=("nngp", "ntk"))
+
+
+def relative(kernel, diagonals, truth):
+    return float(abs(kernel - truth) / mpmath.sqrt(diagonals[0] * diagonals[1]))
+
+
+@pytest.mark.parametrize(("activation", "parameters"), [(Elu(), {}), (Selu(), SELU)], ids=["elu", "selu"])
+@pytest.mark.parametrize("roots", [(1.0, 1.0), (0.1, 5.0), (20.0, 20.0)], ids=str)
+def test_kinks_cost_no_digits(activation, parameters, roots):
+    for gap in GAPS:
+        x, (r1, r2), exact_gap = pair(*roots, gap)
+        value, dot = conditional.elu(r1, r2, exact_gap, **parameters)
+        kernel = one_layer(activation, x)
+        diagonal = np.diag(kernel.nngp), np.diag(kernel.ntk)
+        theta = value + dot * r1 * r2 * (1 - exact_gap)
+        assert relative(kernel.nngp[0, 1], diagonal[0], value) <= 16 * EPS
+        assert relative(kernel.ntk[0, 1], diagonal[1], theta) <= 64 * EPS
+    # The diagonal itself, from a pair so close that T is that of a single root to all digits.
+    for row, r in zip((0, 1), (r1, r2), strict=True):
+        value, dot = conditional.elu(r, r, mpmath.mpf("1e-36"), **parameters)
+        assert abs(kernel.nngp[row, row] / value - 1) <= 16 * EPS
+        assert abs(kernel.ntk[row, row] / (value + dot * r * r) - 1) <= 64 * EPS
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("roots", [(0.1, 0.1), (1.0, 1.0), (5.0, 5.0), (20.0, 20.0), (0.3, 8.0)], ids=str)
+def test_smooth_ones_are_right_to_round_off_at_any_scale(name, roots):
+    (activation,) = mlp(1, 1, 1, name).activations
+    for gap in GAPS:
+        x, *exact = pair(*roots, gap)
+        r1, r2, e = (float(value) for value in (*exact[0], exact[1]))
+        value, dot = (conditional.smooth(f(name), r1, r2, e) for f in (phi, phi_dot))
+        kernel = one_layer(activation, x)
+        # The rounding of the rule's own sums of up to 4000² terms.
+        assert relative(kernel.nngp[0, 1], np.diag(kernel.nngp), value) <= 64 * EPS
+        theta = value + dot * r1 * r2 * (1 - e)
+        assert relative(kernel.ntk[0, 1], np.diag(kernel.ntk), theta) <= 64 * EPS
+
+
+@pytest.mark.parametrize("gap", [1e-14, 1e-9, 1e-5])
+@pytest.mark.parametrize("roots", [(1.0, 1.0), (0.4, 3.0)], ids=str)
+def test_gaps_keep_their_digits_through_a_kink(roots, gap):
+    """The slope at 0 of E relu relu after ELU is √(2 gap), so T(1) - T(ρ) must be right to its own digits."""
+    x, (r1, _), gap = pair(roots[0], roots[0], gap)
+    arch = Sequential(Dense(1), Elu(), Dense(1), Relu(), Dense(1))
+    ntk = arch.kernel()(x)
+    value, dot = conditional.elu(r1, r1, mpmath.mpf("1e-36"))
+    # 1 − ρ' = gap r² Ṫ/T up to a relative √gap, as φ'' jumps.
+    angle = mpmath.sqrt(2 * gap * r1 * r1 * dot / value)
+    expected = ntk[0, 0] - angle / (2 * mpmath.pi) * (value + r1 * r1 * dot)
+    assert abs(ntk[0, 1] - expected) <= 4 * gap + 8 * EPS
+
+
+def shifted(x):
+    return np.maximum(x - 0.5, 0)
+
+
+def shifted_slope(x):
+    return (x > 0.5).astype(float)
+
+
+@pytest.mark.parametrize(
+    ("activation", "f", "g", "size"),
+    [
+        (Tanh(), phi("tanh"), phi_dot("tanh"), 250.0),
+        (Tanh(), phi("tanh"), phi_dot("tanh"), 1000.0),
+        (Selu(), None, None, 1000.0),
+        (Activation(shifted, shifted_slope), shifted, shifted_slope, 1.0),
+    ],
+    ids=["tanh 250", "tanh 1000", "selu 1000", "shifted"],
+)
+@pytest.mark.filterwarnings("ignore:the kernel's series")
+def test_the_bound_holds_where_series_are_too_short(activation, f, g, size):
+    kernel = Sequential(Dense(1), activation, Dense(1)).kernel()
+    x = np.full((1, 3), size)
+    bound, found = kernel.error_bound(x), kernel(x, get=("nngp", "ntk"))
+    if f is None:
+        value, dot = (float(part) for part in conditional.elu(size, size, mpmath.mpf("1e-36"), **SELU))
+    else:
+        # Panels between all places where f changes within 1/size.
+        edges = np.concatenate(
+            [0.5 / size + np.array([0.0, 1.0, 4.0, 20.0, 100.0]) / size, [0.0], np.linspace(0, 12, 9)]
+        )
+        edges = np.unique(np.concatenate([-edges, edges]))
+        nodes, weights = np.polynomial.legendre.leggauss(60)
+        z = np.concatenate([a + (b - a) / 2 * (1 + nodes) for a, b in itertools.pairwise(edges)])
+        w = np.concatenate([(b - a) / 2 * weights for a, b in itertools.pairwise(edges)])
+        w = w * np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+        value, dot = w @ f(size * z) ** 2, w @ g(size * z) ** 2
+    ntk = value + dot * size**2
+    errors = abs(found.nngp[0, 0] - value) / value, abs(found.ntk[0, 0] - ntk) / ntk
+    assert errors[0] <= bound.nngp
+    assert errors[1] <= bound.ntk
+    assert max(bound) > 1e-10
+    # The bound is not far above the error either.
+    assert max(bound) <= 100 * max(errors)
+
+
+@pytest.mark.parametrize("name", [*SMOOTH, "mish", "gelu_tanh", "elu", "selu"])
+@pytest.mark.parametrize("size", [0.0, 1e-3, 1.0, 20.0, 60.0])
+def test_ordinary_inputs_are_within_round_off_and_not_warned_of(name, size):
+    x = size * np.array([[1.0, 1.0], [1.0, 1.0 + 1e-9], [-1.0, 1.0]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kernel = mlp(3, 1, 1, name, 1.3, 0.1).kernel()
+        kernel(x)
+        assert max(kernel.error_bound(x)) <= 4e-12
+
+
+def test_closed_forms_after_series_are_not_warned_of():
+    x = np.random.default_rng(0).standard_normal((6, 4))
+    x[1] = x[0] * (1 + 1e-9)
+    layers = [Dense(1, 1.2), Tanh(), Dense(1, 1.2), Relu()] * 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kernel = Sequential(*layers, Dense(1)).kernel()
+        kernel(x)
+        assert max(kernel.error_bound(x)) <= 4e-12
+
+
+@pytest.mark.parametrize("name", ["relu", "erf", "identity", "polynomial"])
+def test_closed_forms_have_no_bound(name):
+    activation = ntkrs.Polynomial(0.0, 1.0, 0.5) if name == "polynomial" else name
+    assert mlp(3, 1, 1, activation, 1.3, 0.2).kernel().error_bound(np.eye(3)) == (0.0, 0.0)
+
+
+def test_a_bound_past_tolerance_is_warned_of():
+    kernel = mlp(1, 1, 1, "tanh").kernel()
+    message = r"the kernel's series are too short.*of √\(K_ii K_jj\)"
+    for call in (kernel, kernel.depths, lambda x: kernel(x, per_layer=True)):
+        with pytest.warns(RuntimeWarning, match=message) as caught:
+            call(np.full((2, 2), 1000.0))
+        assert caught[0].filename == __file__
+    with pytest.warns(RuntimeWarning, match=message):
+        mlp(1, 1, 1, Activation(shifted, shifted_slope)).kernel()(np.ones((2, 2)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # A float32 result rounds more than the series leaves out.
+        kernel(np.full((2, 2), 250.0, np.float32))
+
+
+def test_the_quadrature_of_the_oracle_agrees_with_another():
+    for r1, r2, gap in [(1.0, 1.0, 0.3), (0.5, 2.0, 0.01), (2.0, 1.0, 1.5)]:
+        c = r1 * r2 * (1 - gap)
+        assert conditional.elu(r1, r2, gap)[0] == pytest.approx(
+            quadrature.polar(phi("elu"), r1**2, r2**2, c), rel=1e-11
+        )
+        for f in (phi("tanh"), phi_dot("silu")):
+            exact = quadrature.hermite(f, r1**2, r2**2, c)
+            # 200 nodes resolve tanh(2 z) no better.
+            assert conditional.smooth(f, r1, r2, gap) == pytest.approx(exact, abs=1e-9)

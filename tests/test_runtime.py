@@ -1,0 +1,308 @@
+"""Behaviour in a Python process: threads, interrupts, callbacks, forks, builds."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import ntkrs
+
+KERNEL = ntkrs.mlp(3, 1, 1, "relu", 1.4, 0.1).kernel()
+X = np.random.default_rng(0).standard_normal((300, 20))
+
+SLOW_X = np.random.default_rng(0).standard_normal((1500, 20))
+
+
+def slow(x, progress=None):
+    """A call that takes many ticks of 50 ms on any number of processors."""
+    with ntkrs.threads(2):
+        return ntkrs.mlp(200, 1, 1, "erf", 1.4, 0.1).kernel()(x, progress=progress)
+
+
+def python(code, **environment):
+    """Run code in a fresh interpreter, which must exit with status 0, and return its output."""
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | environment,
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+class TestThreads:
+    """The number of threads."""
+
+    def test_they_can_be_set_and_come_back(self):
+        before = ntkrs.get_num_threads()
+        with ntkrs.threads(3):
+            assert ntkrs.get_num_threads() == 3
+        assert ntkrs.get_num_threads() == before
+        with pytest.raises(RuntimeError, match="inside"), ntkrs.threads(5):
+            raise RuntimeError("inside")
+        assert ntkrs.get_num_threads() == before
+
+    @pytest.mark.parametrize(
+        ("count", "error", "message"),
+        [
+            (0, ValueError, "n is 0"),
+            (-1, ValueError, "n is -1"),
+            (2**70, ValueError, "n is beyond"),
+            (1.5, TypeError, "n is 1.5, but an integer"),
+            ("2", TypeError, "n is '2', but an integer"),
+            (True, TypeError, "n is True, but an integer"),
+        ],
+    )
+    def test_nonsense_is_refused(self, count, error, message):
+        with pytest.raises(error, match=message):
+            ntkrs.set_num_threads(count)
+
+    def test_the_environment_counts(self):
+        code = "import ntkrs; print(ntkrs.get_num_threads())"
+        assert python(code, NTKRS_NUM_THREADS="5", RAYON_NUM_THREADS="7") == "5"
+        assert python(code, NTKRS_NUM_THREADS="", RAYON_NUM_THREADS="7") == "7"
+        affinity = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); " + code
+        if hasattr(os, "sched_setaffinity"):
+            assert python(affinity, NTKRS_NUM_THREADS="", RAYON_NUM_THREADS="0") == "1"
+
+    def test_an_environment_that_is_no_number_is_an_error(self):
+        code = "import ntkrs\ntry: ntkrs.get_num_threads()\nexcept ValueError as error: print(error)"
+        assert 'NTKRS_NUM_THREADS is "two"' in python(code, NTKRS_NUM_THREADS="two")
+
+
+def test_many_python_threads_get_the_same_bits():
+    expected = KERNEL(X)
+    with ThreadPoolExecutor(16) as executor:
+        assert all(np.array_equal(result, expected) for result in executor.map(lambda _: KERNEL(X), range(64)))
+
+
+class TestProgress:
+    """The progress callback."""
+
+    def test_it_hears_of_the_end(self):
+        net = ntkrs.mlp(2, 32, 2).init(20)
+        for call in (KERNEL, net.ntk):
+            heard = []
+            call(X, progress=lambda done, total, heard=heard: heard.append((done, total)))
+            assert heard
+            assert all(0 <= done <= total for done, total in heard)
+            assert heard[-1][0] == heard[-1][1]
+
+    def test_it_hears_of_the_way(self):
+        heard = []
+        slow(SLOW_X, progress=lambda done, total: heard.append((done, total)))
+        assert any(0 <= done < total for done, total in heard)
+        assert heard == sorted(heard)
+
+    def test_what_it_raises_ends_the_call(self):
+        heard = []
+
+        def stop(done, total):
+            heard.append((done, total))
+            raise LookupError(f"at {done} of {total}")
+
+        with pytest.raises(LookupError, match=r"at \d+ of \d+"):
+            slow(SLOW_X, progress=stop)
+        ((done, total),) = heard
+        assert 0 <= done < total
+        assert np.array_equal(KERNEL(X), KERNEL(X, X))
+
+    def test_it_may_call_ntkrs_again(self):
+        inner = []
+
+        def again(done, total):
+            inner.append((done < total, KERNEL(X[:5])))
+
+        slow(SLOW_X, progress=again)
+        assert any(under_way for under_way, _ in inner)
+        assert all(np.array_equal(result, KERNEL(X)[:5, :5]) for _, result in inner)
+
+    def test_it_must_be_callable(self):
+        with pytest.raises(TypeError, match="a callable"):
+            KERNEL(X, progress="yes")
+
+
+#: Calls of more than half a second on one thread, and at most 1.1 GB: (network, inputs, call).
+LONG = {
+    "kernel": ("mlp(20, 1, 1, 'erf', 1.4, 0.1).kernel()", (2500, 20), "f(x)"),
+    "ntk": ("mlp(8, 256, 1, 'tanh').init(20)", (5000, 20), "f.ntk(x, outputs='trace')"),
+    "jacobian": ("mlp(2, 64, 10, 'tanh').init(5)", (2700, 5), "f.jacobian(x)"),
+}
+
+INTERRUPTED = """
+import os, signal, threading, time, numpy
+from ntkrs import mlp, threads
+
+f, x = {f}, numpy.random.default_rng(0).standard_normal({shape})
+with threads(1):
+    start = time.perf_counter()
+    {call}
+    whole = time.perf_counter() - start
+    threading.Timer(whole / 10, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = time.perf_counter()
+    try:
+        {call}
+    except KeyboardInterrupt:
+        pass
+    print((time.perf_counter() - start) / whole)
+small = mlp(1, 1, 1).kernel()
+assert numpy.array_equal(small(x[:9]), small(x[:9], x[:9]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal to send to oneself")
+@pytest.mark.parametrize(("f", "shape", "call"), LONG.values(), ids=LONG)
+def test_ctrl_c_ends_a_long_call(f, shape, call):
+    """Interrupted after a tenth of its time; a call that ends by itself fails. Benchmarks check the 0.2 s."""
+    assert float(python(INTERRUPTED.format(f=f, shape=shape, call=call))) < 0.5
+
+
+def test_the_result_is_that_of_the_inputs_at_entry():
+    """Inputs are packed before anything runs, so changes made by the callback have no effect."""
+    x, early = SLOW_X.copy(), []
+
+    def overwrite(done, total):
+        early.append(done < total)
+        x[:] = 0.0
+
+    assert np.array_equal(slow(x, progress=overwrite), slow(SLOW_X))
+    assert early[0]
+    assert not x.any()
+
+
+@contextmanager
+def computing():
+    """Run a long call in another thread, and yield its future once it is under way."""
+    under_way = threading.Event()
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(slow, SLOW_X, progress=lambda _done, _total: under_way.set())
+        assert under_way.wait(60)
+        yield future
+        assert np.array_equal(future.result(60), slow(SLOW_X))
+
+
+def test_a_small_call_does_not_wait_for_a_large_one():
+    with computing() as future:
+        result = KERNEL(X[:5])
+        assert not future.done()
+    assert np.array_equal(result, KERNEL(X)[:5, :5])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_while_a_thread_computes():
+    expected = KERNEL(X).tobytes()
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    with computing() as future:
+        process = context.Process(target=child, args=(queue,))
+        process.start()
+        assert not future.done()
+        try:
+            assert queue.get(timeout=60) == expected
+        finally:
+            process.join(timeout=5)
+            process.kill()
+    assert process.exitcode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_threads_of_other_numbers_end():
+    code = """
+import os, time, numpy, ntkrs
+kernel, x = ntkrs.mlp(1, 1, 1).kernel(), numpy.eye(300)
+count = lambda: len(os.listdir("/proc/self/task"))
+before = count()
+for n in 3 * [*range(1, 13)] + [1]:
+    with ntkrs.threads(n):
+        kernel(x)
+deadline = time.monotonic() + 10  # an ended thread leaves a moment later
+while count() > before + 2 and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(count() - before)
+"""
+    # One idle pool is kept, and one more for a call from within a callback.
+    assert int(python(code)) <= 2
+
+
+def child(queue):
+    queue.put(KERNEL(X).tobytes())
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_children_compute_the_same_bits(method):
+    expected = KERNEL(X).tobytes()  # the parent's pool is running now
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    assert queue.get(timeout=60) == expected
+    process.join(timeout=60)
+    assert process.exitcode == 0
+    assert KERNEL(X).tobytes() == expected
+
+
+class TestImport:
+    """The cost and the effects of importing."""
+
+    def test_it_starts_no_thread_and_loads_no_scipy(self):
+        code = (
+            "import sys, threading, ntkrs; print('scipy' in sys.modules, threading.active_count(), "
+            "len(__import__('os').listdir('/proc/self/task')) if sys.platform == 'linux' else 1)"
+        )
+        before = "import sys, numpy, os; print(len(os.listdir('/proc/self/task')) if sys.platform == 'linux' else 1)"
+        assert python(code) == f"False 1 {python(before)}"
+
+    def test_it_loads_little_beyond_numpy(self):
+        code = (
+            "import sys, numpy; before = set(sys.modules); import ntkrs; new = set(sys.modules) - before; "
+            "print(*sorted(name for name in new if not name.startswith('ntkrs')))"
+        )
+        # Slow or optional modules are loaded where they are used.
+        slow = {"importlib.metadata", "pathlib", "platform", "scipy", "sklearn", "matplotlib", "tqdm", "subprocess"}
+        assert not slow & set(python(code).split())
+
+    def test_a_debug_build_warns(self):
+        code = (
+            "import ntkrs._core as core, sys, warnings\n"
+            "del sys.modules['ntkrs']; core.PROFILE = 'debug'\n"
+            "with warnings.catch_warnings(record=True) as caught:\n"
+            "    warnings.simplefilter('always'); import ntkrs\n"
+            "print(*(f'{w.category.__name__}: {w.message}' for w in caught))"
+        )
+        assert python(code).startswith("RuntimeWarning: this ntkrs is a debug build, many times slower")
+
+    def test_this_is_a_release_build(self):
+        assert ntkrs._core.PROFILE == "release"
+
+    def test_the_instruction_set_can_be_pinned(self):
+        code = "import ntkrs._core as core; print(core.isa())"
+        assert python(code, NTKRS_ISA="portable") == "portable"
+        call = "import ntkrs, numpy\ntry: ntkrs.mlp(1, 1, 1).kernel()(numpy.eye(2))\nexcept ValueError as e: print(e)"
+        assert 'NTKRS_ISA is "avx1024", but this machine has: portable' in python(call, NTKRS_ISA="avx1024")
+
+    def test_versions_are_told(self, capsys):
+        ntkrs.show_versions()
+        told = capsys.readouterr().out
+        assert f"ntkrs: {ntkrs.__version__} (release build)" in told
+        assert f"numpy: {np.__version__}" in told
+
+
+def test_threadpoolctl_sets_the_number_of_threads():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    with ntkrs.threads(3):
+        with threadpool_limits(2, user_api="ntkrs"):
+            assert ntkrs.get_num_threads() == 2
+            assert [info["num_threads"] for info in threadpool_info() if info["user_api"] == "ntkrs"] == [2]
+        assert ntkrs.get_num_threads() == 3

@@ -1,0 +1,69 @@
+"""Progress bars: shown on request or when a call takes long, and removed at the end."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from ntkrs import mlp
+from ntkrs._runtime import progress
+
+
+class Terminal:
+    """A standard error that is a terminal."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+def test_nothing_is_shown_to_a_pipe_by_default():
+    assert progress.reporter(None) is None
+    assert progress.reporter(False) is None
+
+
+def test_a_callable_is_itself():
+    assert progress.reporter(print) is print
+
+
+def test_a_bar_is_shown_only_when_it_takes_long(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    bar = progress.reporter(None)
+    bar(1, 2)
+    bar(2, 2)
+    assert not terminal.text
+    slow = progress.reporter(None)
+    slow._start -= 10  # as if it had begun ten seconds ago
+    slow(1, 100)
+    assert "1/100" in terminal.text
+    slow(100, 100)
+    assert terminal.text.endswith("\r")
+
+
+def test_true_shows_one_at_once(capsys):
+    bar = progress.reporter(True)
+    bar(0, 5)
+    bar(5, 5)
+    assert "0/5" in capsys.readouterr().err
+    assert np.isfinite(mlp(1, 1, 1).kernel()(np.eye(3), progress=True)).all()
+
+
+def test_true_without_tqdm_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError, match=r"pip install 'ntkrs\[progress\]'"):
+        progress.reporter(True)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert progress.reporter(None) is None
+
+
+def test_anything_else_is_refused():
+    with pytest.raises(TypeError, match="progress is 'yes', but a callable"):
+        mlp(1, 1, 1).kernel()(np.eye(3), progress="yes")
