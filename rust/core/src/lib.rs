@@ -1,19 +1,24 @@
 //! The core of ntkrs: neural tangent kernels of multilayer perceptrons on CPUs, without Python.
 //!
 //! Every heavy product is a Gram matrix of packed rows ([`engine::panel`]). One micro-kernel forms it tile by tile
-//! ([`engine::tile`]), and a kernel finishes each tile while it is still in cache. A folder uses only those drawn
+//! ([`engine::tile`]), and a kernel finishes each tile while it is still in cache. A folder uses only the folders drawn
 //! below it:
 //!
 //! ```text
-//! infinite/           finite/        what is computed on a tile
+//! infinite/           finite/        kernels on a tile
 //!      \   activations/  /           φ, and expectations over pairs
 //!           engine/                  panels, tiles, threads, drivers
 //!      math/     isa/    random/     numbers, instruction sets, normal random numbers
 //! ```
 //!
-//! [`engine`], [`math`] and [`random`] use only [`isa`], and everything may use [`error`]. `tests/layers.rs` checks it.
+//! [`engine`], [`math`] and [`random`] use only [`isa`], and all folders may use [`error`]. `tests/layers.rs` checks these
+//! rules. Three laws hold everywhere:
 //!
-//! The tangent kernel of three rows under a ReLU network of one hidden layer:
+//! 1. Purity: an entry depends, bit for bit, on its own row and column alone ([`engine::tile::TileKernel`]).
+//! 2. `f64` between products: only packed values and products have the storage type ([`engine::scalar`]).
+//! 3. One writer: a tile is written by one worker, once ([`engine::tile::Canvas`]).
+//!
+//! This is the tangent kernel of three inputs, for a ReLU network with one hidden layer:
 //!
 //! ```
 //! use ndarray::{Array4, array};

@@ -170,7 +170,8 @@ fn network(inputs: usize, widths: &[usize], outputs: usize, seed: u64) -> Networ
             bias: Some(bias.view()),
             weight_scale: 1.5 / (weights.nrows() as f64).sqrt(),
             bias_scale: 0.3,
-            learning_scales: (1.5 / (weights.nrows() as f64).sqrt(), 0.3),
+            weight_learning_scale: 1.5 / (weights.nrows() as f64).sqrt(),
+            bias_learning_scale: 0.3,
         })
         .collect();
     Network::new(

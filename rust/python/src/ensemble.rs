@@ -47,12 +47,14 @@ pub fn ensemble_ntk(
         network,
         sizes: &sizes,
         weight_scales: &weight_scales,
+        seeds: &seeds,
         x: &x,
         z: z.as_ref(),
         outputs,
+        shape,
     };
     call.detach(|ticker| {
         let watch = &mut ticker.progress();
-        moments(&ensemble, shape, &seeds, mean, variance, watch)
+        moments(&ensemble, mean, variance, watch)
     })
 }

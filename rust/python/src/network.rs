@@ -150,7 +150,8 @@ fn build<T: Scalar + Element>(
             bias: bias.as_ref().map(PyReadonlyArray1::as_array),
             weight_scale: scales.0,
             bias_scale: scales.1,
-            learning_scales: (scales.2, scales.3),
+            weight_learning_scale: scales.2,
+            bias_learning_scale: scales.3,
         })
         .collect();
     Ok(CoreNetwork::new(&layers, activations)?)

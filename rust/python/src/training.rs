@@ -3,7 +3,7 @@
 use ntkrs_core::Error;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::network::Network as CoreNetwork;
-use ntkrs_core::finite::train::{Loss, Optimizer, Trainer as CoreTrainer};
+use ntkrs_core::finite::train::{Examples, Loss, Optimizer, Trainer as CoreTrainer};
 use ntkrs_core::isa::DefaultFloatEnv;
 use numpy::Element;
 use pyo3::prelude::*;
@@ -110,7 +110,9 @@ fn build<T: Scalar + Element>(
     let call = Call::enter(py, None);
     let x = net.pack(x.as_array(), "X")?;
     let y = y.as_array().to_owned();
-    call.detach(|ticker| CoreTrainer::new(net, x, y, rule, centred, &mut ticker.signals()))
+    call.detach(|ticker| {
+        CoreTrainer::new(net, Examples { x, y }, rule, centred, &mut ticker.signals())
+    })
 }
 
 fn advance<T: Scalar>(

@@ -1,4 +1,8 @@
-//! The backward pass: `δ^l = φ'(h^l) ⊙ (scale · W^l δ^{l+1})`, for several output directions at once.
+//! The backward pass, along several output directions at once:
+//!
+//! ```text
+//! δ^l = φ'(h^l) ⊙ (weight scale · W^l δ^{l+1}),    δ^L = s
+//! ```
 
 use std::ops::Range;
 
@@ -7,37 +11,37 @@ use ndarray::Array2;
 use crate::engine::panel::{PanelSlice, Panels, bands_mut};
 use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar};
-use crate::engine::tile::{EDGE, Tile, product};
+use crate::engine::tile::{Tile, product};
 use crate::error::Result;
-use crate::finite::forward::{ForwardPass, Scratch, band_panels, store_unit};
-use crate::finite::network::{Layer, Network};
+use crate::finite::forward::{BandScratch, ForwardPass, band_panels, store_unit};
+use crate::finite::network::{Layer, Network, unit_chunks};
 use crate::isa::{Vector, Vectorized};
 
-/// The directions `s_0 … s_{S−1}` in output space along which outputs are differentiated: `δ^L = s`.
+/// The directions `s_0 … s_{S−1}` in output space along which the outputs are differentiated.
 ///
-/// All outputs: the S = O unit vectors. One output: S = 1.
+/// For all outputs they are the S = O unit vectors, and for one output that unit vector alone.
 #[derive(Clone, Debug)]
 pub struct OutputDirections(Array2<f64>);
 
 impl OutputDirections {
-    /// The (S, O) matrix of directions, one a row.
+    /// The directions that are the rows of an (S, O) matrix.
     pub fn new(directions: Array2<f64>) -> Self {
         Self(directions)
     }
 
-    /// S.
+    /// S, the number of directions.
     pub fn len(&self) -> usize {
         self.0.nrows()
     }
 
-    /// Whether there is no direction.
+    /// True if there is no direction.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// `⟨s_m, s_n⟩`, (S, S).
     pub fn gram(&self) -> Array2<f64> {
-        // A plain sum: a library's product may round differently from machine to machine.
+        // A plain sum, since a library's product may round differently from machine to machine.
         let inner = |(m, n): (usize, usize)| {
             self.0
                 .row(m)
@@ -49,7 +53,7 @@ impl OutputDirections {
         Array2::from_shape_fn((self.len(), self.len()), inner)
     }
 
-    /// Copies direction `s`.
+    /// Copies direction `s` to `values`.
     pub(crate) fn copy(&self, s: usize, values: &mut [f64]) {
         values
             .iter_mut()
@@ -57,7 +61,7 @@ impl OutputDirections {
             .for_each(|(value, entry)| *value = *entry);
     }
 
-    /// `scale · W s` for each input unit of the last layer (rows) and each direction (columns).
+    /// `weight scale · W s` for each input unit of the last layer (rows) and each direction (columns).
     fn through<T: Scalar>(&self, layer: &Layer<T>) -> Array2<f64> {
         let mut weights = vec![0.0; layer.outputs()];
         let mut heads = Array2::zeros((layer.inputs(), self.len()));
@@ -79,16 +83,7 @@ impl OutputDirections {
 /// `δ^1 … δ^{L−1}`, each with N·S rows: sample i in direction s is row `i·S + s`.
 pub type Deltas<T> = Vec<Panels<T>>;
 
-/// The part of every δ that one worker fills: `S` rows for each of a band of samples.
-struct BackwardBand<'a, T: Scalar> {
-    /// `scale · W s` of the last layer, for each of the S directions.
-    heads: &'a Array2<f64>,
-    /// The first one begins a panel.
-    samples: Range<usize>,
-    deltas: Vec<&'a mut [T::Line]>,
-}
-
-/// Differentiates the outputs of a forward pass with respect to every pre-activation, along several groups of
+/// Differentiates the outputs of a forward pass with respect to every hidden pre-activation, along each group of
 /// directions.
 ///
 /// 2·N·S flops per weight of the layers between the first and the last, for each group.
@@ -101,75 +96,97 @@ pub fn backward<T: Scalar>(
     groups: &[OutputDirections],
     watch: &mut Watch<'_>,
 ) -> Result<Vec<Deltas<T>>> {
-    let (samples, hidden) = (pass.samples(), &network.layers[1..]);
+    let (samples, last) = (pass.samples(), network.depth() - 1);
     let allocate = |group: &OutputDirections| {
-        hidden
-            .iter()
-            .map(|layer| Panels::unwritten(samples * group.len(), layer.inputs()))
-            .collect::<Result<Deltas<T>>>()
+        Layer::unwritten_outputs(&network.layers[..last], samples * group.len())
     };
     let mut deltas = groups.iter().map(allocate).collect::<Result<Vec<_>>>()?;
-    let Some(last) = hidden.last() else {
+    if last == 0 {
         return Ok(deltas);
-    };
-    let heads: Vec<_> = groups.iter().map(|group| group.through(last)).collect();
+    }
+    let heads = groups
+        .iter()
+        .map(|group| group.through(&network.layers[last]));
+    let heads: Vec<_> = heads.collect();
     let mut bands = Vec::new();
     for (heads, deltas) in heads.iter().zip(&mut deltas) {
-        let count = heads.ncols();
-        let band_panels = band_panels::<T>(samples, count)?;
-        let band_samples = band_panels * Panels::<T>::LANES;
-        let parts = bands_mut(deltas.iter_mut(), band_panels * count);
-        bands.extend(
-            parts
-                .into_iter()
-                .enumerate()
-                .map(|(band, deltas)| BackwardBand {
-                    heads,
-                    samples: band * band_samples..samples.min((band + 1) * band_samples),
-                    deltas,
-                }),
-        );
+        bands.extend(BackwardBand::cut(samples, heads, deltas)?);
     }
     let directions: usize = groups.iter().map(OutputDirections::len).sum();
     let load = Load::new(bands.len(), directions as f64 * network.cycles(samples));
-    let work = |scratch: &mut Scratch, band: BackwardBand<'_, T>, stop: &Stop| {
+    let work = |scratch: &mut BandScratch, band: BackwardBand<'_, T>, stop: &Stop| {
         band.run(network, pass, scratch, stop);
     };
-    pool::for_each(bands.into_iter(), load, watch, Scratch::default, work)?;
+    pool::for_each(bands.into_iter(), load, watch, BandScratch::default, work)?;
     Ok(deltas)
 }
 
-impl<T: Scalar> BackwardBand<'_, T> {
+/// A band of samples in every δ of one group, written by one worker: S rows per sample.
+struct BackwardBand<'a, T: Scalar> {
+    /// `weight scale · W s` of the last layer, for each of the S directions.
+    heads: &'a Array2<f64>,
+    /// The first sample begins a panel.
+    samples: Range<usize>,
+    deltas: Vec<&'a mut [T::Line]>,
+}
+
+impl<'a, T: Scalar> BackwardBand<'a, T> {
+    /// Cuts all samples into bands.
+    fn cut(
+        samples: usize,
+        heads: &'a Array2<f64>,
+        deltas: &'a mut Deltas<T>,
+    ) -> Result<impl Iterator<Item = Self>> {
+        let count = heads.ncols();
+        let panels = band_panels::<T>(samples, count)?;
+        let size = panels * Panels::<T>::LANES;
+        let bands = bands_mut(deltas.iter_mut(), panels * count);
+        let bands = bands.into_iter().enumerate();
+        Ok(bands.map(move |(band, deltas)| Self {
+            heads,
+            samples: band * size..samples.min((band + 1) * size),
+            deltas,
+        }))
+    }
+
+    /// Writes `δ^{L−1} … δ^1` of the band.
     fn run(
         mut self,
         network: &Network<T>,
         pass: &ForwardPass<T>,
-        scratch: &mut Scratch,
+        scratch: &mut BandScratch,
         stop: &Stop,
     ) {
-        let heads = self.heads;
-        let rows = self.samples.len() * heads.ncols();
         // deltas[index] is δ^{index+1}, at the input of layers[index + 1].
         for (index, layer) in network.layers[1..].iter().enumerate().rev() {
             let (before, after) = self.deltas.split_at_mut(index + 1);
             let target = &mut *before[index];
             let slopes = BandSlopes {
                 panels: pass.slopes[index].of_rows(&self.samples),
-                count: heads.ncols(),
+                samples: self.samples.len(),
+                count: self.heads.ncols(),
             };
             match after.first() {
-                None => write_heads::<T>(heads, &slopes, rows, target, scratch),
+                None => write_heads::<T>(self.heads, slopes, target, scratch),
                 Some(lines) => {
                     let next = PanelSlice::new(lines, layer.outputs(), layer.rows.all().isa());
-                    back_through(layer, next, &slopes, rows, target, (scratch, stop));
+                    let step = BackwardStep {
+                        layer,
+                        next,
+                        slopes,
+                    };
+                    step.run(target, scratch, stop);
                 }
             }
         }
     }
 }
 
-/// One row per sample whose inner products are `Σ_m ⟨δ^{L−1}_m, δ'^{L−1}_m⟩` over all outputs: since `δ^{L−1}_m` is a
-/// column of weights times φ'(h), the sum is over units, `(Σ_m w_km²) φ'(h_k) φ'(h'_k)`. Nothing without hidden layers.
+/// Returns one row per sample, such that inner products of rows are `Σ_m ⟨δ^{L−1}_m, δ'^{L−1}_m⟩` over all outputs m.
+/// `None` without hidden layers.
+///
+/// `δ^{L−1}_m` is column m of the last weights times φ'(h), so the inner product is a sum over units k,
+/// `Σ_k (Σ_m w_km²) φ'(h_k) φ'(h'_k)`.
 ///
 /// # Errors
 /// [`crate::Error::Memory`].
@@ -203,13 +220,12 @@ pub(crate) fn collapse<T: Scalar>(
     Ok(Some(collapsed))
 }
 
-/// The last hidden layer's δ: an outer scaling, no product.
+/// Writes `δ^{L−1}`: φ' times the heads, without a product.
 fn write_heads<T: Scalar>(
     heads: &Array2<f64>,
-    slopes: &BandSlopes<'_, T>,
-    rows: usize,
+    slopes: BandSlopes<'_, T>,
     target: &mut [T::Line],
-    scratch: &mut Scratch,
+    scratch: &mut BandScratch,
 ) {
     if slopes.count == 1 {
         return slopes.panels.isa().run(Outer::<T> {
@@ -219,7 +235,7 @@ fn write_heads<T: Scalar>(
         });
     }
     for (unit, head) in heads.rows().into_iter().enumerate() {
-        let row = slopes.of_unit(unit, rows, &mut scratch.slopes);
+        let row = slopes.of_unit(unit, &mut scratch.slopes);
         for values in row.chunks_mut(slopes.count) {
             values
                 .iter_mut()
@@ -230,7 +246,7 @@ fn write_heads<T: Scalar>(
     }
 }
 
-/// `δ = φ'(h) · head` for all units and one direction, whole lines of it.
+/// `δ = φ'(h) · head` for all units and one direction, in whole lines.
 struct Outer<'a, T: Scalar> {
     heads: &'a Array2<f64>,
     slopes: PanelSlice<'a, T>,
@@ -254,50 +270,53 @@ impl<T: Scalar> Vectorized for Outer<'_, T> {
     }
 }
 
-/// δ at the input of `layer` from δ at its output.
-pub(crate) fn back_through<T: Scalar>(
-    layer: &Layer<T>,
-    next: PanelSlice<'_, T>,
-    slopes: &BandSlopes<'_, T>,
-    rows: usize,
-    target: &mut [T::Line],
-    (scratch, stop): (&mut Scratch, &Stop),
-) {
-    let units = layer.inputs();
-    for (chunk, weights) in layer
-        .rows
-        .all()
-        .chunks(EDGE / Panels::<T>::LANES)
-        .enumerate()
-    {
-        if stop.requested() {
-            return;
+/// The backward pass through one dense layer and the activation before it, on a band.
+pub(crate) struct BackwardStep<'a, T: Scalar> {
+    pub(crate) layer: &'a Layer<T>,
+    /// δ at the layer's output.
+    pub(crate) next: PanelSlice<'a, T>,
+    /// φ' of the activation before the layer.
+    pub(crate) slopes: BandSlopes<'a, T>,
+}
+
+impl<T: Scalar> BackwardStep<'_, T> {
+    /// Writes δ at the input of the activation before the layer.
+    pub(crate) fn run(&self, target: &mut [T::Line], scratch: &mut BandScratch, stop: &Stop) {
+        for (units, weights) in unit_chunks(&self.layer.rows) {
+            if stop.requested() {
+                return;
+            }
+            product(weights, self.next, &mut scratch.tile);
+            if self.slopes.count == 1 {
+                self.next.isa().run(Scaled::<T> {
+                    tile: &scratch.tile,
+                    scale: self.layer.weight_scale,
+                    slopes: self.slopes.panels,
+                    target: &mut *target,
+                    units,
+                });
+            } else {
+                self.write_units(units, target, scratch);
+            }
         }
-        product(weights, next, &mut scratch.tile);
-        if slopes.count == 1 {
-            next.isa().run(Scaled::<T> {
-                tile: &scratch.tile,
-                scale: layer.weight_scale,
-                slopes: slopes.panels,
-                target: &mut *target,
-                units: chunk * EDGE..units.min((chunk + 1) * EDGE),
-            });
-            continue;
-        }
-        for unit in chunk * EDGE..units.min((chunk + 1) * EDGE) {
-            let sums = scratch.tile.row(unit - chunk * EDGE);
-            let delta = slopes.of_unit(unit, rows, &mut scratch.slopes);
+    }
+
+    /// `δ = φ'(h) · scale · sums` for some units and several directions. The tile holds the sums.
+    fn write_units(&self, units: Range<usize>, target: &mut [T::Line], scratch: &mut BandScratch) {
+        let BandScratch { tile, slopes } = scratch;
+        for (row, unit) in units.enumerate() {
+            let delta = self.slopes.of_unit(unit, slopes);
             delta
                 .iter_mut()
-                .zip(sums)
-                .for_each(|(value, sum)| *value *= layer.weight_scale * sum);
-            store_unit::<T>(target, units, unit, delta);
+                .zip(tile.row(row))
+                .for_each(|(value, sum)| *value *= self.layer.weight_scale * sum);
+            store_unit::<T>(target, self.layer.inputs(), unit, delta);
         }
     }
 }
 
-/// `δ = φ'(h) · scale · sums` for some units and one direction. Lanes past the last row get what nobody reads, 0 from
-/// zeros.
+/// `δ = φ'(h) · scale · sums` for some units and one direction, in whole lines. Lanes past the last row hold
+/// unspecified values that are never read.
 struct Scaled<'a, T: Scalar> {
     tile: &'a Tile,
     scale: f64,
@@ -329,20 +348,17 @@ impl<T: Scalar> Vectorized for Scaled<'_, T> {
     }
 }
 
-/// `φ'(h)` of a band of samples, each repeated for `count` directions.
+/// φ'(h) of a band of samples. Each value serves `count` directions, in consecutive rows.
+#[derive(Clone, Copy)]
 pub(crate) struct BandSlopes<'a, T: Scalar> {
     pub(crate) panels: PanelSlice<'a, T>,
+    pub(crate) samples: usize,
     pub(crate) count: usize,
 }
 
 impl<T: Scalar> BandSlopes<'_, T> {
-    /// The slopes of `unit`, one value per row of the band, in a buffer.
-    pub(crate) fn of_unit<'b>(
-        &self,
-        unit: usize,
-        rows: usize,
-        buffer: &'b mut Vec<f64>,
-    ) -> &'b mut [f64] {
+    /// Copies the slopes of `unit` to a buffer, one value per sample and direction.
+    pub(crate) fn of_unit<'b>(&self, unit: usize, buffer: &'b mut Vec<f64>) -> &'b mut [f64] {
         buffer.clear();
         for panel in self.panels.panels() {
             let slopes = panel[unit].lanes().iter().map(|slope| slope.widen());
@@ -352,6 +368,6 @@ impl<T: Scalar> BandSlopes<'_, T> {
                 buffer.extend(slopes.flat_map(|slope| std::iter::repeat_n(slope, self.count)));
             }
         }
-        &mut buffer[..rows]
+        &mut buffer[..self.samples * self.count]
     }
 }

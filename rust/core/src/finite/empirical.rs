@@ -1,10 +1,10 @@
-//! The empirical NTK of a finite network, without a Jacobian:
+//! The empirical NTK of a network, without a Jacobian:
 //!
 //! ```text
 //! Θ_st(x, x') = Σ_l ( σ_w²/n_l ⟨x^l, x'^l⟩ + σ_b² ) · ⟨δ^{l+1}_s, δ'^{l+1}_t⟩            (1)
 //! ```
 //!
-//! Two Gram matrices and an elementwise product per layer that is trained, all layers while the tile is in cache.
+//! Each trained layer takes two Gram matrices and an elementwise product. All layers are summed while the tile is in cache.
 
 use std::ops::Range;
 
@@ -17,21 +17,21 @@ use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_o
 use crate::error::{Error, Result};
 use crate::finite::backward::{Deltas, OutputDirections, backward, collapse};
 use crate::finite::forward::{ForwardPass, forward};
-use crate::finite::network::Network;
+use crate::finite::network::{Layer, Network};
 use crate::isa::{Vector, Vectorized};
 
-/// Which entries of the (O, O) block of each pair of samples are wanted, and how they are combined.
+/// A choice of entries of the (O, O) block of each pair of samples, and how they are combined.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outputs {
-    /// The whole block: rows and columns of the kernel are (sample, output), sample-major.
+    /// The whole block. Rows and columns of the kernel are (sample, output), sample-major.
     Full,
     /// `Σ_m Θ_mm`.
     Trace,
     /// `Σ_m Θ_mm / O`.
     Mean,
-    /// `Θ_mm`, a plane for each m.
+    /// `Θ_mm`, one plane for each m.
     Diagonal,
-    /// `Σ_mn Θ_mn / O`, the kernel of the outputs' sum over √O ("pseudo-NTK").
+    /// `Σ_mn Θ_mn / O`, the kernel of the sum of all outputs over √O ("pseudo-NTK").
     Sum,
     /// `Θ_mm` of one output.
     Single(usize),
@@ -60,7 +60,7 @@ impl Outputs {
 pub struct Linearized<T: Scalar> {
     pass: ForwardPass<T>,
     groups: Vec<(OutputDirections, Deltas<T>)>,
-    /// For sums over outputs: what stands for the last hidden layer's deltas of all of them.
+    /// For sums over outputs: one set of rows that replaces the last hidden layer's deltas of all outputs.
     collapsed: Option<Panels<T>>,
 }
 
@@ -90,13 +90,13 @@ impl<T: Scalar> Linearized<T> {
         })
     }
 
-    /// The inputs, given back.
+    /// Returns the packed inputs for reuse.
     pub(crate) fn into_inputs(mut self) -> Panels<T> {
         self.pass.inputs.swap_remove(0)
     }
 }
 
-/// The empirical NTK between two batches.
+/// The empirical NTK between two batches, as a [`TileKernel`].
 #[derive(Debug)]
 pub struct Empirical<'a, T: Scalar> {
     network: &'a Network<T>,
@@ -104,18 +104,18 @@ pub struct Empirical<'a, T: Scalar> {
     cols: &'a Linearized<T>,
     outputs: Outputs,
     per_layer: bool,
-    /// `⟨s_m, s_n⟩`, summed over the groups of each plane: the last layer's Gram matrix of deltas.
+    /// For each plane `⟨s_m, s_n⟩`, summed over its groups: the Gram matrix of the last layer's deltas.
     last: Vec<Array2<f64>>,
     finite: AllFinite,
 }
 
 impl<'a, T: Scalar> Empirical<'a, T> {
-    /// The kernel between the batches of `rows` and `cols`, whose features were made for the same `outputs`.
+    /// The kernel between the batches of `rows` and `cols`, both linearized for `outputs`.
     ///
-    /// With `per_layer` the summands of (1) are planes of their own.
+    /// With `per_layer`, each summand of (1) is a plane of its own.
     ///
     /// # Panics
-    /// If the features were made for different outputs.
+    /// If the two batches were linearized for different numbers of groups of directions.
     pub fn new(
         network: &'a Network<T>,
         rows: &'a Linearized<T>,
@@ -144,11 +144,12 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         kernel
     }
 
-    /// S, the rows of the kernel per sample.
+    /// S, the number of directions in a group: rows of the kernel per sample.
     fn directions(&self) -> usize {
         self.rows.groups[0].0.len()
     }
 
+    /// The number of planes that each layer adds to.
     fn planes_per_layer(&self) -> usize {
         if self.outputs == Outputs::Diagonal {
             self.rows.groups.len()
@@ -157,13 +158,13 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         }
     }
 
-    /// The groups of directions that belong to each plane of a layer.
+    /// For each plane of a layer, the groups of directions that it sums.
     fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let count = self.rows.groups.len() / self.planes_per_layer();
         (0..self.planes_per_layer()).map(move |plane| plane * count..(plane + 1) * count)
     }
 
-    /// `⟨δ^{l+1}_s, δ'^{l+1}_t⟩`, summed over groups.
+    /// Writes `⟨δ^{l+1}_s, δ'^{l+1}_t⟩`, summed over groups, for any layer but the last.
     fn delta_gram(&self, layer: usize, groups: Range<usize>, area: &Area, tile: &mut Tile) {
         if let (Some(rows), Some(cols)) = (&self.rows.collapsed, &self.cols.collapsed)
             && layer + 2 == self.network.depth()
@@ -181,7 +182,7 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         sum_of_products(pairs, tile);
     }
 
-    /// The same for the last layer, whose deltas are the directions.
+    /// Writes the same for the last layer, whose deltas are the directions.
     fn last_gram(&self, plane: usize, area: &Area, tile: &mut Tile) {
         let (gram, count) = (&self.last[plane], self.directions());
         tile.reset(area.rows.len(), area.cols.len());
@@ -198,18 +199,8 @@ impl<'a, T: Scalar> Empirical<'a, T> {
     /// `plane += (σ_w²/n ⟨x, x'⟩ + σ_b²) ⊙ deltas`.
     fn accumulate(&self, layer: usize, area: &Area, scratch: &mut Scratch, plane: &mut Tile) {
         let layer = &self.network.layers[layer];
-        let (weight_scale, bias_scale) = layer.learning_scales;
-        let weight = weight_scale * weight_scale;
-        let bias = if layer.has_bias() {
-            bias_scale * bias_scale
-        } else {
-            0.0
-        };
         let (count, isa) = (self.directions(), self.rows.pass.outputs.all().isa());
-        let (first_row, first_col) = (
-            first_in_tile::<T>(&area.rows, count),
-            first_in_tile::<T>(&area.cols, count),
-        );
+        let first = first_in_tile::<T>(&area.rows, count);
         let Scratch {
             inner,
             deltas,
@@ -217,17 +208,7 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         } = scratch;
         for (r, row) in area.rows.clone().enumerate() {
             if r == 0 || row % count == 0 {
-                factors.clear();
-                let samples =
-                    &inner.row(row / count - first_row)[area.cols.start / count - first_col..];
-                let scaled = samples.iter().map(|inner| weight * inner + bias);
-                if count == 1 {
-                    factors.extend(scaled.take(area.cols.len()));
-                } else {
-                    let repeated = scaled.flat_map(|factor| std::iter::repeat_n(factor, count));
-                    let skipped = repeated.skip(area.cols.start % count);
-                    factors.extend(skipped.take(area.cols.len()));
-                }
+                self.write_factors(layer, inner.row(row / count - first), &area.cols, factors);
             }
             isa.run(AddProducts {
                 factors,
@@ -235,6 +216,48 @@ impl<'a, T: Scalar> Empirical<'a, T> {
                 values: plane.row_mut(r),
             });
         }
+    }
+
+    /// Writes `σ_w²/n ⟨x, x'⟩ + σ_b²` for each of the columns `cols`, given the inner products of one sample.
+    fn write_factors(
+        &self,
+        layer: &Layer<T>,
+        inner: &[f64],
+        cols: &Range<usize>,
+        factors: &mut Vec<f64>,
+    ) {
+        let weight = layer.weight_learning_scale * layer.weight_learning_scale;
+        let bias = if layer.has_bias() {
+            layer.bias_learning_scale * layer.bias_learning_scale
+        } else {
+            0.0
+        };
+        let count = self.directions();
+        let samples = &inner[cols.start / count - first_in_tile::<T>(cols, count)..];
+        let scaled = samples.iter().map(|inner| weight * inner + bias);
+        factors.clear();
+        if count == 1 {
+            factors.extend(scaled.take(cols.len()));
+        } else {
+            let repeated = scaled.flat_map(|factor| std::iter::repeat_n(factor, count));
+            factors.extend(repeated.skip(cols.start % count).take(cols.len()));
+        }
+    }
+
+    /// Divides by O for [`Outputs::Mean`], and records whether the entries are finite when stored.
+    fn finish(&self, area: &Area, planes: &mut [Tile]) {
+        let mut finite = true;
+        for plane in planes {
+            for r in 0..area.rows.len() {
+                let row = plane.row_mut(r);
+                if self.outputs == Outputs::Mean {
+                    row.iter_mut()
+                        .for_each(|value| *value /= self.network.outputs() as f64);
+                }
+                finite &= all_fit::<T>(row);
+            }
+        }
+        self.finite.record(finite);
     }
 }
 
@@ -257,22 +280,24 @@ impl Vectorized for AddProducts<'_> {
     }
 }
 
-/// The samples whose rows lie in a range of kernel rows.
+/// The samples that a range of kernel rows belongs to, with `count` rows per sample.
 fn samples(range: &Range<usize>, count: usize) -> Range<usize> {
     range.start / count..range.end.div_ceil(count)
 }
 
-/// The first sample of the panels that hold them.
+/// The first sample of the panels that hold these samples: row 0 of the tile of inner products.
 fn first_in_tile<T: Scalar>(range: &Range<usize>, count: usize) -> usize {
     range.start / count / Panels::<T>::LANES * Panels::<T>::LANES
 }
 
-/// What a worker keeps from tile to tile.
+/// Per-worker scratch space, reused between tiles.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// `⟨x, x'⟩` of samples.
     inner: Tile,
+    /// `⟨δ_s, δ'_t⟩` of kernel rows and columns.
     deltas: Tile,
-    /// `σ_w²/n ⟨x, x'⟩ + σ_b²` of one sample against the columns.
+    /// `σ_w²/n ⟨x, x'⟩ + σ_b²` of one sample and each column.
     factors: Vec<f64>,
 }
 
@@ -288,12 +313,12 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
     }
 
     fn planes(&self) -> usize {
-        self.planes_per_layer()
-            * if self.per_layer {
-                self.network.depth()
-            } else {
-                1
-            }
+        let layers = if self.per_layer {
+            self.network.depth()
+        } else {
+            1
+        };
+        layers * self.planes_per_layer()
     }
 
     fn entry_cycles(&self) -> f64 {
@@ -327,18 +352,7 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
                 self.accumulate(layer, area, scratch, plane);
             }
         }
-        let mut finite = true;
-        for plane in planes {
-            for r in 0..area.rows.len() {
-                let row = plane.row_mut(r);
-                if self.outputs == Outputs::Mean {
-                    row.iter_mut()
-                        .for_each(|value| *value /= self.network.outputs() as f64);
-                }
-                finite &= all_fit::<T>(row);
-            }
-        }
-        self.finite.record(finite);
+        self.finish(area, planes);
     }
 
     fn check(&self) -> Result<()> {

@@ -1,7 +1,7 @@
-//! Mean and variance of the empirical NTK over random initialisations, none of whose kernels is kept.
+//! Mean and variance of the empirical NTK over random initialisations, without keeping their kernels.
 //!
-//! Parallel over seeds; each network runs on one thread. Kernels enter the moments in the order of their seeds
-//! (Welford 1962), whatever the order in which they are done, so that no number of threads changes a bit.
+//! Seeds run in parallel, each network on one thread. Kernels enter the running moments (Welford 1962) in the order of
+//! their seeds, whatever the order in which they are computed. So the number of threads does not change a bit.
 
 use std::collections::BTreeMap;
 use std::iter;
@@ -19,109 +19,111 @@ use crate::finite::empirical::{Empirical, Linearized, Outputs};
 use crate::finite::network::Network;
 use crate::random::Normal;
 
-/// A family of networks and where their kernels are taken.
+/// The networks whose kernels are averaged, and the inputs of these kernels.
 #[derive(Debug)]
 pub struct Ensemble<'a> {
-    /// A network of the architecture's activations and biases; its sizes and parameters do not matter.
+    /// A network with the activations and biases of all of them. Its sizes and parameters do not matter.
     pub network: &'a Network<f64>,
     /// n_0 … n_L.
     pub sizes: &'a [usize],
     /// σ_w/√n_l of each layer.
     pub weight_scales: &'a [f64],
+    /// One seed for each network, whose parameters are its standard normal numbers.
+    pub seeds: &'a [u64],
     /// Inputs (N, n_0).
     pub x: &'a Panels<f64>,
     /// Other inputs (M, n_0), if the kernel is between two batches.
     pub z: Option<&'a Panels<f64>>,
-    /// Which outputs.
+    /// The choice of outputs.
     pub outputs: Outputs,
+    /// The shape of a kernel as [`gram`] writes it, planes first: (planes, N, S, M, S).
+    pub shape: [usize; 5],
 }
 
-/// Writes the mean and the sample variance of Θ over the networks whose parameters are the standard normal numbers of
-/// each seed. `shape` is that of the kernel as [`gram`] writes it, planes first: (planes, N, S, M, S).
+impl Ensemble<'_> {
+    /// Checks that all lengths fit together, and that every layer has units.
+    fn check(&self, mean: &[f64], variance: &[f64]) -> Result<()> {
+        let length = self.shape.iter().product();
+        for array in [mean, variance] {
+            Error::check_shape("out", &[array.len()], &[length])?;
+        }
+        let depth = self.network.depth();
+        Error::check_shape("sizes", &[self.sizes.len()], &[depth + 1])?;
+        Error::check_shape("weight_scales", &[self.weight_scales.len()], &[depth])?;
+        if self.sizes.contains(&0) {
+            let message = format!("sizes is {:?}, but every layer must have units", self.sizes);
+            return Err(Error::Invalid(message));
+        }
+        Ok(())
+    }
+}
+
+/// Writes the mean and the sample variance of the empirical NTK over an ensemble.
 ///
 /// # Errors
-/// [`Error::Shape`] if an array has another length, and those of [`Linearized::new`] and [`gram::symmetric`].
+/// [`Error::Shape`] if an array has another length, [`Error::Invalid`] if a layer has no units; otherwise as
+/// [`Linearized::new`] and [`gram::symmetric`].
 pub fn moments(
     ensemble: &Ensemble<'_>,
-    shape: [usize; 5],
-    seeds: &[u64],
     mean: &mut [f64],
     variance: &mut [f64],
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    let length = shape.iter().product();
-    for array in [&*mean, &*variance] {
-        Error::check_shape("out", &[array.len()], &[length])?;
-    }
-    let depth = ensemble.network.depth();
-    Error::check_shape("sizes", &[ensemble.sizes.len()], &[depth + 1])?;
-    Error::check_shape("weight_scales", &[ensemble.weight_scales.len()], &[depth])?;
-    if ensemble.sizes.contains(&0) {
-        let message = format!(
-            "sizes is {:?}, but every layer must have units",
-            ensemble.sizes
-        );
-        return Err(Error::Invalid(message));
-    }
+    ensemble.check(mean, variance)?;
     mean.fill(0.0);
     variance.fill(0.0);
-    let sums = Mutex::new(RunningMoments {
+    let mut moments = RunningMoments {
         mean,
         squares: variance,
         count: 0,
         waiting: BTreeMap::new(),
         free: Vec::new(),
         failure: None,
-    });
-    let isa = ensemble.x.all().isa();
-    let lock = || sums.lock().unwrap_or_else(PoisonError::into_inner);
+    };
     if ensemble.network.has_callable() {
-        one_by_one(ensemble, shape, seeds, &mut lock(), watch)?;
-        return finish(sums);
+        run_one_by_one(ensemble, &mut moments, watch)?;
+    } else {
+        run_parallel(ensemble, &mut moments, watch)?;
     }
+    moments.finish()
+}
+
+/// Computes the kernels of several networks at a time, each on one thread.
+fn run_parallel(
+    ensemble: &Ensemble<'_>,
+    moments: &mut RunningMoments<'_>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let moments = Mutex::new(moments);
+    let lock = || moments.lock().unwrap_or_else(PoisonError::into_inner);
     let work = |worker: &mut Option<NetworkWorker>, (index, seed): (usize, &u64), stop: &Stop| {
         let (failed, mut kernel) = {
-            let mut sums = lock();
-            (sums.failure.is_some(), sums.buffer(shape))
+            let mut moments = lock();
+            (moments.failure.is_some(), moments.buffer(ensemble.shape))
         };
         if failed {
             return;
         }
-        let result = pool::serially(|| {
-            let worker = match worker {
-                Some(worker) => worker,
-                None => worker.insert(NetworkWorker::new(ensemble)?),
-            };
-            worker.draw(Normal::new(*seed, isa), stop);
-            let watch = &mut |_, _| {
-                if stop.requested() {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
-                }
-            };
-            worker.run(ensemble, &mut kernel, watch)
-        });
+        let result = NetworkWorker::run_seed(worker, ensemble, *seed, &mut kernel, stop);
         match result {
             Ok(()) => lock().add(index, kernel),
             Err(error) => lock().failure = Some(error),
         }
     };
-    let load = Load::new(seeds.len(), f64::INFINITY);
-    pool::for_each(seeds.iter().enumerate(), load, watch, || None, work)?;
-    finish(sums)
+    let load = Load::new(ensemble.seeds.len(), f64::INFINITY);
+    let seeds = ensemble.seeds.iter().enumerate();
+    pool::for_each(seeds, load, watch, || None, work)
 }
 
-/// The kernels of networks whose functions only this thread may call: one after another, each on all threads.
-fn one_by_one(
+/// Computes the kernels of networks with user-supplied activations, which only this thread may call: one after another,
+/// each on all threads.
+fn run_one_by_one(
     ensemble: &Ensemble<'_>,
-    shape: [usize; 5],
-    seeds: &[u64],
-    sums: &mut RunningMoments<'_>,
+    moments: &mut RunningMoments<'_>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let mut worker = NetworkWorker::new(ensemble)?;
-    let isa = ensemble.x.all().isa();
+    let (seeds, isa) = (ensemble.seeds, ensemble.x.all().isa());
     for (index, seed) in seeds.iter().enumerate() {
         let mut part = |_, _| watch(index, seeds.len());
         let draws = iter::once((&mut worker, Normal::new(*seed, isa)));
@@ -130,9 +132,9 @@ fn one_by_one(
         };
         let load = Load::new(1, f64::INFINITY);
         pool::for_each(draws, load, &mut part, || (), draw)?;
-        let mut kernel = sums.buffer(shape);
+        let mut kernel = moments.buffer(ensemble.shape);
         worker.run(ensemble, &mut kernel, &mut part)?;
-        sums.add(index, kernel);
+        moments.add(index, kernel);
     }
     match watch(seeds.len(), seeds.len()) {
         ControlFlow::Continue(()) => Ok(()),
@@ -140,40 +142,54 @@ fn one_by_one(
     }
 }
 
-/// From sums of squares to variances.
-fn finish(sums: Mutex<RunningMoments<'_>>) -> Result<()> {
-    let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(error) = sums.failure {
-        return Err(error);
-    }
-    let degrees = (sums.count.max(2) - 1) as f64;
-    sums.squares.iter_mut().for_each(|value| *value /= degrees);
-    Ok(())
-}
-
-/// A network and inputs that a worker keeps from seed to seed.
+/// A network and its inputs, reused between seeds.
 struct NetworkWorker {
     network: Network<f64>,
-    /// Copies of the inputs, once there are any.
+    /// A copy of the first inputs, once there is one.
     x: Option<Panels<f64>>,
+    /// A copy of the other inputs, once there is one.
     z: Option<Panels<f64>>,
-    /// Rows of weights, as they are drawn.
+    /// A buffer for rows of weights, in the order in which they are drawn.
     drawn: Vec<f64>,
 }
 
 impl NetworkWorker {
     fn new(ensemble: &Ensemble<'_>) -> Result<Self> {
+        let network = ensemble.network;
         Ok(Self {
-            network: ensemble
-                .network
-                .unwritten(ensemble.sizes, ensemble.weight_scales)?,
+            network: network.unwritten(ensemble.sizes, ensemble.weight_scales)?,
             x: None,
             z: None,
             drawn: Vec::new(),
         })
     }
 
-    /// Writes the kernel of the network.
+    /// Draws the network of a seed and computes its kernel, all on this thread. The first call makes the worker.
+    fn run_seed(
+        worker: &mut Option<Self>,
+        ensemble: &Ensemble<'_>,
+        seed: u64,
+        kernel: &mut Array5<f64>,
+        stop: &Stop,
+    ) -> Result<()> {
+        pool::serially(|| {
+            let worker = match worker {
+                Some(worker) => worker,
+                None => worker.insert(Self::new(ensemble)?),
+            };
+            worker.draw(Normal::new(seed, ensemble.x.all().isa()), stop);
+            let watch = &mut |_, _| {
+                if stop.requested() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            };
+            worker.run(ensemble, kernel, watch)
+        })
+    }
+
+    /// Computes the kernel of the network.
     fn run(
         &mut self,
         ensemble: &Ensemble<'_>,
@@ -181,24 +197,17 @@ impl NetworkWorker {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (network, outputs) = (&self.network, ensemble.outputs);
-        let x = own(&mut self.x, ensemble.x)?;
+        let x = take_or_copy(&mut self.x, ensemble.x)?;
         let rows = Linearized::new(network, x, outputs, watch)?;
         let cols = match ensemble.z {
-            Some(z) => Some(Linearized::new(
-                network,
-                own(&mut self.z, z)?,
-                outputs,
-                watch,
-            )?),
+            Some(z) => {
+                let z = take_or_copy(&mut self.z, z)?;
+                Some(Linearized::new(network, z, outputs, watch)?)
+            }
             None => None,
         };
-        let tiles = Empirical::new(
-            network,
-            &rows,
-            cols.as_ref().unwrap_or(&rows),
-            outputs,
-            false,
-        );
+        let other = cols.as_ref().unwrap_or(&rows);
+        let tiles = Empirical::new(network, &rows, other, outputs, false);
         let planes = kernel.outer_iter_mut().collect();
         match &cols {
             Some(_) => gram::rectangular(&tiles, planes, watch)?,
@@ -209,7 +218,7 @@ impl NetworkWorker {
         Ok(())
     }
 
-    /// Draws all parameters, in the order of θ; those that are left when a stop is requested stay as they are.
+    /// Draws all parameters, in the order of θ. When a stop is requested, the remaining ones are left as they are.
     fn draw(&mut self, mut normal: Normal, stop: &Stop) {
         for (index, layer) in self.network.layers.iter_mut().enumerate() {
             let (inputs, outputs) = (layer.inputs(), layer.outputs());
@@ -219,7 +228,7 @@ impl NetworkWorker {
                 self.drawn.resize(count * outputs, 0.0);
                 normal.fill(&mut self.drawn);
                 for (panel, lines) in layer.columns.chunks_mut(1).enumerate() {
-                    // In a network's first pass these may be fresh pages: of wide layers, half a second of them.
+                    // The first network writes to fresh pages. For wide layers that takes half a second.
                     if stop.requested() {
                         return;
                     }
@@ -232,7 +241,7 @@ impl NetworkWorker {
                         }
                     }
                 }
-                // No backward pass comes to the inputs.
+                // No backward pass reaches the inputs, so the first layer has no rows.
                 if let Some(lines) = rows.next().filter(|_| index > 0) {
                     let columns = layer.columns.all();
                     let drawn = columns.panels().map(|panel| &panel[first..first + count]);
@@ -244,30 +253,35 @@ impl NetworkWorker {
     }
 }
 
-/// The copy that a worker has, or a first one.
-fn own(copy: &mut Option<Panels<f64>>, inputs: &Panels<f64>) -> Result<Panels<f64>> {
+/// Takes the copy that a worker has, or makes the first one.
+fn take_or_copy(copy: &mut Option<Panels<f64>>, inputs: &Panels<f64>) -> Result<Panels<f64>> {
     copy.take().map_or_else(|| inputs.duplicate(), Ok)
 }
 
 const LANES: usize = Panels::<f64>::LANES;
 
-/// Running moments, and the kernels that came before their turn.
+/// Running moments, and the kernels that were computed before their turn.
 struct RunningMoments<'a> {
     mean: &'a mut [f64],
+    /// Sums of squared deviations from the mean.
     squares: &'a mut [f64],
+    /// The number of kernels in the moments: the index of the next one.
     count: usize,
+    /// Kernels by their index.
     waiting: BTreeMap<usize, Array5<f64>>,
-    /// Memory of kernels that are done with.
+    /// Memory of kernels that have entered the moments.
     free: Vec<Array5<f64>>,
+    /// The error of a seed, which ends the call.
     failure: Option<Error>,
 }
 
 impl RunningMoments<'_> {
-    /// Memory for one more kernel.
+    /// Returns memory for one more kernel.
     fn buffer(&mut self, shape: [usize; 5]) -> Array5<f64> {
         self.free.pop().unwrap_or_else(|| Array5::zeros(shape))
     }
 
+    /// Adds kernel `index`, and those that waited for it, in the order of their indices.
     fn add(&mut self, index: usize, kernel: Array5<f64>) {
         self.waiting.insert(index, kernel);
         while let Some(kernel) = self.waiting.remove(&self.count) {
@@ -281,5 +295,15 @@ impl RunningMoments<'_> {
             }
             self.free.push(kernel);
         }
+    }
+
+    /// Turns the sums of squares into variances.
+    fn finish(self) -> Result<()> {
+        if let Some(error) = self.failure {
+            return Err(error);
+        }
+        let degrees = (self.count.max(2) - 1) as f64;
+        self.squares.iter_mut().for_each(|value| *value /= degrees);
+        Ok(())
     }
 }

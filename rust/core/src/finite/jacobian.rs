@@ -1,9 +1,13 @@
-//! Per-sample Jacobians: `∂f_m/∂W^l_ij = scale · x^l_i δ^{l+1}_{m,j}`, `∂f_m/∂b^l_j = bias scale · δ^{l+1}_{m,j}`.
+//! Per-sample Jacobians:
+//!
+//! ```text
+//! ∂f_m/∂W^l_ij = weight scale · x^l_i δ^{l+1}_mj,    ∂f_m/∂b^l_j = bias scale · δ^{l+1}_mj
+//! ```
 
 use ndarray::Array2;
 
 use crate::engine::panel::Panels;
-use crate::engine::pool::{self, Load, Watch};
+use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
 use crate::finite::backward::{Deltas, OutputDirections, backward};
@@ -12,10 +16,10 @@ use crate::finite::network::Network;
 
 /// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
 ///
-/// 0 in what is not trained. N·O·P multiplications, after a forward and a backward pass.
+/// Derivatives in parameters that are not trained are 0. N·O·P multiplications, after a forward and a backward pass.
 ///
 /// # Errors
-/// [`Error::Shape`] if `out` has another length; those of [`forward`] and [`backward`].
+/// [`Error::Shape`] if `out` has another length; otherwise as [`forward`] and [`backward`].
 pub fn jacobian<T: Scalar>(
     network: &Network<T>,
     x: Panels<T>,
@@ -33,18 +37,15 @@ pub fn jacobian<T: Scalar>(
         deltas: &deltas[0],
         directions: &directions[0],
     };
-    let numbers = out.len();
+    let load = Load::new(samples * outputs, out.len() as f64);
     let rows = out.chunks_mut(parameters).enumerate();
-    let load = Load::new(samples * outputs, numbers as f64);
-    pool::for_each(
-        rows,
-        load,
-        watch,
-        Buffers::default,
-        |buffers, (r, row), _| writer.write(r, row, buffers),
-    )
+    let work = |scratch: &mut Scratch, (r, row): (usize, &mut [T]), _: &Stop| {
+        writer.write(r, row, scratch);
+    };
+    pool::for_each(rows, load, watch, Scratch::default, work)
 }
 
+/// A forward and a backward pass along all outputs, from which rows of the Jacobian are written.
 struct Writer<'a, T: Scalar> {
     network: &'a Network<T>,
     pass: &'a ForwardPass<T>,
@@ -52,17 +53,18 @@ struct Writer<'a, T: Scalar> {
     directions: &'a OutputDirections,
 }
 
+/// Per-worker scratch space, reused between rows: x and δ of one layer.
 #[derive(Default)]
-struct Buffers {
+struct Scratch {
     x: Vec<f64>,
     delta: Vec<f64>,
 }
 
 impl<T: Scalar> Writer<'_, T> {
-    /// Writes the gradient of one output of one sample, `r = sample · O + output`.
-    fn write(&self, r: usize, mut row: &mut [T], buffers: &mut Buffers) {
+    /// Writes row `r = sample · O + output`, the gradient of one output of one sample.
+    fn write(&self, r: usize, mut row: &mut [T], scratch: &mut Scratch) {
         let outputs = self.network.outputs();
-        let Buffers { x, delta } = buffers;
+        let Scratch { x, delta } = scratch;
         for (index, layer) in self.network.layers.iter().enumerate() {
             x.resize(layer.inputs(), 0.0);
             self.pass.inputs[index].copy_row(r / outputs, x);
@@ -74,7 +76,6 @@ impl<T: Scalar> Writer<'_, T> {
             let (block, rest) = row.split_at_mut(layer.parameters());
             row = rest;
             let (weights, bias) = block.split_at_mut(layer.inputs() * layer.outputs());
-            let (weight_scale, bias_scale) = layer.learning_scales;
             if !layer.trains_weights() {
                 weights.fill(T::default());
             }
@@ -83,7 +84,7 @@ impl<T: Scalar> Writer<'_, T> {
             }
             let trained = weights.chunks_exact_mut(layer.outputs()).zip(&*x);
             for (weights, x) in trained.filter(|_| layer.trains_weights()) {
-                let scaled = weight_scale * x;
+                let scaled = layer.weight_learning_scale * x;
                 weights
                     .iter_mut()
                     .zip(&*delta)
@@ -92,7 +93,7 @@ impl<T: Scalar> Writer<'_, T> {
             let trained = bias.iter_mut().zip(&*delta);
             trained
                 .filter(|_| layer.trains_bias())
-                .for_each(|(value, delta)| *value = T::narrow(bias_scale * delta));
+                .for_each(|(value, delta)| *value = T::narrow(layer.bias_learning_scale * delta));
         }
     }
 }

@@ -1,16 +1,17 @@
-//! What training minimises, sample by sample.
+//! The losses that training minimises, with their gradients.
 
-/// What is minimised, for outputs f (N, O) and targets y (N, O).
+/// A loss of outputs f (N, O) and targets y (N, O).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Loss {
     /// `1/(2NO) Σ (f − y)²`.
     MeanSquare,
-    /// `−1/N Σ y log softmax(f)`; every row of y sums to one.
+    /// `−1/N Σ y log softmax(f)`, where every row of y sums to 1.
     SoftmaxCrossEntropy,
 }
 
 impl Loss {
-    /// Replaces the outputs of one of N samples by the gradient of the loss, and returns its share of the loss.
+    /// Replaces the outputs f of one of N samples by the gradient of the loss in them. Returns the sample's share of the
+    /// loss.
     pub(crate) fn seed(self, samples: usize, f: &mut [f64], y: impl Iterator<Item = f64>) -> f64 {
         match self {
             Self::MeanSquare => {

@@ -1,4 +1,4 @@
-//! Finite networks, validated once.
+//! Networks with parameters: dense layers, packed both ways, and the activations between them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -6,43 +6,47 @@ use std::sync::Arc;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::activations::activation::{Activation, Smooth, check_alternation};
-use crate::engine::panel::Panels;
+use crate::engine::panel::{PanelSlice, Panels};
 use crate::engine::scalar::Scalar;
-use crate::engine::tile::product_cycles;
+use crate::engine::tile::{EDGE, product_cycles};
 use crate::error::{Error, Result};
 
-/// A dense layer `h = weight_scale · x W + bias_scale · b`, as the caller holds it.
+/// A dense layer `h = weight_scale · x W + bias_scale · b`, in arrays of the caller.
 #[derive(Clone, Copy, Debug)]
 pub struct Dense<'a, T> {
     /// W, (inputs, outputs).
     pub weights: ArrayView2<'a, T>,
-    /// b, (outputs,); `None`: the layer has no biases.
+    /// b, (outputs,), or `None` for a layer without biases.
     pub bias: Option<ArrayView1<'a, T>>,
     /// σ_w/√inputs in the NTK parameterization.
     pub weight_scale: f64,
     /// σ_b in the NTK parameterization.
     pub bias_scale: f64,
-    /// The scales of derivatives in W and b: the two above, or 0 for what is not trained. That of b may differ, for what
-    /// is drawn at one scale and trained at another.
-    pub learning_scales: (f64, f64),
+    /// The scale of derivatives in W: `weight_scale`, or 0 if W is not trained.
+    pub weight_learning_scale: f64,
+    /// The scale of derivatives in b: 0 if b is not trained. It differs from `bias_scale` if biases are drawn at one
+    /// scale and trained at another.
+    pub bias_learning_scale: f64,
 }
 
-/// A dense layer, packed both ways.
+/// A dense layer, packed by columns and by rows.
 #[derive(Debug)]
 pub struct Layer<T: Scalar> {
-    /// Columns of W: one row of `inputs` values per output unit, for the forward pass.
+    /// Columns of W, for the forward pass: one row of `inputs` values per output unit.
     pub(crate) columns: Panels<T>,
-    /// Rows of W: one row of `outputs` values per input unit, for the backward pass.
+    /// Rows of W, for the backward pass: one row of `outputs` values per input unit.
     pub(crate) rows: Panels<T>,
-    /// b, one value per output unit; empty without biases.
+    /// b, one value per output unit. Empty for a layer without biases.
     pub(crate) bias: Vec<f64>,
     pub(crate) weight_scale: f64,
     pub(crate) bias_scale: f64,
-    /// Of derivatives in W, `weight_scale` or 0, and in b.
-    pub(crate) learning_scales: (f64, f64),
+    /// The scale of derivatives in W: `weight_scale`, or 0 if W is not trained.
+    pub(crate) weight_learning_scale: f64,
+    /// The scale of derivatives in b: 0 if b is not trained.
+    pub(crate) bias_learning_scale: f64,
 }
 
-/// A multilayer perceptron with its parameters: dense layers with activations between them.
+/// A multilayer perceptron with its parameters.
 #[derive(Debug)]
 pub struct Network<T: Scalar> {
     pub(crate) layers: Vec<Layer<T>>,
@@ -53,9 +57,9 @@ impl<T: Scalar> Network<T> {
     /// Checks that the layers fit together, and packs them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the numbers of layers and activations or the shapes of adjacent layers do not match, or weights
-    /// are to be trained at another scale;
-    /// [`Error::NotFinite`] for parameters that are not finite, [`Error::Memory`].
+    /// [`Error::Invalid`] if the numbers of layers and activations do not match, adjacent layers do not fit, or the
+    /// learning scale of weights is neither their scale nor 0. [`Error::NotFinite`] if a parameter is not finite.
+    /// [`Error::Memory`].
     pub fn new(layers: &[Dense<'_, T>], activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
         for (index, pair) in layers.windows(2).enumerate() {
@@ -79,7 +83,7 @@ impl<T: Scalar> Network<T> {
         })
     }
 
-    /// The network with other parameters: θ as W^0 row-major, b^0, W^1, … Tangent vectors are packed so, too.
+    /// The same network with parameters θ: W^0 row-major, b^0, W^1, … Tangent vectors are packed in the same way.
     ///
     /// # Errors
     /// [`Error::Shape`] if θ has another length, [`Error::NotFinite`], [`Error::Memory`].
@@ -98,7 +102,8 @@ impl<T: Scalar> Network<T> {
                 bias: layer.has_bias().then(|| bias.into()),
                 weight_scale: layer.weight_scale,
                 bias_scale: layer.bias_scale,
-                learning_scales: layer.learning_scales,
+                weight_learning_scale: layer.weight_learning_scale,
+                bias_learning_scale: layer.bias_learning_scale,
             };
             layers.push(Layer::new(index, &dense)?);
             rest = after;
@@ -109,7 +114,7 @@ impl<T: Scalar> Network<T> {
         })
     }
 
-    /// A copy of it, with memory of its own.
+    /// A copy with memory of its own.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -121,35 +126,40 @@ impl<T: Scalar> Network<T> {
         })
     }
 
-    /// The activation after a layer, if there is one that workers can evaluate.
+    /// The activation after a layer; `None` after the last layer.
+    pub(crate) fn activation(&self, layer: usize) -> Option<&dyn Activation> {
+        self.activations.get(layer).map(AsRef::as_ref)
+    }
+
+    /// The activation after a layer, if workers can evaluate it.
     pub(crate) fn builtin(&self, layer: usize) -> Option<&dyn Activation> {
-        let activation = self.activations.get(layer)?;
-        activation.function().is_none().then_some(&**activation)
+        let activation = self.activation(layer)?;
+        activation.function().is_none().then_some(activation)
     }
 
-    /// The activation after a layer, if it is a function of the caller's.
-    pub(crate) fn function(&self, layer: usize) -> Option<&dyn Smooth> {
-        self.activations.get(layer)?.function()
+    /// The activation after a layer, if it is a user-supplied function.
+    pub(crate) fn callable(&self, layer: usize) -> Option<&dyn Smooth> {
+        self.activation(layer)?.function()
     }
 
-    /// Whether an activation is a function of the caller's.
+    /// True if an activation is a user-supplied function.
     pub(crate) fn has_callable(&self) -> bool {
-        (0..self.depth()).any(|layer| self.function(layer).is_some())
+        (0..self.depth()).any(|layer| self.callable(layer).is_some())
     }
 
-    /// Ranges of layers with activations that workers can evaluate, each up to the next function of the caller's. One, if
-    /// there is no such function.
+    /// The layers in consecutive ranges, each of which workers can run: a user-supplied activation ends a range.
     pub(crate) fn stages(&self) -> Vec<Range<usize>> {
-        let functions = (0..self.depth()).filter(|layer| self.function(*layer).is_some());
+        let callables = (0..self.depth()).filter(|layer| self.callable(*layer).is_some());
         let mut start = 0;
-        let ends = functions.map(|layer| layer + 1).chain([self.depth()]);
+        let ends = callables.map(|layer| layer + 1).chain([self.depth()]);
         ends.map(|end| std::mem::replace(&mut start, end)..end)
             .collect()
     }
 
-    /// A network of the same layers with `sizes` of inputs, hidden layers and outputs and with other scales of weights,
-    /// whose parameters are arbitrary until they are written. The first layer has no rows: only a backward pass to the
-    /// inputs would need them.
+    /// A network with the same activations and biases, but with `sizes` n_0 … n_L and `weight_scales`.
+    ///
+    /// Its parameters are arbitrary until they are written. The rows of the first layer are left out: only a backward pass
+    /// to the inputs would read them.
     ///
     /// # Errors
     /// [`Error::Memory`].
@@ -163,13 +173,16 @@ impl<T: Scalar> Network<T> {
             let (inputs, outputs) = (sizes[index], sizes[index + 1]);
             let biases = if layer.has_bias() { outputs } else { 0 };
             let weight_scale = weight_scales[index];
-            let (frozen, bias_scale) = (layer.learning_scales.0 == 0.0, layer.learning_scales.1);
             Ok(Layer {
                 columns: Panels::unwritten(outputs, inputs)?,
                 rows: Panels::unwritten(if index == 0 { 0 } else { inputs }, outputs)?,
                 bias: vec![0.0; biases],
                 weight_scale,
-                learning_scales: (if frozen { 0.0 } else { weight_scale }, bias_scale),
+                weight_learning_scale: if layer.trains_weights() {
+                    weight_scale
+                } else {
+                    0.0
+                },
                 ..*layer
             })
         };
@@ -200,7 +213,7 @@ impl<T: Scalar> Network<T> {
         self.layers.iter().map(Layer::parameters).sum()
     }
 
-    /// About how many cycles of one thread it takes to compute the outputs of so many samples, or to go back.
+    /// Estimated cycles on one thread of a forward pass, or of a backward pass, over `samples` samples.
     pub(crate) fn cycles(&self, samples: usize) -> f64 {
         let layer = |layer: &Layer<T>| product_cycles(layer.inputs() * layer.outputs());
         samples as f64 * self.layers.iter().map(layer).sum::<f64>()
@@ -232,12 +245,16 @@ impl<T: Scalar> Network<T> {
     /// Packs a batch of (N, n_0) inputs.
     ///
     /// # Errors
-    /// [`Error::Features`] if it has another number of features, [`Error::NotFinite`], [`Error::Memory`].
+    /// [`Error::Features`] if the number of features is not n_0, [`Error::NotFinite`], [`Error::Memory`].
     pub fn pack(&self, x: ArrayView2<'_, T>, argument: &'static str) -> Result<Panels<T>> {
         self.check_features(argument, x.ncols())?;
         Panels::pack(x, argument)
     }
 
+    /// Checks that a batch has n_0 features.
+    ///
+    /// # Errors
+    /// [`Error::Features`] otherwise.
     pub(crate) fn check_features(&self, argument: &'static str, got: usize) -> Result<()> {
         let expected = self.inputs();
         if got == expected {
@@ -253,6 +270,7 @@ impl<T: Scalar> Network<T> {
 }
 
 impl<T: Scalar> Layer<T> {
+    /// Checks and packs layer `index`.
     fn new(index: usize, dense: &Dense<'_, T>) -> Result<Self> {
         let (inputs, outputs) = dense.weights.dim();
         if inputs == 0 || outputs == 0 {
@@ -265,7 +283,7 @@ impl<T: Scalar> Layer<T> {
             Some(values) => checked_bias(index, values, outputs)?,
             None => Vec::new(),
         };
-        if ![0.0, dense.weight_scale].contains(&dense.learning_scales.0) {
+        if ![0.0, dense.weight_scale].contains(&dense.weight_learning_scale) {
             let message = format!("weights[{index}] cannot be trained at a scale of its own");
             return Err(Error::Invalid(message));
         }
@@ -275,7 +293,8 @@ impl<T: Scalar> Layer<T> {
             bias,
             weight_scale: dense.weight_scale,
             bias_scale: dense.bias_scale,
-            learning_scales: dense.learning_scales,
+            weight_learning_scale: dense.weight_learning_scale,
+            bias_learning_scale: dense.bias_learning_scale,
         })
     }
 
@@ -288,34 +307,61 @@ impl<T: Scalar> Layer<T> {
         })
     }
 
+    /// A (rows, outputs) matrix for each layer, arbitrary until it is written.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub(crate) fn unwritten_outputs(layers: &[Self], rows: usize) -> Result<Vec<Panels<T>>> {
+        layers
+            .iter()
+            .map(|layer| Panels::unwritten(rows, layer.outputs()))
+            .collect()
+    }
+
+    /// The number of input units.
     pub(crate) fn inputs(&self) -> usize {
         self.columns.depth()
     }
 
+    /// The number of output units.
     pub(crate) fn outputs(&self) -> usize {
         self.columns.rows()
     }
 
+    /// True if the layer has biases.
     pub(crate) fn has_bias(&self) -> bool {
         !self.bias.is_empty()
     }
 
-    /// Whether its weights are trained.
+    /// True if the weights are trained.
     pub(crate) fn trains_weights(&self) -> bool {
-        self.learning_scales.0 != 0.0
+        self.weight_learning_scale != 0.0
     }
 
-    /// Whether it has biases that are trained.
+    /// True if the layer has biases and they are trained.
     pub(crate) fn trains_bias(&self) -> bool {
-        self.has_bias() && self.learning_scales.1 != 0.0
+        self.has_bias() && self.bias_learning_scale != 0.0
     }
 
+    /// The number of weights and biases.
     pub(crate) fn parameters(&self) -> usize {
         self.inputs() * self.outputs() + self.bias.len()
     }
 }
 
-/// The biases of a layer of so many units.
+/// Cuts packed units into chunks of [`EDGE`], the rows of an output tile. Yields the units and the panels of each chunk.
+pub(crate) fn unit_chunks<T: Scalar>(
+    units: &Panels<T>,
+) -> impl Iterator<Item = (Range<usize>, PanelSlice<'_, T>)> {
+    let count = units.rows();
+    let chunks = units.all().chunks(EDGE / Panels::<T>::LANES).enumerate();
+    chunks.map(move |(chunk, panels)| {
+        let start = chunk * EDGE;
+        (start..count.min(start + EDGE), panels)
+    })
+}
+
+/// Checks the biases of layer `index`, which has `units` output units.
 fn checked_bias<T: Scalar>(
     index: usize,
     values: ArrayView1<'_, T>,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! LOOP 3: steps. Sequential.
-//! LOOP 2: bands of samples, forward and back ([`crate::finite::batch_pass`]); then tiles of weights. Parallel: each has one writer.
+//! LOOP 2: bands of samples, forward and backward (`batch_pass`), then tiles of weights. Parallel: each has one writer.
 //! LOOP 1: products of packed rows.
 //! ```
 
@@ -23,67 +23,91 @@ pub use crate::finite::loss::Loss;
 use crate::finite::network::{Layer, Network};
 use weight_tile::WeightTile;
 
-/// How parameters follow the gradient.
+/// The loss, and the rule by which parameters follow its gradient.
 #[derive(Clone, Copy, Debug)]
 pub struct Optimizer {
-    /// What is minimised.
+    /// The loss that is minimised.
     pub loss: Loss,
     /// η.
     pub learning_rate: f64,
-    /// μ; 0 is plain gradient descent.
+    /// μ. 0 is plain gradient descent.
     pub momentum: f64,
 }
 
-/// A network in training. After an error it is of no more use.
+/// A batch to train on.
+#[derive(Debug)]
+pub struct Examples<T: Scalar> {
+    /// Inputs (N, n_0).
+    pub x: Panels<T>,
+    /// Targets (N, O).
+    pub y: Array2<T>,
+}
+
+/// A network in training. It must not be used after an error.
 #[derive(Debug)]
 pub struct Trainer<T: Scalar> {
     network: Network<T>,
     /// θ_0.
     origin: Network<T>,
-    /// v, packed as the columns of W, and for the biases; empty without momentum.
-    velocity: Vec<(Panels<T>, Vec<f64>)>,
+    /// v of each layer. Empty without momentum.
+    velocity: Vec<LayerVelocity<T>>,
     batch: BatchPass<T>,
     targets: Array2<T>,
-    /// What is subtracted from the outputs.
+    /// f_0, which is subtracted from the outputs of a centred model.
     offset: Option<Array2<f64>>,
     optimizer: Optimizer,
     steps: usize,
-    /// True if the batch was run with the present parameters.
+    /// True if the batch has been run with the current parameters.
     evaluated: bool,
 }
 
-/// How often the caller's watch is called.
+/// The velocity v of one layer.
+#[derive(Debug)]
+struct LayerVelocity<T: Scalar> {
+    /// Packed as the columns of W.
+    weights: Panels<T>,
+    bias: Vec<f64>,
+}
+
+impl<T: Scalar> LayerVelocity<T> {
+    /// The velocity 0.
+    fn zero(layer: &Layer<T>) -> Result<Self> {
+        Ok(Self {
+            weights: layer.columns.zeros_like()?,
+            bias: vec![0.0; layer.bias.len()],
+        })
+    }
+}
+
+/// The interval between two calls of the caller's watch.
 const TICK: Duration = Duration::from_millis(50);
 
 impl<T: Scalar> Trainer<T> {
-    /// A copy of `network` to be trained on (N, n_0) inputs and (N, O) targets. If `centred`, the model is f − f_0.
+    /// Copies `network`, to train it on `examples`. If `centred`, the model is f − f_0.
     ///
     /// # Errors
     /// [`Error::Features`], [`Error::Shape`] if the batch does not fit the network or the targets, [`Error::NotFinite`],
     /// [`Error::Memory`], [`Error::Cancelled`].
     pub fn new(
         network: &Network<T>,
-        x: Panels<T>,
-        targets: Array2<T>,
+        examples: Examples<T>,
         optimizer: Optimizer,
         centred: bool,
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
-        Error::check_shape("y", targets.shape(), &[x.rows(), network.outputs()])?;
-        let still = |layer: &Layer<T>| -> Result<_> {
-            Ok((layer.columns.zeros_like()?, vec![0.0; layer.bias.len()]))
-        };
+        let Examples { x, y } = examples;
+        Error::check_shape("y", y.shape(), &[x.rows(), network.outputs()])?;
         let velocity = if optimizer.momentum == 0.0 {
             Ok(Vec::new())
         } else {
-            network.layers.iter().map(still).collect()
+            network.layers.iter().map(LayerVelocity::zero).collect()
         };
         let mut trainer = Self {
             network: network.duplicate()?,
             origin: network.duplicate()?,
             velocity: velocity?,
             batch: BatchPass::new(network, x, watch)?,
-            targets,
+            targets: y,
             offset: None,
             optimizer,
             steps: 0,
@@ -102,7 +126,7 @@ impl<T: Scalar> Trainer<T> {
     /// Takes `steps` steps.
     ///
     /// # Errors
-    /// [`Error::Diverged`], [`Error::Cancelled`].
+    /// [`Error::Diverged`], [`Error::Cancelled`], [`Error::Function`].
     pub fn advance(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
         if self.network.has_callable() {
             return self.take(steps, watch);
@@ -113,6 +137,7 @@ impl<T: Scalar> Trainer<T> {
         })
     }
 
+    /// Takes `steps` steps, wherever the loops of this thread run.
     fn take(&mut self, steps: usize, watch: &mut Watch<'_>) -> Result<()> {
         let mut last = Instant::now();
         for step in 0..steps {
@@ -131,7 +156,7 @@ impl<T: Scalar> Trainer<T> {
         Ok(())
     }
 
-    /// The loss at the present parameters.
+    /// The loss at the current parameters.
     ///
     /// # Errors
     /// As [`Trainer::advance`].
@@ -140,10 +165,10 @@ impl<T: Scalar> Trainer<T> {
         Ok(self.batch.losses.iter().sum())
     }
 
-    /// The model's outputs at the present parameters, into an (N, O) array.
+    /// Writes the model's outputs at the current parameters to an (N, O) array.
     ///
     /// # Errors
-    /// As [`Trainer::advance`]; [`Error::Shape`].
+    /// [`Error::Shape`] if the array has another shape; otherwise as [`Trainer::advance`].
     pub fn outputs(&mut self, out: ArrayViewMut2<'_, T>, watch: &mut Watch<'_>) -> Result<()> {
         Error::check_shape("out", out.shape(), self.targets.shape())?;
         self.evaluate(watch)?;
@@ -174,7 +199,7 @@ impl<T: Scalar> Trainer<T> {
         self.network.write_parameters(out)
     }
 
-    /// Runs the batch forward and back, unless that was done since the last step.
+    /// Runs the batch forward and backward, unless this was done since the last step.
     fn evaluate(&mut self, watch: &mut Watch<'_>) -> Result<()> {
         if self.evaluated {
             return Ok(());
@@ -182,11 +207,7 @@ impl<T: Scalar> Trainer<T> {
         let (loss, targets, offset) = (self.optimizer.loss, &self.targets, &self.offset);
         let samples = self.batch.samples();
         let seed = |sample: usize, f: &mut [f64]| {
-            if let Some(offset) = offset {
-                f.iter_mut()
-                    .zip(offset.row(sample))
-                    .for_each(|(f, offset)| *f -= offset);
-            }
+            subtract(offset.as_ref(), sample, f);
             loss.seed(samples, f, targets.row(sample).iter().map(|y| y.widen()))
         };
         self.batch.run(&self.network, seed, watch)?;
@@ -197,15 +218,12 @@ impl<T: Scalar> Trainer<T> {
         Ok(())
     }
 
+    /// Writes the model's outputs of the last run, each passed through `narrow`.
     fn write_outputs<V>(&self, mut out: ArrayViewMut2<'_, V>, narrow: impl Fn(f64) -> V) {
         let mut row = vec![0.0; self.network.outputs()];
         for (sample, mut target) in out.rows_mut().into_iter().enumerate() {
             self.batch.outputs.copy_row(sample, &mut row);
-            if let Some(offset) = &self.offset {
-                row.iter_mut()
-                    .zip(offset.row(sample))
-                    .for_each(|(f, offset)| *f -= offset);
-            }
+            subtract(self.offset.as_ref(), sample, &mut row);
             target
                 .iter_mut()
                 .zip(&row)
@@ -213,7 +231,7 @@ impl<T: Scalar> Trainer<T> {
         }
     }
 
-    /// One step of all weights and biases.
+    /// Takes one step of all weights and biases.
     fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
         let count = self.network.layers.iter().map(WeightTile::count).sum();
         let load = Load::new(count, self.network.cycles(self.batch.samples()));
@@ -231,5 +249,14 @@ impl<T: Scalar> Trainer<T> {
             weights.step(batch, optimizer, gradient)
         };
         pool::for_each(items, load, watch, Tile::default, work)
+    }
+}
+
+/// Subtracts the offset of a sample, if there is one, from its outputs.
+fn subtract(offset: Option<&Array2<f64>>, sample: usize, f: &mut [f64]) {
+    if let Some(offset) = offset {
+        f.iter_mut()
+            .zip(offset.row(sample))
+            .for_each(|(f, offset)| *f -= offset);
     }
 }

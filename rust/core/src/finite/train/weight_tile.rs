@@ -1,75 +1,65 @@
-//! Tiles of a layer's weights, each stepped by one worker as soon as its gradient is known.
+//! Tiles of a layer's weights. Each is updated by one worker as soon as its gradient is known.
 
 use std::mem;
 use std::ops::Range;
 
-use super::Optimizer;
+use super::{LayerVelocity, Optimizer};
 use crate::engine::panel::{Panels, tiles_mut, transpose};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
+use crate::finite::batch_gradient::sum_samples;
 use crate::finite::batch_pass::BatchPass;
 use crate::finite::network::Layer;
 use crate::isa::{Isa, Vector, Vectorized};
 
-/// Some lines of each of some panels.
+/// The lines of a tile of a packed matrix: for each of its panels, a range of the lines.
 type TileLines<'a, T> = Vec<&'a mut [<T as Scalar>::Line]>;
 
-/// A tile of a layer's weights; the first of those of some outputs has their biases.
+/// A tile of a layer's weights. The first of the tiles with the same outputs also holds their biases.
 pub(super) struct WeightTile<'a, T: Scalar> {
     layer: usize,
-    /// Panels of input units.
+    /// The panels of its input units.
     inputs: Range<usize>,
-    /// Those of the tile that the same thread is likely to take next.
+    /// The panels of input units of the tile that the same thread is likely to take next.
     next: Range<usize>,
-    /// Panels of output units.
+    /// The panels of its output units.
     outputs: Range<usize>,
     /// For each panel of outputs, the lines of the inputs.
     columns: TileLines<'a, T>,
-    /// As `columns`; none without momentum.
+    /// The velocity of `columns`. Empty without momentum.
     velocity: TileLines<'a, T>,
-    /// For each panel of inputs, the lines of the outputs. None in the first layer: nothing goes back through it.
+    /// For each panel of inputs, the lines of the outputs. Empty in the first layer, which no backward pass goes through.
     rows: TileLines<'a, T>,
     bias: &'a mut [f64],
-    /// As `bias`; none without momentum.
+    /// The velocity of `bias`. Empty without momentum.
     bias_velocity: &'a mut [f64],
-    weight_scale: f64,
-    bias_scale: f64,
+    weight_learning_scale: f64,
+    bias_learning_scale: f64,
 }
 
 impl<'a, T: Scalar> WeightTile<'a, T> {
-    /// How many a layer has.
-    pub fn count(layer: &Layer<T>) -> usize {
+    /// The number of tiles of a layer.
+    pub(super) fn count(layer: &Layer<T>) -> usize {
         layer.inputs().div_ceil(EDGE) * layer.outputs().div_ceil(EDGE)
     }
 
-    /// Those of layer `index`, in the order in which so many threads take them.
-    pub fn of_layer(
+    /// Cuts layer `index` into tiles, in the order in which `threads` threads take them.
+    pub(super) fn of_layer(
         index: usize,
         layer: &'a mut Layer<T>,
-        velocity: Option<&'a mut (Panels<T>, Vec<f64>)>,
+        velocity: Option<&'a mut LayerVelocity<T>>,
         threads: usize,
     ) -> Vec<Self> {
-        let (weight_scale, bias_scale) = layer.learning_scales;
-        let most = EDGE / Panels::<T>::LANES;
-        let panels = |units: usize| {
-            let all = units.div_ceil(Panels::<T>::LANES);
-            move |tile: usize| all.min(tile * most)..all.min((tile + 1) * most)
-        };
-        let (inputs, outputs) = (panels(layer.inputs()), panels(layer.outputs()));
-        let mut columns = tiles_mut(&mut layer.columns, most, EDGE);
-        let rows = (index > 0).then_some(&mut layer.rows);
-        let mut rows = rows.map_or_else(Vec::new, |rows| tiles_mut(rows, most, EDGE));
-        let (mut velocity, bias_velocity) = velocity
-            .map(|(weights, bias)| (tiles_mut(weights, most, EDGE), &mut **bias))
-            .unwrap_or_default();
+        let (inputs, outputs) = (layer.inputs(), layer.outputs());
+        let (weight_learning_scale, bias_learning_scale) =
+            (layer.weight_learning_scale, layer.bias_learning_scale);
+        let velocity = velocity.map(|velocity| (&mut velocity.weights, &mut velocity.bias[..]));
+        let (velocity, bias_velocity) = velocity.unzip();
+        let mut columns = cut(Some(&mut layer.columns));
+        let mut rows = cut((index > 0).then_some(&mut layer.rows));
+        let mut velocity = cut(velocity);
         let mut biases = layer.bias.chunks_mut(EDGE);
-        let mut bias_velocities = bias_velocity.chunks_mut(EDGE);
-        let take = |tiles: &mut Vec<Vec<TileLines<'a, T>>>, group: usize, band: usize| {
-            let tile = tiles
-                .get_mut(group)
-                .map(|bands| mem::take(&mut bands[band]));
-            tile.unwrap_or_default()
-        };
+        let mut bias_velocities = bias_velocity.unwrap_or_default().chunks_mut(EDGE);
         let mut tiles = Vec::new();
         for j in 0..columns.len() {
             let mut bias = biases.next().unwrap_or_default();
@@ -77,26 +67,26 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
             for i in 0..columns[j].len() {
                 tiles.push(Self {
                     layer: index,
-                    inputs: inputs(i),
-                    next: inputs(i + threads),
-                    outputs: outputs(j),
+                    inputs: panels::<T>(inputs, i),
+                    next: panels::<T>(inputs, i + threads),
+                    outputs: panels::<T>(outputs, j),
                     columns: take(&mut columns, j, i),
                     velocity: take(&mut velocity, j, i),
                     rows: take(&mut rows, i, j),
                     bias: mem::take(&mut bias),
                     bias_velocity: mem::take(&mut bias_velocity),
-                    weight_scale,
-                    bias_scale,
+                    weight_learning_scale,
+                    bias_learning_scale,
                 });
             }
         }
         tiles
     }
 
-    /// One step, along the gradient of a run of the batch.
-    pub fn step(mut self, batch: &BatchPass<T>, optimizer: Optimizer, gradient: &mut Tile) {
-        let rate = optimizer.learning_rate * self.weight_scale;
-        // At rate 0 the layer is not trained: its gradient is not formed.
+    /// Takes one step along the gradient of the batch.
+    pub(super) fn step(mut self, batch: &BatchPass<T>, optimizer: Optimizer, gradient: &mut Tile) {
+        let rate = optimizer.learning_rate * self.weight_learning_scale;
+        // At rate 0 the weights are not trained, so their gradient is not formed.
         if rate != 0.0 {
             let (inputs, deltas) = batch.factors(self.layer);
             let rows = inputs.slice(self.inputs.clone());
@@ -108,7 +98,8 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
             );
             batch.isa().run(Descent::<T> {
                 gradient,
-                factors: (rate, optimizer.momentum),
+                rate,
+                momentum: optimizer.momentum,
                 weights: &mut self.columns,
                 velocity: &mut self.velocity,
             });
@@ -117,7 +108,7 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
         self.step_bias(batch, optimizer);
     }
 
-    /// Brings the rows of W up to its columns.
+    /// Copies the columns of W to its rows.
     fn repack(&mut self, isa: Isa) {
         let (lanes, columns) = (Panels::<T>::LANES, &self.columns);
         let squares = self.rows.iter_mut().enumerate().flat_map(|(panel, row)| {
@@ -130,12 +121,14 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
         transpose::<T>(squares, isa);
     }
 
+    /// Takes one step of the biases.
     fn step_bias(&mut self, batch: &BatchPass<T>, optimizer: Optimizer) {
         let lanes = Panels::<T>::LANES;
-        let rate = optimizer.learning_rate * self.bias_scale;
+        let rate = optimizer.learning_rate * self.bias_learning_scale;
+        let (_, deltas) = batch.factors(self.layer);
         let mut sums = vec![0.0; lanes];
         for (index, bias) in self.bias.chunks_mut(lanes).enumerate() {
-            batch.bias_gradient(self.layer, self.outputs.start + index, &mut sums);
+            sum_samples(deltas, self.outputs.start + index, &mut sums);
             for (lane, (bias, gradient)) in bias.iter_mut().zip(&sums).enumerate() {
                 let step = match self.bias_velocity.get_mut(index * lanes + lane) {
                     None => -rate * gradient,
@@ -151,14 +144,36 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
     }
 }
 
-/// One step of a tile of weights.
+/// The panels of tile `tile` of a side of `units` units. Empty past the last tile.
+fn panels<T: Scalar>(units: usize, tile: usize) -> Range<usize> {
+    let (most, all) = (
+        EDGE / Panels::<T>::LANES,
+        units.div_ceil(Panels::<T>::LANES),
+    );
+    all.min(tile * most)..all.min((tile + 1) * most)
+}
+
+/// Cuts a packed matrix into a grid of tiles. The grid is empty without a matrix.
+fn cut<T: Scalar>(matrix: Option<&mut Panels<T>>) -> Vec<Vec<TileLines<'_, T>>> {
+    matrix.map_or_else(Vec::new, |matrix| {
+        tiles_mut(matrix, EDGE / Panels::<T>::LANES, EDGE)
+    })
+}
+
+/// Takes a tile out of a grid. Nothing is taken out of an empty grid.
+fn take<L>(tiles: &mut [Vec<Vec<L>>], group: usize, band: usize) -> Vec<L> {
+    let bands = tiles.get_mut(group);
+    bands.map_or_else(Vec::new, |bands| mem::take(&mut bands[band]))
+}
+
+/// One step of a tile of weights: `v ← μ v − rate · gradient`, `w ← w + v`.
 struct Descent<'a, 'b, T: Scalar> {
     gradient: &'a Tile,
-    /// The rate, and the momentum.
-    factors: (f64, f64),
+    rate: f64,
+    momentum: f64,
     /// For each panel of outputs, the lines of the inputs.
     weights: &'a mut [&'b mut [T::Line]],
-    /// As `weights`; none without momentum.
+    /// The velocity of `weights`. Empty without momentum.
     velocity: &'a mut [&'b mut [T::Line]],
 }
 
@@ -167,8 +182,7 @@ impl<T: Scalar> Vectorized for Descent<'_, '_, T> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (rate, momentum) = self.factors;
-        let (descent, momentum) = (V::splat(-rate), V::splat(momentum));
+        let (descent, momentum) = (V::splat(-self.rate), V::splat(self.momentum));
         for (panel, weights) in self.weights.iter_mut().enumerate() {
             let mut velocity = self.velocity.get_mut(panel);
             for (row, weights) in weights.iter_mut().enumerate() {
