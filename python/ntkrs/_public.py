@@ -1,10 +1,10 @@
-"""Public names: classes, functions and methods that show the module from which users import them."""
+"""Public names: classes, functions and methods show the module that users import them from."""
 
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-#: Modules of earlier versions that pickles of named tuples name, and the modules that hold these classes now.
+#: Modules of earlier versions that occur in pickles of named tuples, and the modules that hold these classes now.
 _MOVED = {
     "ntkrs._get": "ntkrs.kernel",
     "ntkrs._gradient": "ntkrs.kernel",
@@ -13,10 +13,10 @@ _MOVED = {
 
 
 def publish(namespace: dict[str, Any]) -> None:
-    """Set the ``__module__`` of what a public module lists in ``__all__`` but imports from where users do not.
+    """Set ``__module__`` of everything in ``__all__`` that a public module imports from a place not meant for users.
 
-    These are private modules, and for a package such as ``ntkrs.predict`` all files in it. ``ntkrs`` itself leaves a
-    class to the module that has published it before.
+    Such places are private modules, and all files inside a package such as ``ntkrs.predict``. For ``ntkrs`` itself they
+    are private modules only, so that a class keeps the public module that published it first.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def publish(namespace: dict[str, Any]) -> None:
 
 
 def keep_pickles() -> None:
-    """Let pickles of earlier versions find classes that have moved since."""
+    """Make classes that have moved available at their old places, for pickles of earlier versions."""
     sys.modules.update((old, sys.modules[new]) for old, new in _MOVED.items())
 
 

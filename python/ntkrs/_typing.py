@@ -6,41 +6,41 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-#: What users may hold: float32 or float64.
+#: An array of results: float32 or float64.
 Array: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 
-#: What inputs may be: lists, arrays, data frames, tensors on the CPU.
+#: User input: lists, arrays, data frames, tensors on the CPU.
 ArrayLike: TypeAlias = Any
 
-#: Called with (done, total).
+#: A progress callback, called with (done, total).
 Report: TypeAlias = Callable[[int, int], object]
 
-#: What ``progress=`` takes: a callable, True for a bar, False for none, None for a bar where one would be missed.
+#: The values of ``progress=``: a callable, True for a bar, False for none, None for a bar on a terminal.
 Progress: TypeAlias = Report | bool | None
 
-#: Which kernel of an infinitely wide network.
+#: A kernel of an infinitely wide network: Σ or Θ.
 KernelName: TypeAlias = Literal["nngp", "ntk"]
 
-#: What ``kernel(..., get=...)`` takes.
+#: The values of ``kernel(..., get=...)``.
 Get: TypeAlias = KernelName | tuple[KernelName, ...]
 
-#: "nngp", "ntk" or "part", and the dense layer after which, or whose part.
+#: A kernel for the core to compute: "nngp" or "ntk" after a dense layer, or the "part" that this layer adds to Θ.
 Wanted: TypeAlias = tuple[str, int]
 
-#: What a network's parameters are: W and b of the NTK parameterization, or V and c of the standard one.
+#: The parameters of a network: W and b (NTK parameterization), or V and c (standard parameterization).
 Parameterization: TypeAlias = Literal["ntk", "standard"]
 
-#: What ``net.ntk(..., outputs=...)`` takes.
+#: The values of ``net.ntk(..., outputs=...)``.
 Outputs: TypeAlias = Literal["full", "trace", "mean", "diagonal", "sum"] | int
 
-#: Z of the square loss ``1/(2Z) Σ (f - y)²``: N·O, or 1.
+#: The divisor Z of the square loss ``1/(2Z) Σ (f - y)²``: N·O for "mean", 1 for "sum".
 LossScale: TypeAlias = Literal["mean", "sum"]
 
-#: Training in continuous time, or in steps of gradient descent.
+#: Training in continuous time ("flow"), or in steps of gradient descent ("gd").
 Optimizer: TypeAlias = Literal["flow", "gd"]
 
-#: What ``net.train(..., loss=...)`` takes.
+#: The values of ``net.train(..., loss=...)``.
 Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"]
 
-#: What ``net.train(..., record=...)`` takes.
+#: The values of ``net.train(..., record=...)``.
 Record: TypeAlias = Literal["outputs", "kernel_drift"]
