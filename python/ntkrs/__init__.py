@@ -1,12 +1,12 @@
 """Neural tangent kernels on CPUs, from NumPy.
 
-Describe a multilayer perceptron, then ask for its kernels, infinite or finite:
+Describe a multilayer perceptron, then ask for its kernel at infinite width, or at finite width:
 
 >>> import numpy as np, ntkrs
 >>> arch = ntkrs.mlp(depth=2, width=512, outputs=1, activation="relu", sigma_w=2**0.5)
 >>> X = np.eye(3)
 >>> kernel = arch.kernel()
->>> bool(np.allclose(kernel.diag(X), 3 * 2 / 3))  # L hidden ReLU layers: (L + 1) |x|²/n_0, here with sigma_w² = 2
+>>> bool(np.allclose(kernel.diag(X), 3 * 2 / 3))  # (L + 1) sigma_w² |x|²/n_0 for L hidden ReLU layers, if sigma_w² = 2
 True
 >>> net = arch.init(in_features=3, rng=0)
 >>> net.ntk(X).shape
@@ -102,7 +102,7 @@ __all__ = [
 
 __version__ = _core.VERSION
 
-#: Modules of this package that are imported when they are first asked for.
+#: Modules of this package that are imported on first access.
 _LAZY = ("convert", "diagnostics", "predict")
 
 

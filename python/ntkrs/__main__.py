@@ -1,4 +1,4 @@
-"""``python -m ntkrs`` is the command ``ntkrs``."""
+"""``python -m ntkrs`` runs the command ``ntkrs``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Dense layers, and what kernels and networks know of an architecture: its layers, and where its parameters lie."""
+"""Dense layers, and the architectures that kernels and networks are built from: layers, scales, layout of θ."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Dense:
-    """A dense layer ``h = sigma_w/√n · x W + sigma_b · b``, with every entry of W and b drawn from N(0, 1).
+    """A dense layer, ``h = sigma_w/√n · x W + sigma_b · b``, with every entry of W and b drawn from N(0, 1).
+
+    Here n is the number of inputs of the layer.
 
     Parameters
     ----------
@@ -26,18 +28,24 @@ class Dense:
     sigma_w : float
         Scale of the weights, positive.
     sigma_b : float
-        Scale of the biases. 0: the layer has none.
+        Scale of the biases; 0 for a layer without biases.
     trainable : bool
-        Whether the layer is trained. One that is not adds nothing to a tangent kernel; a finite network holds its
-        parameters like others, and derivatives in them are 0.
+        If False, the layer is not trained, and adds nothing to a tangent kernel. A finite network holds its parameters
+        all the same, and derivatives with respect to them are 0.
     tau_b : float, optional
-        Scale at which the biases learn: ``sigma_b · b = tau_b · b'``, and b' is trained. A finite network holds b',
-        drawn from N(0, (sigma_b/tau_b)²). By default sigma_b. 0: they are drawn like others, and not trained.
+        Scale at which the biases learn, by default ``sigma_b``. If it is given, a finite network holds and trains b'
+        with ``tau_b · b' = sigma_b · b``, drawn from N(0, (sigma_b/tau_b)²). With 0, it holds b and does not train it.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is not a number, or out of its domain.
+
+    Examples
+    --------
+    >>> from ntkrs import Dense, Sequential
+    >>> Sequential(Dense(1, sigma_w=2.0, sigma_b=1.0)).kernel()([[3.0]])  # sigma_w² ⟨x,x'⟩/n_0 + sigma_b²
+    array([[37.]])
     """
 
     width: int
@@ -47,7 +55,7 @@ class Dense:
     tau_b: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
+        """Check the arguments, and store numbers as int and float."""
         width = numbers.integer(self.width, "width")
         if width < 1:
             raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
@@ -72,21 +80,23 @@ class Dense:
 
     @property
     def has_bias(self) -> bool:
-        """Whether the layer has biases, drawn or trained."""
+        """True if the layer has biases, whether or not they are trained."""
         return self.sigma_b > 0 or bool(self.tau_b)
 
     @property
     def bias_scale(self) -> float:
-        """What the biases of a finite network are multiplied with: that at which they learn, if they do."""
+        """The factor of the biases in a finite network: ``tau_b`` if it is given and not 0, otherwise ``sigma_b``."""
         return self.tau_b or self.sigma_b
 
     def learning_scales(self, parameterization: str, inputs: int) -> tuple[float, float]:
-        """Return (τ_w, τ_b): the layer adds ``τ_w² ⟨x,x'⟩/n + τ_b²`` to a tangent kernel, n being its ``inputs``.
+        """Return the learning scales (τ_w, τ_b) of a layer with n ``inputs``.
+
+        The layer adds ``τ_w² ⟨x,x'⟩/n + τ_b²`` to a tangent kernel, where x and x' are its inputs.
 
         Raises
         ------
         ValueError
-            If the biases have a learning scale of their own, and the parameterization has none.
+            If ``tau_b`` is given and the parameterization is "standard".
         """
         if not self.trainable:
             return 0.0, 0.0
@@ -97,22 +107,29 @@ class Dense:
         return inputs**0.5, 1.0 if self.sigma_b else 0.0
 
     def learning_follows(self, parameterization: str) -> tuple[bool, bool]:
-        """Whether τ_w and τ_b of :meth:`learning_scales` are σ_w and σ_b, and change with them."""
+        """Return a pair for the learning scales: True if τ_w equals σ_w and changes with it; the same for τ_b, σ_b."""
         ours = self.trainable and parameterization == "ntk"
         return ours, ours and self.tau_b is None
 
 
-#: One element of an architecture.
+#: One layer of an architecture.
 Layer: TypeAlias = Dense | Elementwise
 
 
 class Architecture(ABC):
-    """Dense layers with an activation between each two: the base of :class:`~ntkrs.layers.Sequential`.
+    """Alternating dense layers and activations: the abstract base of :class:`~ntkrs.layers.Sequential`.
 
     Attributes
     ----------
     layers : tuple of Dense or activation
-        Starts and ends with a :class:`Dense`; the two kinds alternate.
+        The layers. The first and the last are :class:`Dense`.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> from ntkrs.layers import Architecture
+    >>> isinstance(mlp(depth=1, width=8, outputs=1), Architecture)
+    True
     """
 
     layers: tuple[Layer, ...]
@@ -141,32 +158,32 @@ class Architecture(ABC):
 
     @property
     def activations(self) -> tuple[Elementwise, ...]:
-        """The activations, in order: one less than dense layers."""
+        """The activations, in order: one fewer than the dense layers."""
         return tuple(layer for layer in self.layers if isinstance(layer, Elementwise))
 
     @property
     def outputs(self) -> int:
-        """O, the width of the last layer."""
+        """O, the number of outputs: the width of the last layer."""
         return self.dense[-1].width
 
     def with_width(self, width: int) -> Self:
-        """Return the architecture with all hidden layers of that width, and all else as it is.
+        """Return this architecture with another width for all hidden layers.
 
         Raises
         ------
         TypeError, ValueError
-            If the width is no positive integer.
+            If the width is not a positive integer.
         """
         hidden = [replace(layer, width=width) if isinstance(layer, Dense) else layer for layer in self.layers[:-1]]
         return type(self)(*hidden, self.layers[-1])
 
     @abstractmethod
     def kernel(self, parameterization: Parameterization = "ntk") -> Any:
-        """Return the kernels of this network at infinite width."""
+        """Return the kernel of this architecture at infinite width."""
 
     @abstractmethod
     def init(self, in_features: int, rng: Any = 0, dtype: Any = "float64") -> Any:
-        """Return a network of this architecture with parameters drawn at random."""
+        """Return a network of this architecture with random parameters."""
 
 
 def check_architecture(arch: object) -> None:
@@ -183,9 +200,10 @@ def layer_inputs(arch: Architecture, in_features: int) -> list[int]:
 def layer_scales(
     arch: Architecture, in_features: int, parameterization: Parameterization = "ntk", *, unit_biases: bool = False
 ) -> list[tuple[float, float, float, float]]:
-    """Return the scales of W and b in each dense layer, and those of derivatives in them: the same, or 0.
+    """Return four factors for each dense layer: of W and b, and of the derivatives with respect to them.
 
-    ``unit_biases``: the scales of biases b from N(0, 1), and not of b' that learn at a scale ``tau_b``.
+    The factors of derivatives are those of W and b, or 0 for parameters that are not trained. If ``unit_biases``, the
+    factor of the biases is that of b ~ N(0, 1) also in layers with ``tau_b``, instead of that of b'.
     """
     scales = []
     for dense, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True):
@@ -198,7 +216,7 @@ def layer_scales(
 
 
 def parameter_shapes(arch: Architecture, in_features: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield sizes and shapes of W^0, b^0, W^1, ... as they lie in θ."""
+    """Yield the size and shape of W^0, b^0, W^1, ..., in the order in which they stand in θ."""
     for dense, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True):
         yield inputs * dense.width, (inputs, dense.width)
         if dense.has_bias:

@@ -1,4 +1,4 @@
-"""The module that public classes, functions and methods name as theirs: the one from which users import them."""
+"""Public names: classes, functions and methods show the module that users import them from."""
 
 import sys
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ _MOVED = {
 
 
 def publish(namespace: dict[str, Any]) -> None:
-    """Set the ``__module__`` of the names in ``__all__`` that a public module imports from files that users do not see.
+    """Set ``__module__`` of everything in ``__all__`` that a public module imports from a place not meant for users.
 
-    These files are private modules, and in a package such as ``ntkrs.predict`` all of its files. ``ntkrs`` itself does
-    not change a name that another module has published before.
+    Such places are private modules, and all files inside a package such as ``ntkrs.predict``. For ``ntkrs`` itself they
+    are private modules only, so that a class keeps the public module that published it first.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def publish(namespace: dict[str, Any]) -> None:
 
 
 def keep_pickles() -> None:
-    """Let pickles of earlier versions find classes that have moved since then."""
+    """Make classes that have moved available at their old places, for pickles of earlier versions."""
     sys.modules.update((old, sys.modules[new]) for old, new in _MOVED.items())
 
 

@@ -6,41 +6,41 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-#: Arrays of float32 or float64.
+#: An array of results: float32 or float64.
 Array: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 
-#: Inputs as users pass them: lists, arrays, data frames, tensors on the CPU.
+#: User input: lists, arrays, data frames, tensors on the CPU.
 ArrayLike: TypeAlias = Any
 
-#: A function that is called with (done, total).
+#: A progress callback, called with (done, total).
 Report: TypeAlias = Callable[[int, int], object]
 
-#: Values of ``progress``: a callable, True for a bar, False for none, None for a bar on interactive terminals.
+#: The values of ``progress=``: a callable, True for a bar, False for none, None for a bar on a terminal.
 Progress: TypeAlias = Report | bool | None
 
-#: Names of the kernels of an infinitely wide network.
+#: A kernel of an infinitely wide network: Σ or Θ.
 KernelName: TypeAlias = Literal["nngp", "ntk"]
 
-#: Values of ``get`` in ``kernel(..., get=...)``.
+#: The values of ``kernel(..., get=...)``.
 Get: TypeAlias = KernelName | tuple[KernelName, ...]
 
-#: "nngp" or "ntk" with the dense layer after which it is taken, or "part" with the dense layer whose part is taken.
+#: A kernel for the core to compute: "nngp" or "ntk" after a dense layer, or the "part" that this layer adds to Θ.
 Wanted: TypeAlias = tuple[str, int]
 
-#: The parameters of a network: W and b in the NTK parameterization, V and c in the standard one.
+#: The parameters of a network: W and b (NTK parameterization), or V and c (standard parameterization).
 Parameterization: TypeAlias = Literal["ntk", "standard"]
 
-#: Values of ``outputs`` in ``net.ntk(..., outputs=...)``.
+#: The values of ``net.ntk(..., outputs=...)``.
 Outputs: TypeAlias = Literal["full", "trace", "mean", "diagonal", "sum"] | int
 
-#: Z of the square loss ``1/(2Z) Σ (f - y)²``: N·O for "mean", 1 for "sum".
+#: The divisor Z of the square loss ``1/(2Z) Σ (f - y)²``: N·O for "mean", 1 for "sum".
 LossScale: TypeAlias = Literal["mean", "sum"]
 
-#: Training in continuous time, or by steps of gradient descent.
+#: Training in continuous time ("flow"), or in steps of gradient descent ("gd").
 Optimizer: TypeAlias = Literal["flow", "gd"]
 
-#: Values of ``loss`` in ``net.train(..., loss=...)``.
+#: The values of ``net.train(..., loss=...)``.
 Loss: TypeAlias = Literal["mse", "softmax_cross_entropy"]
 
-#: Values of ``record`` in ``net.train(..., record=...)``.
+#: The values of ``net.train(..., record=...)``.
 Record: TypeAlias = Literal["outputs", "kernel_drift"]

@@ -1,6 +1,6 @@
-"""Descriptions of networks: dense layers, and their sequence with activations.
+"""Descriptions of networks: dense layers, and sequences of them with activations in between.
 
-They are values: frozen, hashable, compared by what they hold, picklable. They compute nothing.
+They are values: frozen, hashable and picklable, and equal if they have the same contents. They compute nothing.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Sequential(Architecture):
     Parameters
     ----------
     *layers : Dense or activation
-        Starts and ends with a :class:`Dense`; the two kinds alternate.
+        The layers, alternating. The first and the last are :class:`Dense`.
 
     Raises
     ------
     TypeError
-        If a layer is something else.
+        If a layer is neither a Dense nor an activation.
     ValueError
-        If they do not alternate.
+        If the layers do not alternate, or do not begin and end with a Dense.
 
     Examples
     --------
-    >>> from ntkrs import Relu
+    >>> from ntkrs import Dense, Relu, Sequential
     >>> arch = Sequential(Dense(512, sigma_w=1.5), Relu(), Dense(10))
     >>> arch
     Sequential(Dense(width=512, sigma_w=1.5, sigma_b=0.0), Relu(), Dense(width=10, sigma_w=1.0, sigma_b=0.0))
@@ -62,18 +62,17 @@ class Sequential(Architecture):
         return Sequential, self.layers
 
     def kernel(self, parameterization: Parameterization = "ntk") -> Kernel:
-        """Return the kernels of this network at infinite width.
+        """Return the kernel of this architecture at infinite width.
 
         Parameters
         ----------
         parameterization : "ntk" or "standard"
-            In which parameters the tangent kernel is taken: see :class:`~ntkrs.kernel.Kernel`. With "ntk" the widths
-            are ignored.
+            The parameters that are trained, as for :class:`~ntkrs.kernel.Kernel`. With "ntk" the widths are ignored.
 
         Raises
         ------
         ValueError
-            If the parameterization is another one.
+            As for :class:`~ntkrs.kernel.Kernel`.
         """
         return Kernel(self, parameterization)
 
@@ -83,23 +82,33 @@ class Sequential(Architecture):
         rng: int | Sequence[int] | np.random.Generator = 0,
         dtype: DTypeLike = np.float64,
     ) -> Network:
-        """Return a network of this architecture with every parameter drawn from N(0, 1), but for biases with ``tau_b``.
+        """Return a network of this architecture with every parameter drawn from N(0, 1).
+
+        Only the biases of layers with ``tau_b`` have another scale: see :class:`Dense`.
 
         Parameters
         ----------
         in_features : int
             n_0, the number of input features.
-        rng : int or numpy.random.Generator
+        rng : int, sequence of int, or numpy.random.Generator
             A seed, or the generator to draw from.
         dtype : float64 or float32
-            The dtype of the parameters, and of all that is computed from them.
+            The dtype of the parameters, and of everything that is computed from them.
 
         Raises
         ------
         TypeError, ValueError
-            If ``in_features`` is no positive integer, or the dtype another one.
+            If ``in_features`` is not a positive integer, ``rng`` is not a seed, or the dtype is another one.
         MemoryError
-            If the parameters do not fit, before any is drawn.
+            If the parameters do not fit in memory. None is drawn then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import Dense, Sequential
+        >>> net = Sequential(Dense(3)).init(in_features=2, rng=0)
+        >>> bool(np.all(net.parameters == np.random.default_rng(0).standard_normal(6)))
+        True
         """
         return Network.random(self, in_features, rng, dtype)
 
@@ -112,30 +121,30 @@ def mlp(
     sigma_w: float = 1.0,
     sigma_b: float = 0.0,
 ) -> Sequential:
-    """Return a multilayer perceptron of equal hidden layers.
+    """Return a multilayer perceptron whose hidden layers are equal.
 
     Parameters
     ----------
     depth : int
-        The number of hidden layers; 0 is a linear model.
+        The number of hidden layers; 0 gives a linear model.
     width : int
-        Units of each hidden layer.
+        The number of units in each hidden layer.
     outputs : int
-        O, the units of the last layer.
+        O, the number of outputs.
     activation : str or activation
-        An object such as ``LeakyRelu(0.1)``, or the name of a class of :mod:`ntkrs.activations` in snake case, such as
-        ``"relu"`` or ``"leaky_relu"``, for one with default parameters.
+        An object such as ``LeakyRelu(0.1)``, or the snake-case name of a class of :mod:`ntkrs.activations`, such as
+        ``"leaky_relu"``, which then has default parameters.
     sigma_w, sigma_b : float
-        Scales of weights and biases, the same in all dense layers.
+        Scales of the weights and biases, the same for all dense layers.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of its domain, or the activation unknown.
+        If an argument is out of its domain, or there is no such activation.
 
     Examples
     --------
-    >>> from ntkrs import Erf
+    >>> from ntkrs import Dense, Erf, Sequential, mlp
     >>> mlp(depth=1, width=64, outputs=2, activation="erf") == Sequential(Dense(64), Erf(), Dense(2))
     True
     """

@@ -1,4 +1,4 @@
-"""Bounds on what truncated series leave out of a kernel."""
+"""Bounds on the error of a kernel that comes from truncated series."""
 
 from __future__ import annotations
 
@@ -9,18 +9,31 @@ import numpy as np
 
 
 class ErrorBound(NamedTuple):
-    """What :meth:`Kernel.error_bound` returns, in units of √(K_ii K_jj)."""
+    """Bounds on the errors of Σ (``nngp``) and Θ (``ntk``), in units of √(K_ii K_jj).
+
+    :meth:`Kernel.error_bound` returns them.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> bound = mlp(depth=1, width=1, outputs=1, activation="erf").kernel().error_bound([[1.0]])
+    >>> max(bound)  # erf has a closed form
+    0.0
+    """
 
     nngp: float
     ntk: float
 
 
-#: Errors above this, in units of √(K_ii K_jj), are warned of.
+#: The largest bound that causes no warning, in units of √(K_ii K_jj); for float32 kernels it is their ε instead.
 _TOLERANCE = 1e-10
 
 
 def warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any], stacklevel: int) -> None:
-    """Warn of entries that may be off by more than round-off; ``stacklevel`` is that of the caller's caller's line."""
+    """Warn if entries may be off by more than the tolerance and the ε of ``dtype``.
+
+    ``stacklevel`` is that of :func:`warnings.warn`: at 2, the warning names the line that called this function.
+    """
     if max(bound) > max(_TOLERANCE, np.finfo(dtype).eps):
         warnings.warn(
             f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) and "

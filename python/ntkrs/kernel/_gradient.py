@@ -17,12 +17,27 @@ if TYPE_CHECKING:
     from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Progress, Report
 
-#: For each layer, True for the learning scales τ_w and τ_b that are its σ_w and σ_b.
+#: Two values for each layer: True if τ_w equals σ_w and changes with it, and True if τ_b does so with σ_b.
 Tied: TypeAlias = "list[tuple[bool, bool]]"
 
 
 class KernelGradient(NamedTuple):
-    """What :meth:`~ntkrs.kernel.Kernel.gradient` returns: derivatives with respect to each layer's σ_w and σ_b."""
+    """The derivatives of a kernel K with respect to the σ_w and σ_b of every dense layer.
+
+    :meth:`~ntkrs.kernel.Kernel.gradient` returns them.
+
+    Attributes
+    ----------
+    sigma_w, sigma_b : (L, N, M) or (L,) ndarray
+        ``∂K_ij/∂σ^l``; or their sums over i and j with the given weights.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> kernel = mlp(depth=0, width=1, outputs=1, sigma_w=3.0).kernel()
+    >>> kernel.gradient([[1.0]], get="nngp").sigma_w  # Σ = σ_w² x²
+    array([[[6.]]])
+    """
 
     sigma_w: Array
     sigma_b: Array
@@ -36,10 +51,10 @@ def gradients(
     weights: ArrayLike | None,
     progress: Progress,
 ) -> list[KernelGradient]:
-    """Return the derivatives of each kernel of ``names``, or with weights their weighted sums.
+    """Return the derivatives of each kernel in ``names``; with weights, their weighted sums.
 
-    Called by :meth:`ntkrs.kernel.Kernel.gradient`: a warning names the line that called that. ``core`` makes the core's
-    kernel for the inputs.
+    ``core`` returns the core's kernel for given inputs. Only :meth:`ntkrs.kernel.Kernel.gradient` may call this
+    function: warnings then name the line that called the method.
 
     Raises
     ------
@@ -62,12 +77,12 @@ def _full(
     tied: Tied,
     report: Report | None,
 ) -> tuple[list[KernelGradient], tuple[float, float]]:
-    """The derivatives of each kernel, (L, N, M) each, and bounds on the kernels' errors.
+    """Return the derivatives of each kernel, (L, N, M) each, and bounds on the errors of the kernels.
 
     Raises
     ------
     MemoryError
-        If they do not fit, before any work.
+        If the derivatives do not fit in memory. Nothing is computed then.
     """
     x, z = inputs
     shape = (len(tied), len(x), len(x if z is None else z))
@@ -93,7 +108,9 @@ def _contracted(
     tied: Tied,
     report: Report | None,
 ) -> tuple[list[KernelGradient], tuple[float, float]]:
-    """The sums over all entries of each kernel's derivatives times the weights, (L,) each, in float64, and bounds.
+    """Return the weighted sums of the derivatives of each kernel, (L,) each, and bounds on the errors of the kernels.
+
+    The sums run over all entries of a kernel, in float64.
 
     Raises
     ------

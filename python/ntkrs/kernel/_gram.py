@@ -1,4 +1,4 @@
-"""Kernel matrices: what the core writes for each call of a :class:`ntkrs.kernel.Kernel`."""
+"""Kernel matrices: each call of a :class:`ntkrs.kernel.Kernel` becomes one call of the core."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def core_kernel(arch: Architecture, parameterization: Parameterization, in_features: int) -> InfiniteKernel:
-    """Return the core's kernel; the number of features matters to standard parameters alone.
+    """Return the core's kernel of an architecture. ``in_features`` matters in the standard parameterization only.
 
     Raises
     ------
     ValueError
-        If an activation cannot be had at infinite width, or a layer has ``tau_b`` in standard parameters.
+        If an activation has no infinite-width kernel, or a layer has ``tau_b`` in the standard parameterization.
     """
     scales = [
         (layer.sigma_w, layer.sigma_b, *layer.learning_scales(parameterization, inputs))
@@ -44,10 +44,10 @@ def gram(
     *,
     stacked: bool = False,
 ) -> list[Array]:
-    """Return the kernels that are ``wanted``, (N, M) each, one for each of ``outs``; if ``stacked`` all in one array.
+    """Return the ``wanted`` kernels, one (N, M) array for each of ``outs``; if ``stacked``, all in a single array.
 
-    Called by the methods of :class:`ntkrs.kernel.Kernel` and by nothing else: a warning names the line that called
-    them. ``core`` makes the core's kernel for the inputs.
+    ``core`` returns the core's kernel for given inputs. Only methods of :class:`ntkrs.kernel.Kernel` may call this
+    function: warnings then name the line that called the method.
     """
     leading = (len(wanted),) if stacked else ()
 

@@ -1,4 +1,4 @@
-"""The class of the kernels of infinitely wide networks."""
+"""The class of kernels of infinitely wide networks."""
 
 from __future__ import annotations
 
@@ -28,30 +28,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kernel:
-    """The NNGP Σ and the NTK Θ of an infinitely wide network, as functions of inputs.
+    """The NNGP Σ and the NTK Θ of an infinitely wide network, as functions of two inputs.
 
     ::
 
         Σ^1 = sigma_w² ⟨x,x'⟩/n_0 + sigma_b²          Θ^1 = own^1
         Σ^{l+1} = sigma_w² T(Σ^l) + sigma_b²          Θ^{l+1} = own^{l+1} + sigma_w² Ṫ(Σ^l) ⊙ Θ^l
 
-    with ``T = E φ(u)φ(v)`` and ``Ṫ = E φ'(u)φ'(v)``. A layer's own part of Θ is Σ; with ``tau_b`` the σ_b² in it is
-    τ_b², and it is 0 for a layer that is not trained. With several outputs the kernel of the whole network is this one
-    times the identity of size O.
+    with ``T = E φ(u)φ(v)`` and ``Ṫ = E φ'(u)φ'(v)`` for Gaussian (u, v) with covariance Σ^l. The term own^l comes from
+    the parameters of layer l itself. It equals Σ^l, with tau_b² in place of sigma_b² if the layer has ``tau_b``; it is
+    0 if the layer is not trainable. The kernel of O outputs is this one times the identity of size O.
 
     Parameters
     ----------
     arch : Sequential
-        The network; ``arch.kernel()`` makes its kernel.
+        The architecture. ``arch.kernel()`` is the usual way to make its kernel.
     parameterization : "ntk" or "standard"
-        In which parameters the tangent kernel is taken. "standard": weights V = σ_w/√n W and biases c = σ_b b, those
-        of torch, Keras or scikit-learn, so that own = n T + 1, n being the width of the layer before: Θ then grows
-        with the widths of the architecture. Σ is the same.
+        The parameters that are trained. With "ntk" they are W and b, as in :class:`~ntkrs.layers.Dense`. With
+        "standard" they are V = σ_w/√n W and c = σ_b b, as in torch, Keras and scikit-learn. There own = n T + 1, where
+        n is the width of the previous layer (0 instead of 1 without biases), so Θ grows with the widths of the
+        architecture. Σ is the same for both.
 
     Raises
     ------
     ValueError
-        If an activation cannot be had at infinite width, or the parameterization is another one.
+        If an activation has no infinite-width kernel, if ``parameterization`` is neither "ntk" nor "standard", or if
+        it is "standard" and a layer has ``tau_b``.
+
+    Notes
+    -----
+    All methods check inputs X and Z as :meth:`__call__` does, and raise the same errors.
 
     References
     ----------
@@ -73,16 +79,18 @@ class Kernel:
     _core: InfiniteKernel = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check the architecture, and hand it to the core."""
+        """Check the arguments, and build the core's kernel."""
         check_architecture(self.arch)
         if self.parameterization not in ("ntk", "standard"):
             raise ValueError(f"parameterization is {self.parameterization!r}, but must be 'ntk' or 'standard'")
         object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization, in_features=1))
 
     def _for(self, x: Array) -> InfiniteKernel:
+        """Return the core's kernel for inputs x. In "standard" it depends on the number of their features."""
         return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", x.shape[1])
 
     def __reduce__(self) -> tuple[type[Kernel], tuple[Architecture, str]]:
+        """Pickle the arguments alone: the core's kernel is built again from them."""
         return Kernel, (self.arch, self.parameterization)
 
     @overload
@@ -119,42 +127,50 @@ class Kernel:
         out: NDArray[Any] | Sequence[NDArray[Any]] | None = None,
         progress: Progress = None,
     ) -> Any:
-        """Return the kernel between the rows of X and those of Z, or of X.
+        """Return the kernel between all rows of X and all rows of Z.
 
         Parameters
         ----------
         X : (N, n_0) array_like
-            Inputs. float32 gives float32, all else float64.
+            Inputs. float32 inputs give float32 results; everything else is computed in float64.
         Z : (M, n_0) array_like, optional
             Other inputs; by default X, at half the cost.
         get : "ntk", "nngp", or a tuple of them
-            A tuple is computed in one pass.
+            The kernel. A tuple is computed in one pass.
         per_layer : bool
-            Return instead what each dense layer contributes to the NTK: ``Θ = Σ_l own^l Π_{m>l} sigma_w² Ṫ_m``.
+            If True, return the terms of ``Θ = Σ_l own^l Π_{m>l} sigma_w² Ṫ_m`` instead, one for each dense layer.
         out : (N, M) ndarray, or a tuple of them, optional
-            Where to write the result, of its shape and dtype, with any strides.
+            Array to write the result to, of its shape and dtype and with any strides.
         progress : callable or bool, optional
-            A callable is called as ``progress(done, total)`` about every 50 ms; what it raises ends the call. True
-            shows a bar of tqdm, False none; by default a terminal sees one when the call takes longer than 2 s.
+            A callable is called as ``progress(done, total)`` about every 50 ms; an exception that it raises ends the
+            call. True shows a tqdm bar, False does not. By default a terminal shows one if the call takes over 2 s.
 
         Returns
         -------
-        (N, M) ndarray, or a named tuple of them; (L, N, M) if ``per_layer``
-            In the order of ``get``. Entry (i, j) depends on rows i and j alone, to the last bit.
+        (N, M) ndarray, or a named tuple of them in the order of ``get``; (L, N, M) if ``per_layer``
+            Entry (i, j) depends on rows i and j alone, to the last bit.
 
         Raises
         ------
         ValueError
-            If an input holds NaN or an infinity, is not two-dimensional, or X and Z differ in n_0.
+            If X or Z is not two-dimensional, holds NaN or an infinity, or they differ in n_0.
         TypeError
-            If an input is not made of real numbers.
+            If X or Z does not hold real numbers.
         MemoryError
-            If the result does not fit, before any work.
+            If the result does not fit in memory. Nothing is computed then.
 
         Notes
         -----
-        N·M·n_0 multiplications and N·M·L steps of the recursion; half of both without Z. No temporary array of
-        the result's size.
+        N·M·n_0 multiplications and N·M·L steps of the recursion, half of both without Z. No temporary array is as
+        large as the result.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> kernel, X = mlp(depth=2, width=1, outputs=1).kernel(), np.eye(3)
+        >>> np.allclose(kernel(X, per_layer=True).sum(axis=0), kernel(X))
+        True
         """
         names, last = names_of(get), len(self.arch.dense) - 1
         if numbers.boolean(per_layer, "per_layer"):
@@ -174,51 +190,45 @@ class Kernel:
         out: NDArray[Any] | None = None,
         progress: Progress = None,
     ) -> Array:
-        """Return the kernels of the networks that end with each dense layer, in one pass.
+        """Return the kernels of all networks that end at a dense layer of this one, in one pass.
 
         Parameters
         ----------
-        X, Z, progress
-            As :meth:`__call__`.
-        get : "ntk" or "nngp"
-            Which kernel.
+        X, Z, get, progress
+            As for :meth:`__call__`, but ``get`` is a single name.
         out : (L, N, M) ndarray, optional
-            Where to write the result.
+            Array to write the result to.
 
         Returns
         -------
         (L, N, M) ndarray
-            Entry l is the kernel of ``Sequential(*arch.layers[: 2 * l + 1])``.
+            Entry l is the kernel of ``Sequential(*arch.layers[: 2 * l + 1])``, to the last bit.
 
-        Raises
-        ------
-        ValueError, TypeError, MemoryError
-            As :meth:`__call__`.
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> K = mlp(depth=2, width=1, outputs=1).kernel().depths(np.eye(3))
+        >>> np.array_equal(K[1], mlp(depth=1, width=1, outputs=1).kernel()(np.eye(3)))
+        True
         """
         name = name_of(get, "depths")
         wanted = [(name, layer) for layer in range(len(self.arch.dense))]
         return gram(self._for, X, Z, [out], wanted, progress, stacked=True)[0]
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
-        """Return the diagonal of ``kernel(X)``, the same bits, in O(N (n_0 + L)).
+        """Return the diagonal of ``kernel(X)``, to the last bit, in O(N (n_0 + L)) time.
 
-        A series adds some hundred numbers a row and layer.
+        Series activations need a few hundred numbers more per row and layer.
 
         Parameters
         ----------
-        X : (N, n_0) array_like
-            Inputs.
-        get : "ntk" or "nngp"
-            Which kernel.
+        X, get
+            As for :meth:`__call__`, but ``get`` is a single name.
 
         Returns
         -------
         (N,) ndarray
-
-        Raises
-        ------
-        ValueError, TypeError
-            As :meth:`__call__`.
         """
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
         x = arrays.batch(X, "X")
@@ -235,35 +245,32 @@ class Kernel:
     ) -> Any:
         """Return the derivatives of the kernel with respect to ``sigma_w`` and ``sigma_b`` of every dense layer.
 
-        ``∂K_ij/∂σ_w^l`` and ``∂K_ij/∂σ_b^l`` or, with weights A, their sums ``Σ_ij A_ij ∂K_ij/∂σ^l``.
+        ``∂K_ij/∂σ_w^l`` and ``∂K_ij/∂σ_b^l``; or, with weights A, their sums ``Σ_ij A_ij ∂K_ij/∂σ^l``.
 
         Parameters
         ----------
-        X, Z, progress
-            As :meth:`__call__`.
-        get : "ntk", "nngp", or a tuple of them
-            Which kernel; a tuple costs little more than one.
+        X, Z, get, progress
+            As for :meth:`__call__`. A tuple in ``get`` costs little more than one kernel.
         weights : (N, M) array_like, optional
-            A. What a function of K has for a gradient in K gives that in the scales, without the (L, N, M) arrays.
+            A. Pass ∂f/∂K to get the gradient of f(K) in the scales without forming the (L, N, M) arrays.
 
         Returns
         -------
         KernelGradient, or a named tuple of them in the order of ``get``
-            ``.sigma_w`` and ``.sigma_b``, (L, N, M) each, of the inputs' dtype; (L,) each, float64, with weights.
-            Entry (l, i, j) depends on rows i and j alone, and sums not on the number of threads, to the last bit.
+            ``.sigma_w`` and ``.sigma_b``: (L, N, M) each, in the dtype of the inputs; with weights (L,) each, in
+            float64. Entry (l, i, j) depends on rows i and j alone, to the last bit. Sums do not depend on the number
+            of threads.
 
         Raises
         ------
         ValueError
-            If ``weights`` is not (N, M) and finite; else as :meth:`__call__`.
-        TypeError, MemoryError
-            As :meth:`__call__`.
+            If ``weights`` is not a finite (N, M) array.
 
         Notes
         -----
-        Reverse mode along each pair, O(N·M·(n_0 + L)): the time of three to six kernels. The learning scale τ_w
-        changes with σ_w, and τ_b with σ_b unless ``tau_b`` is given. docs/gradients.md has the conventions at
-        ``sigma_b=0`` and at jumps, the accuracy, and the weights that give the gradient of a marginal likelihood.
+        Reverse mode along each pair: O(N·M·(n_0 + L)) time, that of three to six kernels. τ_w changes with σ_w, and
+        τ_b with σ_b unless ``tau_b`` is given. docs/gradients.md has the conventions at ``sigma_b=0`` and at jumps,
+        the accuracy, and the weights for the gradient of a marginal likelihood.
 
         Examples
         --------
@@ -279,30 +286,25 @@ class Kernel:
         return named(get, gradients(self._for, arrays.pair(X, Z), names, tied, weights, progress))
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
-        """Return bounds on the errors of the kernel's entries that come from truncated series.
+        """Return bounds on the errors of the kernel that come from truncated series.
 
-        ``|K̂_ij - K_ij| <= bound · √(K_ii K_jj)``, besides round-off, for all pairs of rows of X and Z. Activations
-        with a closed form make none; those by a series leave out terms, and each layer passes errors on.
+        ``|K̂_ij - K_ij| <= bound · √(K_ii K_jj)``, apart from round-off, for all pairs of rows of X and Z. Activations
+        with a closed form make no such error. A series leaves out terms, and later layers pass the error on.
 
         Parameters
         ----------
         X, Z
-            As :meth:`__call__`.
+            As for :meth:`__call__`.
 
         Returns
         -------
         ErrorBound
-            ``.nngp`` and ``.ntk``, relative to the scale of the entry.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As :meth:`__call__`.
+            ``.nngp`` and ``.ntk``, those of the worst row.
 
         Notes
         -----
-        O(N n_0), and the series: what each misses of E φ² and E φ'², which are known without it. The bound is that of
-        the worst row, for all pairs.
+        O(N n_0) time, besides the series of each row and layer. The error of a series is the part that it misses of
+        E φ² and E φ'², which are known without it.
 
         References
         ----------
@@ -312,41 +314,39 @@ class Kernel:
         --------
         >>> import numpy as np
         >>> from ntkrs import mlp
-        >>> mlp(3, 1, 1, "relu").kernel().error_bound(np.eye(2))
-        ErrorBound(nngp=0.0, ntk=0.0)
-        >>> mlp(3, 1, 1, "tanh").kernel().error_bound(np.eye(2)).ntk < 1e-10
+        >>> mlp(depth=3, width=1, outputs=1, activation="tanh").kernel().error_bound(np.eye(2)).ntk < 1e-10
         True
         """
         x, z = arrays.pair(X, Z)
         return ErrorBound(*self._for(x).error_bound((x, z)))
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
-        """Return the kernel as a function of the cosine of two inputs on the sphere ``|x|² = q n_0``.
+        """Return the kernel as a function of the cosine between two inputs on the sphere ``|x|² = q n_0``.
 
         Parameters
         ----------
-        rho : array_like, any shape
-            Correlations ``⟨x,x'⟩/(q n_0)``, in [−1, 1].
+        rho : array_like of any shape
+            Cosines ``⟨x,x'⟩/(q n_0)``, in [−1, 1].
         get : "ntk" or "nngp"
-            Which kernel.
+            The kernel.
         q : float
             The mean square of an input, ``|x|²/n_0``.
 
         Returns
         -------
-        ndarray of rho's shape, float64
+        float64 ndarray of the shape of ``rho``
 
         Raises
         ------
         ValueError
-            If a correlation is not in [−1, 1], q is negative, or the parameterization is "standard", whose kernel
-            depends on n_0 too.
+            If a cosine is not in [−1, 1], q is negative, or ``parameterization`` is "standard", where the kernel also
+            depends on n_0.
 
         Examples
         --------
         >>> from ntkrs import mlp
         >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu", sigma_w=2**0.5).kernel()
-        >>> kernel.scalar([1.0, 0.0, -1.0], get="nngp").round(4).tolist()  # (sin θ + (π − θ) cos θ)/π · 2
+        >>> kernel.scalar([1.0, 0.0, -1.0], get="nngp").round(4).tolist()  # 2/π · (sin θ + (π − θ) cos θ)
         [2.0, 0.6366, 0.0]
         """
         if self.parameterization != "ntk":
@@ -358,33 +358,28 @@ class Kernel:
     def operator(
         self, X: ArrayLike, Z: ArrayLike | None = None, get: KernelName = "ntk", progress: Progress = None
     ) -> LinearOperator:
-        """Return ``K(X, Z)`` as a linear operator: products with it, and never the (N, M) array.
+        """Return ``K(X, Z)`` as a linear operator: products with the kernel, without the (N, M) array.
 
         Parameters
         ----------
-        X : (N, n_0) array_like
-            Inputs, copied.
-        Z : (M, n_0) array_like, optional
-            Other inputs; by default X, at half the cost.
-        get : "ntk" or "nngp"
-            Which kernel.
-        progress
-            As :meth:`__call__`, for each product.
+        X, Z, get, progress
+            As for :meth:`__call__`, but ``get`` is a single name. X and Z are copied, and ``progress`` reports on each
+            product.
 
         Returns
         -------
         scipy.sparse.linalg.LinearOperator of shape (N, M)
-            Of the dtype of the inputs; products are summed in float64. The same bits for any number of threads.
+            It has the dtype of the inputs; sums are taken in float64. Products do not depend on the number of threads.
 
         Raises
         ------
-        ValueError, TypeError
-            As :meth:`__call__`; a product raises ValueError if its result is not finite.
+        ValueError
+            By a product, if its result is not finite.
 
         Notes
         -----
-        A product ``K @ V`` with V (M, r) computes the tiles once for all r vectors (half of them without Z), and takes
-        2·N·M·r flops more. It holds 16 times the memory of the result.
+        Every product ``K @ V`` with V (M, r) computes the kernel again (half of it without Z), tile by tile, and
+        multiplies each tile by all r vectors: 2·N·M·r flops more. It needs 16 times the memory of its result.
 
         Examples
         --------

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def linear_operator(
     core: InfiniteKernel, x: Array, z: Array | None, wanted: Wanted, report: Report | None
 ) -> LinearOperator:
-    """Return ``K(x, z)`` as a SciPy linear operator, which keeps both arrays."""
+    """Return ``K(x, z)`` as a SciPy linear operator. It keeps references to both arrays."""
     from scipy.sparse.linalg import LinearOperator
 
     def times(rows: Array, columns: Array | None) -> Callable[[ArrayLike], Array]:
@@ -40,6 +40,6 @@ def linear_operator(
 
 
 def narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
-    """Return the values in the dtype of the inputs."""
-    with np.errstate(over="ignore"):  # beyond float32 it is infinite, as in the kernel
+    """Return float64 values in the dtype of the inputs."""
+    with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite, as in the kernel
         return cast("Array", values.astype(dtype, copy=False))

@@ -1,4 +1,4 @@
-"""The values of ``get=``, and the named tuples that are returned for them."""
+"""The values of ``get=``, and the named tuple that is returned for each tuple of names."""
 
 from __future__ import annotations
 
@@ -13,43 +13,72 @@ if TYPE_CHECKING:
 
 
 class NngpNtk(NamedTuple):
-    """What ``get=("nngp", "ntk")`` returns."""
+    """The result for ``get=("nngp", "ntk")``.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> mlp(depth=1, width=1, outputs=1, activation="relu").kernel()([[1.0]], get=("nngp", "ntk"))
+    NngpNtk(nngp=array([[0.5]]), ntk=array([[1.]]))
+    """
 
     nngp: Array
     ntk: Array
 
 
 class NtkNngp(NamedTuple):
-    """What ``get=("ntk", "nngp")`` returns."""
+    """The result for ``get=("ntk", "nngp")``.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> mlp(depth=1, width=1, outputs=1, activation="relu").kernel()([[1.0]], get=("ntk", "nngp"))
+    NtkNngp(ntk=array([[1.]]), nngp=array([[0.5]]))
+    """
 
     ntk: Array
     nngp: Array
 
 
 class Nngp(NamedTuple):
-    """What ``get=("nngp",)`` returns."""
+    """The result for ``get=("nngp",)``.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> mlp(depth=1, width=1, outputs=1, activation="relu").kernel()([[1.0]], get=("nngp",))
+    Nngp(nngp=array([[0.5]]))
+    """
 
     nngp: Array
 
 
 class Ntk(NamedTuple):
-    """What ``get=("ntk",)`` returns."""
+    """The result for ``get=("ntk",)``.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> mlp(depth=1, width=1, outputs=1, activation="relu").kernel()([[1.0]], get=("ntk",))
+    Ntk(ntk=array([[1.]]))
+    """
 
     ntk: Array
 
 
+#: The named tuple for each tuple of names.
 RESULTS: dict[tuple[str, ...], type[NngpNtk | NtkNngp | Nngp | Ntk]] = {
     cls._fields: cls for cls in (NngpNtk, NtkNngp, Nngp, Ntk)
 }
 
 
 def names_of(get: Get) -> tuple[str, ...]:
-    """``get`` as a tuple of names.
+    """Return ``get`` as a tuple of names.
 
     Raises
     ------
     TypeError, ValueError
-        If it is anything else.
+        If it is neither "ntk", "nngp", nor a tuple of them.
     """
     names = (get,) if isinstance(get, str) else get
     if not (isinstance(names, tuple) and all(isinstance(name, str) for name in names)):
@@ -60,12 +89,12 @@ def names_of(get: Get) -> tuple[str, ...]:
 
 
 def name_of(get: KernelName, method: str) -> str:
-    """``get``, if it is one name.
+    """Return ``get`` if it is a single name. ``method`` is for the error.
 
     Raises
     ------
     TypeError, ValueError
-        If it is anything else.
+        If it is neither "ntk" nor "nngp".
     """
     if not isinstance(get, str):
         raise TypeError(f"get is {get!r}, but {method} takes one name, 'ntk' or 'nngp'")
@@ -73,17 +102,17 @@ def name_of(get: KernelName, method: str) -> str:
 
 
 def named(get: Get, results: Sequence[Any]) -> Any:
-    """Return the only result if ``get`` is one name, else the named tuple of them all."""
+    """Return the named tuple of the results, or the only result if ``get`` is a single name."""
     return results[0] if isinstance(get, str) else RESULTS[get](*results)
 
 
 def outs_of(out: NDArray[Any] | Sequence[NDArray[Any]] | None, get: Get, count: int) -> Sequence[NDArray[Any] | None]:
-    """``out`` as one array, or None, for each name.
+    """Return a list with the array of ``out`` for each name, or None for each if there is no ``out``.
 
     Raises
     ------
     TypeError
-        If there is not one array per name.
+        If the number of arrays is not the number of names.
     """
     if out is None:
         return [None] * count

@@ -12,7 +12,7 @@ publish(globals())
 
 
 def _restore(*fields: Any) -> Network:
-    """Return the network that a pickle of an earlier version holds: its architecture, n_0, θ and parameterization."""
+    """Restore the network in a pickle of an earlier version, from its architecture, n_0, θ and parameterization."""
     network = object.__new__(Network)
     network.__setstate__(fields)
     return network

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike
     from ntkrs.network._state import NetworkState
 
-#: Samples that go forward at once: the activations of all their layers are kept meanwhile.
+#: The number of samples in one forward pass, which holds the activations of all their layers.
 _FORWARD_ROWS = 4096
 
 
 def forward(state: NetworkState, X: ArrayLike) -> Array:
-    """Return f(x) of every row of X, (N, O)."""
+    """Return f(x) for every row x of X, (N, O)."""
     x = state.batch(X, "X")
     out = arrays.output(None, (len(x), state.arch.outputs), state.dtype, [], "the network's output")
     if len(x) > _FORWARD_ROWS:
-        x = arrays.finite(x.copy(), "X")  # the inputs at entry; the core takes each chunk's in its turn
+        x = arrays.finite(x.copy(), "X")  # a copy: other threads may change X between chunks
     for start in range(0, max(len(x), 1), _FORWARD_ROWS):
         rows = slice(start, start + _FORWARD_ROWS)
         state.core.forward((x[rows], out[rows]))

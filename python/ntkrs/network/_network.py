@@ -1,4 +1,8 @@
-"""The class of finite networks: every method that users call, and the function of this folder that does its work."""
+"""The class of finite networks.
+
+This file is longer than 400 lines because it is the one page of all public methods: signature, docstring, and a call of
+the function in this folder that does the work.
+"""
 
 from __future__ import annotations
 
@@ -22,28 +26,29 @@ if TYPE_CHECKING:
 
 
 class Network:
-    """A finite multilayer perceptron with its parameters θ, in the NTK parameterization.
+    """A finite multilayer perceptron with parameters θ, in the NTK parameterization.
 
     ::
 
         h^{l+1} = sigma_w/√n_l · x^l W^l + sigma_b b^l,    x^{l+1} = φ(h^{l+1}),    f(x) = h^L
 
-    Its parameters do not change: :meth:`with_parameters` returns another network. All that it returns has the dtype
-    of its parameters, and inputs are converted to it.
+    Networks are immutable: :meth:`with_parameters` returns another one. Inputs are converted to the dtype of the
+    parameters, and results have that dtype.
 
-    A layer that is not ``trainable`` has its place in θ like any other. It is constant to all derivatives: its columns
-    of the Jacobian are 0, so that ``Θ = J Jᵀ`` has nothing of it, :meth:`jvp` and :meth:`linearize` do not see its part
-    of a direction, and :meth:`train` leaves it as it is. Where biases learn at a scale ``tau_b`` of their own, they are
-    multiplied with that instead of ``sigma_b``, and drawn from N(0, (sigma_b/tau_b)²).
+    A layer that is not ``trainable`` has its place in θ like any other, but counts as constant in all derivatives. Its
+    columns of the Jacobian are 0, so ``Θ = J Jᵀ`` has no term from it. :meth:`jvp` and :meth:`linearize` ignore its
+    part of a direction, and :meth:`train` does not change it. Biases with a learning scale ``tau_b`` are multiplied by
+    that scale instead of ``sigma_b``, and drawn from N(0, (sigma_b/tau_b)²).
 
     Parameters
     ----------
     arch : Sequential
         The architecture.
     weights : sequence of (n_l, n_{l+1}) array_like
-        One per dense layer. All float32: a float32 network, else a float64 one.
-    biases : sequence of (n_{l+1},) array_like or None
-        One per dense layer; None exactly where ``sigma_b`` is 0 (and ``tau_b``, if there is one). By default all None.
+        W of each dense layer. If all weights and biases are float32, so is the network; otherwise it is float64.
+    biases : sequence of (n_{l+1},) array_like or None, optional
+        b of each dense layer; None for a layer without biases, where ``sigma_b`` is 0 and ``tau_b`` is not given or 0.
+        By default None for all.
 
     Attributes
     ----------
@@ -52,15 +57,18 @@ class Network:
     weights, biases : tuple of ndarray
         Read-only views of :attr:`parameters`.
     parameterization : str
-        ``"ntk"``, or ``"standard"`` of a network from :meth:`from_standard`.
+        ``"ntk"``, or ``"standard"`` for a network from :meth:`from_standard`.
 
     Raises
     ------
     ValueError
-        If there are too many or too few arrays, one has a shape that the architecture does not give it, or holds
-        NaN or an infinity.
+        If the number of arrays or a shape does not match the architecture, or an array holds NaN or an infinity.
     TypeError
-        If one is not made of real numbers.
+        If an array does not hold real numbers.
+
+    Notes
+    -----
+    All methods check inputs X and Z as :meth:`__call__` does, and raise the same errors.
 
     Examples
     --------
@@ -87,23 +95,23 @@ class Network:
         weights: Sequence[ArrayLike],
         biases: Sequence[ArrayLike | None] | None = None,
     ) -> Self:
-        """Return a network in the standard parameterization, that of trained models elsewhere.
+        """Return a network in the standard parameterization, the usual one of trained models.
 
         ::
 
             h^{l+1} = x^l V^l + c^l,    Θ_mn(x, x') = Σ_l (⟨x^l, x'^l⟩ + 1) ⟨δ^{l+1}_m, δ'^{l+1}_n⟩
 
-        Its parameters, and with them its Jacobian, its kernel and its training, are V and c themselves. With
-        ``V = sigma_w/√n W`` and ``c = sigma_b b`` it is the function of ``Network(arch, W, b)``.
+        Its Jacobian, kernel and training are with respect to the parameters V and c. With ``V = sigma_w/√n W`` and
+        ``c = sigma_b b``, it is the same function as ``Network(arch, W, b)``.
 
         Parameters
         ----------
         arch : Sequential
-            The architecture: widths and activations, and biases where ``sigma_b`` is not 0. Its scales have no effect.
+            The architecture: widths, activations, and biases where ``sigma_b`` is not 0. Its scales have no effect.
         weights : sequence of (n_l, n_{l+1}) array_like
-            V, one per dense layer: inputs by outputs. PyTorch holds their transposes.
-        biases : sequence of (n_{l+1},) array_like or None
-            c, one per dense layer; None exactly where ``sigma_b`` is 0, where the term 1 above is missing.
+            V of each dense layer, inputs by outputs. PyTorch holds the transposes.
+        biases : sequence of (n_{l+1},) array_like or None, optional
+            c of each dense layer; None where ``sigma_b`` is 0. Such a layer has no term 1 in Θ.
 
         Raises
         ------
@@ -129,13 +137,14 @@ class Network:
         rng: int | Sequence[int] | np.random.Generator = 0,
         dtype: DTypeLike = np.float64,
     ) -> Self:
-        """Return a network with parameters drawn at random: see :meth:`Sequential.init`."""
+        """Return ``arch.init(in_features, rng, dtype)``, a network with random parameters."""
         inputs = numbers.count(in_features, "in_features")
         theta = _parameters.drawn(arch, inputs, numbers.generator(rng), numbers.dtype(dtype))
         return cls._from_state(NetworkState(arch, inputs, theta))
 
     @classmethod
     def _from_state(cls, state: NetworkState) -> Self:
+        """Return the network that holds this state."""
         network = object.__new__(cls)
         network._state = state
         return network
@@ -145,6 +154,7 @@ class Network:
         return f"Network({self.arch!r}, in_features={self.in_features}, dtype={self.dtype}{standard})"
 
     def __getstate__(self) -> tuple[Any, ...]:
+        """Return the arguments of :class:`NetworkState`: the core's network is built again from them."""
         state = self._state
         return state.arch, state.in_features, state.theta, state.parameterization
 
@@ -153,12 +163,12 @@ class Network:
 
     @property
     def arch(self) -> Architecture:
-        """The architecture."""
+        """The architecture of the network."""
         return self._state.arch
 
     @property
     def parameterization(self) -> Parameterization:
-        """``"ntk"``, or ``"standard"`` of a network from :meth:`from_standard`."""
+        """``"ntk"``, or ``"standard"`` for a network from :meth:`from_standard`."""
         return self._state.parameterization
 
     @property
@@ -168,7 +178,7 @@ class Network:
 
     @property
     def biases(self) -> tuple[Array | None, ...]:
-        """b of each dense layer, (n_{l+1},), read-only views of :attr:`parameters`; None where it has no biases."""
+        """b of each dense layer, (n_{l+1},): read-only views of :attr:`parameters`, or None without biases."""
         return self._state.biases
 
     @property
@@ -183,30 +193,29 @@ class Network:
 
     @property
     def parameters(self) -> Array:
-        """θ, (P,), read-only: W^0 row-major, b^0, W^1, b^1, ...; no b where ``sigma_b`` is 0.
+        """θ, (P,), read-only: W^0 row by row, b^0, W^1, b^1, ..., without b where ``sigma_b`` is 0.
 
-        All of them, of layers that are not trained, too.
-        In the standard parameterization V and c stand in the places of W and b.
+        It includes layers that are not trained. In the standard parameterization it holds V and c instead of W and b.
         """
         return self._state.theta
 
     def with_parameters(self, theta: ArrayLike) -> Network:
-        """Return the network with other parameters.
+        """Return this network with other parameters.
 
         Parameters
         ----------
         theta : (P,) array_like
-            In the layout of :attr:`parameters`. float32 gives a float32 network, all else a float64 one.
+            θ, laid out as :attr:`parameters`. float32 gives a float32 network, everything else a float64 one.
 
         Raises
         ------
         ValueError
-            If it has another shape, or holds NaN or an infinity.
+            If theta has another shape, or holds NaN or an infinity.
         """
         return Network._from_state(self._state.with_parameters(theta))
 
     def __call__(self, X: ArrayLike) -> Array:
-        """Return f(x) of every row of X.
+        """Return f(x) for every row x of X.
 
         Parameters
         ----------
@@ -219,17 +228,26 @@ class Network:
 
         Raises
         ------
-        ValueError, TypeError
-            If X has another number of features, holds NaN or an infinity, or is not made of real numbers.
+        ValueError
+            If X is not two-dimensional, has another number of features, or holds NaN or an infinity.
+        TypeError
+            If X does not hold real numbers.
 
         Notes
         -----
         N Σ_l n_l n_{l+1} multiply-adds. Activations are held for 4096 samples at a time.
+
+        Examples
+        --------
+        >>> from ntkrs import mlp
+        >>> net = mlp(depth=0, width=1, outputs=1).init(in_features=1, rng=0)
+        >>> bool(net([[2.0]]) == 2 * net.parameters)  # a linear model, sigma_w/√n_0 · x W
+        True
         """
         return _forward.forward(self._state, X)
 
     def jacobian(self, X: ArrayLike) -> Array:
-        """Return ∂f_m(x_i)/∂θ, analytically.
+        """Return the Jacobian ∂f_m(x_i)/∂θ.
 
         ::
 
@@ -243,19 +261,25 @@ class Network:
         Returns
         -------
         (N, O, P) ndarray
-            The last axis is laid out as :attr:`parameters`. Where ``tau_b`` is given it stands for ``sigma_b``; columns
-            of what is not trained are 0.
+            The last axis is laid out as :attr:`parameters`. With ``tau_b``, it takes the place of ``sigma_b``. Columns
+            of parameters that are not trained are 0.
 
         Raises
         ------
-        ValueError, TypeError
-            As :meth:`__call__`.
         MemoryError
-            If the result does not fit, before any work.
+            If the result does not fit in memory. Nothing is computed then.
 
         Notes
         -----
-        N·O·P numbers are written; :meth:`ntk` needs none of them.
+        The time is that of writing N·O·P numbers. :meth:`ntk` needs none of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X = mlp(depth=2, width=8, outputs=2, activation="relu").init(3, rng=0), np.eye(3)
+        >>> np.allclose(net.jacobian(X) @ net.parameters, 3 * net(X))  # f is homogeneous in each of three layers
+        True
         """
         return _forward.jacobian(self._state, X)
 
@@ -269,13 +293,13 @@ class Network:
         out: NDArray[Any] | None = None,
         progress: Progress = None,
     ) -> Array:
-        """Return the empirical NTK Θ(x, x') = ⟨∂f(x)/∂θ, ∂f(x')/∂θ⟩, without a Jacobian.
+        """Return the empirical NTK Θ(x, x') = ⟨∂f(x)/∂θ, ∂f(x')/∂θ⟩, without forming a Jacobian.
 
         ::
 
             Θ_mn(x, x') = Σ_l (sigma_w²/n_l ⟨x^l, x'^l⟩ + sigma_b²) ⟨δ^{l+1}_m, δ'^{l+1}_n⟩
 
-        summed over the layers that are trained; with ``tau_b²`` for ``sigma_b²``, where it is given.
+        where l runs over the layers that are trained. If ``tau_b`` is given, it takes the place of ``sigma_b``.
 
         Parameters
         ----------
@@ -284,39 +308,61 @@ class Network:
         Z : (M, n_0) array_like, optional
             Other inputs; by default X, at half the cost.
         outputs : str or int
-            ``"full"``: (N, M, O, O); ``"trace"``: Σ_m Θ_mm, (N, M); ``"mean"``: the trace over O, (N, M);
-            ``"diagonal"``: Θ_mm, (N, M, O); ``"sum"``: Σ_mn Θ_mn/O, the pseudo-NTK, (N, M); an integer m: Θ_mm, (N, M).
+            The outputs m and n to return or to sum over, and so the shape of the result:
+
+            - ``"full"``: Θ_mn, (N, M, O, O)
+            - ``"diagonal"``: Θ_mm, (N, M, O)
+            - ``"trace"``: Σ_m Θ_mm, (N, M)
+            - ``"mean"``: Σ_m Θ_mm/O, (N, M)
+            - ``"sum"``: the pseudo-NTK Σ_mn Θ_mn/O, (N, M)
+            - an integer m: Θ_mm, (N, M)
         per_layer : bool
-            Whether to return the summands of the formula instead, with a leading axis of length L.
+            If True, return the term of each layer l instead, with a leading axis of length L.
         out : ndarray, optional
-            Where to write the result, of its shape and dtype, with any strides.
+            Array to write the result to, of its shape and dtype and with any strides.
         progress : callable or bool, optional
-            A callable is called as ``progress(done, total)`` about every 50 ms; what it raises ends the call. True
-            shows a bar of tqdm, False none; by default a terminal sees one when the call takes longer than 2 s.
+            A callable is called as ``progress(done, total)`` about every 50 ms; an exception that it raises ends the
+            call. True shows a tqdm bar, False does not. By default a terminal shows one if the call takes over 2 s.
+
+        Returns
+        -------
+        ndarray
+            Its shape is given under ``outputs``.
 
         Raises
         ------
-        ValueError, TypeError, MemoryError
-            As :meth:`jacobian`, and for ``outputs`` or ``out`` that do not fit.
+        ValueError, TypeError
+            If ``outputs`` or ``out`` is invalid.
+        MemoryError
+            If the result does not fit in memory. Nothing is computed then.
 
         Notes
         -----
-        Two Gram matrices per layer: Σ_l N·M (n_l + S² n_{l+1}) multiply-adds with S² = O² for ``"full"``, O for
-        ``"trace"``, ``"mean"`` and ``"diagonal"``, else 1; half of them without Z. At the last hidden layer S² = 1 for
-        ``"trace"`` and ``"mean"``, too.
+        Two Gram matrices per layer: Σ_l N·M (n_l + S² n_{l+1}) multiply-adds, half of them without Z. S² is O² for
+        ``"full"``; O for ``"trace"``, ``"mean"`` and ``"diagonal"``; otherwise 1. At the last hidden layer it is 1 for
+        ``"trace"`` and ``"mean"`` too.
 
-        Activations and deltas of all samples are held: (2 + S) Σ_l n_l numbers each, S = 1 for ``"sum"`` and an
-        integer, else O. Where they do not fit into memory beside the result they are computed again for each pair of
-        bands of samples, with the same bits.
+        Activations and deltas of all samples are held, (2 + S) Σ_l n_l numbers per sample, where S is 1 for ``"sum"``
+        and an integer, otherwise O. If they do not fit in memory beside the result, they are computed again for each
+        pair of bands of samples. The result has the same bits.
 
         References
         ----------
         Jacot, Gabriel, Hongler (2018); Novak, Sohl-Dickstein, Schoenholz (2022).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X = mlp(depth=1, width=8, outputs=2).init(3, rng=0), np.eye(3)
+        >>> J = net.jacobian(X)
+        >>> np.allclose(net.ntk(X), np.einsum("imp,jnp->ijmn", J, J))
+        True
         """
         return _ntk.ntk(self._state, X, Z, outputs=outputs, per_layer=per_layer, out=out, progress=progress)
 
     def jvp(self, X: ArrayLike, v: ArrayLike) -> Array:
-        """Return J v, the derivative of the outputs along a direction of the parameters, without the Jacobian.
+        """Return J v, the derivative of the outputs along a direction v in parameter space, without the Jacobian.
 
         ::
 
@@ -327,7 +373,7 @@ class Network:
         X : (N, n_0) array_like
             Inputs.
         v : (P,) or (K, P) array_like
-            One direction or K of them, laid out as :attr:`parameters`.
+            One direction, or K of them, laid out as :attr:`parameters`.
 
         Returns
         -------
@@ -336,11 +382,19 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If an argument has another shape, holds NaN or an infinity, or is not made of real numbers.
+            If v has another shape, holds NaN or an infinity, or does not hold real numbers.
 
         Notes
         -----
-        (2 + 4 K) N P flops; the activations of a band of samples are held, and K tangents of them.
+        (2 + 4 K) N P flops. The activations of one band of samples are held, and their derivatives along K directions.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X = mlp(depth=1, width=8, outputs=2).init(3, rng=0), np.eye(3)
+        >>> np.allclose(net.jvp(X, net.parameters), net.jacobian(X) @ net.parameters)
+        True
         """
         return _vector_products.jvp(self._state, X, v)
 
@@ -356,7 +410,7 @@ class Network:
         X : (N, n_0) array_like
             Inputs.
         u : (N, O) or (K, N, O) array_like
-            One set of weights or K of them.
+            One set of weights, or K of them.
 
         Returns
         -------
@@ -366,7 +420,9 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            As :meth:`jvp`.
+            If u has another shape, holds NaN or an infinity, or does not hold real numbers.
+        MemoryError
+            If activations and deltas do not fit in memory. Nothing is computed then.
 
         Notes
         -----
@@ -384,7 +440,7 @@ class Network:
         return _vector_products.vjp(self._state, X, u)
 
     def operator(self, X: ArrayLike, outputs: Outputs = "full") -> Any:
-        """Return the empirical NTK on X as a linear operator: Θ v without Θ.
+        """Return the empirical NTK on X as a linear operator: products Θ v, without forming Θ.
 
         ::
 
@@ -395,33 +451,40 @@ class Network:
         X : (N, n_0) array_like
             Inputs.
         outputs : str or int
-            As for :meth:`ntk`. ``"full"`` and ``"diagonal"``, whose outputs do not mix, act on N O numbers, of which
-            sample i and output m have index ``i * O + m``; the others on N.
+            As for :meth:`ntk`. ``"full"`` and ``"diagonal"`` act on vectors of N·O numbers, where sample i and output
+            m have the index ``i * O + m``; ``"diagonal"`` does not mix outputs. The others act on vectors of N numbers.
 
         Returns
         -------
         scipy.sparse.linalg.LinearOperator
-            Symmetric. Its ``matmat`` takes vector products or, for many columns, blocks of rows of the kernel,
-            whichever is cheaper.
+            It is symmetric. A product with a matrix takes one vector product per column or, for many columns, forms the
+            kernel in blocks of rows, whichever is cheaper.
 
         Raises
         ------
         ValueError, TypeError
-            As :meth:`ntk`.
+            If ``outputs`` is invalid.
 
         Notes
         -----
-        12 N P flops for each product (O times as many for ``"trace"``, ``"mean"`` and ``"diagonal"``), and no N²
-        memory.
+        12 N P flops per product, O times as many for ``"trace"``, ``"mean"`` and ``"diagonal"``. No N² memory.
 
         References
         ----------
         Novak, Sohl-Dickstein, Schoenholz (2022).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X = mlp(depth=1, width=8, outputs=2).init(3, rng=0), np.eye(3)
+        >>> np.allclose(net.operator(X, outputs="trace") @ np.ones(3), net.ntk(X, outputs="trace") @ np.ones(3))
+        True
         """
         return _vector_products.operator(self._state, X, outputs)
 
     def linearize(self) -> Callable[[ArrayLike, ArrayLike], Array]:
-        """Return the network's linearization in its parameters, around its own θ_0.
+        """Return the linearization of the network in its parameters, around its own θ_0.
 
         ::
 
@@ -430,7 +493,7 @@ class Network:
         Returns
         -------
         callable
-            ``(X, theta) -> (N, O) ndarray``, for inputs (N, n_0) and parameters (P,); or (K, P), and then (K, N, O).
+            ``f_lin(X, theta)``, (N, O), for inputs X (N, n_0) and parameters theta (P,); (K, N, O) for theta (K, P).
 
         References
         ----------
@@ -441,7 +504,7 @@ class Network:
         >>> import numpy as np
         >>> from ntkrs import mlp
         >>> net = mlp(depth=1, width=8, outputs=2).init(3, rng=0)
-        >>> bool(np.array_equal(net.linearize()(np.eye(3), net.parameters), net(np.eye(3))))
+        >>> np.array_equal(net.linearize()(np.eye(3), net.parameters), net(np.eye(3)))
         True
         """
         return _vector_products.linearize(self._state)
@@ -461,7 +524,7 @@ class Network:
         record: Iterable[Record] = (),
         progress: Progress = None,
     ) -> tuple[Network, History]:
-        """Train what is trainable on the whole batch, by gradient descent or heavy ball.
+        """Train the network on the whole batch, by gradient descent or heavy ball.
 
         ::
 
@@ -472,48 +535,48 @@ class Network:
         X : (N, n_0) array_like
             Inputs, N >= 1.
         y : (N, O) or (N,) array_like
-            Targets; (N,) for one output. For the cross-entropy, (N,) integer labels or (N, O) probabilities.
+            Targets; (N,) if O = 1. For the cross-entropy, (N,) integer labels or (N, O) probabilities.
         learning_rate : float
-            Positive. The square loss converges below ``2 (1 + momentum) N O / λ_max(Θ)`` while Θ stays what it is: see
-            :func:`ntkrs.predict.max_learning_rate`.
+            Positive. On the square loss, training converges below ``2 (1 + momentum) N O / λ_max(Θ)`` as long as Θ
+            stays constant: see :func:`ntkrs.predict.max_learning_rate`.
         steps : int
-            How many steps to take.
+            The number of steps.
         momentum : float
-            In [0, 1).
+            In [0, 1). 0 is gradient descent.
         loss : str
-            ``"mse"``: ``1/(2NO) Σ (f − y)²``; ``"softmax_cross_entropy"``: ``−1/N Σ y log softmax(f)``.
+            ``"mse"``: ``L = 1/(2NO) Σ (f − y)²``; ``"softmax_cross_entropy"``: ``L = −1/N Σ y log softmax(f)``.
         record_every : int, optional
-            Record after every so many steps, besides the first state and the last.
+            Number of steps between two records. By default only the first state and the last are recorded.
         alpha : float
-            Scale of the model: α f is trained, on ``L/α²``, so that its speed in function space does not depend on α.
-            Large α is lazy training, if the model starts at zero. It multiplies the rounding of f, ε: from 1e-6 to
-            0.01/ε.
+            Scale α of the model. α f is trained on ``L/α²``, so that its speed in function space does not depend on α.
+            A large α makes training lazy if the model starts at 0. α multiplies rounding errors of f, so it must be
+            between 1e-6 and 0.01/ε, where ε is that of the dtype.
         centred : bool
-            Train ``α (f − f_0)``, with f_0 the outputs of this very network: the model starts at exactly 0 and has the
-            kernel of f. It predicts ``alpha * (trained(Z) - net(Z))``.
+            If True, train ``α (f − f_0)``, where f_0 is this network. The model starts at exactly 0 and has the kernel
+            of f. Its predictions are ``alpha * (trained(Z) - net(Z))``.
         record : iterable of str
-            What to record besides the loss: ``"outputs"``, ``"kernel_drift"``.
+            Further values to record: ``"outputs"``, ``"kernel_drift"``.
         progress : callable or bool, optional
-            As for :meth:`ntk`; counts steps.
+            As for :meth:`ntk`, but counting steps.
 
         Returns
         -------
         Network
-            The trained one. This one is unchanged.
+            The trained network. This one does not change.
         History
-            A named tuple of arrays.
+            The recorded values, a named tuple of arrays.
 
         Raises
         ------
         ValueError, TypeError
-            If an argument is out of its domain, or training diverges: then with the step.
+            If an argument is out of its domain, or training diverges. The error then names the step.
         MemoryError
-            If activations, gradients and what is recorded do not fit, before any work.
+            If activations, gradients and records do not fit in memory. Nothing is computed then.
 
         Notes
         -----
-        6 N P flops a step. Activations and deltas of all layers are held for all samples. A record of the drift costs a
-        kernel, N² O² numbers of which are held.
+        6 N P flops per step. Activations and deltas of all layers are held for all samples. Recording the drift costs
+        one kernel per record, and the memory of N² O² numbers.
 
         References
         ----------

@@ -1,4 +1,4 @@
-"""The empirical NTK, at once or by bands of samples."""
+"""The empirical NTK, in one call of the core or band by band."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike, Outputs, Progress, Report
     from ntkrs.network._state import NetworkState
 
-#: Inputs x and z, and the planes of the result.
+#: Inputs x and z, and the planes of the result, each of shape (N, S, M, S).
 Call: TypeAlias = "tuple[Array, Array | None, Sequence[NDArray[Any]]]"
 
-#: Bands are whole tiles of so many samples.
+#: The number of samples in a tile. Bands consist of whole tiles.
 _TILE = 96
 
-#: How many rows of a block are mirrored at once: an interrupt is heard between two copies.
+#: The number of rows of a block that are mirrored in one copy. Ctrl-C takes effect between copies.
 _COPIED = 256
 
 
@@ -35,7 +35,7 @@ def ntk(
     out: NDArray[Any] | None = None,
     progress: Progress = None,
 ) -> Array:
-    """Return the empirical NTK: see :meth:`ntkrs.Network.ntk`."""
+    """Return the empirical NTK, as :meth:`ntkrs.Network.ntk` describes it."""
     count = state.arch.outputs
     selection, report = numbers.selection(outputs, count), reporter(progress)
     by_layer = numbers.boolean(per_layer, "per_layer")
@@ -58,7 +58,7 @@ def ntk(
 
 
 def _planes(layer: Array, selection: str | int) -> list[Array]:
-    """Views of one layer's result, each of shape (N, S, M, S), as the core writes it."""
+    """Return the views of one layer's result that the core writes, each of shape (N, S, M, S)."""
     if selection == "full":
         return [layer.transpose(0, 2, 1, 3)]
     if selection == "diagonal":
@@ -67,12 +67,14 @@ def _planes(layer: Array, selection: str | int) -> list[Array]:
 
 
 def _rows_at_once(state: NetworkState, call: Call, selection: str | int, beside: int) -> int | None:
-    """How many samples a band has, of two of which activations and deltas fit; None if those of all samples do.
+    """Return a band size such that the activations and deltas of two bands fit in memory.
+
+    Return None if those of all samples fit at once. ``beside`` is the number of bytes that the kernel itself still needs.
 
     Raises
     ------
     MemoryError
-        If not even those of two bands of one tile fit beside the result.
+        If not even two bands of one tile fit beside the kernel.
     """
     hidden = sum(dense.width for dense in state.arch.dense[:-1])
     directions = 1 if selection == "sum" or isinstance(selection, int) else state.arch.outputs
@@ -85,7 +87,7 @@ def _rows_at_once(state: NetworkState, call: Call, selection: str | int, beside:
     beside += sum(array.nbytes for array in inputs)
     what = f"a kernel, with the activations and deltas of {2 * _TILE} of {samples} samples at a time,"
     memory.require(beside + 2 * _TILE * each, what)
-    # A quarter is left for what tiles need, and for others.
+    # A quarter of the memory is left for tiles and for other processes.
     return max(3 * (available - beside) // (8 * each) // _TILE, 1) * _TILE
 
 
@@ -95,9 +97,13 @@ def _by_bands(
     rows: int,
     how: tuple[str | int, bool, Report | None],
 ) -> None:
-    """Fill the planes of a kernel block by block; of a symmetric one half, and mirror it."""
+    """Fill the planes of a kernel block by block. Of a symmetric kernel, compute one half and mirror it.
+
+    ``how`` holds the selection of outputs, True for one plane per layer, and the progress callback.
+    """
     x, z, planes = call
-    x, z = arrays.finite(x.copy(), "X"), None if z is None else arrays.finite(z.copy(), "Z")  # the inputs at entry
+    # The inputs at entry: other threads may change them between the calls of the core.
+    x, z = arrays.finite(x.copy(), "X"), None if z is None else arrays.finite(z.copy(), "Z")
     selection, per_layer, report = how
     others = x if z is None else z
     bands = [slice(start, start + rows) for start in range(0, len(x), rows)]
@@ -116,10 +122,11 @@ def _by_bands(
 
 
 class _Part:
-    """The progress of one block of several, in thousandths of a block."""
+    """A progress callback for one of several blocks. It reports the progress of all of them, in 1/1000 of a block."""
 
     def __init__(self, report: Report, before: int, count: int) -> None:
         self._report, self._before, self._count = report, before, count
 
     def __call__(self, done: int, total: int) -> None:
+        """Report that ``done`` of ``total`` tiles of this block are done."""
         self._report(1000 * self._before + 1000 * done // max(total, 1), 1000 * self._count)

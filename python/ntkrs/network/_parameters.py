@@ -1,4 +1,4 @@
-"""The parameters of finite networks: checked as given, or drawn at random."""
+"""The parameters of finite networks: checks of given ones, and random ones."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     from ntkrs._architecture import Architecture, Dense
     from ntkrs._typing import Array, ArrayLike
 
-#: How many parameters are drawn at once: an interrupt is heard between two draws.
+#: The number of parameters that are drawn in one call. Ctrl-C takes effect between calls.
 _DRAWS = 2**20
 
 
 def flattened(
     arch: Architecture, weights: Sequence[ArrayLike], biases: Sequence[ArrayLike | None] | None
 ) -> tuple[int, Array]:
-    """Return n_0 and θ of the parameters of all layers, checked.
+    """Return n_0 and θ for the weights and biases of all layers, after checking them.
 
     Raises
     ------
     ValueError, TypeError
-        If they do not fit the architecture, or are not finite real numbers.
+        If the parameters do not fit the architecture, or are not finite real numbers.
     """
     weights = arrays.sequence(weights, "weights")
     biases = [None] * len(weights) if biases is None else arrays.sequence(biases, "biases")
@@ -46,7 +46,7 @@ def flattened(
 
 
 def drawn(arch: Architecture, in_features: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
-    """Return θ of a new network: draws from N(0, 1), those of biases that learn at another scale in units of it.
+    """Return θ of a new network: draws from N(0, 1), or N(0, (sigma_b/tau_b)²) for biases with ``tau_b``.
 
     Raises
     ------
@@ -61,12 +61,12 @@ def drawn(arch: Architecture, in_features: int, rng: np.random.Generator, dtype:
 
 
 def standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) -> Array:
-    """Return that many draws from N(0, 1).
+    """Return ``count`` draws from N(0, 1), the parameters of a network.
 
     Raises
     ------
     TypeError, MemoryError
-        If the dtype is another one than float32 or float64, or they do not fit into memory.
+        If the dtype is neither float32 nor float64, or the parameters do not fit in memory.
     """
     if dtype not in (np.float64, np.float32):
         raise TypeError(f"dtype is {dtype}, but must be float32 or float64")
@@ -81,7 +81,7 @@ def standard_normal(count: int, rng: np.random.Generator, dtype: np.dtype[Any]) 
 def layer_arrays(
     index: int, dense: Dense, inputs: int | None, weight: ArrayLike, bias: ArrayLike | None
 ) -> Iterator[Array]:
-    """Check the parameters of one dense layer; ``inputs`` is None for the first."""
+    """Yield the weights and biases of one dense layer, after checking them. ``inputs`` is None for the first layer."""
     weights = arrays.floating(weight, f"weights[{index}]")
     expected = ("n_0" if inputs is None else inputs, dense.width)
     if weights.ndim != 2 or weights.shape[1] != dense.width or inputs not in (None, weights.shape[0]):

@@ -1,4 +1,4 @@
-"""The parameters of a finite network, as all functions of this folder take them."""
+"""The state of a finite network, which all functions of this folder take."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class NetworkState:
-    """θ, the architecture that it belongs to, and the core's network of both.
+    """An architecture with parameters θ, and the core's network for both.
 
     Attributes
     ----------
     arch : Architecture
         The architecture.
     in_features : int
-        n_0.
+        n_0, the number of input features.
     theta : (P,) ndarray
         θ, read-only.
     parameterization : str
         "ntk" or "standard".
     weights, biases : tuple of ndarray
-        Views of θ, one per dense layer.
+        Views of θ for each dense layer; None for a layer without biases.
     core : _core.Network
-        The network of the core.
+        The core's network.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class NetworkState:
         return self.theta.dtype
 
     def core_network(self, alpha: float) -> _core.Network:
-        """Return the core's network of α f: α scales the last layer."""
+        """Return the core's network for α f, whose last layer is scaled by α."""
         scales = layer_scales(self.arch, self.in_features, self.parameterization)
         weight_scale, bias_scale, tau_w, tau_b = scales[-1]
         scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
@@ -62,12 +62,12 @@ class NetworkState:
         return _core.Network((self.weights, self.biases), scales, activations)
 
     def with_parameters(self, theta: ArrayLike) -> NetworkState:
-        """Return the state with other parameters, which are copied.
+        """Return this state with a copy of other parameters.
 
         Raises
         ------
         ValueError, TypeError
-            If they have another shape, hold NaN or an infinity, or are not made of real numbers.
+            If the parameters have another shape, hold NaN or an infinity, or are not real numbers.
         """
         values = arrays.floating(theta, "theta")
         if values.shape != self.theta.shape:
@@ -81,14 +81,14 @@ class NetworkState:
         Raises
         ------
         ValueError, TypeError
-            If they are not two-dimensional, not made of real numbers, or too large for the dtype.
+            If the inputs are not two-dimensional, not real numbers, or too large for the dtype.
         """
         return arrays.converted(arrays.batch(values, name), self.dtype, name)
 
     def values_per_sample(self) -> int:
-        """The number of values that a forward and a backward pass hold for each sample.
+        """Return the number of values that a forward and backward pass hold per sample.
 
-        Activations that are Python functions are called up front: then it is about twice as large.
+        It is about twice as large if an activation is a Python function, which is called before the passes.
         """
         units = self.in_features + sum(2 * dense.width for dense in self.arch.dense)
         callables = any(isinstance(activation, Activation) for activation in self.arch.activations)

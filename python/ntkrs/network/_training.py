@@ -29,20 +29,28 @@ _HINT = (
 
 
 class History(NamedTuple):
-    """What :meth:`ntkrs.Network.train` recorded, R times.
+    """The R records that :meth:`ntkrs.Network.train` makes.
 
     Attributes
     ----------
     step : (R,) ndarray of int
-        How many steps had been taken: 0, every ``record_every`` steps, and the last.
+        The number of steps before each record: 0, every multiple of ``record_every``, and the last.
     loss : (R,) ndarray
-        The loss at these parameters, not divided by ``alpha²``.
+        The loss L, not divided by ``alpha²``.
     parameter_distance : (R,) ndarray
         ``‖θ_t − θ_0‖``.
     outputs : (R, N, O) ndarray or None
-        The outputs of the model on the inputs, if they were asked for.
+        The outputs of the model on the training inputs; None unless ``record`` names them.
     kernel_drift : (R,) ndarray or None
-        ``‖Θ_t − Θ_0‖_F / ‖Θ_0‖_F`` on the inputs, if it was asked for.
+        ``‖Θ_t − Θ_0‖_F / ‖Θ_0‖_F`` on the training inputs; None unless ``record`` names it.
+
+    Examples
+    --------
+    >>> from ntkrs import mlp
+    >>> net = mlp(depth=1, width=8, outputs=1).init(1, rng=0)
+    >>> _, history = net.train([[1.0]], [1.0], learning_rate=0.1, steps=5, record_every=2)
+    >>> history.step
+    array([0, 2, 4, 5])
     """
 
     step: NDArray[np.int64]
@@ -67,13 +75,13 @@ def train(
     record: Iterable[Record],
     progress: Progress,
 ) -> tuple[NetworkState, History]:
-    """Return the state after training, and what was recorded: see :meth:`ntkrs.Network.train`."""
+    """Return the state after training, and the records, as :meth:`ntkrs.Network.train` describes them."""
     x = state.batch(X, "X")
     if len(x) == 0:
         raise ValueError("X has no samples, but training needs at least 1")
     stops, wanted = _stops(steps, record_every), _record(record)
     _require(state, len(x), len(stops), wanted)
-    x = x.copy() if "kernel_drift" in wanted else x  # the inputs of all kernels, whatever others write meanwhile
+    x = x.copy() if "kernel_drift" in wanted else x  # one set of inputs for all kernels, whatever other threads write
     targets = _targets(y, loss, len(x), state.arch.outputs)
     rate = numbers.positive(learning_rate, "learning_rate")
     scale = _alpha(alpha, state.dtype)
@@ -99,7 +107,7 @@ def train(
 
 
 class _Recorder:
-    """Rows of a history."""
+    """A history that is filled row by row."""
 
     def __init__(self, state: NetworkState, x: Array, rows: int, wanted: frozenset[str]) -> None:
         self._start, self._x = state, x
@@ -115,6 +123,7 @@ class _Recorder:
             )
 
     def add(self, row: int, trainer: _core.Trainer) -> None:
+        """Fill one row with the present values."""
         self._loss[row], self._distance[row] = trainer.state()
         if self._outputs is not None:
             trainer.outputs(self._outputs[row])
@@ -124,22 +133,25 @@ class _Recorder:
             self._drift[row] = np.linalg.norm(change) / np.linalg.norm(self._kernel)
 
     def state(self, trainer: _core.Trainer) -> NetworkState:
+        """Return the state of the network at present."""
         theta = np.empty_like(self._start.theta)
         trainer.parameters(theta)
         return self._start.with_parameters(theta)
 
     def history(self, stops: list[int]) -> History:
+        """Return the history, whose rows were recorded after ``stops`` steps."""
         return History(np.array(stops, np.int64), self._loss, self._distance, self._outputs, self._drift)
 
 
 def _targets(y: ArrayLike, loss: object, samples: int, outputs: int) -> Array:
-    """Return the targets of either loss, (N, O)."""
+    """Return the targets for a loss, (N, O), after checking them."""
     if numbers.choice(loss, "loss", _LOSSES) == "softmax_cross_entropy":
         return _probabilities(y, samples, outputs)
     return arrays.targets(y, (samples, outputs), "y")
 
 
 def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
+    """Return probabilities (N, O) for labels (N,) or probabilities, after checking them."""
     values = arrays.floating(y, "y")
     if values.ndim == 1:
         labels = arrays.targets(values, (samples, 1), "y")[:, 0]
@@ -150,7 +162,7 @@ def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
         return np.eye(outputs)[labels.astype(np.intp)]
     values = arrays.targets(values, (samples, outputs), "y")
     sums = values.sum(1, dtype=np.float64)
-    # float32 probabilities of O classes sum to one within about O roundings.
+    # float32 probabilities of O classes sum to 1 within about O roundings.
     bad = (values < 0).any(1) | (abs(sums - 1) > 1e-6 * max(10, outputs))
     if bad.any():
         i = int(np.argmax(bad))
@@ -159,7 +171,7 @@ def _probabilities(y: ArrayLike, samples: int, outputs: int) -> Array:
 
 
 def _alpha(alpha: float, dtype: np.dtype[Any]) -> float:
-    """α, if the outputs of α f keep at least two digits."""
+    """Return α if it leaves at least two digits to changes of f."""
     scale = numbers.positive(alpha, "alpha")
     low, high = 1e-6, 0.01 / float(np.finfo(dtype).eps)
     if not low <= scale <= high:
@@ -171,7 +183,7 @@ def _alpha(alpha: float, dtype: np.dtype[Any]) -> float:
 
 
 def _stops(steps: int, record_every: int | None) -> list[int]:
-    """Return the steps after which to record."""
+    """Return the numbers of steps after which to record."""
     last = numbers.integer(steps, "steps")
     if last < 0:
         raise ValueError(f"steps is {last}, but must be >= 0")
@@ -182,12 +194,13 @@ def _stops(steps: int, record_every: int | None) -> list[int]:
 
 
 def _record(record: Iterable[str]) -> frozenset[str]:
+    """Return the set of values to record, after checking their names."""
     names = [record] if isinstance(record, str) else arrays.sequence(record, "record")
     return frozenset(numbers.choice(name, "record", _RECORDS) for name in names)
 
 
 def _require(state: NetworkState, samples: int, records: int, wanted: frozenset[str]) -> None:
-    """Refuse what does not fit: units twice, for activations and deltas, parameters packed twice, and the records."""
+    """Raise MemoryError unless the activations and deltas, the packed parameters and the records fit in memory."""
     count = samples * state.values_per_sample() + 6 * state.theta.size
     if "outputs" in wanted:
         count += records * samples * state.arch.outputs

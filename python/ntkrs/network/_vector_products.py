@@ -1,4 +1,4 @@
-"""Products of the Jacobian and of the kernel with vectors."""
+"""Products of the Jacobian and of the empirical NTK with vectors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike, Outputs
     from ntkrs.network._state import NetworkState
 
-#: How many numbers of a kernel's row block are held at once, where whole blocks are cheaper than vector products.
+#: The largest number of entries in a block of rows of the kernel, for products that form the kernel.
 _BLOCK = 2**25
 
 
 def jvp(state: NetworkState, X: ArrayLike, v: ArrayLike) -> Array:
-    """Return J v: see :meth:`ntkrs.Network.jvp`."""
+    """Return J v, as :meth:`ntkrs.Network.jvp` describes it."""
     x = state.batch(X, "X")
     directions, single = _vectors(state, v, (state.theta.size,), "v", "(P,)")
     shape = (len(directions), len(x), state.arch.outputs)
@@ -31,7 +31,7 @@ def jvp(state: NetworkState, X: ArrayLike, v: ArrayLike) -> Array:
 
 
 def vjp(state: NetworkState, X: ArrayLike, u: ArrayLike) -> Array:
-    """Return Jᵀ u: see :meth:`ntkrs.Network.vjp`."""
+    """Return Jᵀ u, as :meth:`ntkrs.Network.vjp` describes it."""
     x = state.batch(X, "X")
     weights, single = _vectors(state, u, (len(x), state.arch.outputs), "u", "(N, O)")
     out = arrays.output(None, (len(weights), state.theta.size), state.dtype, [], "Jᵀ u")
@@ -41,7 +41,7 @@ def vjp(state: NetworkState, X: ArrayLike, u: ArrayLike) -> Array:
 
 
 def operator(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Any:
-    """Return the empirical NTK as a linear operator: see :meth:`ntkrs.Network.operator`."""
+    """Return the empirical NTK as a linear operator, as :meth:`ntkrs.Network.operator` describes it."""
     from scipy.sparse.linalg import LinearOperator
 
     selection = numbers.selection(outputs, state.arch.outputs)
@@ -58,7 +58,7 @@ def operator(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Any:
 
 
 def linearize(state: NetworkState) -> Callable[[ArrayLike, ArrayLike], Array]:
-    """Return the linearization around θ: see :meth:`ntkrs.Network.linearize`."""
+    """Return the linearization around θ, as :meth:`ntkrs.Network.linearize` describes it."""
 
     def f_lin(X: ArrayLike, theta: ArrayLike) -> Array:
         values, _ = _vectors(state, theta, (state.theta.size,), "theta", "(P,)")
@@ -70,7 +70,7 @@ def linearize(state: NetworkState) -> Callable[[ArrayLike, ArrayLike], Array]:
 
 
 class _Products:
-    """Products of one form of the kernel with the columns of a matrix."""
+    """Products of one form of the kernel with the columns of a matrix: Θ v, without Θ or with blocks of its rows."""
 
     def __init__(self, state: NetworkState, x: Array, selection: str | int) -> None:
         self._state, self._x, self._selection = state, x, selection
@@ -78,7 +78,7 @@ class _Products:
         self.size = len(x) * (self._outputs if selection in ("full", "diagonal") else 1)
 
     def times(self, v: Any) -> Any:
-        """Return Θ v for v (size, r)."""
+        """Return Θ v for a matrix v (size, r)."""
         columns = arrays.finite(arrays.converted(arrays.floating(v, "v"), self._state.dtype, "v"), "v")
         if self._by_blocks(columns.shape[1]):
             return self._blocks(columns)
@@ -87,12 +87,12 @@ class _Products:
 
     @property
     def _rows(self) -> int:
-        """How many samples the rows of one block belong to."""
+        """The number of samples in a block of rows of the kernel."""
         per_sample = self.size // max(1, len(self._x))
         return max(1, _BLOCK // max(1, self.size * per_sample))
 
     def _by_blocks(self, count: int) -> bool:
-        """Whether the kernel itself costs less than vector products."""
+        """Return True if forming the kernel costs less than ``count`` vector products."""
         n, parameters, selection = len(self._x), self._state.theta.size, self._selection
         singles = self._outputs if selection in ("trace", "mean", "diagonal") else 1
         units = self._state.in_features + sum(dense.width for dense in self._state.arch.dense)
@@ -101,6 +101,7 @@ class _Products:
         return 12 * n * parameters * singles * count > products + passes * (1 + -(-n // self._rows))
 
     def _blocks(self, v: Array) -> Any:
+        """Return Θ v, forming Θ in blocks of rows."""
         n, out, rows = len(self._x), np.empty_like(v), self._rows
         per_sample = self.size // max(n, 1)
         for start in range(0, n, rows):
@@ -115,12 +116,13 @@ class _Products:
         return out
 
     def _block(self, start: int, rows: int) -> Any:
+        """Return the rows of the kernel that belong to the samples from ``start`` to ``start + rows``."""
         others = None if rows >= len(self._x) else self._x
         selection: Any = self._selection
         return ntk(self._state, self._x[start : start + rows], others, outputs=selection, progress=False)
 
     def _column(self, v: Array) -> Any:
-        """Return J (Jᵀ u) for the weights u of the outputs that make v, and back."""
+        """Return Θ v for one vector v, as products J (Jᵀ u) with weights u of the outputs."""
         n, o, selection = len(self._x), self._outputs, self._selection
         if selection in ("trace", "mean", "diagonal"):
             values: Any = v.reshape(n, o) if selection == "diagonal" else np.tile(v[:, None], o)
@@ -136,18 +138,20 @@ class _Products:
         return self._both(v.reshape(n, o)).ravel()
 
     def _single(self, v: Array, m: int) -> Any:
+        """Return Θ_mm v for output m."""
         u: Any = np.zeros((len(self._x), self._outputs), self._state.dtype)
         u[:, m] = v
         return self._both(u)[:, m]
 
     def _both(self, u: Array) -> Array:
+        """Return J (Jᵀ u)."""
         return jvp(self._state, self._x, vjp(self._state, self._x, u))
 
 
 def _vectors(
     state: NetworkState, values: ArrayLike, shape: tuple[int, ...], name: str, letters: str
 ) -> tuple[Array, bool]:
-    """One vector of this shape or several, as several; and whether it was one."""
+    """Return K vectors, each of the given shape, and True if ``values`` was a single vector: K = 1."""
     array = arrays.finite(arrays.converted(arrays.floating(values, name), state.dtype, name), name)
     single = array.ndim == len(shape)
     if array.shape[array.ndim - len(shape) :] != shape or array.ndim not in (len(shape), len(shape) + 1):
@@ -156,5 +160,6 @@ def _vectors(
 
 
 def _require(state: NetworkState, samples: int) -> None:
+    """Raise MemoryError unless the activations and deltas of that many samples fit in memory."""
     needed = samples * state.values_per_sample() * state.dtype.itemsize
     memory.require(needed, f"a gradient over {samples} samples", "Sum gradients over blocks of rows of X.")
