@@ -127,7 +127,7 @@ def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
     ValueError
         If a finite entry exceeds the range of that dtype.
     """
-    with np.errstate(over="ignore"):  # reported below, with its index
+    with np.errstate(over="ignore"):  # an overflow is reported below, with its index
         result = array.astype(dtype, copy=False)
     beyond = np.isinf(result) & np.isfinite(array) if result is not array else np.zeros(0, dtype=bool)
     if beyond.any():

@@ -97,7 +97,7 @@ def columns(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 def symmetric(
     matrix: NDArray[np.float64], exponent: int, eps: float, name: str = "k_train_train"
 ) -> NDArray[np.float64]:
-    """Return ``matrix``, made exactly symmetric if it is symmetric up to round-off.
+    """Return a matrix that is symmetric up to round-off, made exactly symmetric.
 
     Parameters
     ----------

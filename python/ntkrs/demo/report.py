@@ -108,7 +108,7 @@ def _caption_lazy(r: Results) -> str:
         f"{drift.samples} images for {s.lazy_steps} steps; {s.lazy_seeds} networks per width. (a) Change of the "
         "empirical NTK. (b) Largest distance of the outputs from those of the linearization at the start, trained in "
         "the same way in closed form. Theory bounds both by n<sup>−1/2</sup>; (a) may fall as fast as 1/n. (c) κ, "
-        f"which predicts this from the second derivative before training, for {s.kappa_seeds} networks per width "
+        f"which predicts both from the second derivative before training, for {s.kappa_seeds} networks per width "
         "with the smooth activation erf, because ReLU has no second derivative."
     )
 
