@@ -12,7 +12,7 @@ sklearn = pytest.importorskip("sklearn", reason="the demo needs the extra ntkrs[
 pytest.importorskip("matplotlib", reason="the demo needs the extra ntkrs[demo]")
 
 from ntkrs import cli, demo  # noqa: E402 - after the check for the extra
-from ntkrs.demo import experiments, report, scores  # noqa: E402
+from ntkrs.demo import data, report, scores  # noqa: E402
 
 kernel_ridge = scores.kernel_ridge
 
@@ -80,7 +80,7 @@ def test_digits_are_scaled_by_the_training_part_alone(digits):
 
 
 def test_gram_holds_both_kernels(gram, digits):
-    kernel = experiments._network(TINY).kernel()
+    kernel = data.relu_network(TINY).kernel()
     np.testing.assert_array_equal(gram.ntk, kernel(digits.x))
     np.testing.assert_array_equal(gram.nngp, kernel(digits.x, get="nngp"))
     assert gram.megabytes == pytest.approx(2 * 8 * TINY.samples**2 / 1e6)

@@ -10,25 +10,9 @@ Examples
 """
 
 from ntkrs._public import publish
-from ntkrs.demo.experiments import (
-    Circle,
-    Digits,
-    Dynamics,
-    FiniteTraining,
-    Gram,
-    Kappa,
-    Lazy,
-    Settings,
-    circle,
-    dynamics,
-    finite_training,
-    gram,
-    lazy_training,
-    load_digits,
-    peak_megabytes,
-    spectrum,
-    width_scaling,
-)
+from ntkrs.demo.data import Digits, Settings, load_digits
+from ntkrs.demo.finite import FiniteTraining, Kappa, Lazy, finite_training, lazy_training, width_scaling
+from ntkrs.demo.infinite import Circle, Dynamics, Gram, circle, dynamics, gram, peak_megabytes, spectrum
 
 __all__ = [
     "Circle",

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from ntkrs.demo.experiments import Circle, Digits, Dynamics, FiniteTraining, Gram
+    from ntkrs.demo.data import Digits
+    from ntkrs.demo.finite import FiniteTraining
+    from ntkrs.demo.infinite import Circle, Dynamics, Gram
     from ntkrs.demo.scores import Scores
     from ntkrs.plot import WidthScaling
 

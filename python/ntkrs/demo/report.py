@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from ntkrs.demo.experiments import Circle, Digits, Dynamics, FiniteTraining, Gram, Lazy, Settings
+    from ntkrs.demo.data import Digits, Settings
+    from ntkrs.demo.finite import FiniteTraining, Lazy
+    from ntkrs.demo.infinite import Circle, Dynamics, Gram
     from ntkrs.demo.scores import Scores
     from ntkrs.diagnostics import Line, Spectrum, WidthConvergence
 

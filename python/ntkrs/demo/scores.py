@@ -16,7 +16,8 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ntkrs._runtime.optional import require
-from ntkrs.demo.experiments import Array, Digits, Gram, Index, Settings, gram
+from ntkrs.demo.data import Array, Digits, Index, Settings
+from ntkrs.demo.infinite import Gram, gram
 
 P = ParamSpec("P")
 Cost = Callable[[Array, Array], float]
