@@ -17,39 +17,13 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ntkrs import _core
+from ntkrs import _core, activations
 from ntkrs._public import keep_pickles as _keep_pickles
 from ntkrs._public import publish as _publish
 from ntkrs._runtime import threadpoolctl as _threadpoolctl
 from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
 from ntkrs._runtime.versions import show_versions
-from ntkrs.activations import (
-    Abs,
-    Activation,
-    Cos,
-    Elu,
-    Erf,
-    Exp,
-    Gaussian,
-    Gelu,
-    GeluTanh,
-    Hermite,
-    Identity,
-    LeakyRelu,
-    Mish,
-    Monomial,
-    Polynomial,
-    Rbf,
-    RectifiedPower,
-    Relu,
-    Selu,
-    Sigmoid,
-    Sign,
-    Silu,
-    Sin,
-    Softplus,
-    Tanh,
-)
+from ntkrs.activations import *
 from ntkrs.ensemble import ensemble_ntk
 from ntkrs.kernel import Kernel
 from ntkrs.layers import Dense, Sequential, mlp
@@ -58,36 +32,11 @@ from ntkrs.network import Network
 if TYPE_CHECKING:
     from ntkrs import convert, diagnostics, predict
 
-__all__ = [
-    "Abs",
-    "Activation",
-    "Cos",
+__all__ = [  # and all activations, which are added below
     "Dense",
-    "Elu",
-    "Erf",
-    "Exp",
-    "Gaussian",
-    "Gelu",
-    "GeluTanh",
-    "Hermite",
-    "Identity",
     "Kernel",
-    "LeakyRelu",
-    "Mish",
-    "Monomial",
     "Network",
-    "Polynomial",
-    "Rbf",
-    "RectifiedPower",
-    "Relu",
-    "Selu",
     "Sequential",
-    "Sigmoid",
-    "Sign",
-    "Silu",
-    "Sin",
-    "Softplus",
-    "Tanh",
     "__version__",
     "convert",
     "diagnostics",
@@ -99,6 +48,7 @@ __all__ = [
     "show_versions",
     "threads",
 ]
+__all__ += activations.__all__
 
 __version__ = _core.VERSION
 

@@ -33,6 +33,35 @@ if TYPE_CHECKING:
     #: An activation as the core takes it: a name with parameters, or a function that returns φ and its derivative.
     Spec: TypeAlias = tuple[str, tuple[float, ...]] | Callable[[NDArray[np.float64]], tuple[Any, Any]]
 
+#: The activations. All of them are also names of :mod:`ntkrs`.
+__all__ = [
+    "Abs",
+    "Activation",
+    "Cos",
+    "Elu",
+    "Erf",
+    "Exp",
+    "Gaussian",
+    "Gelu",
+    "GeluTanh",
+    "Hermite",
+    "Identity",
+    "LeakyRelu",
+    "Mish",
+    "Monomial",
+    "Polynomial",
+    "Rbf",
+    "RectifiedPower",
+    "Relu",
+    "Selu",
+    "Sigmoid",
+    "Sign",
+    "Silu",
+    "Sin",
+    "Softplus",
+    "Tanh",
+]
+
 
 @dataclass(frozen=True)
 class Elementwise:
