@@ -1,4 +1,4 @@
-//! What an activation is: φ and its derivatives for finite networks, and expectations of both for infinite ones.
+//! Activations: φ and its derivatives for finite networks, and its expectations for infinite ones.
 
 use std::fmt::Debug;
 
@@ -7,33 +7,35 @@ use crate::error::{Error, Result};
 use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
 
 /// An activation function φ.
+///
+/// Every [`Formula`] that has a [`Dual`] is one. Only a user-supplied function implements this trait itself.
 pub trait Activation: Debug + Send + Sync {
     /// Replaces each pre-activation h by φ(h), and writes φ'(h) to `slopes`.
     ///
     /// # Panics
-    /// If the slices differ in length, or it is a function of the caller's.
+    /// If the slices differ in length, or the function is user-supplied.
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]);
 
-    /// Replaces each pre-activation h by φ''(h): that of one side, where φ' jumps.
+    /// Replaces each pre-activation h by φ''(h). Where φ' jumps, that of one side counts.
     ///
     /// # Panics
-    /// If it is a function of the caller's, which has no second derivative.
+    /// If the function is user-supplied: it has no second derivative.
     fn curvature(&self, h: &mut [f64]);
 
-    /// The function itself, if it is one of the caller's: no worker may call it. Finite networks have the calling thread
-    /// evaluate it, a whole layer at a time.
+    /// The function itself if it is user-supplied. Workers must not call it: finite networks evaluate it on the calling
+    /// thread, one whole layer at a time.
     fn function(&self) -> Option<&dyn Smooth> {
         None
     }
 
-    /// Its expectations under a Gaussian, if it has them: in closed form or by a series.
+    /// The expectations of φ under a Gaussian, in closed form or by a series, if it has them.
     fn dual(&self) -> Option<&dyn Dual>;
 }
 
-/// Checks that there is one activation between each two dense layers.
+/// Checks that there is one activation between any two consecutive dense layers.
 ///
 /// # Errors
-/// [`Error::Invalid`] if there is not.
+/// [`Error::Invalid`] otherwise.
 pub(crate) fn check_alternation(dense: usize, between: usize) -> Result<()> {
     if dense == between + 1 {
         return Ok(());
@@ -43,44 +45,63 @@ pub(crate) fn check_alternation(dense: usize, between: usize) -> Result<()> {
     Err(Error::Invalid(message))
 }
 
-/// A function with its derivative, which may fail. For expectations under a Gaussian it is to be smooth, or to have a kink
-/// at 0: others converge slowly.
+/// A function with its derivative, whose evaluation may fail.
+///
+/// Its expectations under a Gaussian converge quickly only if it is smooth away from 0. A kink at 0 does no harm.
 pub trait Smooth: Debug + Send + Sync {
-    /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its x alone.
+    /// Replaces each x by φ(x), and writes φ'(x) to `slopes`. Each value depends on its own x only.
     ///
     /// # Errors
-    /// If it cannot be evaluated there.
+    /// If φ cannot be evaluated at one of the points.
     fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
 }
 
-impl<F: Formula + Debug + Send + Sync> Smooth for F {
+/// φ, φ' and φ'' at one point: the only trait that finite networks need.
+///
+/// Implementations and everything they call must be `#[inline(always)]`.
+pub trait Formula: Debug + Send + Sync {
+    /// `(φ(x), φ'(x))`.
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R);
+
+    /// `φ''(x)`. Where φ' jumps, that of one side counts.
+    fn curvature<R: Real>(&self, x: R) -> R;
+}
+
+impl<F: Formula> Smooth for F {
     fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
         evaluate(self, x, slopes);
         Ok(())
     }
 }
 
-/// φ, φ' and φ'' of one value: all that there is to write for finite networks. To be marked `#[inline(always)]`, with all
-/// that they call.
-pub trait Formula {
-    /// `(φ(x), φ'(x))`.
-    fn value_and_slope<R: Real>(&self, x: R) -> (R, R);
+// A user-supplied function is not a `Formula`, so its own `impl Activation` does not overlap with this one.
+impl<F: Formula + Dual> Activation for F {
+    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
+        evaluate(self, h, slopes);
+    }
 
-    /// `φ''(x)`, and that of one side where φ' jumps.
-    fn curvature<R: Real>(&self, x: R) -> R;
+    fn curvature(&self, h: &mut [f64]) {
+        // Packing the inputs has already reported an instruction set that this machine does not have.
+        let isa = Isa::current().unwrap_or(Isa::PORTABLE);
+        isa.run(Curvature { formula: self, h });
+    }
+
+    fn dual(&self) -> Option<&dyn Dual> {
+        Some(self)
+    }
 }
 
-/// [`Activation::evaluate`] by a formula.
+/// Replaces each h by φ(h), and writes φ'(h) to `slopes`.
 ///
 /// # Panics
 /// If the slices differ in length.
-pub(crate) fn evaluate(formula: &impl Formula, h: &mut [f64], slopes: &mut [f64]) {
+fn evaluate(formula: &impl Formula, h: &mut [f64], slopes: &mut [f64]) {
     assert_eq!(h.len(), slopes.len());
-    // Packing the inputs has reported a pin that the machine cannot honour.
     let isa = Isa::current().unwrap_or(Isa::PORTABLE);
     isa.run(Evaluate { formula, h, slopes });
 }
 
+/// The loop over points that computes φ and φ'.
 struct Evaluate<'a, F> {
     formula: &'a F,
     h: &'a mut [f64],
@@ -108,12 +129,7 @@ impl<F: Formula> Vectorized for Evaluate<'_, F> {
     }
 }
 
-/// [`Activation::curvature`] by a formula.
-pub(crate) fn curvature(formula: &impl Formula, h: &mut [f64]) {
-    let isa = Isa::current().unwrap_or(Isa::PORTABLE);
-    isa.run(Curvature { formula, h });
-}
-
+/// The loop over points that computes φ''.
 struct Curvature<'a, F> {
     formula: &'a F,
     h: &'a mut [f64],

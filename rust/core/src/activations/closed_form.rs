@@ -6,35 +6,56 @@ use crate::activations::differentiable::Form;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
 use crate::error::Result;
-use crate::isa::{Block, Isa, Real, Vector, Vectorized};
+use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::RowNumber;
 
-/// The most features that a [`ClosedForm`] can have.
-pub const MOST_FEATURES: usize = 13;
+/// The most numbers that a variable of a [`ClosedForm`] can have.
+pub const MOST_NUMBERS: usize = 13;
 
-/// Numbers of [`ClosedForm::describe`], filled up.
-pub fn features<R: Real, const N: usize>(numbers: [R; N]) -> [R; MOST_FEATURES] {
-    let mut all = [R::splat(0.0); MOST_FEATURES];
-    all[..N].copy_from_slice(&numbers);
-    all
+/// The numbers of one variable, each under its name.
+///
+/// They are computed once per row, stored as features, and read again for every pair.
+pub trait NamedNumbers<R>: Copy {
+    /// The number of numbers.
+    const COUNT: usize;
+
+    /// The numbers in order.
+    fn numbers(self) -> impl IntoIterator<Item = R>;
+
+    /// Names the first [`NamedNumbers::COUNT`] of these, which [`NamedNumbers::numbers`] has returned in this order.
+    ///
+    /// Implementations must be `#[inline(always)]`.
+    fn from_numbers(numbers: [R; MOST_NUMBERS]) -> Self;
 }
 
-/// Gaps below this are near: the new gap, as one less the new correlation, loses digits.
+/// For duals that depend on the gap alone.
+impl<R> NamedNumbers<R> for () {
+    const COUNT: usize = 0;
+
+    fn numbers(self) -> impl IntoIterator<Item = R> {
+        []
+    }
+
+    #[inline(always)]
+    fn from_numbers(_numbers: [R; MOST_NUMBERS]) -> Self {}
+}
+
+/// A plain formula for the new gap, `1 − |ρ'|`, loses digits where the gap is below this.
 pub const NEAR: f64 = 0.1;
 
-/// Expectations by a formula for one pair: all that there is to write for an activation with a closed form.
+/// Expectations by a formula for one pair: the only trait to implement for an activation whose dual has a closed form.
 pub trait ClosedForm: Copy + Debug + Send + Sync {
-    /// How many numbers of [`ClosedForm::describe`] are used.
-    const FEATURES: usize;
+    /// The numbers that [`ClosedForm::pair`] reads of one variable.
+    type Variable<R: Real>: NamedNumbers<R>;
 
     /// `√E φ(u)²` for `u ~ N(0, r²)`.
     fn root<N: RowNumber>(&self, r: N) -> N;
 
-    /// What [`ClosedForm::pair`] wants to know of one variable of root r. Must be finite for every finite r ≥ 0.
-    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES];
+    /// The numbers of the variable N(0, r²), finite for every finite r ≥ 0.
+    fn variable<N: RowNumber>(&self, r: N) -> Self::Variable<N::Single>;
 
-    /// See [`Dual::of_direction`].
+    /// As [`Dual::of_direction`].
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
         let _ = correlation;
         None
@@ -42,29 +63,29 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
 
     /// The gap of (φ(u), φ(v)), and Ṫ. Symmetric in u and v, bitwise; a gap of +0 between equal variables stays +0.
     ///
-    /// To be marked `#[inline(always)]`, with all that it calls.
-    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R);
+    /// Implementations and everything they call must be `#[inline(always)]`.
+    fn pair<R: Real>(&self, u: Self::Variable<R>, v: Self::Variable<R>, gap: R) -> (R, R);
 
-    /// As [`ClosedForm::pair`] for the pairs in whose plain formulas nothing cancels, and how much room is left before
-    /// something does, less than nothing for all others. `None` if that would not be much faster.
+    /// As [`ClosedForm::pair`], by plain formulas without protection against cancellation, preceded by a margin that is
+    /// negative wherever cancellation would lose digits. `None` if that would not be much faster.
     #[inline(always)]
     fn far_pair<R: Real>(
         &self,
-        u: [R; MOST_FEATURES],
-        v: [R; MOST_FEATURES],
+        u: Self::Variable<R>,
+        v: Self::Variable<R>,
         gap: R,
     ) -> Option<(R, (R, R))> {
         let _ = (u, v, gap);
         None
     }
 
-    /// [`ClosedForm::pair`], by [`ClosedForm::far_pair`] where that will do.
+    /// [`ClosedForm::far_pair`] where its margin allows it, [`ClosedForm::pair`] elsewhere.
     #[inline(always)]
-    fn quick_pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
-        let Some((room, far)) = self.far_pair(u, v, gap) else {
+    fn quick_pair<R: Real>(&self, u: Self::Variable<R>, v: Self::Variable<R>, gap: R) -> (R, R) {
+        let Some((margin, far)) = self.far_pair(u, v, gap) else {
             return self.pair(u, v, gap);
         };
-        let near = room.is_negative();
+        let near = margin.is_negative();
         if !R::any(near) {
             return far;
         }
@@ -74,18 +95,22 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
     }
 }
 
+/// The number of numbers of a variable of `C`.
+const fn count<C: ClosedForm>() -> usize {
+    <C::Variable<f64> as NamedNumbers<f64>>::COUNT
+}
+
 impl<C: ClosedForm> Dual for C {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let numbers: Vec<_> = r.iter().map(|r| ClosedForm::describe(self, *r)).collect();
-        let feature = |index: usize| {
-            numbers
-                .iter()
-                .map(|numbers: &[f64; MOST_FEATURES]| numbers[index])
-                .collect()
-        };
+        let mut features = vec![Vec::with_capacity(r.len()); count::<C>()];
+        for r in r {
+            for (feature, number) in features.iter_mut().zip(self.variable(*r).numbers()) {
+                feature.push(number);
+            }
+        }
         Ok(Description {
             roots: r.iter().map(|r| self.root(*r)).collect(),
-            features: Features((0..C::FEATURES).map(feature).collect()),
+            features: Features(features.into_iter().map(Blocks::from_iter).collect()),
             missing: 0.0,
         })
     }
@@ -95,8 +120,8 @@ impl<C: ClosedForm> Dual for C {
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
-        let (mut u, mut v) = ([0.0; MOST_FEATURES], [&[][..]; MOST_FEATURES]);
-        for index in 0..C::FEATURES {
+        let (mut u, mut v) = ([0.0; MOST_NUMBERS], [&[][..]; MOST_NUMBERS]);
+        for index in 0..count::<C>() {
             (u[index], v[index]) = (pairs.u(index), pairs.v(index));
         }
         isa.run(ClosedFormLoop {
@@ -110,28 +135,32 @@ impl<C: ClosedForm> Dual for C {
 }
 
 impl<C: ClosedForm> Form for C {
-    fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
-        let features = self.describe(r);
-        (self.root(r), features[..C::FEATURES].to_vec())
+    fn root_and_features<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
+        let numbers = self.variable(r).numbers();
+        (self.root(r), numbers.into_iter().collect())
     }
 
     #[inline(always)]
     fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
         let one = R::splat(1.0);
-        let (mut row, mut col) = ([one; MOST_FEATURES], [one; MOST_FEATURES]);
-        for index in 0..C::FEATURES {
+        let (mut row, mut col) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
+        for index in 0..count::<C>() {
             (row[index], col[index]) = (u(index), v(index));
         }
-        self.quick_pair(row, col, gap)
+        let (u, v) = (
+            C::Variable::from_numbers(row),
+            C::Variable::from_numbers(col),
+        );
+        self.quick_pair(u, v, gap)
     }
 }
 
-/// The loop over pairs.
+/// The loop over blocks of pairs.
 struct ClosedFormLoop<'a, C> {
-    /// Not by reference: what follows from its parameters alone is then computed once, before the loop.
+    /// A copy, not a reference: numbers that follow from its parameters alone are then computed before the loop.
     form: C,
-    u: [f64; MOST_FEATURES],
-    v: [&'a [Block]; MOST_FEATURES],
+    u: [f64; MOST_NUMBERS],
+    v: [&'a [Block]; MOST_NUMBERS],
     gaps: &'a mut [Block],
     dots: &'a mut [Block],
 }
@@ -142,16 +171,19 @@ impl<C: ClosedForm> Vectorized for ClosedFormLoop<'_, C> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         let one = V::splat(1.0);
-        let (mut u, mut v) = ([one; MOST_FEATURES], [one; MOST_FEATURES]);
-        for (vector, number) in u.iter_mut().zip(self.u).take(C::FEATURES) {
+        let (mut u, mut v) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
+        for (vector, number) in u.iter_mut().zip(self.u).take(count::<C>()) {
             *vector = V::splat(number);
         }
+        let u = C::Variable::from_numbers(u);
         let pairs = self.gaps.iter_mut().zip(self.dots);
         for (block, (gap, dot)) in pairs.enumerate() {
-            for (vector, numbers) in v.iter_mut().zip(self.v).take(C::FEATURES) {
+            for (vector, numbers) in v.iter_mut().zip(self.v).take(count::<C>()) {
                 *vector = V::load(&numbers[block]);
             }
-            let (new, slope) = self.form.quick_pair(u, v, V::load(gap));
+            let (new, slope) = self
+                .form
+                .quick_pair(u, C::Variable::from_numbers(v), V::load(gap));
             new.store(gap);
             slope.store(dot);
         }

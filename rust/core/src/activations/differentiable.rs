@@ -1,4 +1,4 @@
-//! Derivatives of what an activation makes of pairs: forward, in the numbers that carry them.
+//! Derivatives of a dual with respect to its inputs, in forward mode: by numbers that carry them.
 
 use std::fmt::Debug;
 
@@ -9,27 +9,27 @@ use crate::math::double_double::DoubleDouble;
 use crate::math::number::{Jet, RowNumber};
 use crate::math::tangent::Tangent;
 
-/// A dual whose formulas are functions of any number.
+/// A dual whose formulas are written once for any type of number, derivatives included.
 pub trait Form: Debug + Send + Sync {
     /// `√E φ(u)²` for `u ~ N(0, r²)`, and the features of u.
-    fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>);
+    fn root_and_features<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>);
 
-    /// The gap of (φ(u), φ(v)), and Ṫ, of two variables whose features are given by their index.
+    /// The gap of (φ(u), φ(v)), and Ṫ. `u` and `v` return the features of the two variables by their index.
     ///
-    /// To be marked `#[inline(always)]`, with all that it calls.
+    /// Implementations and everything they call must be `#[inline(always)]`.
     fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R);
 }
 
-/// How an activation answers to changes of its variables.
+/// Derivatives of an activation's dual with respect to its inputs.
 pub trait Differentiable: Debug + Send + Sync {
-    /// Derivatives with respect to log r, of variables of roots r.
+    /// Derivatives of the description of variables N(0, r²) with respect to log r.
     ///
     /// # Errors
-    /// If φ cannot be evaluated there.
+    /// If φ cannot be evaluated at one of the points that this takes.
     fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes>;
 
-    /// The step of the dual with its derivatives, for the pairs of one u and several v. `slopes` are those of the
-    /// features of `pairs`.
+    /// The step of the dual with its derivatives, for the pairs of one u and several v. `slopes` holds the derivatives of
+    /// the features of `pairs`.
     ///
     /// Exchanging u and v exchanges the derivatives, bitwise.
     ///
@@ -45,16 +45,16 @@ pub trait Differentiable: Debug + Send + Sync {
     );
 }
 
-/// Derivatives with respect to log r.
+/// Derivatives of a [`Description`](crate::activations::dual::Description) with respect to log r.
 #[derive(Debug, Default)]
 pub struct DescriptionSlopes {
-    /// Of `log √E φ(u)²`; 0 where that is −∞.
+    /// Derivatives of `log √E φ(u)²`; 0 where that is −∞.
     pub elasticities: Blocks,
-    /// Of the features.
+    /// Derivatives of the features.
     pub features: Features,
 }
 
-/// The derivative of the logarithm of a root, given that and the derivative of the root.
+/// The derivative of the logarithm of a root, given the root and its derivative.
 pub fn elasticity((root, slope): (f64, f64)) -> f64 {
     match root {
         0.0 => 0.0,
@@ -62,24 +62,24 @@ pub fn elasticity((root, slope): (f64, f64)) -> f64 {
     }
 }
 
-/// What comes of a block of pairs.
+/// The result of one step on a block of pairs, with derivatives.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DualStep {
     /// The gap of (φ(u), φ(v)).
     pub gap: Block,
     /// Ṫ.
     pub dot: Block,
-    /// Derivatives of the gap with respect to the logarithms of the old gap, of `r_u` and of `r_v`.
+    /// Derivatives of the new gap with respect to the logarithms of the old gap, of `r_u` and of `r_v`.
     pub gap_slopes: [Block; DIRECTIONS],
-    /// Those of Ṫ.
+    /// Derivatives of Ṫ with respect to the same.
     pub dot_slopes: [Block; DIRECTIONS],
 }
 
-/// The directions of derivatives: along the gap, log r of u, and log r of v.
+/// The number of directions of derivatives: along the gap, log `r_u` and log `r_v`.
 pub const DIRECTIONS: usize = 3;
 
 impl DualStep {
-    /// Writes a part of it.
+    /// Writes one part of the block.
     #[inline(always)]
     pub fn store<P: Part>(&mut self, part: usize, [new, dot]: [Tangent<P, DIRECTIONS>; 2]) {
         new.value.store_part(&mut self.gap, part);
@@ -93,7 +93,7 @@ impl DualStep {
 
 impl<F: Form> Differentiable for F {
     fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes> {
-        let variable = |r: &DoubleDouble| self.variable(Jet::along(0, r.hi, r.hi));
+        let variable = |r: &DoubleDouble| self.root_and_features(Jet::along(0, r.hi, r.hi));
         let (roots, features): (Vec<Jet>, Vec<_>) = r.iter().map(variable).unzip();
         let count = features.first().map_or(0, Vec::len);
         let feature = |index: usize| {
@@ -128,7 +128,7 @@ impl<F: Form> Differentiable for F {
     }
 }
 
-/// The features of columns.
+/// All features of the columns.
 fn cols<'a>(variables: &Variables<'a>) -> Vec<&'a [Block]> {
     let count = variables.cols.0.len();
     (0..count).map(|index| variables.v(index)).collect()
@@ -137,7 +137,7 @@ fn cols<'a>(variables: &Variables<'a>) -> Vec<&'a [Block]> {
 /// The loop over blocks of pairs.
 struct DifferentiationLoop<'a, F> {
     form: &'a F,
-    /// Features and their slopes.
+    /// The features of u, and their derivatives.
     u: [Vec<f64>; 2],
     v: [Vec<&'a [Block]>; 2],
     gaps: &'a [Block],

@@ -1,9 +1,11 @@
 //! Expectations of φ and φ' under a Gaussian, for many pairs at once.
 //!
-//! Under (u, v) ~ N(0, [[q1, c], [c, q2]]), with `r = √q` and `ρ = c/(r1·r2)`, a pair is described by its **gap**:
-//! `1 − |ρ|`, with the sign of ρ, so that +0 means equal directions, −0 opposite ones, and ±1 orthogonal ones.
-//! `T = E φ(u)φ(v)` is again described by the roots `√Eφ(u)²`, `√Eφ(v)²` and a gap. The slope of `T` in c is infinite at
-//! `ρ = ±1` for functions with a kink: the gap keeps every digit there that the correlation itself loses.
+//! Let (u, v) ~ N(0, [[q1, c], [c, q2]]), with roots `r = √q` and correlation `ρ = c/(r1·r2)`. A pair is described by its
+//! roots and its **gap**: `1 − |ρ|` with the sign of ρ. A gap of +0 means equal directions, −0 opposite ones, and ±1
+//! orthogonal ones.
+//!
+//! `T = E φ(u)φ(v)` is described in the same way: by the roots `√E φ(u)²` and `√E φ(v)²`, and a new gap. If φ has a kink,
+//! the slope of `T` in c is infinite at `ρ = ±1`: the gap keeps all the digits there that the correlation itself loses.
 
 use crate::activations::differentiable::Differentiable;
 use crate::activations::features::{Features, Variables};
@@ -13,42 +15,42 @@ use crate::math::double_double::DoubleDouble;
 
 /// The expectations of one activation.
 pub trait Dual: Differentiable {
-    /// All that [`Dual::step`] wants to know of variables of roots r, one by one.
+    /// Precomputes, for each variable N(0, r²), the numbers that [`Dual::step`] reads.
     ///
     /// # Errors
-    /// If φ cannot be evaluated there.
+    /// If φ cannot be evaluated at one of the points that this takes.
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description>;
 
-    /// For the pairs of one u and several v: replaces each gap by that of (φ(u), φ(v)) and writes `Ṫ = E φ'(u)φ'(v)` to
+    /// For the pairs of one u and several v, replaces each gap by that of (φ(u), φ(v)), and writes `Ṫ = E φ'(u)φ'(v)` to
     /// `dots`.
     ///
-    /// Symmetric in u and v, bitwise; a gap of +0 between equal roots stays +0.
+    /// The result is symmetric in u and v, bitwise. A gap of +0 between equal roots stays +0.
     ///
     /// # Panics
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
 
-    /// About how many cycles of one thread [`Dual::step`] takes for a pair.
+    /// Estimated cycles of [`Dual::step`] per pair, on one thread.
     fn cycles(&self) -> f64 {
         10.0
     }
 
-    /// The correlation of φ(u) and φ(v) for u and v of this one, and Ṫ in units of `√(T(u,u) T(v,v))/(r1·r2)`, if they depend
-    /// on nothing else: where `φ(cx) = c φ(x)` for c > 0.
+    /// For homogeneous functions, `φ(cx) = c φ(x)` for c > 0: the correlation of φ(u) and φ(v), and Ṫ in units of
+    /// `√(T(u,u) T(v,v))/(r1·r2)`. Both then depend on the correlation of u and v alone. `None` for all others.
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
         let _ = correlation;
         None
     }
 }
 
-/// What an activation makes of Gaussian variables, one by one.
+/// Per-variable results of an activation applied to Gaussian variables.
 #[derive(Debug, Default)]
 pub struct Description {
     /// `√E φ(u)²`.
     pub roots: Vec<DoubleDouble>,
-    /// What the pairs need.
+    /// The numbers that pairs read.
     pub features: Features,
-    /// Which share is missing besides round-off: of `1 ∓ ρ'` and of Ṫ between any of the variables, in units of
-    /// `√(Ṫ(u,u) Ṫ(v,v))`. 0 for closed forms.
+    /// The truncation error between any two of the variables, besides round-off, as a share: of `1 ∓ ρ'`, and of Ṫ in
+    /// units of `√(Ṫ(u,u) Ṫ(v,v))`. 0 for closed forms.
     pub missing: f64,
 }

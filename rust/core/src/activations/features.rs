@@ -4,30 +4,30 @@ use std::ops::Range;
 
 use crate::isa::{Block, Blocks};
 
-/// Some numbers for each variable, stored number by number.
+/// Features of many variables: one list for each feature, with one number per variable.
 #[derive(Debug, Default)]
 pub struct Features(pub Vec<Blocks>);
 
-/// One u and several v, by their features.
+/// One variable u and several variables v, given by their features.
 #[derive(Clone, Debug)]
 pub struct Variables<'a> {
-    /// The features among which u is.
+    /// The features of the batch that u belongs to.
     pub rows: &'a Features,
-    /// Which one u is.
+    /// The index of u in its batch.
     pub row: usize,
-    /// The features among which the v are.
+    /// The features of the batch that the v belong to.
     pub cols: &'a Features,
-    /// Which blocks they are.
+    /// The blocks of that batch that are the v.
     pub blocks: Range<usize>,
 }
 
 impl<'a> Variables<'a> {
-    /// RowNumber `index` of u.
+    /// Feature `index` of u.
     pub fn u(&self, index: usize) -> f64 {
         self.rows.0[index].get(self.row)
     }
 
-    /// RowNumber `index` of each v.
+    /// Feature `index` of each v.
     pub fn v(&self, index: usize) -> &'a [Block] {
         &self.cols.0[index].blocks()[self.blocks.clone()]
     }

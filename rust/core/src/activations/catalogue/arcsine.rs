@@ -1,4 +1,4 @@
-//! Arcsine kernels, with every digit of their differences: what erf and gelu share.
+//! Arcsine kernels, shared by erf and GELU, with differences of angles to all digits.
 
 use std::f64::consts::SQRT_2;
 
@@ -6,30 +6,32 @@ use crate::isa::Real;
 use crate::math::number::{RowNumber, Single};
 use crate::math::special::{angle_between, angle_of, polynomial, small_angle_of};
 
-/// How many numbers describe an [`Arcsine`].
+/// The number of numbers of an [`Arcsine`].
 pub(super) const NUMBERS: usize = 8;
 
-/// A variable of root z = √w, by the angle α whose sine is w/(1+w). With `p = √(w/(1+w))` and `m = √(1/(1+w))`,
-/// `sin α = p²`; the angle of two variables of correlation ρ has the sine `p_u p_v ρ`.
+/// A variable of root z = √w, described by the angle α whose sine is w/(1+w).
+///
+/// With `p = √(w/(1+w))` and `m = √(1/(1+w))`, `sin α = p²`. The angle of two variables with correlation ρ has the sine
+/// `p_u p_v ρ`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arcsine<R> {
     pub z: R,
-    /// What rounding took from z.
+    /// The low part of z, lost to rounding.
     low: R,
     pub p: R,
     pub m: R,
-    /// Sines and cosines of halves of α and of π/2 − α.
+    /// Sines and cosines of α/2 and of (π/2 − α)/2.
     sine: R,
     cosine: R,
     co_sine: R,
     co_cosine: R,
 }
 
-/// The range of z. Below, sin α and α are w to all digits; above, α is π/2.
+/// The range of z. Below it, sin α and α are w to all digits; above it, α is π/2.
 pub(super) const SMALLEST: f64 = 1e-100;
 const LARGEST: f64 = 1e70;
 
-/// α of a variable of root z.
+/// The angle α of a variable of root z.
 pub(super) fn angle<N: RowNumber>(z: N) -> N {
     let z = z.max(SMALLEST).min(LARGEST);
     let w = z * z;
@@ -37,6 +39,7 @@ pub(super) fn angle<N: RowNumber>(z: N) -> N {
 }
 
 impl<S: Single> Arcsine<S> {
+    /// The variable of this root.
     pub fn new<N: RowNumber<Single = S>>(root: N) -> Self {
         let (one, half) = (S::splat(1.0), S::splat(0.5));
         let root = root.max(SMALLEST);
@@ -57,8 +60,11 @@ impl<S: Single> Arcsine<S> {
             co_cosine: half_co_cosine,
         }
     }
+}
 
-    pub fn numbers(&self) -> [S; NUMBERS] {
+impl<R: Copy> Arcsine<R> {
+    /// The numbers in order, as [`Arcsine::from_numbers`] takes them.
+    pub fn numbers(&self) -> [R; NUMBERS] {
         [
             self.z,
             self.low,
@@ -70,37 +76,38 @@ impl<S: Single> Arcsine<S> {
             self.co_cosine,
         ]
     }
+
+    /// Names the numbers that [`Arcsine::numbers`] returned.
+    #[inline(always)]
+    pub fn from_numbers([z, low, p, m, sine, cosine, co_sine, co_cosine]: [R; NUMBERS]) -> Self {
+        Self {
+            z,
+            low,
+            p,
+            m,
+            sine,
+            cosine,
+            co_sine,
+            co_cosine,
+        }
+    }
 }
 
 impl<R: Real> Arcsine<R> {
-    /// From [`Arcsine::numbers`], which are the first of these.
-    #[inline(always)]
-    pub fn of(numbers: &[R]) -> Self {
-        Self {
-            z: numbers[0],
-            low: numbers[1],
-            p: numbers[2],
-            m: numbers[3],
-            sine: numbers[4],
-            cosine: numbers[5],
-            co_sine: numbers[6],
-            co_cosine: numbers[7],
-        }
-    }
-
-    /// The difference of the roots.
+    /// The difference of the two roots.
     #[inline(always)]
     pub fn apart(&self, other: &Self) -> R {
         (self.z - other.z) + (self.low - other.low)
     }
 }
 
-/// Two variables, with `1 − |ρ|` given.
+/// The angles of two variables with a given `1 − |ρ|`, and their differences.
 ///
-/// Between the mean angle `A = (α_u + α_v)/2`, the angle α0 of aligned variables, and that of these, α, there are differences.
+/// There are three of them, in falling order: the mean angle `A = (α_u + α_v)/2`; the angle α0 that the variables would
+/// have if they were aligned (ρ = 1); and their own, |α|.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pair<R> {
-    /// α0, however small, and its cosine.
+pub(super) struct ArcsinePair<R> {
+    /// α0, accurate however small, and its cosine.
     pub aligned: R,
     pub cosine: R,
     /// cos α.
@@ -115,7 +122,7 @@ pub(super) struct Pair<R> {
     pub half_difference: R,
 }
 
-/// Of `asin(x)/x − 1`, in x².
+/// Coefficients of `asin(x)/x − 1`, in powers of x².
 const LIFTS: [f64; 14] = {
     let mut coefficients = [0.0; 14];
     let mut even = 1.0; // (2n)!/(4ⁿ n!²)
@@ -134,20 +141,21 @@ pub(super) fn arcsine_lift<R: Real>(square: R) -> R {
     square * polynomial(&LIFTS, square)
 }
 
-/// cos² of α0: a sum of positive terms, symmetric in u and v.
+/// cos² α0, as a sum of positive terms that is symmetric in u and v.
 #[inline(always)]
 fn square_of_cosine<R: Real>(u: Arcsine<R>, v: Arcsine<R>) -> R {
     let (both, first, second) = (u.m * v.m, u.p * v.m, v.p * u.m);
     both * both + (first * first + second * second)
 }
 
-/// How much more that of α is.
+/// cos² α − cos² α0, given sin α0 and `1 − |ρ|`.
 #[inline(always)]
 fn square_of_opening<R: Real>(sines: R, size: R) -> R {
     sines * sines * (size * (R::splat(2.0) - size))
 }
 
-impl<R: Real> Pair<R> {
+impl<R: Real> ArcsinePair<R> {
+    /// The angles of u and v, with `size = 1 − |ρ|`.
     #[inline(always)]
     pub fn new(u: Arcsine<R>, v: Arcsine<R>, size: R) -> Self {
         let (one, half) = (R::splat(1.0), R::splat(0.5));
@@ -161,8 +169,8 @@ impl<R: Real> Pair<R> {
 
         let rho = one - size;
         let turned_sine = sine * rho;
-        // sin(α0 − α), as the difference of the squares of the sines over the sum of the products, without a factor
-        // sin α0 above and below: it may be tiny.
+        // sin(α0 − α): the difference of the squares of the sines, over the sum of the products. Numerator and denominator
+        // are free of the factor sin α0, which may be tiny.
         let closing = angle_of(
             sine * turn / (turned_cosine + rho * cosine),
             cosine * turned_cosine + sine * turned_sine,
@@ -190,17 +198,19 @@ impl<R: Real> Pair<R> {
     }
 }
 
-/// The angle of two variables, in size: their correlation is `1 − size` in size.
+/// The angle |α| of two variables with a given `1 − |ρ|`, by plain formulas.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Turned<R> {
-    /// `p_u p_v`, and `p_u p_v |ρ| = sin |α|`.
+pub(super) struct PairAngle<R> {
+    /// `sin α0 = p_u p_v`, and `sin |α| = p_u p_v |ρ|`.
     pub sines: R,
     pub sine: R,
+    /// `cos α`, and |α|.
     pub cosine: R,
     pub angle: R,
 }
 
-impl<R: Real> Turned<R> {
+impl<R: Real> PairAngle<R> {
+    /// The angle of u and v, with `size = 1 − |ρ|`.
     #[inline(always)]
     pub fn new(u: Arcsine<R>, v: Arcsine<R>, size: R) -> Self {
         let sines = u.p * v.p;
@@ -233,7 +243,7 @@ mod tests {
             let variable = |z: f64| Arcsine::new(DoubleDouble::from(z));
             for size in [0.0, 1e-9, 0.1, 0.9, 1.0] {
                 let (u, v) = (variable(a), variable(b));
-                let pair = Pair::new(u, v, size);
+                let pair = ArcsinePair::new(u, v, size);
                 let aligned = libm::asin(u.p * v.p);
                 let turned = libm::asin(u.p * v.p * (1.0 - size));
                 let tolerance = 1e-9; // of an arcsine near 1

@@ -1,11 +1,13 @@
 //! Exponential linear units: ELU (Clevert et al. 2016) and SELU (Klambauer et al. 2017).
 
 use crate::activations::activation::Formula;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::isa::Real;
 use crate::math::special::{exp, expm1};
 
-/// `φ(x) = scale·x` for x > 0, `scale·alpha·(e^x − 1)` else. φ' at 0 is that of the left side, `scale·alpha`.
+use super::finite;
+
+/// `φ(x) = scale·x` for x > 0, `scale·alpha·(e^x − 1)` otherwise. φ'(0) is that of the left side, `scale·alpha`.
 #[derive(Clone, Copy, Debug)]
 pub struct Elu {
     alpha: f64,
@@ -13,19 +15,16 @@ pub struct Elu {
 }
 
 impl Elu {
+    /// The ELU with scale 1.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] if alpha is not finite.
+    /// [`Error::Invalid`](crate::Error::Invalid) if alpha is not finite.
     pub fn new(alpha: f64) -> Result<Self> {
-        if alpha.is_finite() {
-            Ok(Self { alpha, scale: 1.0 })
-        } else {
-            Err(Error::Invalid(format!(
-                "alpha is {alpha}, but must be finite"
-            )))
-        }
+        let alpha = finite("alpha", alpha)?;
+        Ok(Self { alpha, scale: 1.0 })
     }
 
-    /// The one that keeps mean 0 and variance 1.
+    /// The ELU that keeps mean 0 and variance 1 from layer to layer.
     pub fn selu() -> Self {
         Self {
             alpha: 1.673_263_242_354_377_2,

@@ -1,16 +1,15 @@
-//! The error function: smooth, bounded, with an arcsine for a dual (Williams 1997).
+//! The error function. Its dual is an arcsine (Williams 1997).
 
 use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, NEAR, features};
-use crate::activations::dual::Dual;
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NEAR, NamedNumbers};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::RowNumber;
 use crate::math::special::{erf, exp_minus_square, polynomial};
 
-use super::arcsine::{Arcsine, NUMBERS, Pair, SMALLEST, Turned, angle, arcsine_lift};
+use super::arcsine::{self, Arcsine, ArcsinePair, PairAngle, SMALLEST, angle, arcsine_lift};
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
@@ -24,30 +23,16 @@ impl Formula for Erf {
 
     #[inline(always)]
     fn curvature<R: Real>(&self, x: R) -> R {
-        // Far out the bell is 0, and 2|x| may be infinite.
+        // Where the exponential is 0, 2|x| may be infinite.
         let bounded = x.max(R::splat(-100.0)).min(R::splat(100.0));
         R::splat(-2.0 * FRAC_2_SQRT_PI) * bounded * exp_minus_square(x)
     }
 }
 
-impl Activation for Erf {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
-
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
-    }
-}
-
-/// Below this root, α is its square to twice the digits.
+/// Below this root z, α is z² in double-double precision.
 const LINEAR: f64 = 1e-16;
 
-/// √α of the variable of root z, also where α underflows.
+/// √α of the variable of root z, accurate even where α underflows.
 fn root_of_angle<N: RowNumber>(z: N) -> N {
     if z.value() < LINEAR {
         z
@@ -61,84 +46,118 @@ fn argument<N: RowNumber>(r: N) -> N {
     r * DoubleDouble::from(2.0).sqrt().into()
 }
 
+/// The numbers of one variable.
+#[derive(Clone, Copy)]
+pub struct ErfVariable<R> {
+    /// √α, and its inverse.
+    root: R,
+    inverse: R,
+    /// `α/sin α − 1`. Used where sin α is below [`MIDDLING`].
+    lift: R,
+    arcsine: Arcsine<R>,
+}
+
+impl<R: Copy> NamedNumbers<R> for ErfVariable<R> {
+    const COUNT: usize = 3 + arcsine::NUMBERS;
+
+    fn numbers(self) -> impl IntoIterator<Item = R> {
+        let own = [self.root, self.inverse, self.lift];
+        own.into_iter().chain(self.arcsine.numbers())
+    }
+
+    #[inline(always)]
+    fn from_numbers([root, inverse, lift, arcsine @ .., _, _]: [R; MOST_NUMBERS]) -> Self {
+        Self {
+            root,
+            inverse,
+            lift,
+            arcsine: Arcsine::from_numbers(arcsine),
+        }
+    }
+}
+
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`, with w = 2q.
 ///
-/// The new gap is `1 − α/√(α_u α_v)`. It opens for two reasons, each computed without cancellation: the angle α falls
-/// from α0, that of aligned variables, as the gap grows; and α0 falls behind `√(α_u α_v)` as the variances part.
+/// The new gap is `1 − α/√(α_u α_v)`. It has two contributions, each computed without cancellation: α falls below α0, the
+/// angle of aligned variables, as the gap grows; and α0 falls below `√(α_u α_v)` as the variances grow apart.
 impl ClosedForm for Erf {
-    const FEATURES: usize = NUMBERS + 3;
+    type Variable<R: Real> = ErfVariable<R>;
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         let turn = DoubleDouble::from(2.0) / DoubleDouble::PI;
         root_of_angle(argument(r)) * turn.sqrt().into()
     }
 
-    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
-        let root = argument(r).max(SMALLEST);
-        let variable = Arcsine::new(root);
-        let [z, rest, p, m, a, b, c, d] = variable.numbers();
-        let alpha = root_of_angle(root);
-        // α/sin α − 1, with sin α = w/(1+w): of variables whose sine is below MIDDLING.
-        let near = root.min(2.0);
-        let (w, one) = (near * near, N::constant(1.0));
-        let lift = alpha * alpha / w * (w + one) - one;
-        let [alpha, lift, inverse] = [alpha, lift, one / alpha].map(N::single);
-        features([z, rest, p, m, a, b, c, d, alpha, lift, inverse])
+    fn variable<N: RowNumber>(&self, r: N) -> ErfVariable<N::Single> {
+        let z = argument(r).max(SMALLEST);
+        let root = root_of_angle(z);
+        let bounded = z.min(2.0);
+        let (w, one) = (bounded * bounded, N::constant(1.0));
+        let lift = root * root / w * (w + one) - one; // sin α = w/(1+w)
+        ErfVariable {
+            root: root.single(),
+            inverse: (one / root).single(),
+            lift: lift.single(),
+            arcsine: Arcsine::new(z),
+        }
     }
 
     #[inline(always)]
-    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
-        let (first, second) = (Arcsine::of(&u), Arcsine::of(&v));
-        let (root_u, root_v) = (u[NUMBERS], v[NUMBERS]);
-        let lifts = [u, v].map(|w| w[NUMBERS + 1]);
-        let pair = Pair::new(first, second, gap.abs());
-        // √(α_u α_v) falls short of A by half the square of √α_u − √α_v.
-        let difference = R::splat(2.0) * pair.half_difference / (root_u + root_v);
+    fn pair<R: Real>(&self, u: ErfVariable<R>, v: ErfVariable<R>, gap: R) -> (R, R) {
+        let pair = ArcsinePair::new(u.arcsine, v.arcsine, gap.abs());
+        // √(α_u α_v) is less than A by half the square of √α_u − √α_v.
+        let difference = R::splat(2.0) * pair.half_difference / (u.root + v.root);
         let short = R::splat(0.5) * difference * difference;
-        let scale = root_u * root_v;
-        // The difference of two angles of unlike size is no smaller than their root: nothing cancels in it.
+        let scale = u.root * v.root;
+        // If the angles differ much, their difference is at least √(α_u α_v)/2: nothing cancels in the plain formula.
         let unlike = (R::splat(0.25) * scale).less(pair.half_difference.abs());
         let spread = R::select(unlike, scale - pair.aligned, pair.excess - short);
-        // The smaller the angles, the more they are proportional to the variances, and all of these differences cancel.
-        let middling = largest_sine(first, second).less(R::splat(MIDDLING));
-        let product_excess = product_excess(first, second, lifts, pair);
+        // Small angles are nearly proportional to the variances. All these differences then cancel.
+        let middling = largest_sine(u, v).less(R::splat(MIDDLING));
+        let product_excess = product_excess(u, v, pair);
         let spread = R::select(middling, product_excess / (scale + pair.aligned), spread);
         let new = (pair.closing + spread.max(R::splat(0.0))) / scale;
-        let new = nearly_linear_gap(first, second, lifts, gap.abs(), new);
-        let dot = R::splat(4.0 / PI) * (first.m * second.m) / pair.turned_cosine;
-        // erf is odd: opposite variables stay as opposite as equal ones stay equal.
+        let new = nearly_linear_gap(u, v, gap.abs(), new);
+        let dot = R::splat(4.0 / PI) * (u.arcsine.m * v.arcsine.m) / pair.turned_cosine;
+        // erf is odd: opposite variables stay opposite.
         (new.copysign(gap), dot)
     }
 
     #[inline(always)]
     fn far_pair<R: Real>(
         &self,
-        u: [R; MOST_FEATURES],
-        v: [R; MOST_FEATURES],
+        u: ErfVariable<R>,
+        v: ErfVariable<R>,
         gap: R,
     ) -> Option<(R, (R, R))> {
-        let (first, second) = (Arcsine::of(&u), Arcsine::of(&v));
-        let turned = Turned::new(first, second, gap.abs());
-        let inverse = u[NUMBERS + 2] * v[NUMBERS + 2];
-        let new = (-turned.angle).mul_add(inverse, R::splat(1.0));
-        let dot = R::splat(4.0 / PI) * (first.m * second.m) / turned.cosine;
-        let room = (gap.abs() - R::splat(NEAR)).min(largest_sine(first, second) - R::splat(SMALL));
-        Some((room, (new.copysign(gap), dot)))
+        let pair = PairAngle::new(u.arcsine, v.arcsine, gap.abs());
+        let new = (-pair.angle).mul_add(u.inverse * v.inverse, R::splat(1.0));
+        let dot = R::splat(4.0 / PI) * (u.arcsine.m * v.arcsine.m) / pair.cosine;
+        let margin = (gap.abs() - R::splat(NEAR)).min(largest_sine(u, v) - R::splat(SMALL));
+        Some((margin, (new.copysign(gap), dot)))
     }
 }
 
-/// Sines below this are those of small variables.
+/// Variables whose sines sin α are below this count as small.
 const SMALL: f64 = 0.125;
 
-#[inline(always)]
-fn largest_sine<R: Real>(u: Arcsine<R>, v: Arcsine<R>) -> R {
-    (u.p * u.p).max(v.p * v.p)
-}
-
-/// Sines below this are those of variables whose angles are nearly proportional to their variances.
+/// Below this sine, angles are so nearly proportional to the variances that their differences cancel.
 const MIDDLING: f64 = 0.8;
 
-/// `(S − sin S)/S³` for S ≤ 1.9, in S².
+/// The larger of sin α_u and sin α_v.
+#[inline(always)]
+fn largest_sine<R: Real>(u: ErfVariable<R>, v: ErfVariable<R>) -> R {
+    let (p_u, p_v) = (u.arcsine.p, v.arcsine.p);
+    (p_u * p_u).max(p_v * p_v)
+}
+
+/// `A_u A_v − 1` with `A = α/sin α`.
+#[inline(always)]
+fn product_lift<R: Real>(u: ErfVariable<R>, v: ErfVariable<R>) -> R {
+    u.lift * v.lift + (u.lift + v.lift)
+}
+
+/// Coefficients of `(S − sin S)/S³` for S ≤ 1.9, in powers of S².
 const FALLS: [f64; 10] = {
     let mut coefficients = [1.0 / 6.0; 10];
     let mut k = 1;
@@ -149,7 +168,7 @@ const FALLS: [f64; 10] = {
     coefficients
 };
 
-/// `(1 − (sin Δ/Δ)²)/Δ²` for Δ ≤ 0.42, in Δ².
+/// Coefficients of `(1 − (sin Δ/Δ)²)/Δ²` for Δ ≤ 0.42, in powers of Δ².
 const SQUARE_FALLS: [f64; 8] = {
     let mut coefficients = [1.0 / 3.0; 8];
     let mut k = 1;
@@ -162,18 +181,19 @@ const SQUARE_FALLS: [f64; 8] = {
 
 /// `α_u α_v − α0²` for sines below [`MIDDLING`], with all its digits.
 ///
-/// With `S = A + α0`, `Δ = (α_u − α_v)/2` and `E = A − α0`, it is `E S − Δ²`, where `sin E sin S = sin²Δ`: of like variables
+/// With `S = A + α0`, `Δ = (α_u − α_v)/2` and `E = A − α0`, it is `E S − Δ²`, where `sin E sin S = sin²Δ`. For variables of
+/// similar size this is
 ///
 /// ```text
 /// Δ² [S/sin S · (sin Δ/Δ)² · E/sin E − 1]
 /// ```
 ///
-/// by what each factor differs from 1, of which the first prevails. Of unlike ones, with `A(x) = asin(x)/x`, it is
-/// `sin²α0 [A(sin α_u) A(sin α_v) − A(sin α0)²]`, and the first product prevails.
+/// computed from the difference of each factor from 1, of which the first dominates. For variables of unlike size it is
+/// `sin²α0 [A(sin α_u) A(sin α_v) − A(sin α0)²]` with `A(x) = asin(x)/x`, and the first product dominates.
 #[inline(always)]
-fn product_excess<R: Real>(u: Arcsine<R>, v: Arcsine<R>, lifts: [R; 2], pair: Pair<R>) -> R {
+fn product_excess<R: Real>(u: ErfVariable<R>, v: ErfVariable<R>, pair: ArcsinePair<R>) -> R {
     let one = R::splat(1.0);
-    let (sine_u, sine_v) = (u.p * u.p, v.p * v.p);
+    let (sine_u, sine_v) = (u.arcsine.p * u.arcsine.p, v.arcsine.p * v.arcsine.p);
     let (large, small) = (sine_u.max(sine_v), sine_u.min(sine_v));
     let like = large.less(R::splat(8.0) * small);
     let (product, opened) = (sine_u * sine_v, pair.sine_of_excess);
@@ -185,27 +205,26 @@ fn product_excess<R: Real>(u: Arcsine<R>, v: Arcsine<R>, lifts: [R; 2], pair: Pa
     let fall = square * polynomial(&SQUARE_FALLS, square);
     let of_like = square * (rise - (one + rise) * (fall - lift + fall * lift));
 
-    let own = lifts[0] * lifts[1] + (lifts[0] + lifts[1]);
-    let of_unlike = product * (own - lift * (R::splat(2.0) + lift));
+    let of_unlike = product * (product_lift(u, v) - lift * (R::splat(2.0) + lift));
     R::select(like, of_like, of_unlike)
 }
 
-/// The new gap of small variables that are not close, for `size` the old one; else `new`.
+/// For small variables that are not close, the new gap from `size`, the old one; for all others, `new`.
 ///
-/// φ is nearly linear there, and the new gap nearly the old one: its rounding would add up from layer to layer. With
-/// `A(x) = asin(x)/x`, `1 − gap = |ρ| A(s|ρ|)/√(A_u A_v)`.
+/// φ is nearly linear for small variables, so that the new gap is nearly the old one: the rounding errors of other
+/// formulas would add up from layer to layer. With `A(x) = asin(x)/x`, `1 − gap = |ρ| A(s|ρ|)/√(A_u A_v)`.
 #[inline(always)]
-fn nearly_linear_gap<R: Real>(u: Arcsine<R>, v: Arcsine<R>, lifts: [R; 2], size: R, new: R) -> R {
+fn nearly_linear_gap<R: Real>(u: ErfVariable<R>, v: ErfVariable<R>, size: R, new: R) -> R {
     let (one, bound) = (R::splat(1.0), R::splat(SMALL));
-    // Where the difference from the old gap is not small against it, its digits are not those of the new one.
+    // Where the change of the gap is not small against the gap, the old gap does not give the digits of the new one.
     let applies = largest_sine(u, v).max(bound * bound / size).less(bound);
     if !R::any(applies) {
         return new;
     }
     let rho = one - size;
-    let turned_sine = u.p * v.p * rho;
-    let both = lifts[0] * lifts[1] + (lifts[0] + lifts[1]); // A_u A_v − 1
-    let mean = both / (one + (one + both).sqrt());
+    let turned_sine = u.arcsine.p * v.arcsine.p * rho;
+    let both = product_lift(u, v);
+    let mean = both / (one + (one + both).sqrt()); // √(A_u A_v) − 1
     let fall = (mean - arcsine_lift(turned_sine * turned_sine)) / (one + mean);
     R::select(applies, rho.mul_add(fall, size), new)
 }

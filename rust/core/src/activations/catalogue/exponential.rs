@@ -1,8 +1,7 @@
 //! Exponentials.
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
-use crate::activations::dual::Dual;
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NamedNumbers};
 use crate::error::Result;
 use crate::isa::Real;
 use crate::math::number::RowNumber;
@@ -43,23 +42,32 @@ impl Formula for Exponential {
     }
 }
 
-impl Activation for Exponential {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
+/// The numbers of one variable.
+#[derive(Clone, Copy)]
+pub struct ExponentialVariable<R> {
+    /// `y = |b| r`, and its low part.
+    y: R,
+    y_low: R,
+    /// `|b| √E φ²`, a factor of Ṫ.
+    slope: R,
+}
+
+impl<R: Copy> NamedNumbers<R> for ExponentialVariable<R> {
+    const COUNT: usize = 3;
+
+    fn numbers(self) -> impl IntoIterator<Item = R> {
+        [self.y, self.y_low, self.slope]
     }
 
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
+    #[inline(always)]
+    fn from_numbers([y, y_low, slope, ..]: [R; MOST_NUMBERS]) -> Self {
+        Self { y, y_low, slope }
     }
 }
 
-/// `T = a² e^{b²((q1+q2)/2 + c)}`: the new correlation is `e^{−b²((r1−r2)²/2 + r1 r2 (1−ρ))}`. `Ṫ = b² T`.
+/// `T = a² e^{b²((q1+q2)/2 + c)}` and `Ṫ = b² T`. The new correlation is `e^{−b²((r1−r2)²/2 + r1 r2 (1−ρ))}`.
 impl ClosedForm for Exponential {
-    const FEATURES: usize = 3;
+    type Variable<R: Real> = ExponentialVariable<R>;
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         let y = r * N::constant(self.b);
@@ -67,20 +75,29 @@ impl ClosedForm for Exponential {
         moderate(root, self.b)
     }
 
-    /// `|b| r`, what rounding took from it, and `|b| √E φ²`.
-    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn variable<N: RowNumber>(&self, r: N) -> ExponentialVariable<N::Single> {
         let size = N::constant(self.b.abs());
         let y = r * size;
-        features([y.single(), y.low(), (size * self.root(r)).single()])
+        ExponentialVariable {
+            y: y.single(),
+            y_low: y.low(),
+            slope: (size * self.root(r)).single(),
+        }
     }
 
     #[inline(always)]
-    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+    fn pair<R: Real>(
+        &self,
+        u: ExponentialVariable<R>,
+        v: ExponentialVariable<R>,
+        gap: R,
+    ) -> (R, R) {
         let size = gap.abs();
-        let apart = R::select(gap.is_negative(), R::splat(2.0) - size, size);
-        let difference = (u[0] - v[0]) + (u[1] - v[1]);
-        let exponent = (u[0] * v[0]).mul_add(apart, R::splat(0.5) * difference * difference);
-        let less = expm1(-exponent);
-        (less.abs(), u[2] * v[2] * (R::splat(1.0) + less)) // not −less: a gap of 0 is +0
+        let turn = R::select(gap.is_negative(), R::splat(2.0) - size, size); // 1 − ρ
+        let difference = (u.y - v.y) + (u.y_low - v.y_low);
+        let exponent = (u.y * v.y).mul_add(turn, R::splat(0.5) * difference * difference);
+        let less = expm1(-exponent); // ρ' − 1
+        // |less|, not −less: a gap of 0 must be +0.
+        (less.abs(), u.slope * v.slope * (R::splat(1.0) + less))
     }
 }

@@ -1,8 +1,7 @@
 //! The Gaussian bell.
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
-use crate::activations::dual::Dual;
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NamedNumbers};
 use crate::error::Result;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
@@ -33,7 +32,7 @@ impl Formula for Gaussian {
         let root = R::splat(self.root.hi);
         let y = root * x;
         let value = exp_minus_square(y);
-        // Far out the value is 0, and |y| may be infinite.
+        // Where the value is 0, |y| may be infinite.
         let bounded = y.max(R::splat(-1e100)).min(R::splat(1e100));
         (value, R::splat(-2.0) * root * bounded * value)
     }
@@ -48,29 +47,48 @@ impl Formula for Gaussian {
     }
 }
 
-impl Activation for Gaussian {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
+/// Beyond this √b r, powers would overflow. Rows that are not parallel to 100 digits are uncorrelated by then.
+const LARGEST: f64 = 1e60;
+
+/// The numbers of one variable.
+#[derive(Clone, Copy)]
+pub struct GaussianVariable<R> {
+    /// `y = √b r`, and its low part.
+    y: R,
+    y_low: R,
+    /// `t = √(1 + 4y²)`.
+    t: R,
+    /// `2y²/t`.
+    square: R,
+    /// `2√b y/t^{3/2}`, a factor of Ṫ.
+    slope: R,
+}
+
+impl<R: Copy> NamedNumbers<R> for GaussianVariable<R> {
+    const COUNT: usize = 5;
+
+    fn numbers(self) -> impl IntoIterator<Item = R> {
+        [self.y, self.y_low, self.t, self.square, self.slope]
     }
 
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
+    #[inline(always)]
+    fn from_numbers([y, y_low, t, square, slope, ..]: [R; MOST_NUMBERS]) -> Self {
+        Self {
+            y,
+            y_low,
+            t,
+            square,
+            slope,
+        }
     }
 }
 
-/// Beyond this √b r, powers overflow, and rows that are not parallel to 100 digits have left each other.
-const LARGEST: f64 = 1e60;
-
 /// `T = M^{−1/2}` and `Ṫ = 4b²c M^{−3/2}`, with `M = 1 + 2b(q1+q2) + 4b²q1q2(1−ρ²)`.
 ///
-/// With `t = √(1+4bq)`, whose square is M for two equal variables, the new correlation is `W^{−1/2}`, with
+/// With `t = √(1+4bq)`, `M = t²` for two equal variables. So the new correlation is `W^{−1/2}`, with
 /// `W = M/(t1t2) = 1 + (t1−t2)²/(2t1t2) + 4b²q1q2(1−ρ²)/(t1t2)`.
 impl ClosedForm for Gaussian {
-    const FEATURES: usize = 5;
+    type Variable<R: Real> = GaussianVariable<R>;
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         let one = N::constant(1.0);
@@ -78,27 +96,32 @@ impl ClosedForm for Gaussian {
         (one / t).sqrt()
     }
 
-    /// `y = √b r`, what rounding took from it, t, `2bq/t` and `2br/t^{3/2}`.
-    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn variable<N: RowNumber>(&self, r: N) -> GaussianVariable<N::Single> {
         let number = N::Single::splat;
         let near = (r * self.root.into()).min(LARGEST);
         let (y, twice) = (near.single(), near.scaled(1).single());
         let t = number(1.0).hypot(twice);
-        let slope = number(2.0 * self.root.hi) * (y / t) / t.sqrt();
-        features([y, near.low(), t, twice * (y / t), slope])
+        GaussianVariable {
+            y,
+            y_low: near.low(),
+            t,
+            square: twice * (y / t),
+            slope: number(2.0 * self.root.hi) * (y / t) / t.sqrt(),
+        }
     }
 
     #[inline(always)]
-    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+    fn pair<R: Real>(&self, u: GaussianVariable<R>, v: GaussianVariable<R>, gap: R) -> (R, R) {
         let (one, size) = (R::splat(1.0), gap.abs());
-        let apart = (u[0] - v[0]) + (u[1] - v[1]);
-        let difference = R::splat(4.0) * (apart * (u[0] + v[0])) / (u[2] + v[2]);
-        let spread = R::splat(0.5) * (difference / u[2]) * (difference / v[2]);
-        let opening = (u[3] * v[3]).mul_add(size * (R::splat(2.0) - size), spread);
+        let apart = (u.y - v.y) + (u.y_low - v.y_low);
+        let difference = R::splat(4.0) * (apart * (u.y + v.y)) / (u.t + v.t); // t1 − t2
+        let spread = R::splat(0.5) * (difference / u.t) * (difference / v.t);
+        let turn = size * (R::splat(2.0) - size); // 1 − ρ²
+        let opening = (u.square * v.square).mul_add(turn, spread); // W − 1
         let w = one + opening;
         let root = w.sqrt();
         let correlation = (one - size).copysign(gap);
-        let dot = u[4] * v[4] * correlation / (w * root);
+        let dot = u.slope * v.slope * correlation / (w * root);
         (opening / (root * (root + one)), dot)
     }
 }

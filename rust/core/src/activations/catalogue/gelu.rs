@@ -2,15 +2,14 @@
 
 use std::f64::consts::{PI, SQRT_2};
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, NEAR, features};
-use crate::activations::dual::Dual;
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NEAR, NamedNumbers};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::{RowNumber, Single};
 use crate::math::special::{angle_and_lift, normal};
 
-use super::arcsine::{Arcsine, NUMBERS, Pair, Turned, angle};
+use super::arcsine::{self, Arcsine, ArcsinePair, PairAngle, angle};
 
 /// `φ(x) = xΦ(x)`, `φ'(x) = Φ(x) + xΦ'(x)`.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +21,7 @@ impl Formula for Gelu {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
         let (below, density) = normal(x);
-        // Far out the density is 0, and |x| may be infinite.
+        // Where the density is 0, |x| may be infinite.
         let bounded = x.max(R::splat(-100.0)).min(R::splat(100.0));
         let slope = (bounded * R::splat(FRAC_1_SQRT_2PI)).mul_add(density, below);
         (x.max(R::splat(-100.0)) * below, slope)
@@ -37,56 +36,46 @@ impl Formula for Gelu {
     }
 }
 
-impl Activation for Gelu {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
-
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
-    }
-}
-
-/// The range of r. Below, φ is x/2 to all digits of an angle; above, it is max(x, 0).
+/// The range of r. Below it, φ is x/2 to all digits of an angle; above it, max(x, 0).
 const SMALLEST: f64 = 1e-30;
 const LARGEST: f64 = 1e30;
 
-/// What describes one variable: the angle's numbers, and these.
+/// The numbers of one variable.
 #[derive(Clone, Copy)]
-struct GeluVariable<R> {
-    angle: Arcsine<R>,
+pub struct GeluVariable<R> {
     /// `e = √(1+2q)` and `y = (1−q)/(1+q)`.
     e: R,
     y: R,
-    /// `√E φ²/r` and, of the even part of φ, `E ψ²/q`.
+    /// `√E φ²/r`, and its inverse.
     root: R,
-    even: R,
-    /// `r/√E φ²`.
     inverse: R,
+    /// `E ψ²/q`, where ψ is the even part of φ.
+    even: R,
+    arcsine: Arcsine<R>,
 }
 
-impl<S: Single> GeluVariable<S> {
-    fn new<N: RowNumber<Single = S>>(r: N) -> Self {
-        let one = S::splat(1.0);
-        let r = r.max(SMALLEST).min(LARGEST);
-        let (angle, z, even) = (Arcsine::new(r), r.single(), even_square(r));
-        let root = (N::constant(0.25) + even).sqrt();
+impl<R: Copy> NamedNumbers<R> for GeluVariable<R> {
+    const COUNT: usize = 5 + arcsine::NUMBERS;
+
+    fn numbers(self) -> impl IntoIterator<Item = R> {
+        let own = [self.e, self.y, self.root, self.inverse, self.even];
+        own.into_iter().chain(self.arcsine.numbers())
+    }
+
+    #[inline(always)]
+    fn from_numbers([e, y, root, inverse, even, arcsine @ ..]: [R; MOST_NUMBERS]) -> Self {
         Self {
-            angle,
-            e: one.hypot(S::splat(SQRT_2) * z),
-            y: (one - z * z) * angle.m * angle.m,
-            root: root.single(),
-            even: even.single(),
-            inverse: (N::constant(1.0) / root).single(),
+            e,
+            y,
+            root,
+            inverse,
+            even,
+            arcsine: Arcsine::from_numbers(arcsine),
         }
     }
 }
 
-/// Of the even part of φ, `E ψ²/q = [α + (q + q e²)/((1+q)² e)]/(2π)`.
+/// `E ψ²/q = [α + (q + q e²)/((1+q)² e)]/(2π)`, where ψ is the even part of φ.
 fn even_square<N: RowNumber>(r: N) -> N {
     let (one, q) = (N::constant(1.0), r * r);
     let (e, above) = ((one + q.scaled(1)).sqrt(), one + q);
@@ -94,126 +83,147 @@ fn even_square<N: RowNumber>(r: N) -> N {
     (angle(r) + outside) / DoubleDouble::PI.scaled(1).into()
 }
 
-impl<R: Real> GeluVariable<R> {
-    #[inline(always)]
-    fn of(numbers: &[R]) -> Self {
-        Self {
-            angle: Arcsine::of(numbers),
-            e: numbers[NUMBERS],
-            y: numbers[NUMBERS + 1],
-            root: numbers[NUMBERS + 2],
-            even: numbers[NUMBERS + 3],
-            inverse: numbers[NUMBERS + 4],
-        }
-    }
-}
-
-/// `φ(x) = x/2 + ψ(x)` with an even ψ, so that `T = c/4 + Ψ(|c|)`. With `D = (1+q1)(1+q2)`, `E = √(D−c²)` and `sin α = c/√D`,
+/// `φ(x) = x/2 + ψ(x)` with an even ψ, so that `T = c/4 + Ψ(|c|)`.
+///
+/// With `D = (1+q1)(1+q2)`, `E = √(D−c²)` and `sin α = c/√D`,
 ///
 /// ```text
 /// 2π Ψ = cα + (c² + q1q2E²)/(DE) = cα + 1/E − (y1+y2)E/2,    y = (1−q)/(1+q)
 /// Ṫ = 1/4 ± [α + (c/E)(1/E² + (2+q1+q2)/D)]/(2π)
 /// ```
 ///
-/// In units of r1r2; of two equal variables E is e.
+/// All of T is computed in units of r1r2. For two equal variables E is e.
 impl ClosedForm for Gelu {
-    const FEATURES: usize = NUMBERS + 5;
+    type Variable<R: Real> = GeluVariable<R>;
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         let even = even_square(r.max(SMALLEST).min(LARGEST));
         r * (N::constant(0.25) + even).sqrt()
     }
 
-    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
-        let variable = GeluVariable::new(r);
-        let [z, rest, p, m, a, b, c, d] = variable.angle.numbers();
-        let GeluVariable {
-            e,
-            y,
-            root,
-            even,
-            inverse,
-            ..
-        } = variable;
-        features([z, rest, p, m, a, b, c, d, e, y, root, even, inverse])
+    fn variable<N: RowNumber>(&self, r: N) -> GeluVariable<N::Single> {
+        let one = N::Single::splat(1.0);
+        let r = r.max(SMALLEST).min(LARGEST);
+        let (arcsine, z, even) = (Arcsine::new(r), r.single(), even_square(r));
+        let root = (N::constant(0.25) + even).sqrt();
+        GeluVariable {
+            e: one.hypot(N::Single::splat(SQRT_2) * z),
+            y: (one - z * z) * arcsine.m * arcsine.m,
+            root: root.single(),
+            inverse: (N::constant(1.0) / root).single(),
+            even: even.single(),
+            arcsine,
+        }
     }
 
     #[inline(always)]
-    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
-        let (one, half, quarter) = (R::splat(1.0), R::splat(0.5), R::splat(0.25));
-        let turn = R::splat(0.5 / PI);
+    fn pair<R: Real>(&self, u: GeluVariable<R>, v: GeluVariable<R>, gap: R) -> (R, R) {
+        let (one, quarter) = (R::splat(1.0), R::splat(0.25));
         let (size, opposite) = (gap.abs(), gap.is_negative());
         let rho = one - size;
-        let (u, v) = (GeluVariable::of(&u), GeluVariable::of(&v));
-        let pair = Pair::new(u.angle, v.angle, size);
-        let (r_u, r_v, both) = (u.angle.z, v.angle.z, u.angle.m * v.angle.m);
-        let scale = r_u * r_v;
-        let whole = u.root * v.root;
-
-        // E of these and of aligned variables, and the angle.
-        let inverse = one / both;
-        let (far, near) = (pair.turned_cosine * inverse, pair.cosine * inverse);
-        let angle = pair.aligned - pair.closing;
-        // Ψ/(r1r2) of these and of aligned variables.
-        let even = |angle: R, rho: R, e: R| {
-            let above = both * both * ((scale * rho * rho) + scale * e * e);
-            turn * rho.mul_add(angle, above / e)
-        };
-        let even_turned = even(angle, rho, far);
-
-        // Ψ(s) − Ψ(c), over r1r2: s(α0 − α) + seα + [1/E]  − (y1+y2)/2 [E], where E grows by `growth`.
-        let growth = scale * (size * (R::splat(2.0) - size)) / (far + near);
-        let mean = half * (u.y + v.y);
-        let falling = pair.closing + size * angle + growth * (one / (far * near) + mean);
-        let falling = quarter.mul_add(size, turn * falling);
-        let spread = spread(u, v, pair, near, whole);
-        let aligned = ((spread + falling) / whole).max(R::splat(0.0));
+        let pair = GeluPair::new(u, v, size);
+        let even = pair.even();
+        let aligned = ((spread(u, v, pair) + pair.fall(u, v)) / pair.root).max(R::splat(0.0));
 
         // √(T11T22) − r1r2/4 + r1r2 (1−|ρ|)/4 + Ψ(c): positive terms.
-        let outside = linear_spread(u, v, whole);
-        let to_opposite = (outside + quarter.mul_add(size, even_turned)) / whole;
-        let to_equal = one - (even_turned - quarter * rho) / whole;
+        let outside = linear_spread(u, v, pair.root);
+        let to_opposite = (outside + quarter.mul_add(size, even)) / pair.root;
+        let to_equal = one - (even - quarter * rho) / pair.root;
         let from_opposite = R::select(to_opposite.less(one), -to_opposite, to_equal);
         let new = R::select(opposite, from_opposite, aligned);
 
+        let (r_u, r_v, both, far) = (u.arcsine.z, v.arcsine.z, pair.both, pair.turned_e);
         let sum = both * both * (R::splat(2.0) + (r_u * r_u + r_v * r_v));
-        let slope = (scale * rho / far).mul_add(one / (far * far) + sum, angle);
-        let dot = turn.mul_add(R::select(opposite, -slope, slope), quarter);
+        let slope = (pair.scale * rho / far).mul_add(one / (far * far) + sum, pair.angle);
+        let dot = R::splat(0.5 / PI).mul_add(R::select(opposite, -slope, slope), quarter);
         (new, dot)
     }
 
     #[inline(always)]
     fn far_pair<R: Real>(
         &self,
-        u: [R; MOST_FEATURES],
-        v: [R; MOST_FEATURES],
+        u: GeluVariable<R>,
+        v: GeluVariable<R>,
         gap: R,
     ) -> Option<(R, (R, R))> {
         let (one, quarter, turn) = (R::splat(1.0), R::splat(0.25), R::splat(0.5 / PI));
-        let (u, v) = (GeluVariable::of(&u), GeluVariable::of(&v));
-        let turned = Turned::new(u.angle, v.angle, gap.abs());
-        let Turned {
+        let PairAngle {
             sines,
             sine,
             cosine,
             angle,
-        } = turned;
+        } = PairAngle::new(u.arcsine, v.arcsine, gap.abs());
         let rho = one - gap.abs();
         // 1/E² = (m_u m_v/cos α)², c/E = tan α, and (2 + q1 + q2)/D = m_u² + m_v².
-        let (m_u, m_v) = (u.angle.m * u.angle.m, v.angle.m * v.angle.m);
+        let (m_u, m_v) = (u.arcsine.m * u.arcsine.m, v.arcsine.m * v.arcsine.m);
         let inverse = one / cosine;
         let tangent = sine * inverse;
         let square = (m_u * m_v) * (inverse * inverse);
-        let even = turn
-            * rho.mul_add(
-                angle,
-                sines * ((rho * rho * square).mul_add(cosine, cosine)),
-            );
+        let outside = sines * ((rho * rho * square).mul_add(cosine, cosine));
+        let even = turn * rho.mul_add(angle, outside);
         let correlation = (quarter * rho.copysign(gap) + even) * (u.inverse * v.inverse);
         let new = (one - correlation.abs()).copysign(correlation);
         let slope = tangent.mul_add(square + (m_u + m_v), angle);
         let dot = turn.mul_add(slope.copysign(gap), quarter);
         Some((gap.abs() - R::splat(NEAR), (new, dot)))
+    }
+}
+
+/// The numbers of a pair of variables.
+#[derive(Clone, Copy)]
+struct GeluPair<R> {
+    angles: ArcsinePair<R>,
+    /// `1 − |ρ|`.
+    size: R,
+    /// `r1r2`, `m_u m_v`, and the product of the roots.
+    scale: R,
+    both: R,
+    root: R,
+    /// |α|.
+    angle: R,
+    /// E, and that of aligned variables.
+    turned_e: R,
+    e: R,
+}
+
+impl<R: Real> GeluPair<R> {
+    /// The pair of u and v, with `size = 1 − |ρ|`.
+    #[inline(always)]
+    fn new(u: GeluVariable<R>, v: GeluVariable<R>, size: R) -> Self {
+        let angles = ArcsinePair::new(u.arcsine, v.arcsine, size);
+        let both = u.arcsine.m * v.arcsine.m;
+        let inverse = R::splat(1.0) / both;
+        Self {
+            angles,
+            size,
+            scale: u.arcsine.z * v.arcsine.z,
+            both,
+            root: u.root * v.root,
+            angle: angles.aligned - angles.closing,
+            turned_e: angles.turned_cosine * inverse,
+            e: angles.cosine * inverse,
+        }
+    }
+
+    /// `Ψ/(r1r2)`.
+    #[inline(always)]
+    fn even(&self) -> R {
+        let (rho, e, both) = (R::splat(1.0) - self.size, self.turned_e, self.both);
+        let above = both * both * ((self.scale * rho * rho) + self.scale * e * e);
+        R::splat(0.5 / PI) * rho.mul_add(self.angle, above / e)
+    }
+
+    /// `(T(s) − T(c))/(r1r2)` with `s = r1r2`: a quarter of the size of the gap, and
+    /// `Ψ(s) − Ψ(c) = s(α0 − α) + seα + [1/E] − (y1+y2)/2 [E]`, e being that size and brackets differences.
+    #[inline(always)]
+    fn fall(&self, u: GeluVariable<R>, v: GeluVariable<R>) -> R {
+        let (far, near) = (self.turned_e, self.e);
+        let growth = self.scale * (self.size * (R::splat(2.0) - self.size)) / (far + near); // of E
+        let mean = R::splat(0.5) * (u.y + v.y);
+        let even = self.angles.closing
+            + self.size * self.angle
+            + growth * (R::splat(1.0) / (far * near) + mean);
+        R::splat(0.25).mul_add(self.size, R::splat(0.5 / PI) * even)
     }
 }
 
@@ -226,55 +236,63 @@ fn linear_spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, whole: R) -> R
 
 /// `√(T11T22) − T(c = r1r2)`, over r1r2.
 ///
-/// It is half of `E(φ(u)−φ(v))² − (√T11 − √T22)²`, where both squares are sums of squares of differences. Variables of
-/// unlike size take the difference itself, small ones without the linear part of φ, in which it cancels, and large ones
-/// without that of ReLU.
+/// Three formulas share the range: [`spread_of_squares`] for variables of similar size, the difference itself for
+/// variables of unlike size, and [`steep_spread`] for large ones.
 #[inline(always)]
-fn spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, pair: Pair<R>, near: R, whole: R) -> R {
-    let (one, two) = (R::splat(1.0), R::splat(2.0));
-    let (half, quarter, turn) = (R::splat(0.5), R::splat(0.25), R::splat(0.5 / PI));
-    let (r_u, r_v) = (u.angle.z, v.angle.z);
-    let (scale, apart) = (r_u * r_v, u.angle.apart(&v.angle));
-    let (q_u, q_v) = (r_u * r_u, r_v * r_v);
-    let (q_sum, q_apart) = (q_u + q_v, apart * (r_u + r_v));
-    let both = u.angle.m * v.angle.m;
-    let (e_sum, e_product) = (u.e + v.e, u.e * v.e);
-    let e_apart = two * q_apart / e_sum;
-    let y_apart = -(two * q_apart * both * both);
-    let mean = half * (u.y + v.y);
-    let alpha = pair.aligned;
+fn spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, pair: GeluPair<R>) -> R {
+    let (one, half, turn) = (R::splat(1.0), R::splat(0.5), R::splat(0.5 / PI));
+    let GeluPair { scale, both, e, .. } = pair;
+    let apart = u.arcsine.apart(&v.arcsine);
+    let like = spread_of_squares(u, v, pair);
 
-    // 2E − e1 − e2, and 1/e1 + 1/e2 − 2/E.
-    let convex = e_apart * e_apart / (two * near + e_sum);
-    let inverse = half * (e_apart * e_apart + convex * e_sum) / (e_product * near);
-    let squared = apart * apart * alpha
-        + (q_sum * pair.excess + q_apart * pair.half_difference)
-        + (inverse + (mean * convex - half * y_apart * e_apart));
-    let distance = quarter * apart * apart + turn * squared;
-    // T11 − T22.
-    let angles = q_apart * (alpha + pair.excess) + q_sum * pair.half_difference;
-    let rest = e_apart / e_product + half * y_apart * e_sum + mean * e_apart;
-    let difference = quarter.mul_add(q_apart, turn * (angles - rest));
-    let roots = r_u * u.root + r_v * v.root;
-    let ratio = difference / roots;
-    let large = half * (distance - ratio * ratio) / scale;
-
-    let above = both * both * (scale + scale * near * near);
-    let aligned = turn * (alpha + above / near);
-    let small = linear_spread(u, v, whole) - aligned;
-    let unlike = (scale * scale).min(half * scale).less(apart * apart);
-    let spread = R::select(unlike, small, large);
-    // Where `large` has an error of some apart² ε, and the other one of scale^{−3/2} ε.
+    // Without the linear part of φ, in which the difference would cancel for small variables.
+    let above = both * both * (scale + scale * e * e);
+    let aligned = turn * (pair.angles.aligned + above / e);
+    let unlike = linear_spread(u, v, pair.root) - aligned;
+    let is_unlike = (scale * scale).min(half * scale).less(apart * apart);
+    let spread = R::select(is_unlike, unlike, like);
+    // Here `like` has an error of about apart² ε, and the steep formula one of about scale^{−3/2} ε.
     let steep = one.less(scale.min(scale * (apart * apart) * (apart * apart)));
     let spread = if R::any(steep) {
-        R::select(steep, steep_spread(u, v, near), spread)
+        R::select(steep, steep_spread(u, v, e), spread)
     } else {
         spread
     };
     spread.max(R::splat(0.0))
 }
 
-/// As [`spread`], from what ReLU has more than GELU: `T = r1r2 (1/2 − d)` with the small
+/// [`spread`] as half of `E(φ(u)−φ(v))² − (√T11 − √T22)²`, both as sums of squares of differences.
+#[inline(always)]
+fn spread_of_squares<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, pair: GeluPair<R>) -> R {
+    let (two, half) = (R::splat(2.0), R::splat(0.5));
+    let (quarter, turn) = (R::splat(0.25), R::splat(0.5 / PI));
+    let (angles, near) = (pair.angles, pair.e);
+    let (r_u, r_v) = (u.arcsine.z, v.arcsine.z);
+    let apart = u.arcsine.apart(&v.arcsine);
+    let (q_u, q_v) = (r_u * r_u, r_v * r_v);
+    let (q_sum, q_apart) = (q_u + q_v, apart * (r_u + r_v));
+    let (e_sum, e_product) = (u.e + v.e, u.e * v.e);
+    let e_apart = two * q_apart / e_sum;
+    let y_apart = -(two * q_apart * pair.both * pair.both);
+    let mean = half * (u.y + v.y);
+
+    // 2E − e1 − e2, and 1/e1 + 1/e2 − 2/E.
+    let convex = e_apart * e_apart / (two * near + e_sum);
+    let inverse = half * (e_apart * e_apart + convex * e_sum) / (e_product * near);
+    let squared = apart * apart * angles.aligned
+        + (q_sum * angles.excess + q_apart * angles.half_difference)
+        + (inverse + (mean * convex - half * y_apart * e_apart));
+    let distance = quarter * apart * apart + turn * squared;
+    // T11 − T22.
+    let of_angles = q_apart * (angles.aligned + angles.excess) + q_sum * angles.half_difference;
+    let rest = e_apart / e_product + half * y_apart * e_sum + mean * e_apart;
+    let difference = quarter.mul_add(q_apart, turn * (of_angles - rest));
+    let roots = r_u * u.root + r_v * v.root;
+    let ratio = difference / roots;
+    half * (distance - ratio * ratio) / pair.scale
+}
+
+/// As [`spread`], from the little that GELU falls short of ReLU: `T = r1r2 (1/2 − d)` with the small
 ///
 /// ```text
 /// 2π d = β − sin β cos β (1 + 1/E²),    β = π/2 − α0
@@ -288,11 +306,11 @@ fn steep_spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, near: R) -> R {
     d - half * (d_u + d_v) - half * roots * roots
 }
 
-/// d of two variables whose E is given: `β − sin β cos β = β sin²β − cos β (sin β − β cos β)`.
+/// d of two variables, given their E. Here `β − sin β cos β = β sin²β − cos β (sin β − β cos β)`.
 #[inline(always)]
 fn missing<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, e: R) -> R {
-    let both = u.angle.m * v.angle.m;
-    let (sine, cosine) = (u.angle.p * v.angle.p, e * both);
+    let both = u.arcsine.m * v.arcsine.m;
+    let (sine, cosine) = (u.arcsine.p * v.arcsine.p, e * both);
     let (angle, lift) = angle_and_lift(cosine * cosine / (R::splat(1.0) + sine));
     let parts = angle * cosine * cosine - sine * lift - sine * both * both / cosine;
     R::splat(0.5 / PI) * parts

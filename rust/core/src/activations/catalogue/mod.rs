@@ -1,4 +1,8 @@
-//! The activations, one file for each family: φ, φ' and, where there is a closed form, T and Ṫ.
+//! The catalogue of activations, one file for each family.
+//!
+//! To add an activation, write its file, and name it here twice: in a `mod` line and in a line of [`catalogue`]. It
+//! implements [`Formula`](super::activation::Formula), and [`ClosedForm`](super::closed_form::ClosedForm) if there is a
+//! closed form for its expectations; otherwise it is wrapped in [`Series`]. The tests check every line of the catalogue.
 
 mod arcsine;
 mod elu;
@@ -21,62 +25,105 @@ use crate::activations::series::Series;
 use crate::error::{Error, Result};
 use crate::math::number::RowNumber;
 
-pub use elu::Elu;
-pub use erf::Erf;
-pub use exponential::Exponential;
-pub use gaussian::Gaussian;
-pub use gelu::Gelu;
-pub use piecewise_linear::PiecewiseLinear;
-pub use polynomial::{Hermite, Polynomial};
-pub use rectified_power::RectifiedPower;
-pub use sigmoid::{Mish, Sigmoid, Silu, Softplus};
-pub use sign::Sign;
-pub use tanh::{GeluTanh, Tanh};
-pub use wave::Wave;
+/// All activations. φ' at a kink is what torch and JAX take: 0 for ReLU and the absolute value, the slope for leaky ReLU.
+fn catalogue() -> Vec<Entry> {
+    use piecewise_linear::PiecewiseLinear;
+    use polynomial::Polynomial;
+    use wave::Wave;
+    vec![
+        entry("abs", [], |[]| PiecewiseLinear::new(-1.0, 0.0)),
+        entry("cos", [0.7, 1.2, 0.3], |[a, b, p]| Wave::cosine(a, b, p)),
+        entry("elu", [0.7], |[alpha]| elu::Elu::new(alpha).map(Series)),
+        entry("erf", [], |[]| Ok(erf::Erf)),
+        entry("exp", [0.8, 0.5], |[a, b]| {
+            exponential::Exponential::new(a, b)
+        }),
+        entry("gaussian", [0.7], |[b]| gaussian::Gaussian::new(b)),
+        entry("gelu", [], |[]| Ok(gelu::Gelu)),
+        entry("gelu_tanh", [], |[]| Ok(Series(tanh::GeluTanh))),
+        entry("hermite", [4.0], |[n]| Polynomial::hermite(degree(n)?)),
+        entry("identity", [], |[]| PiecewiseLinear::new(1.0, 1.0)),
+        entry("leaky_relu", [0.1], |[slope]| {
+            PiecewiseLinear::new(slope, slope)
+        }),
+        entry("mish", [], |[]| Ok(Series(sigmoid::Mish))),
+        entry("monomial", [3.0], |[n]| Polynomial::monomial(degree(n)?)),
+        entry_of_list("polynomial", &[0.5, -1.0, 0.25, 0.1], Polynomial::new),
+        entry("rbf", [0.6], |[gamma]| Wave::rbf(gamma)),
+        entry("rectified_power", [2.0], |[n]| {
+            rectified_power::RectifiedPower::new(degree(n)?)
+        }),
+        entry("relu", [], |[]| PiecewiseLinear::new(0.0, 0.0)),
+        entry("selu", [], |[]| Ok(Series(elu::Elu::selu()))),
+        entry("sigmoid", [], |[]| Ok(Series(sigmoid::Sigmoid))),
+        entry("sign", [], |[]| Ok(sign::Sign)),
+        entry("silu", [], |[]| Ok(Series(sigmoid::Silu))),
+        entry("sin", [1.3, 0.9, 0.4], |[a, b, p]| Wave::sine(a, b, p)),
+        entry("softplus", [], |[]| Ok(Series(sigmoid::Softplus))),
+        entry("tanh", [], |[]| Ok(Series(tanh::Tanh))),
+    ]
+}
 
-/// The activation of that name with these parameters.
-///
-/// φ' at a kink is what torch and JAX take: 0 for ReLU and the absolute value, the slope for leaky ReLU.
+/// One activation of the catalogue.
+struct Entry {
+    name: &'static str,
+    /// Parameters to test it with.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the tests"))]
+    example: Vec<f64>,
+    /// The activation with these parameters. `None` if their number is wrong.
+    build: Box<Build>,
+}
+
+type Build = dyn Fn(&[f64]) -> Option<Result<Arc<dyn Activation>>>;
+
+/// An activation with a fixed number of parameters.
+fn entry<A: Activation + 'static, const N: usize>(
+    name: &'static str,
+    example: [f64; N],
+    build: fn([f64; N]) -> Result<A>,
+) -> Entry {
+    let build = move |parameters: &[f64]| Some(shared(build(parameters.try_into().ok()?)));
+    Entry {
+        name,
+        example: example.to_vec(),
+        build: Box::new(build),
+    }
+}
+
+/// An activation with any number of parameters.
+fn entry_of_list<A: Activation + 'static>(
+    name: &'static str,
+    example: &[f64],
+    build: fn(&[f64]) -> Result<A>,
+) -> Entry {
+    Entry {
+        name,
+        example: example.to_vec(),
+        build: Box::new(move |parameters| Some(shared(build(parameters)))),
+    }
+}
+
+fn shared<A: Activation + 'static>(activation: Result<A>) -> Result<Arc<dyn Activation>> {
+    Ok(Arc::new(activation?))
+}
+
+/// The activation of this name with these parameters.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an unknown name, a wrong number of parameters, or a parameter out of its domain.
+/// [`Error::Invalid`] for an unknown name, a wrong number of parameters, or a parameter outside its domain.
 pub fn activation(name: &str, parameters: &[f64]) -> Result<Arc<dyn Activation>> {
-    Ok(match (name, parameters) {
-        ("identity", []) => Arc::new(PiecewiseLinear::new(1.0, 1.0)?),
-        ("relu", []) => Arc::new(PiecewiseLinear::new(0.0, 0.0)?),
-        ("abs", []) => Arc::new(PiecewiseLinear::new(-1.0, 0.0)?),
-        ("leaky_relu", &[slope]) => Arc::new(PiecewiseLinear::new(slope, slope)?),
-        ("erf", []) => Arc::new(Erf),
-        ("cos", &[a, b, p]) => Arc::new(Wave::cosine(a, b, p)?),
-        ("gelu", []) => Arc::new(Gelu),
-        ("hermite", &[n]) => Arc::new(Hermite::new(degree(n)?)?),
-        ("monomial", &[n]) => Arc::new(Polynomial::monomial(degree(n)?)?),
-        ("polynomial", coefficients) => Arc::new(Polynomial::new(coefficients)?),
-        ("rbf", &[gamma]) => Arc::new(Wave::rbf(gamma)?),
-        ("sin", &[a, b, p]) => Arc::new(Wave::sine(a, b, p)?),
-        ("exp", &[a, b]) => Arc::new(Exponential::new(a, b)?),
-        ("gaussian", &[b]) => Arc::new(Gaussian::new(b)?),
-        ("rectified_power", &[n]) => Arc::new(RectifiedPower::new(degree(n)?)?),
-        ("sign", []) => Arc::new(Sign),
-        ("tanh", []) => Arc::new(Series(Tanh)),
-        ("sigmoid", []) => Arc::new(Series(Sigmoid)),
-        ("silu", []) => Arc::new(Series(Silu)),
-        ("softplus", []) => Arc::new(Series(Softplus)),
-        ("mish", []) => Arc::new(Series(Mish)),
-        ("gelu_tanh", []) => Arc::new(Series(GeluTanh)),
-        ("elu", &[alpha]) => Arc::new(Series(Elu::new(alpha)?)),
-        ("selu", []) => Arc::new(Series(Elu::selu())),
-        _ => {
-            let message = format!(
-                "there is no activation {name:?} with {} parameters",
-                parameters.len()
-            );
-            return Err(Error::Invalid(message));
-        }
+    let entry = catalogue().into_iter().find(|entry| entry.name == name);
+    let built = entry.and_then(|entry| (entry.build)(parameters));
+    built.unwrap_or_else(|| {
+        let message = format!(
+            "there is no activation {name:?} with {} parameters",
+            parameters.len()
+        );
+        Err(Error::Invalid(message))
     })
 }
 
-/// A parameter that must be finite.
+/// Checks that a parameter is finite.
 fn finite(name: &str, value: f64) -> Result<f64> {
     if value.is_finite() {
         return Ok(value);
@@ -86,7 +133,7 @@ fn finite(name: &str, value: f64) -> Result<f64> {
     )))
 }
 
-/// A parameter that must be positive and finite.
+/// Checks that a parameter is positive and finite.
 fn positive(name: &str, value: f64) -> Result<f64> {
     if value > 0.0 && value.is_finite() {
         return Ok(value);
@@ -96,7 +143,7 @@ fn positive(name: &str, value: f64) -> Result<f64> {
     )))
 }
 
-/// A parameter that must be a small integer.
+/// Converts a parameter that must be a small integer.
 fn degree(value: f64) -> Result<usize> {
     if (0.0..=1e3).contains(&value) && value.fract() == 0.0 {
         return Ok(value as usize);
@@ -106,7 +153,8 @@ fn degree(value: f64) -> Result<usize> {
     )))
 }
 
-/// `√E φ²`, or infinity, which the recursion refuses, where its square or that of `factor` times it would overflow.
+/// The root `√E φ²`, or infinity, which the recursion refuses, if its square or that of `factor` times the root would
+/// overflow.
 fn moderate<N: RowNumber>(root: N, factor: f64) -> N {
     if root.value().abs() * factor.abs().max(1.0) < 1e150 {
         root
@@ -114,3 +162,6 @@ fn moderate<N: RowNumber>(root: N, factor: f64) -> N {
         N::constant(f64::INFINITY)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,35 @@
-//! max(x, 0) + slope·min(x, 0): the identity (1), ReLU (0), leaky ReLU and the absolute value (−1).
+//! Two half-lines that meet at 0: the identity, ReLU, leaky ReLU and the absolute value.
 
 use std::f64::consts::PI;
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
-use crate::activations::dual::Dual;
-use crate::error::{Error, Result};
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::ClosedForm;
+use crate::error::Result;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::RowNumber;
 use crate::math::special::angle_and_lift;
 
+use super::finite;
+
 /// `φ(x) = max(x, 0) + slope·min(x, 0)`.
 #[derive(Clone, Copy, Debug)]
 pub struct PiecewiseLinear {
     slope: f64,
-    /// φ'(0), where the two sides disagree.
+    /// The value to take for φ'(0).
     at_zero: f64,
 }
 
 impl PiecewiseLinear {
+    /// The function of this slope for x < 0, with `φ'(0) = at_zero`.
+    ///
+    /// The slope is 1 for the identity, 0 for ReLU and −1 for the absolute value.
+    ///
     /// # Errors
-    /// [`Error::Invalid`] if the slope is not finite.
+    /// [`Error::Invalid`](crate::Error::Invalid) if the slope is not finite.
     pub fn new(slope: f64, at_zero: f64) -> Result<Self> {
-        if slope.is_finite() {
-            Ok(Self { slope, at_zero })
-        } else {
-            Err(Error::Invalid(format!(
-                "slope is {slope}, but must be finite"
-            )))
-        }
+        let slope = finite("slope", slope)?;
+        Ok(Self { slope, at_zero })
     }
 }
 
@@ -40,7 +40,7 @@ impl Formula for PiecewiseLinear {
         let (positive, negative) = (zero.less(x), x.less(zero));
         let slope = R::select(negative, R::splat(self.slope), R::splat(self.at_zero));
         let slope = R::select(positive, R::splat(1.0), slope);
-        (slope * x + zero, slope) // + 0: no −0 comes out
+        (slope * x + zero, slope) // + 0 turns −0 into +0
     }
 
     #[inline(always)]
@@ -50,34 +50,20 @@ impl Formula for PiecewiseLinear {
     }
 }
 
-impl Activation for PiecewiseLinear {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
-
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
-    }
-}
-
-/// Cho & Saul (2009), in the gap. With a the slope, `κ = (1−a)²/(π(1+a²))` and `s = 2a/(1+a²) = 1 − πκ`, the new
-/// correlation is `ρ' = ρ + κ (sin θ − θ cos θ)`; with ψ the angle from the nearer of the two directions, and
-/// `lift = sin ψ − ψ cos ψ`, that is `1 − ρ' = e − κ lift` near ρ = 1, and `ρ' = −s cos ψ + κ lift` near ρ = −1.
+/// Cho & Saul (2009), in the gap.
+///
+/// With a the slope, `κ = (1−a)²/(π(1+a²))` and `s = 2a/(1+a²) = 1 − πκ`, the new correlation is
+/// `ρ' = ρ + κ (sin θ − θ cos θ)`. Let ψ be the angle from the nearer of ρ = 1 and ρ = −1, e the size of the gap, and
+/// `lift = sin ψ − ψ cos ψ`. Then `1 − ρ' = e − κ lift` near ρ = 1, and `ρ' = −s cos ψ + κ lift` near ρ = −1.
 impl ClosedForm for PiecewiseLinear {
-    const FEATURES: usize = 0;
+    type Variable<R: Real> = ();
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         let slope = DoubleDouble::from(self.slope);
         r * ((slope * slope + 1.0.into()) / 2.0).sqrt().into()
     }
 
-    fn describe<N: RowNumber>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
-        features([])
-    }
+    fn variable<N: RowNumber>(&self, _r: N) {}
 
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
         let (one, slope) = (DoubleDouble::from(1.0), DoubleDouble::from(self.slope));
@@ -89,12 +75,12 @@ impl ClosedForm for PiecewiseLinear {
     }
 
     #[inline(always)]
-    fn pair<R: Real>(&self, _u: [R; MOST_FEATURES], _v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+    fn pair<R: Real>(&self, _u: (), _v: (), gap: R) -> (R, R) {
         let slope = self.slope;
         let mean_square = 0.5 * (1.0 + slope * slope);
         let kink = (1.0 - slope) * (1.0 - slope) / (2.0 * PI);
         let s = slope / mean_square;
-        // 1 + s and 1 − s, which cancel for slopes near −1 and 1.
+        // 1 + s and 1 − s, without the cancellation at slopes near −1 and 1.
         let sum = 0.5 * (1.0 + slope) * (1.0 + slope) / mean_square;
         let difference = 0.5 * (1.0 - slope) * (1.0 - slope) / mean_square;
 

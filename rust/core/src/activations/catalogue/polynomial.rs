@@ -1,6 +1,8 @@
 //! Polynomials, by their Hermite coefficients.
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
+use std::fmt::Debug;
+
+use crate::activations::activation::Formula;
 use crate::activations::differentiable::Form;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
@@ -15,16 +17,16 @@ use super::{finite, moderate};
 /// The largest degree.
 const MOST: usize = 32;
 
-/// `φ(x) = Σ_k c_k x^k`.
+/// A polynomial φ, and the expansion that its dual is computed from.
 #[derive(Clone, Debug)]
-pub struct Polynomial {
-    coefficients: Vec<f64>,
-    slopes: Vec<f64>,
-    curvatures: Vec<f64>,
+pub struct Polynomial<P> {
+    phi: P,
     expansion: HermiteExpansion,
 }
 
-impl Polynomial {
+impl Polynomial<Powers> {
+    /// `φ(x) = Σ_k c_k x^k`.
+    ///
     /// # Errors
     /// [`Error::Invalid`] if there are no coefficients, more than 33, or one that is not finite.
     pub fn new(coefficients: &[f64]) -> Result<Self> {
@@ -41,20 +43,13 @@ impl Polynomial {
             .iter()
             .map(|c| DoubleDouble::from(*c))
             .collect();
-        let derivative = |coefficients: &[f64]| -> Vec<f64> {
-            let slope = |(k, c): (usize, &f64)| k as f64 * c;
-            coefficients.iter().enumerate().map(slope).skip(1).collect()
-        };
-        let slopes = derivative(coefficients);
         Ok(Self {
-            coefficients: coefficients.to_vec(),
-            curvatures: derivative(&slopes),
-            slopes,
+            phi: Powers::new(coefficients),
             expansion: HermiteExpansion::new(&exact),
         })
     }
 
-    /// `x^degree`.
+    /// `φ(x) = x^degree`.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the degree is above 32.
@@ -66,53 +61,12 @@ impl Polynomial {
     }
 }
 
-fn check_degree(degree: usize) -> Result<()> {
-    if degree <= MOST {
-        return Ok(());
-    }
-    Err(Error::Invalid(format!(
-        "degree is {degree}, but polynomials go up to {MOST}"
-    )))
-}
-
-impl Formula for Polynomial {
-    #[inline(always)]
-    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let value = sum_of_powers(&self.coefficients, x);
-        (value, sum_of_powers(&self.slopes, x))
-    }
-
-    #[inline(always)]
-    fn curvature<R: Real>(&self, x: R) -> R {
-        sum_of_powers(&self.curvatures, x)
-    }
-}
-
-impl Activation for Polynomial {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
-
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(&self.expansion)
-    }
-}
-
-/// `φ(x) = He_n(x)/√n!`.
-#[derive(Clone, Debug)]
-pub struct Hermite {
-    degree: usize,
-    expansion: HermiteExpansion,
-}
-
-impl Hermite {
+impl Polynomial<Hermite> {
+    /// `φ(x) = He_n(x)/√n!`.
+    ///
     /// # Errors
     /// [`Error::Invalid`] if the degree is above 32.
-    pub fn new(degree: usize) -> Result<Self> {
+    pub fn hermite(degree: usize) -> Result<Self> {
         check_degree(degree)?;
         // √(k+1) he_{k+1} = x he_k − √k he_{k−1}
         let zero = DoubleDouble::from(0.0);
@@ -131,14 +85,78 @@ impl Hermite {
             (before, last) = (last, next);
         }
         Ok(Self {
-            degree,
+            phi: Hermite { degree },
             expansion: HermiteExpansion::new(&last),
         })
     }
 }
 
+fn check_degree(degree: usize) -> Result<()> {
+    if degree <= MOST {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "degree is {degree}, but polynomials go up to {MOST}"
+    )))
+}
+
+impl<P: Formula> Formula for Polynomial<P> {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        self.phi.value_and_slope(x)
+    }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        self.phi.curvature(x)
+    }
+}
+
+/// A polynomial given by the coefficients of its powers.
+#[derive(Clone, Debug)]
+pub struct Powers {
+    /// The coefficients of φ, φ' and φ''.
+    values: Vec<f64>,
+    slopes: Vec<f64>,
+    curvatures: Vec<f64>,
+}
+
+impl Powers {
+    fn new(coefficients: &[f64]) -> Self {
+        let derivative = |coefficients: &[f64]| -> Vec<f64> {
+            let slope = |(k, c): (usize, &f64)| k as f64 * c;
+            coefficients.iter().enumerate().map(slope).skip(1).collect()
+        };
+        let slopes = derivative(coefficients);
+        Self {
+            values: coefficients.to_vec(),
+            curvatures: derivative(&slopes),
+            slopes,
+        }
+    }
+}
+
+impl Formula for Powers {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        let value = sum_of_powers(&self.values, x);
+        (value, sum_of_powers(&self.slopes, x))
+    }
+
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        sum_of_powers(&self.curvatures, x)
+    }
+}
+
+/// A normalised Hermite polynomial, evaluated by its recurrence.
+#[derive(Clone, Copy, Debug)]
+pub struct Hermite {
+    degree: usize,
+}
+
 impl Hermite {
-    /// The normalised polynomials of a degree and of one less.
+    /// The normalised polynomials of a degree and of one degree less.
     #[inline(always)]
     fn last_two<R: Real>(degree: usize, x: R) -> (R, R) {
         let (mut before, mut last) = (R::splat(0.0), R::splat(1.0));
@@ -165,38 +183,25 @@ impl Formula for Hermite {
     }
 }
 
-impl Activation for Hermite {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
-
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(&self.expansion)
-    }
-}
-
-/// The dual of a polynomial.
+/// The Hermite coefficients of `φ(rz)` as polynomials of r, for the dual of φ.
 ///
 /// ```text
 /// a_l(r) = E φ(rz) he_l(z) = Σ_{j = l, l+2, …} c_j j!/(2^i i! √l!) r^j,  i = (j−l)/2
 /// T = Σ_l a_l(r1) a_l(r2) ρ^l        Ṫ = Σ_l l a_l(r1) a_l(r2)/(r1 r2) ρ^{l−1}
 /// ```
 ///
-/// The coefficients over their norm are a unit vector, two of which have the correlation at ρ = 1: their gap is half the
-/// square of their distance, which is right to the rounding of an angle.
+/// The coefficients divided by their norm form a unit vector. The product of two such vectors is the new correlation for
+/// ρ = 1. Its gap is half the square of their distance, accurate to the rounding of an angle.
 #[derive(Clone, Debug)]
 struct HermiteExpansion {
-    /// `c_j j!/(2^i i! √l!)` in line l, for every i.
+    /// `c_j j!/(2^i i! √l!)`: one list for each l, over i.
     weights: Vec<Vec<DoubleDouble>>,
-    /// The lowest power with a coefficient.
+    /// The lowest power with a nonzero coefficient.
     lowest: usize,
 }
 
 impl HermiteExpansion {
+    /// The expansion of `Σ_j c_j x^j`.
     fn new(coefficients: &[DoubleDouble]) -> Self {
         let degree = coefficients.len() - 1;
         let mut factorials = vec![DoubleDouble::from(1.0)];
@@ -218,10 +223,10 @@ impl HermiteExpansion {
         }
     }
 
-    /// `Σ_j w_j r^{j−less}` over the powers of line l, none of which is negative.
+    /// `Σ_j w_j r^{j−less}` over the powers of list l. No power is negative.
     fn coefficient<N: RowNumber>(&self, l: usize, r: N, less: usize) -> N {
         let (mut sum, square) = (N::constant(0.0), r * r);
-        // Powers below `less` have no coefficient.
+        // Powers below `less` have the coefficient 0.
         let skipped = less.saturating_sub(l).div_ceil(2);
         for weight in self.weights[l].iter().skip(skipped).rev() {
             sum = sum * square + (*weight).into();
@@ -233,8 +238,13 @@ impl HermiteExpansion {
         self.weights.len() - 1
     }
 
-    /// `√E φ²`, the unit vector of the a_l, and `√l a_l/r` from l = 1 on.
-    fn numbers<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
+    /// The number of features of a variable.
+    fn features(&self) -> usize {
+        2 * self.degree() + 1
+    }
+
+    /// `√E φ²`, and the features: the unit vector of the a_l, then `√l a_l/r` from l = 1 on.
+    fn root_and_features<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
         let all: Vec<_> = (0..=self.degree())
             .map(|l| self.coefficient(l, r, self.lowest))
             .collect();
@@ -257,49 +267,14 @@ impl HermiteExpansion {
             numbers,
         )
     }
-}
 
-/// r^n.
-fn power<N: RowNumber>(r: N, n: usize) -> N {
-    (0..n).fold(N::constant(1.0), |power, _| power * r)
-}
-
-impl Dual for HermiteExpansion {
-    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let (roots, numbers): (Vec<_>, Vec<_>) = r.iter().map(|r| self.numbers(*r)).unzip();
-        let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
-        Ok(Description {
-            roots,
-            features: Features((0..=2 * self.degree()).map(feature).collect()),
-            missing: 0.0,
-        })
-    }
-
-    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
-        let count = 2 * self.degree() + 1;
-        let u: Vec<f64> = (0..count).map(|index| pairs.u(index)).collect();
-        let v: Vec<&[Block]> = (0..count).map(|index| pairs.v(index)).collect();
-        isa.run(PolynomialLoop {
-            expansion: self,
-            u: &u,
-            v: &v,
-            gaps,
-            dots,
-        });
-    }
-}
-
-impl Form for HermiteExpansion {
-    fn variable<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
-        self.numbers(r)
-    }
-
+    /// As [`Form::of_pair`].
     #[inline(always)]
     fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
         let (zero, one, half) = (R::splat(0.0), R::splat(1.0), R::splat(0.5));
         let (size, sign) = (gap.abs(), one.copysign(gap));
         let rho = one - size;
-        // ρ^l, and 1 − |ρ|^l.
+        // |ρ|^l, 1 − |ρ|^l, and the sign of ρ^l.
         let (mut power, mut fall, mut turn) = (one, zero, one);
         let (mut to_equal, mut to_opposite, mut falls) = (zero, zero, zero);
         for l in 0..=self.degree() {
@@ -325,7 +300,50 @@ impl Form for HermiteExpansion {
     }
 }
 
-/// The loop over pairs.
+/// `r^n`.
+fn power<N: RowNumber>(r: N, n: usize) -> N {
+    (0..n).fold(N::constant(1.0), |power, _| power * r)
+}
+
+impl<P: Debug + Send + Sync> Dual for Polynomial<P> {
+    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
+        let describe = |r: &DoubleDouble| self.expansion.root_and_features(*r);
+        let (roots, numbers): (Vec<_>, Vec<_>) = r.iter().map(describe).unzip();
+        let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
+        let count = self.expansion.features();
+        Ok(Description {
+            roots,
+            features: Features((0..count).map(feature).collect()),
+            missing: 0.0,
+        })
+    }
+
+    fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
+        let count = self.expansion.features();
+        let u: Vec<f64> = (0..count).map(|index| pairs.u(index)).collect();
+        let v: Vec<&[Block]> = (0..count).map(|index| pairs.v(index)).collect();
+        isa.run(PolynomialLoop {
+            expansion: &self.expansion,
+            u: &u,
+            v: &v,
+            gaps,
+            dots,
+        });
+    }
+}
+
+impl<P: Debug + Send + Sync> Form for Polynomial<P> {
+    fn root_and_features<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
+        self.expansion.root_and_features(r)
+    }
+
+    #[inline(always)]
+    fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
+        self.expansion.of_pair(u, v, gap)
+    }
+}
+
+/// The loop over blocks of pairs.
 struct PolynomialLoop<'a> {
     expansion: &'a HermiteExpansion,
     u: &'a [f64],

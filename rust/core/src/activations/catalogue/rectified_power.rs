@@ -2,9 +2,8 @@
 
 use std::f64::consts::FRAC_1_PI;
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
-use crate::activations::dual::Dual;
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NamedNumbers};
 use crate::error::{Error, Result};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
@@ -13,7 +12,7 @@ use crate::math::special::{angle_and_lift, sum_of_powers};
 
 use super::moderate;
 
-/// The largest degree: beyond, coefficients are no integers of `f64`.
+/// The largest degree. Beyond it, coefficients are integers that `f64` cannot represent.
 const MOST: usize = 16;
 
 /// `φ(x) = max(x, 0)ⁿ`; the step function, 0 at 0, for n = 0.
@@ -21,11 +20,13 @@ const MOST: usize = 16;
 pub struct RectifiedPower {
     degree: usize,
     value: ArcCosine,
-    /// That of one degree less. For degree 0 there is none, and its factor is 0.
+    /// The kernel of one degree less, for Ṫ. For degree 0 any will do: its factor is 0.
     slope: ArcCosine,
 }
 
 impl RectifiedPower {
+    /// The function of this degree.
+    ///
     /// # Errors
     /// [`Error::Invalid`] if the degree is above 16.
     pub fn new(degree: usize) -> Result<Self> {
@@ -47,7 +48,7 @@ impl Formula for RectifiedPower {
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
         let (zero, one) = (R::splat(0.0), R::splat(1.0));
         let positive = x.max(zero);
-        let mut power = one; // of one degree less
+        let mut power = one; // xⁿ⁻¹
         for _ in 1..self.degree {
             power = power * positive;
         }
@@ -74,23 +75,29 @@ impl Formula for RectifiedPower {
     }
 }
 
-impl Activation for RectifiedPower {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
+/// The number of one variable.
+#[derive(Clone, Copy)]
+pub struct RectifiedPowerVariable<R> {
+    /// `n r^{n−1} √((2n−3)!!/2)`, a factor of Ṫ.
+    slope: R,
+}
+
+impl<R: Copy> NamedNumbers<R> for RectifiedPowerVariable<R> {
+    const COUNT: usize = 1;
+
+    fn numbers(self) -> impl IntoIterator<Item = R> {
+        [self.slope]
     }
 
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
+    #[inline(always)]
+    fn from_numbers([slope, ..]: [R; MOST_NUMBERS]) -> Self {
+        Self { slope }
     }
 }
 
 /// `T = (r1r2)ⁿ J_n(θ)/(2π)`, `Ṫ = n² (r1r2)^{n−1} J_{n−1}(θ)/(2π)`, `J_n(0) = π (2n−1)!!`.
 impl ClosedForm for RectifiedPower {
-    const FEATURES: usize = 1;
+    type Variable<R: Real> = RectifiedPowerVariable<R>;
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         if r.value() == 0.0 {
@@ -101,18 +108,27 @@ impl ClosedForm for RectifiedPower {
         moderate(power * half.sqrt().into(), self.degree as f64)
     }
 
-    /// `n r^{n−1} √((2n−3)!!/2)`.
-    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn variable<N: RowNumber>(&self, r: N) -> RectifiedPowerVariable<N::Single> {
         let below = self.degree.saturating_sub(1);
         let degree = N::Single::splat(self.degree as f64);
         let root = N::Single::splat((double_factorial(below) / 2.0).sqrt());
-        features([degree * r.single().power(below) * root])
+        RectifiedPowerVariable {
+            slope: degree * r.single().power(below) * root,
+        }
     }
 
     #[inline(always)]
-    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+    fn pair<R: Real>(
+        &self,
+        u: RectifiedPowerVariable<R>,
+        v: RectifiedPowerVariable<R>,
+        gap: R,
+    ) -> (R, R) {
         let new = self.value.gap(gap);
-        (new, u[0] * v[0] * (R::splat(1.0) - self.slope.gap(gap)))
+        (
+            new,
+            u.slope * v.slope * (R::splat(1.0) - self.slope.gap(gap)),
+        )
     }
 }
 
@@ -121,21 +137,22 @@ fn double_factorial(n: usize) -> f64 {
     (1..=n).map(|k| (2 * k - 1) as f64).product()
 }
 
-/// `J_n(θ)/J_n(0) = [sin θ P(cos θ) + (π−θ) Q(cos θ)]/π`, with polynomials of nonnegative coefficients, and `Q(1) = 1`.
+/// The arc-cosine kernel of degree n, normalised.
 ///
-/// `J_{n+1} = (2n+1) cos θ J_n + n² sin²θ J_{n−1}`.
+/// `J_n(θ)/J_n(0) = [sin θ P(cos θ) + (π−θ) Q(cos θ)]/π`, with polynomials P and Q of nonnegative coefficients and
+/// `Q(1) = 1`. They follow from `J_{n+1} = (2n+1) cos θ J_n + n² sin²θ J_{n−1}`.
 #[derive(Clone, Copy, Debug)]
 struct ArcCosine {
     degree: usize,
+    /// The coefficients of P, of Q, and of `(1 − Q(x))/(1 − x)`.
     sine: [f64; MOST + 1],
     angle: [f64; MOST + 1],
-    /// `(1 − Q(x))/(1 − x)`.
     fall: [f64; MOST + 1],
 }
 
 impl ArcCosine {
     fn new(degree: usize) -> Self {
-        // P and Q of degrees n − 1 and n, from n = 0.
+        // P and Q of degrees n − 1 and n, starting with n = 0.
         let mut sines = [[0.0; MOST + 1]; 2];
         let mut angles = [[0.0; MOST + 1]; 2];
         angles[1][0] = 1.0;
@@ -156,10 +173,10 @@ impl ArcCosine {
         }
     }
 
-    /// `1 − J_n(θ)/J_n(0)`, of the gap of cos θ.
+    /// `1 − J_n(θ)/J_n(0)`, given the gap of cos θ.
     #[inline(always)]
     fn gap<R: Real>(&self, gap: R) -> R {
-        /// Below, `ψQ − sin ψ P`, which is O(ψ⁵) from n = 2 on, is less than its rounding.
+        /// For gaps below this, `ψQ − sin ψ P` is less than its rounding error. It is O(ψ⁵) from n = 2 on.
         const CLOSE: f64 = 1e-10;
         let (zero, one, size) = (R::splat(0.0), R::splat(1.0), gap.abs());
         let (angle, lift) = angle_and_lift(size);
@@ -180,7 +197,7 @@ impl ArcCosine {
     }
 }
 
-/// `(2n+1) x f + n² (1 − x²) g`, as coefficients.
+/// The coefficients of `(2n+1) x f + n² (1 − x²) g`.
 fn next(n: usize, g: [f64; MOST + 1], f: [f64; MOST + 1]) -> [f64; MOST + 1] {
     let (n, square) = ((2 * n + 1) as f64, (n * n) as f64);
     std::array::from_fn(|k| {

@@ -1,10 +1,9 @@
-//! The sign: its kernel is the angle.
+//! The sign. Its kernel is the angle between the inputs.
 
 use std::f64::consts::FRAC_2_PI;
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
-use crate::activations::dual::Dual;
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::ClosedForm;
 use crate::isa::Real;
 use crate::math::number::RowNumber;
 use crate::math::special::angle_and_lift;
@@ -28,34 +27,18 @@ impl Formula for Sign {
     }
 }
 
-impl Activation for Sign {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
-
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
-    }
-}
-
-/// `T = 1 − 2θ/π`. Ṫ is that of φ', 0: not dT/dc, which sees the jump.
+/// `T = 1 − 2θ/π`. `Ṫ = E φ'(u)φ'(v)` is 0, unlike dT/dc, which sees the jump.
 impl ClosedForm for Sign {
-    const FEATURES: usize = 0;
+    type Variable<R: Real> = ();
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         N::constant(f64::from(u8::from(r.value() > 0.0)))
     }
 
-    fn describe<N: RowNumber>(&self, _r: N) -> [N::Single; MOST_FEATURES] {
-        features([])
-    }
+    fn variable<N: RowNumber>(&self, _r: N) {}
 
     #[inline(always)]
-    fn pair<R: Real>(&self, _u: [R; MOST_FEATURES], _v: [R; MOST_FEATURES], gap: R) -> (R, R) {
+    fn pair<R: Real>(&self, _u: (), _v: (), gap: R) -> (R, R) {
         let (angle, _) = angle_and_lift(gap.abs());
         let new = (angle * R::splat(FRAC_2_PI)).min(R::splat(1.0));
         (new.copysign(gap), R::splat(0.0))

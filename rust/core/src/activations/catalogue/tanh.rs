@@ -1,4 +1,4 @@
-//! The hyperbolic tangent, and GELU in the approximation by it.
+//! The hyperbolic tangent, and the approximation of GELU by it.
 
 use std::f64::consts::FRAC_2_PI;
 
@@ -13,7 +13,7 @@ pub struct Tanh;
 impl Formula for Tanh {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        // 1/cosh², which unlike 1 − tanh² keeps its digits where tanh is nearly ±1.
+        // 1/cosh² rather than 1 − tanh², which cancels where tanh is nearly ±1.
         let shrunk = exp(R::splat(-2.0) * x.abs());
         let sum = R::splat(1.0) + shrunk;
         (tanh(x), R::splat(4.0) * shrunk / (sum * sum))
@@ -35,7 +35,7 @@ impl Formula for GeluTanh {
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
         const CUBIC: f64 = 0.044_715;
         let (one, half, scale) = (R::splat(1.0), R::splat(0.5), R::splat(FRAC_2_PI.sqrt()));
-        // Beyond, tanh is ±1 to all digits, and x³ could overflow.
+        // Beyond ±64, tanh s is ±1 to all digits, and x³ could overflow.
         let near = x.max(R::splat(-64.0)).min(R::splat(64.0));
         let square = near * near;
         let argument = scale * near * R::splat(CUBIC).mul_add(square, one);

@@ -2,9 +2,8 @@
 
 use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
-use crate::activations::activation::{Activation, Formula, curvature, evaluate};
-use crate::activations::closed_form::{ClosedForm, MOST_FEATURES, features};
-use crate::activations::dual::Dual;
+use crate::activations::activation::Formula;
+use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NamedNumbers};
 use crate::error::{Error, Result};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
@@ -13,14 +12,14 @@ use crate::math::special::{OddSeries, exp, expm1, sin_cos};
 
 use super::{finite, positive};
 
-/// `φ(x) = a sin(bx + p)`, or a cos(bx + p).
+/// `φ(x) = a sin(bx + p)`, or `a cos(bx + p)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Wave {
     a: f64,
     b: DoubleDouble,
     p: f64,
     is_cosine: bool,
-    /// The parts of φ² that are odd and even in x: cos²p and sin²p, of a sine.
+    /// The shares in φ² of the odd and the even part of φ: cos²p and sin²p for a sine.
     odd: f64,
     even: f64,
     /// a²b².
@@ -31,7 +30,7 @@ impl Wave {
     /// `a sin(bx + p)`.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if a parameter is not finite.
+    /// [`Error::Invalid`](crate::Error::Invalid) if p is not finite, or a or b is larger than 1e70.
     pub fn sine(a: f64, b: f64, p: f64) -> Result<Self> {
         let (sine, cosine) = libm::sincos(finite("p", p)?);
         let (a, b) = (bounded("a", a)?, bounded("b", b)?);
@@ -76,7 +75,7 @@ impl Wave {
         })
     }
 
-    /// `√E φ²/|a|` of `b²q`.
+    /// `√E φ²/|a|`, given `x = b²q`.
     fn relative_root<N: RowNumber>(&self, x: N) -> N {
         let less = -(-x.scaled(1)).exp_m1();
         let (odd, even) = (N::constant(self.odd), N::constant(self.even));
@@ -85,7 +84,7 @@ impl Wave {
             .sqrt()
     }
 
-    /// `|b| r`, within a range.
+    /// `|b| r`, within [`SMALLEST`] and [`LARGEST`].
     fn phase<N: RowNumber>(&self, r: N) -> N {
         (r * self.b.abs().into()).max(SMALLEST).min(LARGEST)
     }
@@ -110,21 +109,7 @@ impl Formula for Wave {
     }
 }
 
-impl Activation for Wave {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(self, h, slopes);
-    }
-
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(self, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
-    }
-}
-
-/// An amplitude or a frequency: the squares of their products are finite.
+/// An amplitude or a frequency, bounded so that the squares of their products are finite.
 fn bounded(name: &str, value: f64) -> Result<f64> {
     if value.abs() <= 1e70 {
         return Ok(value);
@@ -134,7 +119,7 @@ fn bounded(name: &str, value: f64) -> Result<f64> {
     )))
 }
 
-/// That of sinh, in [0, 1/2].
+/// The series of sinh, for arguments in [0, 1/2].
 const SINH: OddSeries = {
     let mut inverse = [1.0; OddSeries::TERMS];
     let mut n = 1;
@@ -145,9 +130,42 @@ const SINH: OddSeries = {
     OddSeries::new(inverse)
 };
 
-/// The range of |b| r: below, φ is linear or constant to all digits; above, it has forgotten all but equal variables.
+/// The range of |b| r. Below it, φ is linear or constant to all digits; above it, only equal or opposite variables are
+/// correlated.
 const SMALLEST: f64 = 1e-100;
 const LARGEST: f64 = 1e100;
+
+/// The numbers of one variable.
+#[derive(Clone, Copy)]
+pub struct WaveVariable<R> {
+    /// `z = |b| r`, and its low part.
+    z: R,
+    z_low: R,
+    /// `e^{−x}` and `1 − e^{−2x}`, with `x = z²`.
+    falling: R,
+    wide: R,
+    /// `√E φ²/|a|`.
+    root: R,
+}
+
+impl<R: Copy> NamedNumbers<R> for WaveVariable<R> {
+    const COUNT: usize = 5;
+
+    fn numbers(self) -> impl IntoIterator<Item = R> {
+        [self.z, self.z_low, self.falling, self.wide, self.root]
+    }
+
+    #[inline(always)]
+    fn from_numbers([z, z_low, falling, wide, root, ..]: [R; MOST_NUMBERS]) -> Self {
+        Self {
+            z,
+            z_low,
+            falling,
+            wide,
+            root,
+        }
+    }
+}
 
 /// With `x = b²q`, `x0 = b²r1r2`, and S, C for `odd` and `even`,
 ///
@@ -156,51 +174,46 @@ const LARGEST: f64 = 1e100;
 /// ```
 ///
 /// so that the new gap is `[√(t(x1)t(x2)) − t(x0)] + [t(x0) − t(x0ρ)]`, over the root. Both brackets are written as sums
-/// of positive terms, with `M = b²(r1+r2)²/2`, `m = b²(r1−r2)²/2`, `Y = |x1−x2|/2`, all of them times `e^{−(x1+x2)/2}`.
+/// of positive terms, with `M = b²(r1+r2)²/2`, `m = b²(r1−r2)²/2` and `Y = |x1−x2|/2`, everything times `e^{−(x1+x2)/2}`.
 impl ClosedForm for Wave {
-    const FEATURES: usize = 5;
+    type Variable<R: Real> = WaveVariable<R>;
 
     fn root<N: RowNumber>(&self, r: N) -> N {
         let z = r * self.b.into();
         self.relative_root(z * z) * N::constant(self.a.abs())
     }
 
-    /// `|b| r`, what rounding took from it, `e^{−x}`, `√E φ²/|a|`, and `1 − e^{−2x}`.
-    fn describe<N: RowNumber>(&self, r: N) -> [N::Single; MOST_FEATURES] {
+    fn variable<N: RowNumber>(&self, r: N) -> WaveVariable<N::Single> {
         let z = self.phase(r);
         let x = z * z;
         let single = x.single();
-        let (falling, wide) = ((-single).exp(), -(N::Single::splat(-2.0) * single).expm1());
-        features([
-            z.single(),
-            z.low(),
-            falling,
-            self.relative_root(x).single(),
-            wide,
-        ])
+        WaveVariable {
+            z: z.single(),
+            z_low: z.low(),
+            falling: (-single).exp(),
+            wide: -(N::Single::splat(-2.0) * single).expm1(),
+            root: self.relative_root(x).single(),
+        }
     }
 
     #[inline(always)]
-    fn pair<R: Real>(&self, u: [R; MOST_FEATURES], v: [R; MOST_FEATURES], gap: R) -> (R, R) {
-        let (one, two, half) = (R::splat(1.0), R::splat(2.0), R::splat(0.5));
+    fn pair<R: Real>(&self, u: WaveVariable<R>, v: WaveVariable<R>, gap: R) -> (R, R) {
+        let (one, two) = (R::splat(1.0), R::splat(2.0));
         let (odd, even) = (R::splat(self.odd), R::splat(self.even));
-        let (size, opposite) = (gap.abs(), gap.is_negative());
-        let product = u[0] * v[0];
-        let difference = (u[0] - v[0]) + (u[1] - v[1]);
-
-        let scale = half * exp(-(half * difference * difference));
-        let near = expm1(-(product * size));
-        let far = expm1(-(product * (two - size)));
-        let whole = u[3] * v[3];
-        let spread = self.spread(u, v, WavePair { scale, near, far }, whole, difference);
+        let opposite = gap.is_negative();
+        let pair = WavePair::new(u, v, gap.abs());
+        let WavePair {
+            scale, near, far, ..
+        } = pair;
+        let spread = self.spread(u, v, pair);
         // S and C times sinh x0 ∓ sinh x0|ρ| and cosh x0 ∓ cosh x0|ρ|.
         let odd_falls = odd * scale * -near * (two + far);
         let odd_sums = odd * scale * -far * (two + near);
         let even_falls = even * scale * (near * far);
         let even_sums = even * scale * ((two + far) * (two + near));
-        let aligned = (spread + odd_falls + even_falls) / whole;
-        let to_equal = (spread + odd_sums + even_falls) / whole;
-        let to_opposite = (spread + odd_falls + even_sums) / whole;
+        let aligned = (spread + odd_falls + even_falls) / pair.root;
+        let to_equal = (spread + odd_sums + even_falls) / pair.root;
+        let to_opposite = (spread + odd_falls + even_sums) / pair.root;
         let from_opposite = R::select(to_opposite.less(to_equal), -to_opposite, to_equal);
         let new = R::select(opposite, from_opposite, aligned);
 
@@ -214,46 +227,69 @@ impl ClosedForm for Wave {
     }
 }
 
-/// What a pair of waves is made of: `e^{−m}/2`, `e^{−x0(1−|ρ|)} − 1` and `e^{−x0(1+|ρ|)} − 1`.
+/// The numbers of a pair of variables.
 #[derive(Clone, Copy)]
 struct WavePair<R> {
+    /// `x0`, and the difference of the z.
+    product: R,
+    difference: R,
+    /// `e^{−m}/2`, `e^{−x0(1−|ρ|)} − 1` and `e^{−x0(1+|ρ|)} − 1`.
     scale: R,
     near: R,
     far: R,
+    /// The product of the roots.
+    root: R,
+}
+
+impl<R: Real> WavePair<R> {
+    /// The pair of u and v, with `size = 1 − |ρ|`.
+    #[inline(always)]
+    fn new(u: WaveVariable<R>, v: WaveVariable<R>, size: R) -> Self {
+        let (two, half) = (R::splat(2.0), R::splat(0.5));
+        let product = u.z * v.z;
+        let difference = (u.z - v.z) + (u.z_low - v.z_low);
+        Self {
+            product,
+            difference,
+            scale: half * exp(-(half * difference * difference)),
+            near: expm1(-(product * size)),
+            far: expm1(-(product * (two - size))),
+            root: u.root * v.root,
+        }
+    }
 }
 
 impl Wave {
-    /// `√(t(x1)t(x2)) − t(x0)`: the difference of the squares over the sum. `whole` is the root, `difference` that of
-    /// the phases.
+    /// `√(t(x1)t(x2)) − t(x0)`, as the difference of the squares over the sum.
     #[inline(always)]
-    fn spread<R: Real>(
-        &self,
-        u: [R; MOST_FEATURES],
-        v: [R; MOST_FEATURES],
-        pair: WavePair<R>,
-        whole: R,
-        difference: R,
-    ) -> R {
+    fn spread<R: Real>(&self, u: WaveVariable<R>, v: WaveVariable<R>, pair: WavePair<R>) -> R {
         let (two, half) = (R::splat(2.0), R::splat(0.5));
         let (odd, even) = (R::splat(self.odd), R::splat(self.even));
-        let WavePair { scale, near, far } = pair;
+        let WavePair {
+            product,
+            difference,
+            scale,
+            near,
+            far,
+            root,
+        } = pair;
         let twice_less = near + far + near * far; // e^{−2x0} − 1
-        let sum = u[0] + v[0];
+        let sum = u.z + v.z;
         let (large, small) = (half * sum * sum, half * difference * difference); // M and m
         let (less_large, less_small) = (expm1(-(two * large)), expm1(-(two * small)));
         // 4 e^{−(x1+x2)} times sinh M sinh m and sinh² Y, and times sinh x1 sinh x2 and sinh² x0.
         let sines = less_large * less_small;
-        let mixed = u[2].max(v[2]) * expm1(-(sum * difference.abs()));
+        let mixed = u.falling.max(v.falling) * expm1(-(sum * difference.abs()));
         let mixed = mixed * mixed;
-        let (own, aligned_sine) = (u[4] * v[4], two * scale * twice_less);
-        // Two differences that are the same: the one of smaller terms has more digits.
+        let (own, aligned_sine) = (u.wide * v.wide, two * scale * twice_less);
+        // Two equal differences: the one with the smaller terms has more digits.
         let far_apart = R::select(
             sines.less(own),
             sines - mixed,
             own - aligned_sine * aligned_sine,
         );
-        let close_to_zero =
-            R::splat(4.0) * (u[2] * v[2]) * SINH.excess(large, small, two * (u[0] * v[0]));
+        let excess = SINH.excess(large, small, two * product);
+        let close_to_zero = R::splat(4.0) * (u.falling * v.falling) * excess;
         let of_odd = R::select(
             large.less(half),
             close_to_zero,
@@ -263,6 +299,6 @@ impl Wave {
         let of_both = two * (two + less_large) * -less_small;
         let squares = odd * odd * of_odd + even * even * of_even + odd * even * of_both;
         let aligned = scale * (even * (two + twice_less) - odd * twice_less);
-        R::splat(0.25) * squares / (whole + aligned)
+        R::splat(0.25) * squares / (root + aligned)
     }
 }

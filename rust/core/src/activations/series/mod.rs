@@ -25,14 +25,12 @@ mod quadrature;
 mod samples;
 mod with_slopes;
 
-use std::fmt::Debug;
-
-use crate::activations::activation::{Activation, Formula, Smooth, curvature, evaluate};
-use crate::activations::differentiable::{DescriptionSlopes, Differentiable, elasticity};
+use crate::activations::activation::{Formula, Smooth};
+use crate::activations::differentiable::{DescriptionSlopes, Differentiable, DualStep, elasticity};
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
 use crate::error::Result;
-use crate::isa::{Block, Isa};
+use crate::isa::{Block, Isa, Real};
 use crate::math::double_double::DoubleDouble;
 
 use interpolation::curves;
@@ -42,17 +40,15 @@ use samples::Interval;
 #[derive(Clone, Copy, Debug)]
 pub struct Series<S>(pub S);
 
-impl<F: Formula + Debug + Send + Sync> Activation for Series<F> {
-    fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]) {
-        evaluate(&self.0, h, slopes);
+impl<F: Formula> Formula for Series<F> {
+    #[inline(always)]
+    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
+        self.0.value_and_slope(x)
     }
 
-    fn curvature(&self, h: &mut [f64]) {
-        curvature(&self.0, h);
-    }
-
-    fn dual(&self) -> Option<&dyn Dual> {
-        Some(self)
+    #[inline(always)]
+    fn curvature<R: Real>(&self, x: R) -> R {
+        self.0.curvature(x)
     }
 }
 
@@ -99,7 +95,7 @@ impl<S: Smooth> Differentiable for Series<S> {
         pairs: &Variables<'_>,
         slopes: &Variables<'_>,
         gaps: &[Block],
-        steps: &mut [crate::activations::differentiable::DualStep],
+        steps: &mut [DualStep],
     ) {
         pair_sums::differentiate(isa, [pairs, slopes], gaps, steps);
     }

@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::activations::activation::Activation;
-    use crate::activations::catalogue::{Erf, PiecewiseLinear};
+    use crate::activations::catalogue;
     use crate::isa::Isa;
 
     /// A network of `depth` equal activations. Every third layer is not trained.
@@ -286,9 +286,8 @@ mod tests {
             tau_w: if index % 3 == 1 { 0.0 } else { 1.3 },
             tau_b: 0.0,
         };
-        let activation = || -> Arc<dyn Activation> {
-            Arc::new(PiecewiseLinear::new(slope, 0.0).expect("the slope is finite"))
-        };
+        let activation =
+            || catalogue::activation("leaky_relu", &[slope]).expect("the slope is finite");
         let activations = (0..depth).map(|_| activation()).collect();
         ((0..=depth).map(layer).collect(), activations)
     }
@@ -377,7 +376,7 @@ mod tests {
         assert!(Table::new(&layers[..2], duals(&activations[..1])).is_none());
         let mixed: Vec<Arc<dyn Activation>> = vec![
             activations[0].clone(),
-            Arc::new(Erf),
+            catalogue::activation("erf", &[]).expect("erf has no parameters"),
             activations[1].clone(),
         ];
         assert!(Table::new(&layers, duals(&mixed)).is_none());
