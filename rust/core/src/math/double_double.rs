@@ -1,14 +1,15 @@
-//! Sums of two `f64`, some 32 digits: for the numbers that every layer multiplies anew.
+//! Double-double numbers: unevaluated sums of two `f64`, with about 32 digits.
 //!
-//! Thirty layers round the scale of a kernel thirty times, each time alike: 27 ε. And the difference of two scales, which
-//! kernels of distances see, keeps its digits only if both have more. They depend on one input alone, so that twice the
-//! digits cost next to nothing. Dekker (1971); Hida, Li, Bailey (2001).
+//! They hold the roots `√Σ(x, x)`, which every layer multiplies by a constant. In `f64`, thirty layers round the scale
+//! of a kernel thirty times in the same direction, to an error of 27 ε. Also, kernels of distances depend on the
+//! difference of two roots, which keeps its digits only if both roots have more. A root depends on one input alone, so
+//! the additional digits cost next to nothing. Dekker (1971); Hida, Li, Bailey (2001).
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use crate::isa::Real;
 
-/// `a + b`, and what rounding took from it.
+/// `a + b`, and its rounding error.
 #[inline(always)]
 pub fn two_sum<R: Real>(a: R, b: R) -> (R, R) {
     let sum = a + b;
@@ -16,7 +17,7 @@ pub fn two_sum<R: Real>(a: R, b: R) -> (R, R) {
     (sum, (a - (sum - part)) + (b - part))
 }
 
-/// `a · b`, and what rounding took from it, on any instruction set. For factors that are far from the ends of the range.
+/// `a · b`, and its rounding error, on any instruction set. The factors must be far from overflow and underflow.
 #[inline(always)]
 pub fn two_product<R: Real>(a: R, b: R) -> (R, R) {
     let product = a * b;
@@ -25,7 +26,7 @@ pub fn two_product<R: Real>(a: R, b: R) -> (R, R) {
     (product, lo)
 }
 
-/// The leading 26 bits, and the others.
+/// The leading 26 bits of x, and the others.
 #[inline(always)]
 fn halves<R: Real>(x: R) -> (R, R) {
     let large = x * R::splat(134_217_729.0); // 2²⁷ + 1
@@ -36,9 +37,9 @@ fn halves<R: Real>(x: R) -> (R, R) {
 /// `hi + lo`, with `|lo| ≤ ulp(hi)/2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DoubleDouble {
-    /// The sum, rounded.
+    /// The high part: the sum, rounded.
     pub hi: f64,
-    /// What rounding took.
+    /// The low part: the rounding error.
     pub lo: f64,
 }
 
@@ -61,13 +62,13 @@ impl DoubleDouble {
         if self.hi < 0.0 { -self } else { self }
     }
 
-    /// The larger of the two.
+    /// The larger of `self` and `bound`.
     #[must_use]
     pub fn max(self, bound: f64) -> Self {
         if self.hi < bound { bound.into() } else { self }
     }
 
-    /// The smaller of the two.
+    /// The smaller of `self` and `bound`.
     #[must_use]
     pub fn min(self, bound: f64) -> Self {
         if self.hi > bound { bound.into() } else { self }
@@ -89,7 +90,7 @@ impl DoubleDouble {
         if root == 0.0 || !root.is_finite() {
             return root.into();
         }
-        // One step of Newton's: (self − root²)/(2 root) is what is missing.
+        // One step of Newton's method adds (self − root²)/(2 root).
         let missing = (-root).mul_add(root, self.hi) + self.lo;
         Self::fast_sum(root, missing / (2.0 * root))
     }
@@ -118,13 +119,14 @@ impl DoubleDouble {
         }
     }
 
-    /// k and `e^r − 1` for `self = k ln 2 + r` with |r| ≤ ln 2/2.
+    /// k and `e^r − 1`, where `self = k ln 2 + r` with |r| ≤ ln 2/2.
     fn reduced_exp_m1(self) -> (i32, Self) {
         let exponent = (self.hi * std::f64::consts::LOG2_E).round_ties_even();
         let r = (self - LN_2 * exponent.into()).scaled(-3);
+        // The series of r/8, then three times e^{2x} − 1 = (e^x − 1)(e^x + 1).
         let mut less = r * r.series(&INVERSE_FACTORIALS, 9);
         for _ in 0..3 {
-            less = less * (less + 2.0.into()); // of 2r
+            less = less * (less + 2.0.into());
         }
         (exponent as i32, less)
     }
@@ -136,6 +138,7 @@ impl DoubleDouble {
         if self.hi > 1.0 {
             return Self::PI.scaled(-1) - (one / self).atan();
         }
+        // atan x = atan a + atan((x − a)/(1 + xa)), where a is the nearest multiple of 1/8.
         let eighths = (8.0 * self.hi).round_ties_even();
         let (near, [hi, lo]) = (Self::from(eighths / 8.0), ARCTANGENTS[eighths as usize]);
         let tangent = (self - near) / (one + self * near);
@@ -143,8 +146,8 @@ impl DoubleDouble {
         Self { hi, lo } + tangent * square.series(&ODD_INVERSES, 6)
     }
 
-    /// `Σ_n coefficients[n] self^n`, for values so small that the terms after the first `leading` are below 2⁻⁵³ of it:
-    /// for those the digits of `f64` do.
+    /// `Σ_n coefficients[n] self^n`. The terms after the first `leading` are summed in `f64`, so all of them together
+    /// must be below 2⁻⁵³ of the sum.
     fn series(self, coefficients: &[[f64; 2]], leading: usize) -> Self {
         let (leading, others) = coefficients.split_at(leading);
         let small = |sum, [hi, _]: &[f64; 2]| sum * self.hi + hi;
@@ -170,7 +173,7 @@ impl DoubleDouble {
         }
     }
 
-    /// `√(self² + other²)`, for values ≥ 0, without overflow on the way.
+    /// `√(self² + other²)`, for values ≥ 0. No intermediate value overflows.
     #[must_use]
     pub fn hypot(self, other: Self) -> Self {
         let largest = self.hi.max(other.hi);
@@ -193,7 +196,8 @@ impl Add for DoubleDouble {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        // The rests are summed alike, or a difference of nearly equal numbers would keep few digits of theirs.
+        // The low parts are summed with their rounding error too. Without it, a difference of nearly equal numbers
+        // would keep only few digits of its low part.
         let (hi, lo) = two_sum(self.hi, other.hi);
         let (small, smaller) = two_sum(self.lo, other.lo);
         let sum = Self::fast_sum(hi, lo + small);
@@ -259,7 +263,7 @@ impl Div for DoubleDouble {
     }
 }
 
-/// 1/n! from n = 1.
+/// 1/n!, from n = 1, as high and low parts.
 const INVERSE_FACTORIALS: [[f64; 2]; 16] = [
     [1.0, 0.0],
     [0.5, 0.0],
@@ -279,7 +283,7 @@ const INVERSE_FACTORIALS: [[f64; 2]; 16] = [
     [4.779477332387385e-14, 4.399205485834081e-31],
 ];
 
-/// 1/(2n+1) from n = 0.
+/// 1/(2n+1), from n = 0, as high and low parts.
 const ODD_INVERSES: [[f64; 2]; 14] = [
     [1.0, 0.0],
     [0.3333333333333333, 1.850371707708594e-17],
@@ -297,7 +301,7 @@ const ODD_INVERSES: [[f64; 2]; 14] = [
     [0.037037037037037035, 2.05596856412066e-18],
 ];
 
-/// atan k/8.
+/// atan(k/8), from k = 0, as high and low parts.
 const ARCTANGENTS: [[f64; 2]; 9] = [
     [0.0, 0.0],
     [0.12435499454676144, -3.1253241424539383e-18],
@@ -314,14 +318,14 @@ const ARCTANGENTS: [[f64; 2]; 9] = [
 mod tests {
     use super::*;
 
-    /// Within 2⁻¹⁰⁰ of each other.
+    /// True if a and b differ by at most 2⁻¹⁰⁰ of a.
     fn close(a: DoubleDouble, b: DoubleDouble) -> bool {
         let difference = (a.hi - b.hi) + (a.lo - b.lo);
         difference.abs() <= 2.0_f64.powi(-100) * a.hi.abs()
     }
 
     #[test]
-    fn laws_hold_beyond_the_digits_of_f64() {
+    fn arithmetic_is_exact_beyond_the_digits_of_f64() {
         for x in [1.0 / 3.0, 2.0, 0.1, 7e99] {
             let (x, third) = (DoubleDouble::from(x), DoubleDouble::from(1.0) / 3.0);
             let root = x.sqrt();
@@ -336,13 +340,13 @@ mod tests {
     }
 
     #[test]
-    fn functions_are_those_of_their_laws() {
+    fn functions_obey_their_laws_beyond_the_digits_of_f64() {
         for x in [1e-9, 0.02, 0.3, 1.0, 2.7, 30.0, 300.0] {
             let third = DoubleDouble::from(x) / 3.0;
             let root = third.exp();
             let product = root * root * root;
             let exponential = DoubleDouble::from(x).exp();
-            // The digits before the point are lost to the exponent.
+            // An exponential loses the digits that its argument has before the point.
             let difference = (product - exponential).hi / exponential.hi;
             assert!(difference.abs() <= 2.0_f64.powi(-100) * x.max(1.0), "{x}");
             let less = (-third).exp_m1();
@@ -352,7 +356,7 @@ mod tests {
                 "{x}"
             );
 
-            // atan x + atan 1/x = π/2; atan x = 2 atan(tan of the half).
+            // atan x + atan 1/x = π/2.
             let right = DoubleDouble::from(x);
             let half_pi = DoubleDouble::from(1.0).atan() * 2.0.into();
             let other = (DoubleDouble::from(1.0) / right).atan();
@@ -367,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_and_the_ends_of_the_range_are_no_trouble() {
+    fn zeros_and_extreme_values_give_no_nan() {
         let (zero, large, tiny) = (0.0.into(), 1e300.into(), 1e-300.into());
         assert_eq!(DoubleDouble::hypot(zero, zero), zero);
         assert_eq!(DoubleDouble::sqrt(zero), zero);

@@ -1,4 +1,5 @@
-//! What is per row is written once for values, in one or two floats, and for derivatives with respect to log r.
+//! Number types for per-row quantities: one generic formula is evaluated in double-double precision, or with its
+//! derivative in log r.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -6,7 +7,7 @@ use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::tangent::Tangent;
 
-/// A number of an input's own recursion.
+/// A number type of the per-row recursion.
 pub trait RowNumber:
     Copy
     + From<DoubleDouble>
@@ -17,13 +18,13 @@ pub trait RowNumber:
     + Mul<Output = Self>
     + Div<Output = Self>
 {
-    /// What functions without a version in two floats are computed in.
+    /// The type for functions that have no double-double version.
     type Single: Single;
 
-    /// The number without what two floats have more than one.
+    /// The number without the low part of a double-double.
     fn single(self) -> Self::Single;
 
-    /// What two floats have more than one.
+    /// The low part of a double-double; 0 for types without one.
     fn low(self) -> Self::Single;
 
     /// √self, for values ≥ 0.
@@ -50,29 +51,29 @@ pub trait RowNumber:
     #[must_use]
     fn scaled(self, exponent: i32) -> Self;
 
-    /// The larger of the two.
+    /// The larger of `self` and `bound`.
     #[must_use]
     fn max(self, bound: f64) -> Self;
 
-    /// The smaller of the two.
+    /// The smaller of `self` and `bound`.
     #[must_use]
     fn min(self, bound: f64) -> Self;
 
-    /// This number, which depends on nothing.
+    /// A constant: its derivatives are 0.
     #[must_use]
     fn constant(value: f64) -> Self {
         DoubleDouble::from(value).into()
     }
 
-    /// Its value alone.
+    /// The primal value, without low part or derivatives.
     fn value(self) -> f64 {
         self.single().primal()
     }
 }
 
-/// A number in one float, with the functions of libm.
+/// A number whose value is one `f64`, with the functions of libm.
 pub trait Single: Real {
-    /// Its value alone.
+    /// The primal value, without derivatives.
     fn primal(self) -> f64;
 
     /// `e^self`.
@@ -158,7 +159,7 @@ impl RowNumber for DoubleDouble {
     }
 }
 
-/// A value and its derivative.
+/// A number and its derivative in one direction.
 pub type Jet = Tangent<f64, 1>;
 
 impl From<DoubleDouble> for Jet {
@@ -252,13 +253,13 @@ mod tests {
     }
 
     #[test]
-    fn slopes_are_those_of_differences() {
+    fn slopes_are_those_of_finite_differences() {
         const H: f64 = 1e-5;
         for x in [1e-3, 0.4, 2.0] {
             let (above, below) = (functions(x + H), functions(x - H));
             for (n, jet) in functions(Jet::along(0, x, 1.0)).into_iter().enumerate() {
                 let difference = (above[n] - below[n]) / (2.0 * H);
-                // H² times a third derivative; round-off of 1e-15/H.
+                // The error is H² times a third derivative, and round-off of 1e-15/H.
                 assert!((jet.slopes[0] - difference).abs() < 1e-8, "{n} {x}");
             }
         }

@@ -2,13 +2,14 @@
 
 use std::f64::consts::PI;
 
-/// Nodes and weights of the Gauss–Legendre rule of n nodes on [−1, 1].
+/// The nodes and weights of the n-point Gauss–Legendre rule on [−1, 1].
 pub fn legendre(n: usize) -> Vec<(f64, f64)> {
     let rule = (0..n).map(|index| {
         let mut x = -libm::cos(PI * (index as f64 + 0.75) / (n as f64 + 0.5));
         let mut slope = 1.0;
-        // Newton's method: quadratic from four digits, so that three steps are enough.
+        // Newton's method starts from four correct digits and doubles them in each step: three steps are enough.
         for _ in 0..5 {
+            // P_n(x) and P_{n−1}(x), by their three-term recurrence.
             let (mut value, mut previous) = (x, 1.0);
             for k in 2..=n {
                 let k = k as f64;

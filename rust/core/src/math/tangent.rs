@@ -1,4 +1,5 @@
-//! Numbers that carry derivatives: a formula of any [`Real`] is then differentiated as it is written.
+//! Numbers that carry derivatives (forward mode): a formula written for any [`Real`] is differentiated without a
+//! change.
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
@@ -6,24 +7,24 @@ use crate::isa::Real;
 
 /// A number and its derivatives in N directions.
 ///
-/// Where √ has an infinite slope, at 0, its derivative is 0: what is 0 in every direction stays so.
+/// The slope of √ at 0 is infinite. Here the root of 0 has derivative 0 in every direction in which its argument has.
 #[derive(Clone, Copy, Debug)]
 pub struct Tangent<R, const N: usize> {
-    /// The number.
+    /// The primal value.
     pub value: R,
-    /// Its derivatives.
+    /// The derivatives, one per direction.
     pub slopes: [R; N],
 }
 
 impl<R: Real, const N: usize> Tangent<R, N> {
-    /// A number that depends on nothing.
+    /// A constant: its derivatives are 0.
     #[inline(always)]
     pub fn constant(value: R) -> Self {
         let slopes = [R::splat(0.0); N];
         Self { value, slopes }
     }
 
-    /// A number that changes in one direction only, at this rate.
+    /// A number whose derivative in one direction is `slope`, and 0 in all others.
     #[inline(always)]
     pub fn along(direction: usize, value: R, slope: R) -> Self {
         let mut result = Self::constant(value);
@@ -31,16 +32,17 @@ impl<R: Real, const N: usize> Tangent<R, N> {
         result
     }
 
-    /// `f(self)` of this value and slope.
+    /// `f(self)` by the chain rule, given the value and the slope of f there.
     #[inline(always)]
     pub fn chain(self, value: R, slope: R) -> Self {
         self.zip(self, value, |own, _| slope * own)
     }
 
-    /// This value, with slopes that are made of those of two numbers.
+    /// A number with this value, and with derivatives that are a function of those of two numbers.
     #[inline(always)]
     fn zip(self, other: Self, value: R, slope: impl Fn(R, R) -> R) -> Self {
-        // A loop: functions of arrays are not always inlined, and then compiled without vector instructions.
+        // A loop, because functions of arrays are not always inlined. If they are not, they are compiled without the
+        // vector instructions.
         let mut slopes = self.slopes;
         for (own, other) in slopes.iter_mut().zip(other.slopes) {
             *own = slope(*own, other);
@@ -48,7 +50,7 @@ impl<R: Real, const N: usize> Tangent<R, N> {
         Self { value, slopes }
     }
 
-    /// The sign, of zeros too.
+    /// The sign, ±1, which zeros have too.
     #[inline(always)]
     fn sign(self) -> R {
         R::splat(1.0).copysign(self.value)
@@ -79,7 +81,7 @@ impl<R: Real, const N: usize> Mul for Tangent<R, N> {
     #[inline(always)]
     #[allow(clippy::suspicious_arithmetic_impl, reason = "the product rule")]
     fn mul(self, other: Self) -> Self {
-        // Not fused: the factors may change places.
+        // Not fused, so that the result is symmetric in the two factors.
         let slope = |a, b| a * other.value + self.value * b;
         self.zip(other, self.value * other.value, slope)
     }
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn slopes_are_those_of_differences() {
+    fn slopes_are_those_of_finite_differences() {
         const H: f64 = 1e-5;
         for (x, y) in [(0.3, 0.7), (0.7, 0.3), (0.01, 0.9), (0.6, 0.59)] {
             let exact = formula(
@@ -237,7 +239,7 @@ mod tests {
                 for (n, tangent) in exact.iter().enumerate() {
                     let difference = (above[n] - below[n]) / (2.0 * H);
                     let slope = tangent.slopes[direction];
-                    // H² times third derivatives up to x^{−5/2} of an angle; round-off of 1e-16/H.
+                    // The error is H² times third derivatives, up to x^{−5/2} for an angle, and round-off of 1e-16/H.
                     assert!((slope - difference).abs() < 1e-5, "{n} {x} {y}");
                 }
             }
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_zero_in_every_direction_stays_so() {
+    fn roots_of_a_zero_without_slopes_have_no_slopes() {
         let zero = Tangent::<f64, 1>::along(0, 0.0, 0.0);
         assert_eq!(zero.sqrt().slopes, [0.0]);
         assert_eq!(angle_and_lift(zero).0.slopes, [0.0]);

@@ -1,11 +1,11 @@
-//! Functions of angles near 0, in the gap of their cosine.
+//! Angles from the gap of their cosine, or from their sine and cosine, accurate near 0.
 
 use std::f64::consts::FRAC_PI_2;
 
 use super::polynomial;
 use crate::isa::Real;
 
-/// ψ and `sin ψ − ψ cos ψ` for `cos ψ = 1 − gap`, gap in [0, 1]. To some 2 ε, however small the gap.
+/// ψ and `sin ψ − ψ cos ψ`, where `cos ψ = 1 − gap` with gap in [0, 1]. To about 2 ε, however small the gap.
 #[inline(always)]
 pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
     let (size, number) = (gap.value(), R::Value::splat);
@@ -20,7 +20,7 @@ pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
     )
 }
 
-/// The angle in [0, π/2] of this sine and cosine, to some ε of a right angle: without a division.
+/// The angle in [0, π/2] of this sine and cosine, to about ε of a right angle. It needs no division.
 #[inline(always)]
 pub fn angle_between<R: Real>(sine: R, cosine: R) -> R {
     let (s, c) = (sine.value(), cosine.value());
@@ -30,19 +30,19 @@ pub fn angle_between<R: Real>(sine: R, cosine: R) -> R {
     R::with_known_slopes(angle, [(c, sine), (-s, cosine)])
 }
 
-/// The angle in [0, π/2] of this sine and cosine, to some 2 ε, however small.
+/// The angle in [0, π/2] of this sine and cosine, to about 2 ε, however small it is.
 #[inline(always)]
 pub fn angle_of<R: Real>(sine: R, cosine: R) -> R {
     angle_by(&ATAN_WIDE, sine, cosine)
 }
 
-/// The angle in [−π/4, π/4] of this sine and cosine, to some 2 ε, however small.
+/// The angle in [−π/4, π/4] of this sine and cosine, to about 2 ε, however small it is.
 #[inline(always)]
 pub fn small_angle_of<R: Real>(sine: R, cosine: R) -> R {
     angle_by(&ATAN, sine, cosine)
 }
 
-/// The angle of this sine and cosine, by the arctangent of its half.
+/// The angle α of this sine and cosine, from `tan(α/2) = sin α/(1 + cos α)`. `arctangent` approximates atan(√t)/√t.
 #[inline(always)]
 fn angle_by<R: Real, const N: usize>(arctangent: &[f64; N], sine: R, cosine: R) -> R {
     let (s, c) = (sine.value(), cosine.value());
@@ -151,11 +151,11 @@ mod tests {
             let exact = 2.0 * libm::asin((0.5 * gap).sqrt());
             assert!((angle / exact - 1.0).abs() <= 4.0 * f64::EPSILON, "{gap}");
             if gap > 0.1 {
-                // Smaller gaps cancel in the formula.
+                // The formula cancels for smaller gaps.
                 let exact = libm::sin(exact) - exact * (1.0 - gap);
                 assert!((lift / exact - 1.0).abs() <= 200.0 * f64::EPSILON, "{gap}");
             } else {
-                // sin ψ − ψ cos ψ = ψ³/3 − ψ⁵/30 + ψ⁷/840 − …, whose next term is θ⁶/15120 of the first.
+                // sin ψ − ψ cos ψ = ψ³/3 − ψ⁵/30 + ψ⁷/840 − …, whose next term is ψ⁶/15120 of the first.
                 let square = exact * exact;
                 let series = exact * square * (1.0 / 3.0 - square * (1.0 / 30.0 - square / 840.0));
                 assert!(

@@ -1,18 +1,19 @@
-//! Exponentials, and what is made of them.
+//! Exponentials, and functions that are computed from them.
 
 use std::f64::consts::LOG2_E;
 
 use super::polynomial;
 use crate::isa::Real;
 
-/// ln 2 in two parts, the first of 32 bits: its products with exponents are exact.
+/// ln 2 in two parts. The first has 32 bits, so that its products with exponents are exact.
 const LN_2: [f64; 2] = [6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10];
 
-/// Beyond these e^x is 0 or infinite.
+/// Below this, `e^x` is 0.
 const UNDERFLOW: f64 = -746.0;
+/// Above this, `e^x` is infinite.
 const OVERFLOW: f64 = 710.0;
 
-/// `x + rest = k ln 2 + r` with |r| ≤ ln 2/2, for a rest far smaller than x: k and r.
+/// k and r, where `x + rest = k ln 2 + r` with |r| ≤ ln 2/2. `rest` must be far smaller than x.
 #[inline(always)]
 fn reduce<R: Real>(x: R, rest: R) -> (R, R) {
     let exponent = (x * R::splat(LOG2_E)).round();
@@ -32,27 +33,27 @@ pub fn exp<R: Real>(x: R) -> R {
     exp_of_sum(x, R::splat(0.0))
 }
 
-/// `e^{x + rest}`, to 1 ulp, for a rest far smaller than x: what rounding took from x.
+/// `e^{x + rest}`, to 1 ulp, where `rest` is far smaller than x, such as the rounding error of x.
 #[inline(always)]
 pub fn exp_of_sum<R: Real>(x: R, rest: R) -> R {
     let number = R::Value::splat;
     let near = x.value().max(number(UNDERFLOW)).min(number(OVERFLOW));
     let (exponent, r) = reduce(near, rest.value());
-    // In two steps: 2^exponent may be no normal number where its product is.
+    // In two steps: 2^exponent may not be a normal number even if its product is.
     let half = (exponent * number(0.5)).round();
     let value = number(1.0) + expm1_near_zero(r);
     let value = value * half.power_of_two() * (exponent - half).power_of_two();
     R::with_known_slopes(value, [(value, x), (value, rest)])
 }
 
-/// `e^{−x²}`, to 1 ulp however small.
+/// `e^{−x²}`, to 1 ulp however small it is.
 #[inline(always)]
 pub fn exp_minus_square<R: Real>(x: R) -> R {
     let (square, rest) = square(x);
     exp_of_sum(-square, -rest)
 }
 
-/// `e^{−x²/2}`, to 1 ulp however small.
+/// `e^{−x²/2}`, to 1 ulp however small it is.
 #[inline(always)]
 pub fn exp_minus_half_square<R: Real>(x: R) -> R {
     let half = R::splat(-0.5);
@@ -60,23 +61,23 @@ pub fn exp_minus_half_square<R: Real>(x: R) -> R {
     exp_of_sum(half * square, half * rest)
 }
 
-/// x² as the sum of two, the second small; that of 40 beyond 40.
+/// x² as a sum of two numbers, the second one small. For |x| > 40 it is 40².
 #[inline(always)]
 fn square<R: Real>(x: R) -> (R, R) {
     const GRID: f64 = (1_u64 << 20) as f64;
     let x = x.abs().min(R::splat(40.0));
-    // Its square has 52 bits.
+    // The square of `coarse` has 52 bits, so it is exact.
     let coarse = (x * R::splat(GRID)).round() * R::splat(1.0 / GRID);
     (coarse * coarse, (x - coarse) * (x + coarse))
 }
 
-/// `e^x − 1`, to 2 ulp however small x.
+/// `e^x − 1`, to 2 ulp however small x is.
 #[inline(always)]
 pub fn expm1<R: Real>(x: R) -> R {
     let number = R::Value::splat;
     let near = x.value().max(number(-40.0)).min(number(OVERFLOW));
     let (exponent, r) = reduce(near, number(0.0));
-    // In two steps: 2^1024 is no number, but half of it times r may be.
+    // In two steps: 2^1024 overflows, but its product with a small number may not.
     let half = (exponent * number(0.5)).round();
     let (first, second) = (half.power_of_two(), (exponent - half).power_of_two());
     let inverse = (-exponent).max(number(-1022.0)).power_of_two();
@@ -92,7 +93,7 @@ pub fn tanh<R: Real>(x: R) -> R {
     (-less / (less + R::splat(2.0))).copysign(x)
 }
 
-/// `ln(1 + x)` for x in [0, 1], to 2 ulp however small x.
+/// `ln(1 + x)` for x in [0, 1], to 2 ulp however small x is.
 #[inline(always)]
 pub fn log1p_unit<R: Real>(x: R) -> R {
     let ratio = x / (x + R::splat(2.0));
@@ -153,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn squares_do_not_spoil_the_tail() {
-        // Squares of these are exact.
+    fn tails_of_gaussians_keep_their_digits() {
+        // Numbers whose squares are exact.
         let grid = |x: f64| (x * 1024.0).round() / 1024.0;
         for k in 0..2000 {
             let x = grid(f64::from(k) * 0.013);
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_of_the_range() {
+    fn extreme_arguments_give_the_limits() {
         assert_eq!(
             (exp(0.0), exp(-800.0), exp(800.0)),
             (1.0, 0.0, f64::INFINITY)

@@ -1,6 +1,13 @@
 //! Special functions of any [`Real`]: no branches, no tables in memory, no calls.
 //!
-//! The polynomials are printed by `benches/polynomials.py`.
+//! - `exponential`: exponentials, tanh, logarithm
+//! - `error_function`: erf and the normal distribution
+//! - `angle`: angles from their sine and cosine
+//! - `trigonometric`: sine and cosine
+//! - `odd_series`: by how much an odd function differs from a power
+//! - this file: sums of powers, which all of them use
+//!
+//! `benches/polynomials.py` computes and prints the coefficients of the polynomials.
 
 mod angle;
 mod error_function;
@@ -18,9 +25,10 @@ pub use exponential::{
 pub use odd_series::OddSeries;
 pub use trigonometric::sin_cos;
 
-/// `Σ_k coefficients[k] x^k`, for terms that fall: four sums by Horner's rule, side by side, and the first term last.
+/// `Σ_k coefficients[k] x^k` for decreasing terms: four sums by Horner's rule, side by side, and the first term last.
 ///
-/// One sum would keep the multiply-adds waiting for each other: processors look ahead no further than a few pairs.
+/// In a single sum each multiply-add would wait for the one before, and processors do not look far enough ahead to fill
+/// the time with other pairs.
 #[inline(always)]
 pub fn polynomial<R: Real, const N: usize>(coefficients: &[f64; N], x: R) -> R {
     const { assert!(N > 4) };
@@ -45,7 +53,8 @@ fn every_fourth<R: Real, const N: usize>(coefficients: &[f64; N], first: usize, 
     sum
 }
 
-/// As [`polynomial`], of a few coefficients, or a number that is not known beforehand: one sum, 0 of none.
+/// `Σ_k coefficients[k] x^k` in one sum, for a few coefficients, or if their number is known only at run time. 0 if
+/// there are none.
 #[inline(always)]
 pub fn sum_of_powers<R: Real>(coefficients: &[f64], x: R) -> R {
     let mut sum = R::splat(0.0);
@@ -55,7 +64,7 @@ pub fn sum_of_powers<R: Real>(coefficients: &[f64], x: R) -> R {
     sum
 }
 
-/// Functions against their libm twins.
+/// Comparison of functions with those of libm.
 #[cfg(test)]
 mod check {
     use std::fmt::Debug;
@@ -63,12 +72,12 @@ mod check {
 
     use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
 
-    /// A function of any [`Real`].
+    /// A function of any [`Real`], as a type.
     pub(super) trait Function: Debug {
         fn call<R: Real>(&self, x: R) -> R;
     }
 
-    /// Names functions, so that they can be passed on.
+    /// Declares a type for each function, so that generic functions can be arguments.
     macro_rules! functions {
         ($($name:ident: |$x:ident| $value:expr);+ $(;)?) => {$(
             #[derive(Debug)]
@@ -83,6 +92,7 @@ mod check {
     }
     pub(super) use functions;
 
+    /// Evaluates a function at the lanes of a block.
     struct On<'a, F>(&'a F, &'a [f64; WIDTH]);
 
     impl<F: Function> Vectorized for On<'_, F> {
@@ -96,7 +106,7 @@ mod check {
         }
     }
 
-    /// Asserts that `f` is `exact` to so many ε on a range, as scalars and on every instruction set.
+    /// Asserts that `f` is `exact` to `ulps` ε on a range, for scalars and on every instruction set.
     pub(super) fn assert_close<F: Function>(
         f: &F,
         exact: fn(f64) -> f64,

@@ -1,9 +1,9 @@
-//! How far odd functions are from powers.
+//! Odd functions, and by how much they differ from powers.
 
 use super::sum_of_powers;
 use crate::isa::Real;
 
-/// `f(x) = Σ_n c_n x^{2n+1}`, for small x.
+/// An odd function `f(x) = Σ_n c_n x^{2n+1}`, for small x.
 #[derive(Clone, Copy, Debug)]
 pub struct OddSeries {
     /// `c_n c_{n+j}`, for j from 1 and n from 0.
@@ -14,10 +14,10 @@ impl OddSeries {
     const INNER: usize = 4;
     const OUTER: usize = 7;
 
-    /// How many coefficients there are.
+    /// The number of coefficients `c_n`.
     pub const TERMS: usize = Self::INNER + Self::OUTER;
 
-    /// That of these coefficients.
+    /// The function with these coefficients.
     pub const fn new(coefficients: [f64; Self::TERMS]) -> Self {
         let mut products = [[0.0; Self::INNER]; Self::OUTER];
         let mut j = 0;
@@ -32,9 +32,10 @@ impl OddSeries {
         Self { products }
     }
 
-    /// `f(x)f(y) − f(√(xy))²` for x, y ≥ 0, however close, given x − y. It is 0 for powers.
+    /// `f(x)f(y) − f(√(xy))²` for x, y ≥ 0, given `difference = x − y`. All digits are kept, however close x and y are.
+    /// For powers it is 0.
     ///
-    /// That is `xy Σ_{n<k} c_n c_k (xy)^{2n} (x^{k−n} − y^{k−n})²`.
+    /// Computed as `xy Σ_{n<k} c_n c_k (xy)^{2n} (x^{k−n} − y^{k−n})²`.
     #[inline(always)]
     pub fn excess<R: Real>(&self, x: R, y: R, difference: R) -> R {
         let (sum, product) = (x + y, x * y);
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_excess_is_the_difference() {
+    fn the_excess_is_the_difference_of_both_products() {
         // x + x³
         let mut coefficients = [0.0; OddSeries::TERMS];
         coefficients[..2].copy_from_slice(&[1.0, 1.0]);
@@ -68,7 +69,7 @@ mod tests {
                 "{x} {y}"
             );
         }
-        // Close ones: xy (x − y)².
+        // For close x and y it is xy (x − y)².
         let close = series.excess(0.5, 0.5, 1e-20);
         assert!((close / (0.25 * 1e-40) - 1.0).abs() <= 4.0 * f64::EPSILON);
     }

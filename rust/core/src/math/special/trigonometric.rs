@@ -5,14 +5,14 @@ use std::f64::consts::FRAC_2_PI;
 use super::polynomial;
 use crate::isa::Real;
 
-/// π/2 in parts, the first two of 33 bits: their products with quadrants are exact.
+/// π/2 in three parts. The first two have 33 bits, so that their products with quadrants are exact.
 const FRAC_PI_2: [f64; 3] = [
     1.570_796_326_734_125_6,
     6.077_100_506_303_966e-11,
     2.022_266_248_795_950_6e-21,
 ];
 
-/// Up to here quadrants have 16 bits, and what they leave of an angle is right to its last digits.
+/// Up to here the number of quadrants has 16 bits, and the reduced angle is accurate to its last digits.
 const MODERATE: f64 = 1e5;
 
 /// `sin x` and `cos x`, to 2 ulp. Slow where |x| > 1e5.
@@ -21,7 +21,7 @@ pub fn sin_cos<R: Real>(x: R) -> (R, R) {
     let large = R::splat(MODERATE).less(x.abs());
     let (sine, cosine) = sin_cos_moderate(x);
     if R::any(large) {
-        // Lane by lane: what a value becomes does not depend on its neighbours.
+        // Only the large lanes are replaced, so that a result does not depend on the other lanes.
         return (
             R::select(large, x.each(libm::sin), sine),
             R::select(large, x.each(libm::cos), cosine),
@@ -30,6 +30,7 @@ pub fn sin_cos<R: Real>(x: R) -> (R, R) {
     (sine, cosine)
 }
 
+/// `sin x` and `cos x` for |x| ≤ [`MODERATE`].
 #[inline(always)]
 fn sin_cos_moderate<R: Real>(x: R) -> (R, R) {
     let (one, half) = (R::splat(1.0), R::splat(0.5));
@@ -41,7 +42,7 @@ fn sin_cos_moderate<R: Real>(x: R) -> (R, R) {
     let square = angle * angle;
     let sine = (angle * square).mul_add(polynomial(&SIN, square), angle);
     let cosine = (square * square).mul_add(polynomial(&COS, square), one - half * square);
-    // The quadrant modulo 4, −2 … 2: both ends are the same.
+    // The quadrant modulo 4, in −2, …, 2. Both ends mean the same.
     let turn = quadrant - R::splat(4.0) * (quadrant * R::splat(0.25)).round();
     let odd = (turn.abs() - one).abs().less(half);
     let back = R::splat(1.5).less(turn.abs());
