@@ -1,21 +1,22 @@
-//! How far off the kernels of series can be, through all layers.
+//! Error bounds for kernels of series activations, propagated through all layers.
 //!
-//! What a series misses is a share of the gap `g(e) = Σ p_n (1 − (1−e)ⁿ)` that it makes of a gap e, at most the share of Ṫ
-//! that it misses: `1 − (1−e)ⁿ` is less than n times that of n = 1. Every g is concave, so that a relative error of a gap
-//! grows in no later layer, kinks included: `e g'(e) ≤ g(e)`; and adding biases adds what has no error. The errors of
-//! Ṫ are those, `e |Ṫ'(e)| ≤ Ṫ(0)`, and its own. So shares add up, layer by layer.
+//! A series maps a gap e to the gap `g(e) = Σ p_n (1 − (1−e)ⁿ)`. Since `1 − (1−e)ⁿ ≤ n e`, the share of `g(e)` that a
+//! truncated series misses is at most the share of Ṫ that it misses. Every g is concave, so `e g'(e) ≤ g(e)`, and no
+//! later layer increases the relative error of a gap, kinks included. Biases add exact terms. Since `e |Ṫ'(e)| ≤ Ṫ(0)`,
+//! Ṫ inherits at most the relative error of its gap, and has its own error besides. So the shares add up, layer by
+//! layer.
 
-/// Bounds on errors besides round-off, in units of `√(K(x,x) K(x',x'))`.
+/// Bounds on errors in units of `√(K(x,x) K(x',x'))`, round-off excluded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ErrorBound {
-    /// Of Σ.
+    /// The bound for Σ.
     pub nngp: f64,
-    /// Of Θ.
+    /// The bound for Θ.
     pub ntk: f64,
 }
 
 impl ErrorBound {
-    /// The larger of both, for pairs of one batch and another.
+    /// The larger of both bounds, which holds for pairs of one batch with another.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
@@ -24,12 +25,12 @@ impl ErrorBound {
         }
     }
 
-    /// That after an activation whose dual misses a share, and a dense layer.
+    /// Propagates the bound through an activation with relative truncation error `missing`, and a dense layer.
     #[must_use]
     pub(crate) fn after(self, missing: f64) -> Self {
-        // Of the gap, and of the diagonal.
+        // Once for the gap, and once for the diagonal.
         let nngp = self.nngp + 2.0 * missing;
-        // Θ' = own + σ_w² Ṫ Θ: its error is between those of the two.
+        // Θ' = own + σ_w² Ṫ Θ, and own has the error of Σ. The error of the sum is at most the larger of the two.
         Self {
             nngp,
             ntk: nngp.max(self.ntk + self.nngp + missing),
@@ -46,21 +47,17 @@ mod tests {
         let exact = ErrorBound::default().after(0.0);
         assert_eq!(exact, ErrorBound::default());
         let one = exact.after(1e-9);
-        assert_eq!(
-            one,
-            ErrorBound {
-                nngp: 2e-9,
-                ntk: 2e-9
-            }
-        );
-        // A closed form passes on what it gets, to Θ by both factors.
-        assert_eq!(
-            one.after(0.0),
-            ErrorBound {
-                nngp: 2e-9,
-                ntk: 4e-9
-            }
-        );
+        let expected = ErrorBound {
+            nngp: 2e-9,
+            ntk: 2e-9,
+        };
+        assert_eq!(one, expected);
+        // A closed form adds no error. Θ has the error of both its factors.
+        let expected = ErrorBound {
+            nngp: 2e-9,
+            ntk: 4e-9,
+        };
+        assert_eq!(one.after(0.0), expected);
         assert_eq!(one.max(exact), one);
     }
 }

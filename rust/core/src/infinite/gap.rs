@@ -1,15 +1,17 @@
-//! The gaps of inputs: `1 − |ρ|` with the sign of ρ, exact to the last digits, however small.
+//! The gaps of inputs, `1 − |ρ|` with the sign of ρ, accurate to the last digits however small they are.
 //!
-//! An inner product has errors of some ε, which the infinite slope of a kernel at ρ = ±1 would amplify to √ε, and large
-//! `Σ(x, x)` to `ε Σ` of a squared distance. So close pairs get their gap from the difference (or the sum) of the two rows,
+//! An inner product has errors of a few ε. The slope of a kernel at ρ = ±1 may be infinite, which would amplify them to
+//! √ε; and if `Σ(x, x)` is large, a kernel of distances would see an error of `ε Σ`. So close pairs get their gap from
+//! the difference of the two rows, or from their sum if they point in opposite directions:
 //!
 //! ```text
 //! 1 − ρ = (|x − y|² − (|x| − |y|)²)/(2|x||y|)
 //! ```
 //!
-//! with norms in two floats. Where most of the distance is that of the norms, the two unit vectors in two floats differ
-//! by what is left: `|x/|x| − y/|y||²/2`. Where one pair of eight rows and eight columns is close, the distances of all
-//! are computed: twice the cost of their inner products.
+//! with norms in double-double precision. Where most of the distance is the difference of the norms, this cancels.
+//! There the unit vectors are formed in double-double precision, and the gap is `|x/|x| − y/|y||²/2`. If one pair of
+//! eight rows and eight columns is close, the distances of all 64 pairs are computed, which costs twice as much as
+//! their inner products.
 
 use std::ops::Range;
 
@@ -18,31 +20,35 @@ use crate::engine::tile::{Area, EDGE, Tile};
 use crate::infinite::normed_rows::{Lengths, NormedRows, Units};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 
-/// Gaps below this are computed from differences.
+/// Gaps smaller than this, of either sign, are computed from differences.
 ///
-/// An error ε of a gap e is one of `Σ ε` of a squared distance 2Σe, of which a kernel of distances sees some `ε/e`.
+/// In a squared distance 2Σe, an absolute error ε of the gap e is an error of `2Σε`. A kernel of distances sees the
+/// relative error, about `ε/e`.
 const CLOSE: f64 = 3.0 / 16.0;
 
-/// What a worker keeps from tile to tile.
+/// Per-worker scratch space, reused between tiles.
 #[derive(Debug, Default)]
 pub struct Scratch {
     rows: Entries,
     cols: Entries,
 }
 
-/// [`WIDTH`] rows side by side, and their unit vectors in two floats once they are wanted.
+/// The entries of [`WIDTH`] rows side by side.
 #[derive(Debug, Default)]
 struct Entries {
     values: Vec<Block>,
+    /// The unit vectors of the rows in double-double precision, computed on first use.
     units: Vec<[Block; 2]>,
 }
 
 impl Entries {
+    /// Loads the rows of block `index`.
     fn load<T: Scalar>(&mut self, normed: &NormedRows<T>, index: usize) {
         normed.entries(index, &mut self.values);
         self.units.clear();
     }
 
+    /// The unit vectors, given the lengths of the rows.
     fn units(&mut self, isa: Isa, lengths: Lengths<'_>) -> &[[Block; 2]] {
         if self.units.is_empty() {
             let units = Units {
@@ -56,7 +62,7 @@ impl Entries {
     }
 }
 
-/// Turns the inner products of the rows of an area into their gaps.
+/// Replaces the inner products of the rows of an area by their gaps.
 pub fn gaps<T: Scalar>(
     isa: Isa,
     [rows, cols]: [&NormedRows<T>; 2],
@@ -83,71 +89,87 @@ pub fn gaps<T: Scalar>(
             let col_block = col_blocks.start + chunk;
             scratch.cols.load(cols, col_block);
             let lengths = [rows.lengths(row_block), cols.lengths(col_block)];
+            let band = band.clone();
+            let mut square = GapSquare { tile, band, chunk };
             for sign in close.signs() {
-                let mut replace = |values: &[Block; WIDTH]| {
-                    let pairs = band.clone().zip(values);
-                    pairs.fold(false, |left, (row, values)| {
-                        replace(&mut tile.row_blocks_mut(row)[chunk], values, sign) || left
-                    })
-                };
-                let differences = scratch.by_differences(isa, lengths, sign);
-                if replace(&differences) {
-                    let mut units = scratch.by_units(isa, lengths, sign);
-                    // The others keep what they have, whatever their neighbours are.
-                    let known = differences.as_flattened().iter();
-                    for (unit, known) in units.as_flattened_mut().iter_mut().zip(known) {
-                        if *known != UNKNOWN {
-                            *unit = UNKNOWN;
-                        }
-                    }
-                    replace(&units);
-                }
+                scratch.replace_close(isa, lengths, sign, &mut square);
             }
         }
     }
 }
 
+/// Eight rows of a tile of gaps, and eight columns.
+struct GapSquare<'a> {
+    tile: &'a mut Tile,
+    /// The rows.
+    band: Range<usize>,
+    /// The block of columns.
+    chunk: usize,
+}
+
+impl GapSquare<'_> {
+    /// Replaces close gaps of this sign by those of `values` that are known. Returns true if others are left.
+    fn replace(&mut self, values: &[Block; WIDTH], sign: f64) -> bool {
+        let mut left = false;
+        for (row, values) in self.band.clone().zip(values) {
+            let gaps = &mut self.tile.row_blocks_mut(row)[self.chunk];
+            for (gap, value) in gaps.iter_mut().zip(values) {
+                if gap.abs() < CLOSE && gap.is_sign_positive() == sign.is_sign_positive() {
+                    if *value == UNKNOWN {
+                        left = true;
+                    } else {
+                        *gap = value.copysign(sign);
+                    }
+                }
+            }
+        }
+        left
+    }
+}
+
+/// Marks a gap that cannot be computed accurately from the difference of the rows.
+const UNKNOWN: f64 = -1.0;
+
 impl Scratch {
-    fn by_differences(&self, isa: Isa, lengths: [Lengths<'_>; 2], sign: f64) -> [Block; WIDTH] {
-        isa.run(FromDifferences {
+    /// Replaces the close gaps of this sign between the loaded rows and columns: by differences of the rows, or by
+    /// those of their unit vectors where the former cancel.
+    fn replace_close(
+        &mut self,
+        isa: Isa,
+        lengths: [Lengths<'_>; 2],
+        sign: f64,
+        square: &mut GapSquare<'_>,
+    ) {
+        let differences = isa.run(FromDifferences {
             rows: &self.rows.values,
             cols: &self.cols.values,
             lengths,
             sign,
-        })
-    }
-
-    fn by_units(&mut self, isa: Isa, lengths: [Lengths<'_>; 2], sign: f64) -> [Block; WIDTH] {
-        isa.run(FromUnits {
-            rows: self.rows.units(isa, lengths[0]),
-            cols: self.cols.units(isa, lengths[1]),
-            sign,
-        })
-    }
-}
-
-/// What stands for a gap that the difference of two rows does not tell.
-const UNKNOWN: f64 = -1.0;
-
-/// Replaces close gaps of that sign by those that are known. Returns whether there are others.
-fn replace(gaps: &mut Block, values: &Block, sign: f64) -> bool {
-    let mut left = false;
-    for (gap, value) in gaps.iter_mut().zip(values) {
-        if gap.abs() < CLOSE && gap.is_sign_positive() == sign.is_sign_positive() {
-            if *value == UNKNOWN {
-                left = true;
-            } else {
-                *gap = value.copysign(sign);
+        });
+        if square.replace(&differences, sign) {
+            let mut units = isa.run(FromUnits {
+                rows: self.rows.units(isa, lengths[0]),
+                cols: self.cols.units(isa, lengths[1]),
+                sign,
+            });
+            // Gaps that are known stay as they are: which formula a pair gets must not depend on its neighbours.
+            let known = differences.as_flattened().iter();
+            for (unit, known) in units.as_flattened_mut().iter_mut().zip(known) {
+                if *known != UNKNOWN {
+                    *unit = UNKNOWN;
+                }
             }
+            square.replace(&units, sign);
         }
     }
-    left
 }
 
-/// Whether some of eight rows and eight columns are close, and whether they point the same way or opposite ones.
+/// The signs of the close gaps between eight rows and eight columns.
 #[derive(Clone, Copy, Debug, Default)]
 struct CloseSigns {
+    /// True if rows are close that point in the same direction.
     aligned: bool,
+    /// True if rows are close that point in opposite directions.
     opposite: bool,
 }
 
@@ -156,7 +178,7 @@ impl CloseSigns {
         self.aligned || self.opposite
     }
 
-    /// Looks at these gaps too.
+    /// Records the signs of the close gaps among these.
     fn note(&mut self, gaps: &Block) {
         for gap in gaps.iter().filter(|gap| gap.abs() < CLOSE) {
             self.aligned |= gap.is_sign_positive();
@@ -164,18 +186,22 @@ impl CloseSigns {
         }
     }
 
+    /// The signs, as 1 and −1.
     fn signs(self) -> impl Iterator<Item = f64> {
         let signs = [self.aligned.then_some(1.0), self.opposite.then_some(-1.0)];
         signs.into_iter().flatten()
     }
 }
 
-/// `1 − |ρ|` from inner products and inverse norms, in place; tells which blocks of columns have close pairs.
+/// Replaces inner products by gaps, `1 − |ρ|` with `ρ = ⟨x, y⟩/(|x||y|)`. Returns the signs of the close gaps for each
+/// block of columns.
 struct FromProducts<'a> {
-    /// Inverse norms of the rows of the band, and of the columns.
+    /// The inverse norms of the rows.
     rows: &'a Block,
+    /// The inverse norms of the columns.
     cols: &'a [Block],
     tile: &'a mut Tile,
+    /// The rows of the tile.
     band: Range<usize>,
 }
 
@@ -202,8 +228,9 @@ impl Vectorized for FromProducts<'_> {
     }
 }
 
-/// `(|x ∓ ty|² − (|x| − t|y|)²)/(2t|x||y|)` of eight rows x and eight y, where t is the power of two that brings both to
-/// the same units: products with it are exact, and so x and y may change places.
+/// Computes the gaps of eight rows x and eight rows y from their differences, `(|x ∓ ty|² − (|x| − t|y|)²)/(2t|x||y|)`.
+/// The power of two t brings x and y to the same units. Products with it are exact, so the result is symmetric in x and
+/// y.
 struct FromDifferences<'a> {
     rows: &'a [Block],
     cols: &'a [Block],
@@ -216,7 +243,8 @@ impl Vectorized for FromDifferences<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
-        /// Units that are further apart than this are those of norms that are.
+        /// The exponent of t is at most this, of either sign. Norms further apart cancel for any such t, and unit
+        /// vectors are used instead.
         const FAR: f64 = 64.0;
         let ([rows, cols], half) = (self.lengths, V::splat(0.5));
         let ([norms, rests], inverses) = (cols.norms.map(V::load), V::load(cols.inverses[0]));
@@ -237,7 +265,7 @@ impl Vectorized for FromDifferences<'_> {
             let square = V::load(value);
             let turn = square - apart * apart;
             let gap = half * (turn * (inverse * inverses)) / scales[r];
-            // Less than half of it may have lost its digits.
+            // If less than half of the square is left, the difference may have lost digits.
             let known = V::select(turn.less(half * square), V::splat(UNKNOWN), gap);
             known.store(value);
         }
@@ -245,7 +273,7 @@ impl Vectorized for FromDifferences<'_> {
     }
 }
 
-/// `|x ∓ y|²/2` of eight unit vectors x and eight y.
+/// Computes the gaps of eight unit vectors x and eight unit vectors y, `|x ∓ y|²/2`.
 struct FromUnits<'a> {
     rows: &'a [[Block; 2]],
     cols: &'a [[Block; 2]],
@@ -269,8 +297,8 @@ impl Vectorized for FromUnits<'_> {
     }
 }
 
-/// `Σ_k difference(rows[k], cols[k], r)²` of eight r: sums over some k, in order, since rounding errs to the same side in
-/// a long sum of equal terms.
+/// `Σ_k difference(rows[k], cols[k], r)²` for eight r. Partial sums over 64 values of k are added in order, because the
+/// rounding errors of a long sum of nearly equal terms all have the same sign.
 #[inline(always)]
 fn squares<E, V: Vector>(
     rows: &[E],

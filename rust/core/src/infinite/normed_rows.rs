@@ -1,4 +1,4 @@
-//! Packed inputs with their norms, of which differences and ratios are to be had to the last digits.
+//! Packed inputs with norms in double-double precision, so that differences and ratios of norms keep all digits.
 
 use crate::engine::panel::Panels;
 use crate::engine::pool::{self, Load, Stop, unwatched};
@@ -7,34 +7,34 @@ use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::{DoubleDouble, two_product, two_sum};
 
-/// Packed inputs, each in units of its power of two, with what is known of them one by one.
+/// Packed inputs, each in units of its own power of two, with their norms.
 #[derive(Debug)]
 pub struct NormedRows<T: Scalar> {
     rows: Panels<T>,
-    /// `|x|` and what rounding took from it, in the units of the rows.
+    /// The high and the low parts of `|x|`, in the units of the rows.
     norms: [Blocks; 2],
-    /// `1/|x|`, likewise. 0 for a zero row: it has no direction.
+    /// The high and the low parts of `1/|x|`, in the inverse units. 0 for a zero row, which has no direction.
     inverses: [Blocks; 2],
-    /// The exponents of the units.
+    /// The exponents of the powers of two.
     exponents: Blocks,
 }
 
-/// [`WIDTH`] inputs by their numbers.
+/// The norms of [`WIDTH`] inputs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lengths<'a> {
-    /// The norms, and what rounding took from them.
+    /// The high and the low parts of the norms.
     pub norms: [&'a Block; 2],
-    /// Their inverses, likewise.
+    /// The high and the low parts of their inverses.
     pub inverses: [&'a Block; 2],
-    /// The exponents of their units.
+    /// The exponents of the powers of two that are the units.
     pub exponents: &'a Block,
 }
 
 impl<T: Scalar> NormedRows<T> {
-    /// Rows that are `2^exponents[i]` times those of the matrix. O(N·d).
+    /// Computes the norms of inputs that are `2^exponents[i]` times row i of `rows`. O(N·d).
     ///
     /// # Errors
-    /// Those of [`pool::for_each`].
+    /// As [`pool::for_each`].
     ///
     /// # Panics
     /// If there is not one exponent per row.
@@ -45,8 +45,8 @@ impl<T: Scalar> NormedRows<T> {
         let fill =
             |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble]), _: &Stop| {
                 load_rows(&rows, index, entries);
-                let [values, rests] = isa.run(SquaredNorms(entries));
-                for (norm, (hi, lo)) in norms.iter_mut().zip(values.into_iter().zip(rests)) {
+                let [highs, lows] = isa.run(SquaredNorms(entries));
+                for (norm, (hi, lo)) in norms.iter_mut().zip(highs.into_iter().zip(lows)) {
                     *norm = DoubleDouble { hi, lo }.sqrt();
                 }
             };
@@ -66,12 +66,12 @@ impl<T: Scalar> NormedRows<T> {
         })
     }
 
-    /// The rows.
+    /// The packed rows, in their units.
     pub fn rows(&self) -> &Panels<T> {
         &self.rows
     }
 
-    /// `√(|x|²/d)` of the inputs as they came.
+    /// `√(|x|²/d)` of each input, in its original scale.
     pub fn root_mean_squares(&self) -> Vec<DoubleDouble> {
         let width = DoubleDouble::from(self.rows.depth() as f64).sqrt();
         let norms = self.norms[0].iter().zip(self.norms[1].iter());
@@ -82,7 +82,7 @@ impl<T: Scalar> NormedRows<T> {
             .collect()
     }
 
-    /// The gap of a row to itself.
+    /// The gap of a row to itself: 0, or 1 for a zero row.
     pub fn own_gap(&self, row: usize) -> f64 {
         if self.inverses[0].get(row) == 0.0 {
             1.0
@@ -91,12 +91,12 @@ impl<T: Scalar> NormedRows<T> {
         }
     }
 
-    /// The inverse norms, rounded.
+    /// The high parts of the inverse norms.
     pub(crate) fn inverses(&self) -> &[Block] {
         self.inverses[0].blocks()
     }
 
-    /// What is known of the inputs of a block.
+    /// The norms of the inputs of a block.
     pub(crate) fn lengths(&self, index: usize) -> Lengths<'_> {
         let block = |blocks| -> &Block { &Blocks::blocks(blocks)[index] };
         Lengths {
@@ -106,13 +106,13 @@ impl<T: Scalar> NormedRows<T> {
         }
     }
 
-    /// The entries of the [`WIDTH`] rows of a block. Past the last row there are zeros.
+    /// Fills `entries` with the [`WIDTH`] rows of a block, side by side. Rows past the last one are zero.
     pub(crate) fn entries(&self, index: usize, entries: &mut Vec<Block>) {
         load_rows(&self.rows, index, entries);
     }
 }
 
-/// Values and rests apart.
+/// The high and the low parts of numbers.
 fn parts(numbers: &[DoubleDouble]) -> [Blocks; 2] {
     [
         numbers.iter().map(|number| number.hi).collect(),
@@ -120,7 +120,7 @@ fn parts(numbers: &[DoubleDouble]) -> [Blocks; 2] {
     ]
 }
 
-/// The entries of the rows of a block, in `f64`.
+/// Fills `entries` with the rows of a block, side by side, in `f64`.
 fn load_rows<T: Scalar>(rows: &Panels<T>, index: usize, entries: &mut Vec<Block>) {
     let first = index * WIDTH;
     let (panel, lane) = (first / Panels::<T>::LANES, first % Panels::<T>::LANES);
@@ -132,7 +132,7 @@ fn load_rows<T: Scalar>(rows: &Panels<T>, index: usize, entries: &mut Vec<Block>
     }));
 }
 
-/// `|x|²` of eight rows, and what rounding took from it.
+/// Computes the high and the low parts of `|x|²` of eight rows.
 struct SquaredNorms<'a>(&'a [Block]);
 
 impl Vectorized for SquaredNorms<'_> {
@@ -140,30 +140,34 @@ impl Vectorized for SquaredNorms<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
-        let (mut sum, mut rest) = (V::splat(0.0), V::splat(0.0));
+        let (mut sum, mut low) = (V::splat(0.0), V::splat(0.0));
         for entries in self.0 {
             let entry = V::load(entries);
-            let (square, missing) = two_product(entry, entry);
-            let (next, lost) = two_sum(sum, square);
-            (sum, rest) = (next, rest + (missing + lost));
+            let (square, square_error) = two_product(entry, entry);
+            let (next, sum_error) = two_sum(sum, square);
+            (sum, low) = (next, low + (square_error + sum_error));
         }
         let mut parts = [[0.0; WIDTH]; 2];
-        let (sum, rest) = two_sum(sum, rest);
+        let (sum, low) = two_sum(sum, low);
         sum.store(&mut parts[0]);
-        rest.store(&mut parts[1]);
+        low.store(&mut parts[1]);
         parts
     }
 }
 
-/// The unit vectors of eight rows in two floats: `x/|x|`, and what rounding took from it.
+/// Computes the unit vectors `x/|x|` of eight rows in double-double precision.
 #[derive(Debug)]
 pub(crate) struct Units<'a> {
+    /// The entries of the rows, side by side.
     pub entries: &'a [Block],
+    /// The high and the low parts of the inverse norms.
     pub inverses: [&'a Block; 2],
+    /// The high and the low parts of the unit vectors.
     pub units: &'a mut Vec<[Block; 2]>,
 }
 
 impl Units<'_> {
+    /// Resizes and fills `units`.
     pub(crate) fn fill(self, isa: Isa) {
         self.units.clear();
         self.units.resize(self.entries.len(), [[0.0; WIDTH]; 2]);
@@ -176,12 +180,12 @@ impl Vectorized for Units<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let [inverse, rest] = self.inverses.map(V::load);
+        let [inverse, inverse_low] = self.inverses.map(V::load);
         for (entry, unit) in self.entries.iter().zip(self.units) {
             let entry = V::load(entry);
-            let (value, missing) = two_product(entry, inverse);
+            let (value, error) = two_product(entry, inverse);
             value.store(&mut unit[0]);
-            (missing + entry * rest).store(&mut unit[1]);
+            (error + entry * inverse_low).store(&mut unit[1]);
         }
     }
 }
@@ -192,7 +196,7 @@ mod tests {
     use ndarray::Array2;
 
     #[test]
-    fn norms_have_twice_the_digits() {
+    fn norms_have_twice_the_digits_of_f64() {
         // 3² + 4² + (2⁻³⁴)²: the last term is beyond the digits of f64.
         let tiny = 2.0_f64.powi(-34);
         for isa in Isa::available() {
