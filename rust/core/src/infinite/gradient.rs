@@ -1,16 +1,17 @@
-//! Derivatives of the NNGP and NTK of infinitely wide networks with respect to σ_w and σ_b of their layers.
+//! Derivatives of Σ and Θ of infinitely wide networks with respect to `σ_w` and `σ_b` of their layers.
 
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
 use crate::infinite::gap;
-use crate::infinite::inputs::{Inputs, check_features, entry_cycles, input_gaps};
+use crate::infinite::inputs::{InputPairs, Inputs};
 use crate::infinite::recursion::{
-    GradientRecursion, LayerStates, Output, ProfileSlopes, Recursion, TiedScales,
+    DifferentiatedProfile, GradientRecursion, LayerStates, Output, PlaneRow, ProfileSlopes,
+    Recursion, RowPairs, TiedScales,
 };
 use crate::isa::{Isa, WIDTH, blocks_of};
 
-/// Inputs with the derivatives of their own recursion.
+/// Inputs with the derivatives of their per-row recursion.
 #[derive(Debug)]
 pub struct DifferentiatedInputs<T: Scalar> {
     inputs: Inputs<T>,
@@ -18,31 +19,37 @@ pub struct DifferentiatedInputs<T: Scalar> {
 }
 
 impl<T: Scalar> DifferentiatedInputs<T> {
-    /// The derivatives along these inputs' diagonal. O(N·layers).
+    /// Differentiates the recursion along the diagonal of the inputs. O(N·layers).
     ///
     /// # Errors
-    /// Those of [`ProfileSlopes::new`].
+    /// As [`ProfileSlopes::new`].
     pub fn new(recursion: &Recursion, inputs: Inputs<T>) -> Result<Self> {
         let slopes = ProfileSlopes::new(recursion, &inputs.profile)?;
         Ok(Self { inputs, slopes })
     }
+
+    fn profile(&self) -> DifferentiatedProfile<'_> {
+        DifferentiatedProfile {
+            profile: &self.inputs.profile,
+            slopes: &self.slopes,
+        }
+    }
 }
 
-/// The derivatives of kernels between two batches of inputs. Planes: for each output, ∂/∂σ_w of every dense layer, then
-/// ∂/∂σ_b of every dense layer.
+/// The derivatives of kernels between two batches of inputs. Planes: for each output, `∂/∂σ_w` of every dense layer,
+/// then `∂/∂σ_b` of every dense layer.
 #[derive(Debug)]
 pub struct KernelGradient<'a, T: Scalar> {
-    rows: &'a Inputs<T>,
-    cols: &'a Inputs<T>,
+    inputs: InputPairs<'a, T>,
     recursion: GradientRecursion<'a>,
     cycles: f64,
 }
 
 impl<'a, T: Scalar> KernelGradient<'a, T> {
-    /// Those of these outputs, which are of the whole network.
+    /// Prepares the derivatives of `outputs`, which must be those of the last layer.
     ///
     /// # Errors
-    /// [`Error::Features`](crate::Error::Features) if the inputs differ in their number of features; those of
+    /// [`Error::Features`](crate::Error::Features) if the batches differ in their number of features; as
     /// [`Isa::current`].
     pub fn new(
         recursion: &'a Recursion,
@@ -51,19 +58,17 @@ impl<'a, T: Scalar> KernelGradient<'a, T> {
         outputs: &'a [Output],
         tied: &'a [TiedScales],
     ) -> Result<Self> {
-        check_features(&rows.inputs, &cols.inputs)?;
-        let sides = [rows, cols].map(|side| (&side.inputs.profile, &side.slopes));
-        let isa = Isa::current()?;
+        let inputs = InputPairs::new(&rows.inputs, &cols.inputs)?;
+        let (isa, sides) = (Isa::current()?, [rows.profile(), cols.profile()]);
         Ok(Self {
-            rows: &rows.inputs,
-            cols: &cols.inputs,
             recursion: GradientRecursion::new(recursion, isa, sides, outputs, tied),
-            cycles: 5.0 * entry_cycles(recursion, &rows.inputs),
+            cycles: 5.0 * inputs.entry_cycles(recursion),
+            inputs,
         })
     }
 }
 
-/// What a worker keeps from tile to tile.
+/// Per-worker scratch space, reused between tiles.
 #[derive(Debug, Default)]
 pub struct Scratch {
     gaps: Tile,
@@ -75,11 +80,11 @@ impl<T: Scalar> TileKernel for KernelGradient<'_, T> {
     type Scratch = Scratch;
 
     fn rows(&self) -> usize {
-        self.rows.len()
+        self.inputs.rows.len()
     }
 
     fn cols(&self) -> usize {
-        self.cols.len()
+        self.inputs.cols.len()
     }
 
     fn planes(&self) -> usize {
@@ -96,20 +101,16 @@ impl<T: Scalar> TileKernel for KernelGradient<'_, T> {
             close,
             states,
         } = scratch;
-        input_gaps(
-            self.recursion.isa(),
-            (self.rows, self.cols),
-            area,
-            gaps,
-            close,
-        );
+        self.inputs.gaps(self.recursion.isa(), area, gaps, close);
         let blocks = blocks_of(&area.cols);
         for plane in &mut *planes {
             plane.reshape(area.rows.len(), blocks.len() * WIDTH);
         }
-        for (r, i) in area.rows.clone().enumerate() {
-            let row = &gaps.row_blocks(r)[..blocks.len()];
-            self.recursion.run(i, &blocks, row, states, (planes, r));
+        for (r, row) in area.rows.clone().enumerate() {
+            let gaps = &gaps.row_blocks(r)[..blocks.len()];
+            let blocks = blocks.clone();
+            let (pairs, target) = (RowPairs { row, blocks }, PlaneRow { planes, row: r });
+            self.recursion.run(&pairs, gaps, states, target);
         }
     }
 }

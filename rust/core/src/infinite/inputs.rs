@@ -1,4 +1,8 @@
 //! Batches of inputs, packed, with the recursion along their diagonal.
+//!
+//! A batch is packed first ([`Packed`]), then prepared for the kernels of one network ([`Inputs`]).
+
+use std::ptr;
 
 use ndarray::ArrayView2;
 
@@ -12,14 +16,7 @@ use crate::infinite::normed_rows::NormedRows;
 use crate::infinite::recursion::{Profile, Recursion};
 use crate::isa::Isa;
 
-/// Packed inputs with all that the recursion knows of them one by one.
-#[derive(Debug)]
-pub struct Inputs<T: Scalar> {
-    pub(super) normed: NormedRows<T>,
-    pub(super) profile: Profile,
-}
-
-/// Packed inputs: all that is to be taken while nobody else may change them.
+/// A private, packed copy of the inputs, taken before another thread can change them.
 #[derive(Debug)]
 pub struct Packed<T: Scalar> {
     rows: Panels<T>,
@@ -28,10 +25,11 @@ pub struct Packed<T: Scalar> {
 }
 
 impl<T: Scalar> Packed<T> {
-    /// Packs (N, d) inputs. O(N·d).
+    /// Packs (N, d) inputs. `argument` is their name in errors. O(N·d).
     ///
     /// # Errors
-    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Memory`]; those of [`pool::for_each`](crate::engine::pool::for_each).
+    /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Memory`]; as
+    /// [`pool::for_each`](crate::engine::pool::for_each).
     pub fn new(x: ArrayView2<'_, T>, argument: &'static str) -> Result<Self> {
         if x.ncols() == 0 {
             return Err(Error::NoFeatures { argument });
@@ -45,11 +43,18 @@ impl<T: Scalar> Packed<T> {
     }
 }
 
+/// Packed inputs and their per-row recursion (the kernel's diagonal at every layer).
+#[derive(Debug)]
+pub struct Inputs<T: Scalar> {
+    pub(super) normed: NormedRows<T>,
+    pub(super) profile: Profile,
+}
+
 impl<T: Scalar> Inputs<T> {
     /// Runs the recursion along the diagonal of the inputs. O(N·d + N·layers).
     ///
     /// # Errors
-    /// Those of [`pool::for_each`](crate::engine::pool::for_each) and of [`Recursion::profile`].
+    /// As [`pool::for_each`](crate::engine::pool::for_each) and [`Recursion::profile`].
     pub fn new(recursion: &Recursion, packed: Packed<T>) -> Result<Self> {
         let normed = NormedRows::new(packed.rows, &packed.exponents)?;
         Ok(Self {
@@ -63,24 +68,36 @@ impl<T: Scalar> Inputs<T> {
         self.normed.rows().rows()
     }
 
-    /// Whether there is no input.
+    /// True if there is no input.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How far off the kernels between any of the inputs can be.
+    /// Bound on the error of any kernel entry between these inputs, round-off excluded.
     pub fn bound(&self) -> ErrorBound {
         self.profile.bound()
     }
+
+    /// Bound on the error of any kernel entry between these inputs and `cols`, round-off excluded.
+    ///
+    /// # Errors
+    /// As [`check_features`].
+    pub fn bound_with(&self, cols: &Self) -> Result<ErrorBound> {
+        check_features(self, cols)?;
+        Ok(self.bound().max(cols.bound()))
+    }
+
+    fn features(&self) -> usize {
+        self.normed.rows().depth()
+    }
 }
 
-/// That two batches of inputs belong together.
+/// Checks that two batches have the same number of features.
 ///
 /// # Errors
 /// [`Error::Features`] if the inputs differ in their number of features.
 pub fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
-    let depth = |inputs: &Inputs<T>| inputs.normed.rows().depth();
-    let (expected, got) = (depth(rows), depth(cols));
+    let (expected, got) = (rows.features(), cols.features());
     if got != expected {
         return Err(Error::Features {
             argument: "Z",
@@ -92,24 +109,39 @@ pub fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<(
     Ok(())
 }
 
-/// About how many cycles of one thread an entry of a kernel of these inputs takes.
-pub(super) fn entry_cycles<T: Scalar>(recursion: &Recursion, inputs: &Inputs<T>) -> f64 {
-    product_cycles(inputs.normed.rows().depth()) + recursion.cycles()
+/// Two batches of inputs with the same number of features: the rows and the columns of a kernel.
+#[derive(Debug)]
+pub(super) struct InputPairs<'a, T: Scalar> {
+    pub(super) rows: &'a Inputs<T>,
+    pub(super) cols: &'a Inputs<T>,
 }
 
-/// Fills a tile with the gaps between inputs.
-pub(super) fn input_gaps<T: Scalar>(
-    isa: Isa,
-    (rows, cols): (&Inputs<T>, &Inputs<T>),
-    area: &Area,
-    tile: &mut Tile,
-    scratch: &mut gap::Scratch,
-) {
-    let (rows, cols) = (&rows.normed, &cols.normed);
-    let (row_panels, col_panels) = (
-        rows.rows().of_rows(&area.rows),
-        cols.rows().of_rows(&area.cols),
-    );
-    product(row_panels, col_panels, tile);
-    gaps(isa, [rows, cols], area, tile, scratch);
+impl<'a, T: Scalar> InputPairs<'a, T> {
+    /// Pairs two batches; the same one twice for a symmetric kernel.
+    ///
+    /// # Errors
+    /// As [`check_features`].
+    pub(super) fn new(rows: &'a Inputs<T>, cols: &'a Inputs<T>) -> Result<Self> {
+        check_features(rows, cols)?;
+        Ok(Self { rows, cols })
+    }
+
+    /// True if rows and columns are the same batch.
+    pub(super) fn symmetric(&self) -> bool {
+        ptr::eq(self.rows, self.cols)
+    }
+
+    /// Estimated cycles per entry of a kernel, on one thread.
+    pub(super) fn entry_cycles(&self, recursion: &Recursion) -> f64 {
+        product_cycles(self.rows.features()) + recursion.cycles()
+    }
+
+    /// Fills a tile with the gaps between the inputs of an area.
+    pub(super) fn gaps(&self, isa: Isa, area: &Area, tile: &mut Tile, scratch: &mut gap::Scratch) {
+        let sides @ [rows, cols] = [&self.rows.normed, &self.cols.normed];
+        let row_panels = rows.rows().of_rows(&area.rows);
+        let col_panels = cols.rows().of_rows(&area.cols);
+        product(row_panels, col_panels, tile);
+        gaps(isa, sides, area, tile, scratch);
+    }
 }

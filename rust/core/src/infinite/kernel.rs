@@ -1,62 +1,59 @@
-//! The NNGP and NTK of infinitely wide networks, all layers of a tile at once.
-
-use std::ptr;
+//! Σ (NNGP) and Θ (NTK) of infinitely wide networks: all layers of a tile at once.
 
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
 use crate::infinite::gap;
-use crate::infinite::inputs::{Inputs, check_features, entry_cycles, input_gaps};
-use crate::infinite::recursion::{Output, PairRecursion, PairState, Recursion};
+use crate::infinite::inputs::{InputPairs, Inputs};
+use crate::infinite::recursion::{Output, PairRecursion, PairState, PlaneRow, Recursion, RowPairs};
 use crate::isa::{Isa, WIDTH, blocks_of};
 
-/// The kernels between two batches of inputs.
+/// Kernels between two batches of inputs. Planes: one per output.
 #[derive(Debug)]
 pub struct Infinite<'a, T: Scalar> {
-    rows: &'a Inputs<T>,
-    cols: &'a Inputs<T>,
+    inputs: InputPairs<'a, T>,
     recursion: PairRecursion<'a>,
     cycles: f64,
 }
 
 impl<'a, T: Scalar> Infinite<'a, T> {
-    /// The `outputs` of the network, between `rows` and `cols` (the same for a symmetric kernel).
+    /// The `outputs` of the network between `rows` and `cols`. A symmetric kernel takes the same batch twice.
     ///
     /// # Errors
-    /// [`Error::Features`](crate::Error::Features) if the batches differ in their number of features; those of [`Isa::current`].
+    /// [`Error::Features`](crate::Error::Features) if the batches differ in their number of features; as
+    /// [`Isa::current`].
     pub fn new(
         recursion: &'a Recursion,
         rows: &'a Inputs<T>,
         cols: &'a Inputs<T>,
         outputs: &'a [Output],
     ) -> Result<Self> {
-        check_features(rows, cols)?;
+        let inputs = InputPairs::new(rows, cols)?;
         Ok(Self {
-            rows,
-            cols,
             recursion: recursion.between(Isa::current()?, &rows.profile, &cols.profile, outputs),
-            cycles: entry_cycles(recursion, rows),
+            cycles: inputs.entry_cycles(recursion),
+            inputs,
         })
     }
 }
 
-/// What a worker keeps from tile to tile.
+/// Per-worker scratch space, reused between tiles.
 #[derive(Debug, Default)]
 pub struct Scratch {
     gaps: Tile,
-    pairs: PairState,
     close: gap::Scratch,
+    state: PairState,
 }
 
 impl<T: Scalar> TileKernel for Infinite<'_, T> {
     type Scratch = Scratch;
 
     fn rows(&self) -> usize {
-        self.rows.len()
+        self.inputs.rows.len()
     }
 
     fn cols(&self) -> usize {
-        self.cols.len()
+        self.inputs.cols.len()
     }
 
     fn planes(&self) -> usize {
@@ -68,33 +65,29 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
-        input_gaps(
-            self.recursion.isa(),
-            (self.rows, self.cols),
-            area,
-            &mut scratch.gaps,
-            &mut scratch.close,
-        );
+        let Scratch { gaps, close, state } = scratch;
+        self.inputs.gaps(self.recursion.isa(), area, gaps, close);
         let blocks = blocks_of(&area.cols);
         for plane in &mut *planes {
             plane.reshape(area.rows.len(), blocks.len() * WIDTH);
         }
-        let half = ptr::eq(self.rows, self.cols) && area.rows == area.cols;
-        for (r, i) in area.rows.clone().enumerate() {
+        // On the diagonal of a symmetric kernel, only the blocks up to the diagonal are computed.
+        let half = self.inputs.symmetric() && area.rows == area.cols;
+        for (r, row) in area.rows.clone().enumerate() {
             let last = if half {
                 blocks.start + r / WIDTH + 1
             } else {
                 blocks.end
             };
-            let (blocks, row) = (blocks.start..last, scratch.gaps.row_blocks_mut(r));
-            let row = &mut row[..blocks.len()];
-            self.recursion
-                .run(i, &blocks, row, &mut scratch.pairs, (planes, r));
+            let blocks = blocks.start..last;
+            let gaps = &mut gaps.row_blocks_mut(r)[..blocks.len()];
+            let (pairs, target) = (RowPairs { row, blocks }, PlaneRow { planes, row: r });
+            self.recursion.run(&pairs, gaps, state, target);
         }
         if half {
-            planes
-                .iter_mut()
-                .for_each(|plane| plane.mirror(self.recursion.isa()));
+            for plane in planes {
+                plane.mirror(self.recursion.isa());
+            }
         }
     }
 }

@@ -1,4 +1,12 @@
-//! Kernels of infinitely wide networks: nothing here knows of finite ones.
+//! Kernels of infinitely wide networks. Nothing here knows a network with parameters.
+//!
+//! - [`inputs`]: batches of inputs, packed and prepared for a kernel
+//! - [`kernel`]: Σ and Θ between two batches. [`gradient`]: their derivatives. Both are tile kernels for the drivers in
+//!   [`crate::engine`]
+//! - [`pointwise`]: the diagonal, and single pairs given by their correlation
+//! - [`recursion`]: the equations, through all layers
+//! - [`normed_rows`], [`gap`]: norms of the inputs and gaps between them, from which the recursion starts
+//! - [`error_bound`]: the truncation error of activations that are computed by series
 
 pub mod error_bound;
 pub mod gap;

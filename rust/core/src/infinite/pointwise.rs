@@ -7,29 +7,30 @@ use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
 use crate::error::{Error, Result};
 use crate::infinite::inputs::Inputs;
-use crate::infinite::recursion::{Output, PairState, Profile, Recursion};
+use crate::infinite::recursion::{Output, PairRecursion, PairState, PlaneRow, Recursion, RowPairs};
 use crate::isa::{Isa, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
-/// The diagonal of one kernel, the bits that the whole kernel has there. O(N·(d + layers)).
+/// The diagonal of one kernel, with the same bits as in the whole kernel. O(N·(d + layers)).
 ///
 /// # Errors
-/// [`Error::Cancelled`], [`Error::Panicked`]; those of [`Isa::current`].
+/// [`Error::Cancelled`], [`Error::Panicked`]; as [`Isa::current`].
 pub fn diagonal<T: Scalar>(
     recursion: &Recursion,
     inputs: &Inputs<T>,
     output: Output,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
+    let (profile, outputs) = (&inputs.profile, [output]);
+    let pairs = recursion.between(Isa::current()?, profile, profile, &outputs);
     let own_gap = |i: usize| inputs.normed.own_gap(i);
-    let profile = &inputs.profile;
-    pointwise(recursion, profile, inputs.len(), own_gap, output, watch)
+    pointwise(&pairs, inputs.len(), own_gap, watch)
 }
 
-/// One kernel of pairs of inputs that have the norm `√(q n_0)` and these correlations.
+/// One kernel of pairs of inputs, both with the norm `√(q n_0)`, for each of these correlations.
 ///
 /// # Errors
-/// [`Error::Invalid`] if a correlation is not in [−1, 1], or q is negative or not finite; those of [`diagonal`] and of
+/// [`Error::Invalid`] if a correlation is not in [−1, 1], or q is negative or not finite; as [`diagonal`] and
 /// [`Recursion::profile`].
 pub fn scalar(
     recursion: &Recursion,
@@ -46,41 +47,42 @@ pub fn scalar(
         let message = format!("q is {q}, but must be >= 0 and finite");
         return Err(Error::Invalid(message));
     }
-    // All inputs have one profile: that of a band of them serves every band.
+    // All inputs have the same norm, so the profile of one band serves all bands.
     let profile = recursion.profile(vec![DoubleDouble::from(q).sqrt(); BAND], "rho")?;
+    let outputs = [output];
+    let pairs = recursion.between(Isa::current()?, &profile, &profile, &outputs);
     let gap = |i: usize| (1.0 - rho[i].abs()).copysign(rho[i]);
-    pointwise(recursion, &profile, rho.len(), gap, output, watch)
+    pointwise(&pairs, rho.len(), gap, watch)
 }
 
-/// Inputs that one thread takes at a time, whole blocks of them.
+/// The number of pairs that one thread computes at a time: a multiple of [`WIDTH`].
 const BAND: usize = 1024;
 
-/// One kernel of each input of a profile with itself, or with one that has its profile and this gap to it. Past its end
-/// the profile begins anew.
+/// The only output of `recursion` for `len` pairs of an input with itself, or with one of the same profile. `gap(i)` is
+/// the gap of pair i. The inputs are those of the profile, over and over.
 fn pointwise(
-    recursion: &Recursion,
-    profile: &Profile,
+    recursion: &PairRecursion<'_>,
     len: usize,
     gap: impl Fn(usize) -> f64 + Sync,
-    output: Output,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
-    let outputs = [output];
-    let pair_recursion = recursion.between(Isa::current()?, profile, profile, &outputs);
     let mut values = vec![0.0; len];
     let bands = values.chunks_mut(BAND).enumerate();
     let load = Load::new(bands.len(), (WIDTH * len) as f64 * recursion.cycles());
-    let state = || (PairState::default(), Tile::default());
+    let scratch = || (PairState::default(), Tile::default());
     let work =
-        |(pairs, tile): &mut (PairState, Tile), (band, values): (usize, &mut [f64]), _: &Stop| {
+        |(state, tile): &mut (PairState, Tile), (band, values): (usize, &mut [f64]), _: &Stop| {
             tile.reshape(1, WIDTH);
             for (i, value) in (band * BAND..).zip(values) {
-                let (row, mut gaps) = (i % profile.len(), [[gap(i); WIDTH]]);
-                let (block, plane) = (row / WIDTH, slice::from_mut(tile));
-                pair_recursion.run(row, &(block..block + 1), &mut gaps, pairs, (plane, 0));
+                let row = i % recursion.rows();
+                let blocks = row / WIDTH..row / WIDTH + 1;
+                let (pairs, planes) = (RowPairs { row, blocks }, slice::from_mut(tile));
+                let target = PlaneRow { planes, row: 0 };
+                // The whole block of columns is computed, and one of its lanes is used.
+                recursion.run(&pairs, &mut [[gap(i); WIDTH]], state, target);
                 *value = tile.row(0)[row % WIDTH];
             }
         };
-    pool::for_each(bands, load, watch, state, work)?;
+    pool::for_each(bands, load, watch, scratch, work)?;
     Ok(values)
 }

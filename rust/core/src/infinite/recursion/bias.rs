@@ -5,28 +5,28 @@ use std::f64::consts::FRAC_1_SQRT_2;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 
-/// ρ of a gap. Its slope is −1, everywhere.
+/// The correlation ρ of a gap. Its derivative is −1 everywhere.
 #[inline(always)]
 pub(super) fn correlation<R: Real>(gap: R) -> R {
     (R::splat(1.0) - gap.abs()).copysign(gap)
 }
 
-/// The count of numbers that [`add_bias`] reads of an input: with φ the angle whose tangent is `σ_b/u`, `τ = tan(φ/2)` in two floats,
-/// `h = (1 + cos φ)/√2`, cos φ and sin φ.
+/// The count of numbers that [`add_bias`] reads of an input. With `tan φ = σ_b/u` they are `τ = tan(φ/2)` in
+/// double-double precision, `h = (1 + cos φ)/√2`, `cos φ` and `sin φ`.
 pub(super) const BIAS_NUMBERS: usize = 5;
-/// The index of cos φ among them.
+/// The index of `cos φ` among them.
 pub(super) const COSINE: usize = 3;
 
 /// Computes these numbers for one input, given `u > 0` and `r = √(u² + σ_b²)`.
 pub(super) fn bias_numbers(u: DoubleDouble, r: DoubleDouble, sigma_b: f64) -> [f64; BIAS_NUMBERS] {
-    // Halves: the sum may be infinite.
+    // tan(φ/2) = σ_b/(r + u). All are halved because r + u may be infinite.
     let tangent = DoubleDouble::from(0.5 * sigma_b) / (r.scaled(-1) + u.scaled(-1));
     let (cosine, sine) = (u.hi / r.hi, sigma_b / r.hi);
     let half = FRAC_1_SQRT_2.mul_add(cosine, FRAC_1_SQRT_2);
     [tangent.hi, tangent.lo, half, cosine, sine]
 }
 
-/// The derivatives of [`bias_numbers`] with respect to log u, `τ` in one float.
+/// The derivatives of [`bias_numbers`] with respect to log u. The derivative of `τ` is given with its high part.
 #[inline(always)]
 pub(super) fn bias_number_slopes<R: Real>(
     [tangent, _, _, cosine, sine]: [R; BIAS_NUMBERS],
@@ -42,11 +42,12 @@ pub(super) fn bias_number_slopes<R: Real>(
     ]
 }
 
-/// The gap of `u_i·f + σ_b·b`, with f of the given gap and b of none.
+/// The gap between `u_i f_i + σ_b e` and `u_j f_j + σ_b e`: `f_i` and `f_j` are unit vectors with the given gap, and e
+/// is a unit vector orthogonal to both.
 ///
-/// With `w = cos φ_i cos φ_j` and `b = sin φ_i sin φ_j`, the new correlation is `wρ + b`, so that `1 − ρ' = d + w (1−ρ)` and
-/// `1 + ρ' = d + 2b + w (1+ρ)`, where `d = 1 − w − b = 2 sin²((φ_i − φ_j)/2) = h_i h_j (τ_i − τ_j)²`. Every term is positive:
-/// nothing cancels.
+/// With `w = cos φ_i cos φ_j` and `b = sin φ_i sin φ_j`, the new correlation is `ρ' = wρ + b`. So
+/// `1 − ρ' = d + w (1−ρ)` and `1 + ρ' = d + 2b + w (1+ρ)`, where
+/// `d = 1 − w − b = 2 sin²((φ_i − φ_j)/2) = h_i h_j (τ_i − τ_j)²`. All terms are positive, so nothing cancels.
 #[inline(always)]
 pub(super) fn add_bias<R: Real>([row, col]: [[R; BIAS_NUMBERS]; 2], gap: R) -> R {
     let [tangent, low, half, cosine, sine] = row;

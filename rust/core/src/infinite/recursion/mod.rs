@@ -1,12 +1,24 @@
-//! The infinite-width recursion on pairs of inputs, in the gap `1 − |ρ|` (see [`crate::activations::dual`]).
+//! The recursion of Σ and Θ through all layers, on the pairs of one row at a time. It knows inputs only by their norms
+//! and the gaps between them.
 //!
 //! ```text
-//! Σ^1 = σ_w² ⟨x,x'⟩/n_0 + σ_b²           Θ^1 = own^1
-//! Σ^{l+1} = σ_w² T(Σ^l) + σ_b²            Θ^{l+1} = own^{l+1} + σ_w² Ṫ(Σ^l) ⊙ Θ^l
+//! Σ^1     = σ_w² ⟨x,x'⟩/n_0 + σ_b²        Θ^1     = own^1
+//! Σ^{l+1} = σ_w² T(Σ^l) + σ_b²            Θ^{l+1} = own^{l+1} + Σ̇^{l+1} ⊙ Θ^l        Σ̇^{l+1} = σ_w² Ṫ(Σ^l)
 //! ```
 //!
-//! with `own = Σ`, or `τ_w² T + τ_b²` for a layer that learns at other scales. Along a row's own diagonal nothing depends
-//! on the other input: [`Profile`] holds it, O(N) per layer. A pair then carries its gap alone, and `Σ = r_i r_j ρ`.
+//! with `T = E φ(u)φ(v)` and `Ṫ = E φ'(u)φ'(v)` for (u, v) ~ N(0, Σ). The layer's own term of Θ is `own = Σ`, or
+//! `own^{l+1} = τ_w² T(Σ^l) + τ_b²` for a layer with other learning scales τ.
+//!
+//! A pair is carried through the layers by its gap, `1 − |ρ|` with the sign of ρ (see [`crate::activations::dual`]).
+//! Then `Σ = r_i r_j ρ`, with the roots `r = √Σ(x, x)`. The roots of an input do not depend on any other input, so they
+//! are computed once per batch.
+//!
+//! - `profile`: the roots of a batch after every layer, and all other per-row numbers. `profile_slopes`: their
+//!   derivatives
+//! - `row_pairs`, `row_and_columns`: one row against blocks of columns, and the numbers of both
+//! - `bias`: the gap after a bias is added
+//! - `pairs`: all layers, on the pairs of one row. `table`: the same by one look-up, for homogeneous networks
+//! - `gradient`: derivatives with respect to `σ_w` and `σ_b` of every layer
 
 mod bias;
 mod gradient;
@@ -14,6 +26,7 @@ mod pairs;
 mod profile;
 mod profile_slopes;
 mod row_and_columns;
+mod row_pairs;
 mod table;
 
 use std::sync::{Arc, OnceLock};
@@ -25,41 +38,36 @@ use crate::infinite::error_bound::ErrorBound;
 use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;
 
-pub use gradient::{GradientRecursion, LayerStates, TiedScales};
+pub use gradient::{DifferentiatedProfile, GradientRecursion, LayerStates, TiedScales};
 pub use pairs::{PairRecursion, PairState};
 pub use profile::Profile;
 pub use profile_slopes::ProfileSlopes;
+pub use row_pairs::{PlaneRow, RowPairs};
 
 use profile::Level;
 use table::Table;
 
-/// Above this, products of two scaled roots would overflow.
-const LARGEST: f64 = 1e154;
-
-/// Powers of two whose products of two are normal numbers.
-const MODERATE: i32 = 500;
-
-/// A dense layer as the recursion sees it.
+/// The scales of a dense layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LayerScales {
-    /// Standard deviation of the weights, before division by √n.
+    /// The standard deviation of the weights, times √n.
     pub sigma_w: f64,
-    /// Standard deviation of the biases; 0 means that there are none.
+    /// The standard deviation of the biases; 0 if there are none.
     pub sigma_b: f64,
-    /// Learning scale of the weights: σ_w if they are trained like the others, 0 if they are not.
+    /// The learning scale of the weights: `σ_w` in the NTK parameterization, 0 if they are not trained.
     pub tau_w: f64,
-    /// Learning scale of the biases, likewise.
+    /// The learning scale of the biases: `σ_b` in the NTK parameterization, 0 if they are not trained.
     pub tau_b: f64,
 }
 
-/// Which kernel, after which dense layer.
+/// A kernel to compute, with the index of a dense layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Σ^{l+1}, the covariance at initialisation after dense layer l.
     Nngp(usize),
     /// Θ^{l+1}, the tangent kernel after dense layer l.
     Ntk(usize),
-    /// What dense layer l contributes to Θ of the whole network.
+    /// The contribution of dense layer l to Θ of the whole network, `own^{l+1}` times all later Σ̇.
     Part(usize),
 }
 
@@ -68,7 +76,7 @@ pub enum Output {
 pub struct Recursion {
     layers: Vec<LayerScales>,
     activations: Vec<Arc<dyn Activation>>,
-    /// Made when it is first wanted.
+    /// Built on first use. `None` inside if the network has no table.
     table: OnceLock<Option<Table>>,
 }
 
@@ -76,7 +84,8 @@ impl Recursion {
     /// A network of these layers and the activations between them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the numbers of layers and activations do not match, or a sigma is out of its domain.
+    /// [`Error::Invalid`] if the numbers of layers and activations do not match, a scale is outside its domain, or an
+    /// activation has no kernel at infinite width.
     pub fn new(layers: Vec<LayerScales>, activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
         for (index, scales) in layers.iter().enumerate() {
@@ -96,7 +105,7 @@ impl Recursion {
         })
     }
 
-    /// About how many cycles of one thread the recursion of a pair takes.
+    /// Estimated cycles of the recursion per pair, on one thread.
     pub fn cycles(&self) -> f64 {
         let activations = (1..self.layers()).map(|layer| self.dual(layer - 1).cycles());
         activations.sum()
@@ -107,11 +116,10 @@ impl Recursion {
         self.layers.len()
     }
 
-    /// The profile of inputs whose root mean squares `√(|x|²/n_0)` are given.
+    /// The profile of inputs, given their root mean squares `√(|x|²/n_0)`.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's; those of
-    /// [`Dual::describe`].
+    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's; as [`Dual::describe`].
     pub fn profile(
         &self,
         root_mean_squares: Vec<DoubleDouble>,
@@ -136,32 +144,13 @@ impl Recursion {
             }
             levels.push(level);
         }
-        let last = levels.last().map_or(&[][..], |level| &level.r);
-        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.hi).1 - 1).collect();
-        for level in &mut levels {
-            level.scale(&exponents);
-            let too_large = |number: &f64| number.is_nan() || *number >= LARGEST;
-            let own = level.own.iter().flat_map(|own| [&own.weights, &own.biases]);
-            for numbers in own.chain([&level.scaled]) {
-                if let Some(row) = numbers.iter().position(|number| too_large(&number)) {
-                    return Err(Error::Overflow { argument, row });
-                }
-            }
-        }
-        let moderate = exponents.iter().all(|exponent| exponent.abs() <= MODERATE);
-        let factors = moderate.then(|| exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect());
-        Ok(Profile {
-            levels,
-            exponents,
-            factors,
-            bound,
-        })
+        Profile::new(levels, bound, argument)
     }
 
-    /// The `outputs` between two batches of inputs.
+    /// The `outputs` between two batches of inputs, given their profiles.
     ///
     /// # Panics
-    /// If the profiles are those of another recursion, or an output is that of a layer which does not exist.
+    /// If a profile belongs to a recursion with another number of layers, or an output to a layer that does not exist.
     pub fn between<'a>(
         &'a self,
         isa: Isa,
@@ -169,41 +158,40 @@ impl Recursion {
         cols: &'a Profile,
         outputs: &'a [Output],
     ) -> PairRecursion<'a> {
-        assert!(rows.levels.len() == self.layers.len() && cols.levels.len() == self.layers.len());
-        assert!(
-            outputs
-                .iter()
-                .all(|output| output.layer() < self.layers.len())
-        );
-        let last = self.layers.len() - 1;
-        let is_looked_up =
-            |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
+        let layers = self.layers.len();
+        assert!(rows.levels.len() == layers && cols.levels.len() == layers);
+        assert!(outputs.iter().all(|output| output.layer() < layers));
+        let in_table =
+            |output: &Output| [Output::Nngp(layers - 1), Output::Ntk(layers - 1)].contains(output);
+        let table = if outputs.iter().any(in_table) {
+            self.table()
+        } else {
+            None
+        };
         PairRecursion {
             recursion: self,
             isa,
             rows,
             cols,
             outputs,
-            table: outputs
-                .iter()
-                .any(is_looked_up)
-                .then(|| self.table())
-                .flatten(),
+            table,
         }
     }
 
-    /// The last layer as a function of the gap, where it is one.
+    /// The table of the last layer's kernels, if the network has one.
     fn table(&self) -> Option<&Table> {
         if self.table.get().is_none() {
-            // Not made while others wait: a process that is forked meanwhile would wait for ever. Two at once make the same.
+            // Built outside the lock: a process that is forked while another thread holds the lock would wait forever.
+            // Two threads that build it at once build the same table.
             let duals = (0..self.activations.len()).map(|index| self.dual(index));
             let _ = self.table.set(Table::new(&self.layers, duals));
         }
         self.table.get()?.as_ref()
     }
 
-    pub(crate) fn dual(&self, index: usize) -> &dyn Dual {
-        // `new` has seen to it.
+    /// The dual of activation `index`.
+    fn dual(&self, index: usize) -> &dyn Dual {
+        // `new` has checked it.
         #[allow(clippy::expect_used)]
         self.activations[index]
             .dual()
@@ -212,6 +200,7 @@ impl Recursion {
 }
 
 impl LayerScales {
+    /// Checks the domain of each scale. `index` is that of the layer.
     fn check(&self, index: usize) -> Result<()> {
         let scales = [
             ("sigma_w", self.sigma_w),
@@ -238,13 +227,14 @@ impl LayerScales {
         }
     }
 
-    /// Whether the layer's part of Θ is Σ.
-    fn learns_as_it_starts(&self) -> bool {
+    /// True if the layer's own term of Θ is Σ.
+    fn tau_is_sigma(&self) -> bool {
         self.tau_w == self.sigma_w && self.tau_b == self.sigma_b
     }
 }
 
 impl Output {
+    /// The index of the dense layer.
     fn layer(self) -> usize {
         match self {
             Self::Nngp(layer) | Self::Ntk(layer) | Self::Part(layer) => layer,

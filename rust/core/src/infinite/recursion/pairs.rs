@@ -1,17 +1,14 @@
-//! All layers on one row against blocks of columns.
-
-use std::ops::Range;
+//! All layers on the pairs of one row.
 
 use super::bias::{BIAS_NUMBERS, add_bias, correlation};
-use super::profile::Profile;
+use super::profile::{Level, Profile};
 use super::row_and_columns::RowAndColumns;
-use super::table::{LookUp, NNGP, NTK, Table};
-use super::{LayerScales, Output, Recursion};
-use crate::activations::features::Variables;
-use crate::engine::tile::Tile;
+use super::row_pairs::{PlaneRow, RowPairs};
+use super::table::{LookUp, NNGP, NTK, Query, Table};
+use super::{Output, Recursion};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 
-/// Kernels between two batches of inputs, by their profiles.
+/// The recursion between two batches of inputs, given their profiles.
 #[derive(Clone, Copy, Debug)]
 pub struct PairRecursion<'a> {
     pub(super) recursion: &'a Recursion,
@@ -19,90 +16,98 @@ pub struct PairRecursion<'a> {
     pub(super) rows: &'a Profile,
     pub(super) cols: &'a Profile,
     pub(super) outputs: &'a [Output],
-    /// What the kernels of the last layer are looked up in, if there is one.
+    /// The table that the kernels of the last layer are read from, if the network has one.
     pub(super) table: Option<&'a Table>,
 }
 
-/// What the layers leave of one row against blocks of columns.
+/// Intermediate values of one row against blocks of columns, after the current layer.
 #[derive(Debug, Default)]
 pub struct PairState {
+    /// Σ, as all kernels here in units of the inputs' powers of two.
     nngp: Vec<Block>,
+    /// Θ.
     ntk: Vec<Block>,
-    /// The layer's own part of Θ, if it is not Σ.
+    /// The layer's own term of Θ, unless it is Σ.
     own: Option<Vec<Block>>,
-    /// What the layer multiplies the parts of those before it with.
+    /// Ṫ of the last activation, then `Σ̇ = σ_w² Ṫ` of the layer after it.
     factors: Vec<Block>,
-    /// The parts that are wanted, with their layers.
+    /// The parts of Θ that are outputs, each with the index of its layer.
     parts: Vec<(usize, Vec<Block>)>,
 }
 
 impl<'a> PairRecursion<'a> {
-    /// The instruction set that it runs on.
+    /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// What it computes.
+    /// The outputs, one plane each.
     pub fn outputs(&self) -> &'a [Output] {
         self.outputs
     }
 
-    /// Runs all layers on row `i` against `blocks` of columns, whose gaps are given and lost, and writes each output to
-    /// row `r` of its plane.
+    /// The number of rows in the profile.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Estimated cycles per pair, on one thread.
+    pub fn cycles(&self) -> f64 {
+        self.recursion.cycles()
+    }
+
+    /// Runs all layers on `pairs`, whose gaps are given and overwritten, and writes each output to its plane.
     ///
-    /// Bitwise symmetric in the two inputs, and independent of the range of columns.
+    /// The result is bitwise symmetric in the two inputs, and independent of the range of columns.
     ///
     /// # Panics
-    /// If `gaps` or a plane does not hold as many blocks, or there is not one plane per output.
+    /// If `gaps` or a plane does not hold all blocks, or there is not one plane per output.
     pub fn run(
         &self,
-        i: usize,
-        blocks: &Range<usize>,
+        pairs: &RowPairs,
         gaps: &mut [Block],
-        pairs: &mut PairState,
-        (planes, r): (&mut [Tile], usize),
+        state: &mut PairState,
+        mut target: PlaneRow<'_>,
     ) {
-        assert!(gaps.len() == blocks.len() && planes.len() == self.outputs.len());
-        pairs.reset(blocks.len());
-        if let Some(table) = self.table
-            && self.look_up(table, (i, blocks), gaps, pairs, (planes, r))
-        {
-            return;
-        }
-        for (index, scales) in self.recursion.layers.iter().enumerate() {
-            if index > 0 {
-                let variables = Variables {
-                    rows: &self.rows.levels[index - 1].features,
-                    row: i,
-                    cols: &self.cols.levels[index - 1].features,
-                    blocks: blocks.clone(),
-                };
-                let dual = self.recursion.dual(index - 1);
-                dual.step(self.isa, variables, gaps, &mut pairs.factors);
-            }
-            self.pass_layer(index, scales, i, blocks, gaps, pairs);
-            for (plane, output) in planes.iter_mut().zip(self.outputs) {
-                let values = match *output {
-                    output if self.column(output).is_some() => continue,
-                    Output::Nngp(layer) if layer == index => &pairs.nngp,
-                    Output::Ntk(layer) if layer == index => &pairs.ntk,
-                    Output::Part(layer) if layer == index => {
-                        let own = pairs.own.as_ref().unwrap_or(&pairs.nngp);
-                        pairs.parts.push((layer, own.clone()));
-                        continue;
-                    }
-                    _ => continue,
-                };
-                self.store(i, blocks, values, plane.row_blocks_mut(r));
+        assert!(gaps.len() == pairs.blocks.len() && target.planes.len() == self.outputs.len());
+        state.reset(gaps.len());
+        if let Some(table) = self.table {
+            self.look_up(table, pairs, gaps, state);
+            let looked_up =
+                |output| Some([&state.nngp, &state.ntk][self.column(output)?].as_slice());
+            self.write(pairs, &mut target, looked_up);
+            let in_table = |output: &Output| self.column(*output).is_some();
+            if self.outputs.iter().all(in_table) {
+                return;
             }
         }
-        for (plane, output) in planes.iter_mut().zip(self.outputs) {
-            let part = pairs
-                .parts
-                .iter()
-                .find(|(layer, _)| *output == Output::Part(*layer));
-            if let Some((_, values)) = part {
-                self.store(i, blocks, values, plane.row_blocks_mut(r));
+        for layer in 0..self.recursion.layers() {
+            if layer > 0 {
+                self.activation(layer - 1, pairs, gaps, state);
+            }
+            self.dense(layer, pairs, gaps, state);
+            self.write(pairs, &mut target, |output| match output {
+                _ if self.column(output).is_some() => None,
+                Output::Nngp(l) if l == layer => Some(&state.nngp),
+                Output::Ntk(l) if l == layer => Some(&state.ntk),
+                _ => None,
+            });
+        }
+        self.write(pairs, &mut target, |output| state.part(output));
+    }
+
+    /// Writes the outputs for which `values` returns some, scaled back from the units of the inputs' powers of two.
+    fn write<'s>(
+        &self,
+        pairs: &RowPairs,
+        target: &mut PlaneRow<'_>,
+        values: impl Fn(Output) -> Option<&'s [Block]>,
+    ) {
+        for (plane, output) in target.planes.iter_mut().zip(self.outputs) {
+            if let Some(values) = values(*output) {
+                let target = &mut plane.row_blocks_mut(target.row)[..values.len()];
+                target.copy_from_slice(values);
+                self.rows.unscale(self.cols, self.isa, pairs, target);
             }
         }
     }
@@ -117,109 +122,107 @@ impl<'a> PairRecursion<'a> {
         })
     }
 
-    /// Looks up what is wanted of the last layer's kernels, and writes it. Whether that is all.
-    fn look_up(
-        &self,
-        table: &Table,
-        (i, blocks): (usize, &Range<usize>),
-        gaps: &[Block],
-        pairs: &mut PairState,
-        (planes, r): (&mut [Tile], usize),
-    ) -> bool {
-        let wanted = |column| {
-            self.outputs
-                .iter()
-                .any(|output| self.column(*output) == Some(column))
-        };
-        let PairState { nngp, ntk, .. } = pairs;
-        match (wanted(NNGP), wanted(NTK)) {
-            (true, true) => self.read(table, (i, blocks), gaps, [NNGP, NTK], [nngp, ntk]),
-            (true, false) => self.read(table, (i, blocks), gaps, [NNGP], [nngp]),
-            (false, _) => self.read(table, (i, blocks), gaps, [NTK], [ntk]),
-        }
-        for (plane, output) in planes.iter_mut().zip(self.outputs) {
-            if let Some(column) = self.column(*output) {
-                let values = [&pairs.nngp, &pairs.ntk][column];
-                self.store(i, blocks, values, plane.row_blocks_mut(r));
-            }
-        }
-        self.outputs
-            .iter()
-            .all(|output| self.column(*output).is_some())
-    }
-
-    /// Reads columns of the table.
-    fn read<const K: usize>(
-        &self,
-        table: &Table,
-        (i, blocks): (usize, &Range<usize>),
-        gaps: &[Block],
-        columns: [usize; K],
-        targets: [&mut Vec<Block>; K],
-    ) {
-        let last = self.recursion.layers() - 1;
-        self.isa.run(LookUp {
+    /// Reads Σ and Θ of the last layer from the table, if they are outputs.
+    fn look_up(&self, table: &Table, pairs: &RowPairs, gaps: &[Block], state: &mut PairState) {
+        let [rows, cols] = self.levels(self.recursion.layers() - 1);
+        let query = Query {
             table,
-            r: self.rows.levels[last].scaled.get(i),
-            cols: &self.cols.levels[last].scaled.blocks()[blocks.clone()],
+            r: rows.scaled.get(pairs.row),
+            cols: pairs.cols(&cols.scaled),
             gaps,
-            columns,
-            targets: targets.map(|target| &mut target[..]),
-        });
+        };
+        let is_output = |column| {
+            let mut columns = self.outputs.iter().map(|output| self.column(*output));
+            columns.any(|other| other == Some(column))
+        };
+        let PairState { nngp, ntk, .. } = state;
+        match (is_output(NNGP), is_output(NTK)) {
+            (true, true) => self.isa.run(LookUp {
+                query,
+                columns: [NNGP, NTK],
+                targets: [nngp, ntk],
+            }),
+            (true, false) => self.isa.run(LookUp {
+                query,
+                columns: [NNGP],
+                targets: [nngp],
+            }),
+            (false, _) => self.isa.run(LookUp {
+                query,
+                columns: [NTK],
+                targets: [ntk],
+            }),
+        }
     }
 
-    /// A dense layer: adds its biases to the gaps, and its own part to Θ.
-    fn pass_layer(
+    /// The rows and the columns after dense layer `layer`.
+    fn levels(&self, layer: usize) -> [&'a Level; 2] {
+        [&self.rows.levels[layer], &self.cols.levels[layer]]
+    }
+
+    /// Activation `index`: replaces the gaps by those of (φ(u), φ(v)), and computes Ṫ.
+    fn activation(
         &self,
         index: usize,
-        scales: &LayerScales,
-        i: usize,
-        blocks: &Range<usize>,
+        pairs: &RowPairs,
         gaps: &mut [Block],
-        pairs: &mut PairState,
+        state: &mut PairState,
     ) {
-        let (row, cols) = (&self.rows.levels[index], &self.cols.levels[index]);
-        pairs.own = match (&row.own, &cols.own) {
-            (Some(row), Some(cols)) => Some(row.part(i, cols, blocks, gaps)),
+        let [rows, cols] = self.levels(index);
+        let variables = pairs.variables(&rows.features, &cols.features);
+        let dual = self.recursion.dual(index);
+        dual.step(self.isa, variables, gaps, &mut state.factors);
+    }
+
+    /// Dense layer `layer`: adds its biases to the gaps, then updates Σ, Θ and the parts of Θ.
+    fn dense(&self, layer: usize, pairs: &RowPairs, gaps: &mut [Block], state: &mut PairState) {
+        let [rows, cols] = self.levels(layer);
+        state.own = match (&rows.own, &cols.own) {
+            (Some(rows), Some(cols)) => Some(rows.of_pairs(cols, pairs, gaps)),
             _ => None,
         };
-        if let (Some(row), Some(cols)) = (&row.bias, &cols.bias) {
+        if let (Some(rows), Some(cols)) = (&rows.bias, &cols.bias) {
             self.isa.run(AddBias {
-                sides: RowAndColumns::new((row, i), (cols, blocks)),
+                numbers: RowAndColumns::new(pairs, rows, cols),
                 gaps,
             });
         }
+        let sigma_w = self.recursion.layers[layer].sigma_w;
         self.isa.run(Accumulate {
-            variance: scales.sigma_w * scales.sigma_w,
-            r: row.scaled.get(i),
-            cols: &cols.scaled.blocks()[blocks.clone()],
+            variance: sigma_w * sigma_w,
+            r: rows.scaled.get(pairs.row),
+            cols: pairs.cols(&cols.scaled),
             gaps,
-            first: index == 0,
-            pairs,
+            first: layer == 0,
+            state,
         });
-    }
-
-    /// Writes values without the scaling of the rows.
-    fn store(&self, i: usize, blocks: &Range<usize>, values: &[Block], target: &mut [Block]) {
-        let target = &mut target[..values.len()];
-        target.copy_from_slice(values);
-        self.rows.unscale(self.cols, self.isa, (i, blocks), target);
+        if self.outputs.contains(&Output::Part(layer)) {
+            let own = state.own.as_ref().unwrap_or(&state.nngp);
+            state.parts.push((layer, own.clone()));
+        }
     }
 }
 
 impl PairState {
     fn reset(&mut self, blocks: usize) {
-        // All of it is written by the first layer, or by the first activation.
+        // Old values may stay: the first layer or the first activation overwrites them.
         for values in [&mut self.nngp, &mut self.ntk, &mut self.factors] {
             values.resize(blocks, [0.0; WIDTH]);
         }
         self.parts.clear();
     }
+
+    /// The part of Θ that is this output, if it is a part.
+    fn part(&self, output: Output) -> Option<&[Block]> {
+        let mut parts = self.parts.iter();
+        let (_, part) = parts.find(|(layer, _)| output == Output::Part(*layer))?;
+        Some(part)
+    }
 }
 
-/// The gaps after a bias.
+/// Replaces the gaps by those after a bias.
 struct AddBias<'a> {
-    sides: RowAndColumns<'a, BIAS_NUMBERS>,
+    numbers: RowAndColumns<'a, BIAS_NUMBERS>,
     gaps: &'a mut [Block],
 }
 
@@ -229,20 +232,22 @@ impl Vectorized for AddBias<'_> {
     #[inline(always)]
     fn run<V: Vector>(self) {
         for (block, gap) in self.gaps.iter_mut().enumerate() {
-            add_bias(self.sides.all(block), V::load(gap)).store(gap);
+            add_bias(self.numbers.all(block), V::load(gap)).store(gap);
         }
     }
 }
 
-/// `Σ = r_i r_j ρ` and `Θ ← own + σ_w² Ṫ Θ`.
+/// Computes `Σ = r_i r_j ρ`, `Σ̇ = σ_w² Ṫ` and `Θ ← own + Σ̇ Θ`, and multiplies the parts of earlier layers by Σ̇.
 struct Accumulate<'a> {
+    /// `σ_w²`.
     variance: f64,
+    /// `r_i` and `r_j`, in units of the inputs' powers of two.
     r: f64,
     cols: &'a [Block],
     gaps: &'a [Block],
-    /// Whether there is no Θ yet.
+    /// True for the first layer: `Θ = own`.
     first: bool,
-    pairs: &'a mut PairState,
+    state: &'a mut PairState,
 }
 
 impl Vectorized for Accumulate<'_> {
@@ -257,7 +262,7 @@ impl Vectorized for Accumulate<'_> {
             own,
             factors,
             parts,
-        } = self.pairs;
+        } = self.state;
         for (gap, (nngp, col)) in self.gaps.iter().zip(nngp.iter_mut().zip(self.cols)) {
             let gap = V::load(gap);
             (r * V::load(col) * correlation(gap)).store(nngp);

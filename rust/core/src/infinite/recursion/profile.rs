@@ -1,44 +1,52 @@
-//! What a batch of inputs is to every layer, one by one.
-
-use std::ops::Range;
+//! The recursion along the diagonal: per-row quantities of every layer.
 
 use super::LayerScales;
 use super::bias::{BIAS_NUMBERS, bias_numbers, correlation};
+use super::row_pairs::RowPairs;
 use crate::activations::features::Features;
+use crate::error::{Error, Result};
 use crate::infinite::error_bound::ErrorBound;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
+/// Scaled roots must stay below this, or the product of two of them would overflow.
+const LARGEST: f64 = 1e154;
+
+/// The largest exponent, of either sign, such that the product of two powers of two with it is a normal number.
+const MODERATE: i32 = 500;
+
 /// The diagonal of every layer's kernel on a batch of inputs.
 ///
-/// Each input has a power of two that brings its `√Σ(x, x)` of the last layer into [1, 2). Kernels, which are linear in
-/// it, are computed with it and scaled back at the end: nothing on the way over- or underflows unless the result does.
+/// Each input has a power of two that brings its `√Σ(x, x)` of the last layer into [1, 2). Kernels are linear in these
+/// powers, so they are computed in units of them and scaled back at the end. No intermediate value overflows or
+/// underflows unless the result does.
 #[derive(Debug)]
 pub struct Profile {
     pub(super) levels: Vec<Level>,
     pub(super) exponents: Vec<i32>,
-    /// Two to the exponents, if all are moderate.
-    pub(super) factors: Option<Blocks>,
-    /// What the last layer's kernels miss between any of the inputs.
-    pub(super) bound: ErrorBound,
+    /// The powers of two with these exponents, if all of them are moderate.
+    factors: Option<Blocks>,
+    /// The error of the last layer's kernels between any two of the inputs.
+    bound: ErrorBound,
 }
 
-/// What one dense layer makes of the inputs one by one, `u = σ_w·√E φ²` being the root before the bias.
+/// The inputs after one dense layer, where `u = σ_w √E φ²` is the root before the bias and `r = √(u² + σ_b²)` the one
+/// after.
 #[derive(Debug, Default)]
 pub(super) struct Level {
-    /// `√Σ(x, x)`.
+    /// `r = √Σ(x, x)`.
     pub(super) r: Vec<DoubleDouble>,
-    /// r times the power of two of its input (see [`Profile`]).
+    /// r in units of the power of two of its input (see [`Profile`]).
     pub(super) scaled: Blocks,
-    /// What the next activation knows of the inputs.
+    /// The features of the inputs for the activation after the layer.
     pub(super) features: Features,
-    /// See [`bias_numbers`]. Only where there is a bias, so that r > 0.
+    /// The numbers of [`bias_numbers`], if there is a bias. Then r > 0.
     pub(super) bias: Option<[Blocks; BIAS_NUMBERS]>,
-    /// Only where the layer's part of Θ is not Σ.
+    /// The numbers of the layer's own term of Θ, unless that term is Σ.
     pub(super) own: Option<LayerTerm>,
 }
 
-/// `τ_w·√E φ²` and `τ_b`, scaled as r.
+/// `τ_w √E φ²` and `τ_b` of each input, in units of its power of two.
 #[derive(Debug)]
 pub(super) struct LayerTerm {
     pub(super) weights: Blocks,
@@ -46,48 +54,70 @@ pub(super) struct LayerTerm {
 }
 
 impl Profile {
+    /// Scales the levels by the powers of two of the last one.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's.
+    pub(super) fn new(
+        mut levels: Vec<Level>,
+        bound: ErrorBound,
+        argument: &'static str,
+    ) -> Result<Self> {
+        let last = levels.last().map_or(&[][..], |level| &level.r);
+        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.hi).1 - 1).collect();
+        for level in &mut levels {
+            level.scale(&exponents);
+            if let Some(row) = level.first_too_large() {
+                return Err(Error::Overflow { argument, row });
+            }
+        }
+        let moderate = exponents.iter().all(|exponent| exponent.abs() <= MODERATE);
+        let factors = moderate.then(|| exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect());
+        Ok(Self {
+            levels,
+            exponents,
+            factors,
+            bound,
+        })
+    }
+
     /// The number of inputs.
     pub fn len(&self) -> usize {
         self.exponents.len()
     }
 
-    /// Whether there is no input.
+    /// True if there is no input.
     pub fn is_empty(&self) -> bool {
         self.exponents.is_empty()
     }
 
-    /// How far off the kernels between any of the inputs can be.
+    /// Bound on the error of any kernel entry between these inputs, round-off excluded.
     pub fn bound(&self) -> ErrorBound {
         self.bound
     }
 
-    /// Takes the powers of two of input `i` and of blocks of `others` from values that are linear in both.
-    pub(super) fn unscale(
-        &self,
-        others: &Self,
-        isa: Isa,
-        (i, blocks): (usize, &Range<usize>),
-        values: &mut [Block],
-    ) {
-        if let (Some(own), Some(factors)) = (&self.factors, &others.factors) {
+    /// Scales `values`, which are linear in the inputs of both sides, back from the units of their powers of two. The
+    /// rows of `pairs` are in this profile, the columns in `cols`.
+    pub(super) fn unscale(&self, cols: &Self, isa: Isa, pairs: &RowPairs, values: &mut [Block]) {
+        if let (Some(rows), Some(cols)) = (&self.factors, &cols.factors) {
             isa.run(Unscale {
-                factor: own.get(i),
-                factors: &factors.blocks()[blocks.clone()],
+                row: rows.get(pairs.row),
+                cols: pairs.cols(cols),
                 values,
             });
         } else {
-            let exponents = &others.exponents[blocks.start * WIDTH..];
+            let exponents = &cols.exponents[pairs.blocks.start * WIDTH..];
             for (value, exponent) in values.as_flattened_mut().iter_mut().zip(exponents) {
-                *value = libm::scalbn(*value, self.exponents[i] + exponent);
+                *value = libm::scalbn(*value, self.exponents[pairs.row] + exponent);
             }
         }
     }
 }
 
-/// `values ← factor · factors · values`.
+/// `values[j] ← row · cols[j] · values[j]`.
 struct Unscale<'a> {
-    factor: f64,
-    factors: &'a [Block],
+    row: f64,
+    cols: &'a [Block],
     values: &'a mut [Block],
 }
 
@@ -96,18 +126,19 @@ impl Vectorized for Unscale<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let factor = V::splat(self.factor);
-        for (value, factors) in self.values.iter_mut().zip(self.factors) {
-            (factor * V::load(factors) * V::load(value)).store(value);
+        let row = V::splat(self.row);
+        for (value, col) in self.values.iter_mut().zip(self.cols) {
+            (row * V::load(col) * V::load(value)).store(value);
         }
     }
 }
 
 impl Level {
+    /// The inputs after a layer of these `scales`, given `√E φ²` of each. Features and scaled numbers are still empty.
     pub(super) fn new(scales: &LayerScales, roots: &[DoubleDouble]) -> Self {
         let sigma_w = DoubleDouble::from(scales.sigma_w);
         let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
-        let own = (!scales.learns_as_it_starts()).then(|| LayerTerm {
+        let own = (!scales.tau_is_sigma()).then(|| LayerTerm {
             weights: roots.iter().map(|root| scales.tau_w * root.hi).collect(),
             biases: roots.iter().map(|_| scales.tau_b).collect(),
         });
@@ -129,8 +160,8 @@ impl Level {
         }
     }
 
-    /// Fills what is in units of the rows' powers of two.
-    pub(super) fn scale(&mut self, exponents: &[i32]) {
+    /// Fills the numbers that are in units of the inputs' powers of two.
+    fn scale(&mut self, exponents: &[i32]) {
         let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);
         let roots = self.r.iter().map(|r| r.hi);
         self.scaled = roots.zip(exponents).map(scale).collect();
@@ -140,24 +171,32 @@ impl Level {
             }
         }
     }
+
+    /// The first input with a scaled number that is NaN or at least [`LARGEST`].
+    fn first_too_large(&self) -> Option<usize> {
+        let too_large = |number: f64| number.is_nan() || number >= LARGEST;
+        let own = self.own.iter().flat_map(|own| [&own.weights, &own.biases]);
+        own.chain([&self.scaled])
+            .find_map(|numbers| numbers.iter().position(too_large))
+    }
 }
 
 impl LayerTerm {
-    /// `τ_w² T + τ_b²`, from the gap before the bias.
-    pub(super) fn part(
-        &self,
-        i: usize,
-        cols: &Self,
-        blocks: &Range<usize>,
-        gaps: &[Block],
-    ) -> Vec<Block> {
-        let (weights, biases) = (self.weights.get(i), self.biases.get(i));
-        let cols = [&cols.weights, &cols.biases].map(|values| &values.blocks()[blocks.clone()]);
-        let part = |((weights_j, biases_j), gap): ((&Block, &Block), &Block)| {
+    /// `own = τ_w² T + τ_b²` of the pairs, given the gaps before the bias.
+    pub(super) fn of_pairs(&self, cols: &Self, pairs: &RowPairs, gaps: &[Block]) -> Vec<Block> {
+        let [weights, biases] = [&self.weights, &self.biases].map(|numbers| numbers.get(pairs.row));
+        let [cols_weights, cols_biases] =
+            [&cols.weights, &cols.biases].map(|numbers| pairs.cols(numbers));
+        let own = |((weights_j, biases_j), gap): ((&Block, &Block), &Block)| {
             std::array::from_fn(|lane| {
                 weights * weights_j[lane] * correlation(gap[lane]) + biases * biases_j[lane]
             })
         };
-        cols[0].iter().zip(cols[1]).zip(gaps).map(part).collect()
+        cols_weights
+            .iter()
+            .zip(cols_biases)
+            .zip(gaps)
+            .map(own)
+            .collect()
     }
 }

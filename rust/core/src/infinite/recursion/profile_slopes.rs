@@ -1,67 +1,55 @@
-//! How the diagonal of every layer's kernel answers to changes, input by input.
+//! Derivatives of the per-row recursion ([`Profile`]).
 
 use super::bias::COSINE;
-use super::{Profile, Recursion};
+use super::profile::Level;
+use super::{LayerScales, Profile, Recursion};
 use crate::activations::differentiable::DescriptionSlopes;
 use crate::activations::features::Features;
 use crate::error::Result;
 use crate::isa::Blocks;
 
-/// Numbers of each layer, of each input: `u²/r²` and `σ_b/r²`, the derivatives of log r with respect to log u and σ_b.
+/// The index of `α = u²/r²`, the derivative of log r with respect to log u. This and those below are indices of
+/// [`ProfileSlopes::numbers`], of which each input has one per layer.
 pub(super) const ALPHA: usize = 0;
+/// The index of `σ_b/r²`, the derivative of log r with respect to `σ_b`.
 pub(super) const BETA: usize = 1;
-/// `u`, τ_b and 1, times the power of two of the input.
+/// The index of `u`, in units of the input's power of two.
 pub(super) const ROOT: usize = 2;
+/// The index of `τ_b`, in these units.
 pub(super) const TAU_B: usize = 3;
+/// The index of 1, in these units.
 pub(super) const UNIT: usize = 4;
-/// The derivative of log ω with respect to log r of the layer before.
+/// The index of the derivative of log ω with respect to log r of the layer before, where `ω = √E φ²` and `u = σ_w ω`.
 pub(super) const ELASTICITY: usize = 5;
 
-/// How many there are.
+/// The number of these indices.
 pub(super) const NUMBERS: usize = 6;
 
-/// The derivatives along a [`Profile`].
+/// The derivatives of a [`Profile`].
 #[derive(Debug)]
 pub struct ProfileSlopes {
     levels: Vec<LevelSlopes>,
 }
 
+/// The derivatives of one layer's part of a profile.
 #[derive(Debug)]
 struct LevelSlopes {
     numbers: [Blocks; NUMBERS],
-    /// Derivatives of the features of the activation after the layer.
-    slopes: Features,
+    /// The derivatives of the features of the activation after the layer.
+    features: Features,
 }
 
 impl ProfileSlopes {
-    /// Those along a profile of this recursion. O(N) per layer.
+    /// Differentiates a profile of this recursion. O(N) per layer.
     ///
     /// # Errors
-    /// Those of [`Differentiable::slopes`](crate::activations::differentiable::Differentiable::slopes).
+    /// As [`Differentiable::slopes`](crate::activations::differentiable::Differentiable::slopes).
     pub fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
         let mut levels = Vec::with_capacity(profile.levels.len());
         let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();
         for (index, level) in profile.levels.iter().enumerate() {
-            let scales = recursion.layers[index];
-            let pairs = || level.r.iter().map(|r| r.hi).zip(&profile.exponents);
-            let scaled = |value: f64, exponent: &i32| libm::scalbn(value, -exponent);
-            let cosines: Blocks = match &level.bias {
-                Some(bias) => bias[COSINE].clone(),
-                None => level.r.iter().map(|_| 1.0).collect(),
-            };
-            let both = || pairs().zip(cosines.iter());
-            let numbers = [
-                cosines.iter().map(|cosine| cosine * cosine).collect(),
-                pairs().map(|(r, _)| scales.sigma_b / r / r).collect(),
-                both()
-                    .map(|((r, exponent), cosine)| scaled(cosine * r, exponent))
-                    .collect(),
-                pairs()
-                    .map(|(_, exponent)| scaled(scales.tau_b, exponent))
-                    .collect(),
-                pairs().map(|(_, exponent)| scaled(1.0, exponent)).collect(),
-                elasticities,
-            ];
+            let scales = &recursion.layers[index];
+            let numbers = layer_numbers(scales, level, &profile.exponents, elasticities);
             let slopes = if index < recursion.activations.len() {
                 recursion.dual(index).slopes(&level.r)?
             } else {
@@ -70,19 +58,47 @@ impl ProfileSlopes {
             elasticities = slopes.elasticities;
             levels.push(LevelSlopes {
                 numbers,
-                slopes: slopes.features,
+                features: slopes.features,
             });
         }
         Ok(Self { levels })
     }
 
-    /// The numbers of a layer.
+    /// The numbers of dense layer `layer`, by the indices above.
     pub(super) fn numbers(&self, layer: usize) -> &[Blocks; NUMBERS] {
         &self.levels[layer].numbers
     }
 
-    /// The slopes of the features of the activation after a layer.
-    pub(super) fn slopes(&self, layer: usize) -> &Features {
-        &self.levels[layer].slopes
+    /// The derivatives of the features of the activation after dense layer `layer`.
+    pub(super) fn features(&self, layer: usize) -> &Features {
+        &self.levels[layer].features
     }
+}
+
+/// The numbers of one dense layer, given the elasticities of the activation before it.
+fn layer_numbers(
+    scales: &LayerScales,
+    level: &Level,
+    exponents: &[i32],
+    elasticities: Blocks,
+) -> [Blocks; NUMBERS] {
+    let pairs = || level.r.iter().map(|r| r.hi).zip(exponents);
+    let scaled = |value: f64, exponent: &i32| libm::scalbn(value, -exponent);
+    // u/r.
+    let cosines: Blocks = match &level.bias {
+        Some(bias) => bias[COSINE].clone(),
+        None => level.r.iter().map(|_| 1.0).collect(),
+    };
+    let u = pairs()
+        .zip(cosines.iter())
+        .map(|((r, exponent), cosine)| scaled(cosine * r, exponent));
+    let scaled_constant = |value: f64| pairs().map(move |(_, exponent)| scaled(value, exponent));
+    [
+        cosines.iter().map(|cosine| cosine * cosine).collect(),
+        pairs().map(|(r, _)| scales.sigma_b / r / r).collect(),
+        u.collect(),
+        scaled_constant(scales.tau_b).collect(),
+        scaled_constant(1.0).collect(),
+        elasticities,
+    ]
 }

@@ -1,10 +1,9 @@
-//! Numbers of one input, and of those it is paired with.
+//! Numbers of one row and of the columns that it is paired with, as vectors.
 
-use std::ops::Range;
-
+use super::row_pairs::RowPairs;
 use crate::isa::{Block, Blocks, Vector};
 
-/// Numbers of row `i`, and of blocks of columns.
+/// N numbers of one row, and the same N numbers of each column.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowAndColumns<'a, const N: usize> {
     row: [f64; N],
@@ -12,32 +11,28 @@ pub(super) struct RowAndColumns<'a, const N: usize> {
 }
 
 impl<'a, const N: usize> RowAndColumns<'a, N> {
-    pub(super) fn new(
-        (rows, i): (&[Blocks; N], usize),
-        (cols, blocks): (&'a [Blocks; N], &Range<usize>),
-    ) -> Self {
+    /// The numbers of `pairs`, out of those of both batches.
+    pub(super) fn new(pairs: &RowPairs, rows: &[Blocks; N], cols: &'a [Blocks; N]) -> Self {
         Self {
-            row: rows.each_ref().map(|numbers| numbers.get(i)),
-            cols: cols
-                .each_ref()
-                .map(|numbers| &numbers.blocks()[blocks.clone()]),
+            row: rows.each_ref().map(|numbers| numbers.get(pairs.row)),
+            cols: cols.each_ref().map(|numbers| pairs.cols(numbers)),
         }
     }
 
-    /// A number of the row, and of a block of columns.
+    /// Number `index` of the row, and of a block of columns.
     #[inline(always)]
     pub(super) fn pair<V: Vector>(&self, index: usize, block: usize) -> [V; 2] {
         [V::splat(self.row[index]), V::load(&self.cols[index][block])]
     }
 
-    /// The product of both.
+    /// The product of number `index` of the row and of a block of columns.
     #[inline(always)]
     pub(super) fn product<V: Vector>(&self, index: usize, block: usize) -> V {
         let [row, col] = self.pair::<V>(index, block);
         row * col
     }
 
-    /// All of the row, and of a block of columns.
+    /// All numbers of the row, and of a block of columns.
     #[inline(always)]
     pub(super) fn all<V: Vector>(&self, block: usize) -> [[V; N]; 2] {
         let (mut row, mut col) = ([V::splat(0.0); N], [V::splat(0.0); N]);

@@ -1,26 +1,32 @@
-//! A dense layer on the pairs of one row, and the activation before it: backward.
+//! One dense layer on the pairs of one row, and the activation before it, backward.
+//!
+//! With the symbols of the [module](super): let `f` be an output, and let primes mark the layer before. Given the
+//! adjoints `∂f/∂Θ`, `∂f/∂gap` and `∂f/∂λ` after a dense layer, one step computes `∂f/∂σ_w` and `∂f/∂σ_b` of this layer
+//! and the adjoints after the layer before.
 
 use super::forward::{LayerPairs, squared_ratio, with_slopes};
-use super::{Adjoint, State, TiedScales};
+use super::{Adjoint, LayerState, TiedScales};
 use crate::infinite::recursion::LayerScales;
-use crate::infinite::recursion::bias::{add_bias, correlation};
+use crate::infinite::recursion::bias::{BIAS_NUMBERS, add_bias, correlation};
 use crate::infinite::recursion::profile_slopes::{ALPHA, BETA, ELASTICITY, ROOT, UNIT};
+use crate::infinite::recursion::row_and_columns::RowAndColumns;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 
-/// The layer's own part of an output: `τ_w² ω_i ω_j ρ + τ_b²`.
+/// The layer's own term of an output, `own = τ_w² ω_i ω_j ρ(t) + τ_b²`.
 pub(super) struct LayerTermSlopes {
-    /// Whether it is part of the output whatever the adjoint of Θ.
+    /// True if the term is the whole output, false if it enters by Θ.
     alone: bool,
-    /// `τ_w²/σ_w²`, and the logarithmic derivative of τ_w² with respect to σ_w.
+    /// `τ_w²/σ_w²`.
     learning: f64,
+    /// `∂ log τ_w²/∂σ_w`.
     weight_slope: f64,
-    /// The derivative of τ_b² with respect to σ_b.
+    /// `∂τ_b²/∂σ_b`.
     bias_slope: f64,
 }
 
 impl LayerTermSlopes {
-    /// That of Σ.
+    /// The term of Σ, where τ is σ.
     pub fn nngp(scales: LayerScales) -> Self {
         Self {
             alone: true,
@@ -30,33 +36,34 @@ impl LayerTermSlopes {
         }
     }
 
-    /// That of Θ.
+    /// The term of Θ.
     pub fn ntk(scales: LayerScales, tied: TiedScales) -> Self {
-        let where_true = |tied: bool, slope: f64| if tied { slope } else { 0.0 };
+        let if_tied = |tied: bool, slope: f64| if tied { slope } else { 0.0 };
         Self {
             alone: false,
             learning: squared_ratio(scales.tau_w, scales.sigma_w),
-            weight_slope: where_true(tied.weights, 2.0 / scales.sigma_w),
-            bias_slope: where_true(tied.biases, 2.0 * scales.sigma_b),
+            weight_slope: if_tied(tied.weights, 2.0 / scales.sigma_w),
+            bias_slope: if_tied(tied.biases, 2.0 * scales.sigma_b),
         }
     }
 }
 
-/// One layer of the way back.
+/// One layer of the backward pass.
 pub(super) struct Backward<'a> {
     pub layer: LayerPairs<'a>,
     pub own: LayerTermSlopes,
-    pub state: &'a State,
-    /// The layer before, if there is one.
-    pub before: Option<&'a State>,
+    pub state: &'a LayerState,
+    /// The state of the layer before, if there is one.
+    pub before: Option<&'a LayerState>,
     pub adjoints: &'a mut [Adjoint],
-    /// Get the derivatives with respect to σ_w and σ_b.
+    /// The derivatives with respect to `σ_w` and `σ_b`.
     pub targets: [&'a mut [Block]; 2],
 }
 
 impl Vectorized for Backward<'_> {
     type Output = ();
 
+    // Θ = own + σ_w² Ṫ Θ', so that ∂f/∂σ_w gains 2σ_w Ṫ Θ' ∂f/∂Θ, ∂f/∂Ṫ is σ_w² Θ' ∂f/∂Θ and ∂f/∂Θ' is σ_w² Ṫ ∂f/∂Θ.
     #[inline(always)]
     fn run<V: Vector>(mut self) {
         for block in 0..self.adjoints.len() {
@@ -81,18 +88,27 @@ impl Vectorized for Backward<'_> {
     }
 }
 
-/// What an output is with respect to what goes into a dense layer.
+/// The derivatives of an output with respect to the inputs of a dense layer.
 struct DenseAdjoint<V> {
-    /// σ_w and σ_b.
+    /// With respect to `σ_w`, the term of Ṫ excepted.
     weights: V,
+    /// With respect to `σ_b`.
     biases: V,
-    /// The gap, and log ω of the row and of the columns.
+    /// With respect to the gap t before the bias.
     gap: V,
+    /// With respect to log ω of the row and of the columns.
     roots: [V; 2],
 }
 
 impl Backward<'_> {
-    /// Through the dense layer.
+    /// Goes back through the dense layer. The own term adds, with `c = ∂f/∂own` and `p = c τ_w² ω_i ω_j`,
+    ///
+    /// ```text
+    /// ∂f/∂σ_w += pρ ∂log τ_w²/∂σ_w        ∂f/∂log ω += pρ, on both sides
+    /// ∂f/∂σ_b += c ∂τ_b²/∂σ_b             ∂f/∂t     −= p
+    /// ```
+    ///
+    /// and later layers add their parts through the gap and through λ, where `log u = log σ_w + log ω`.
     #[inline(always)]
     fn dense<V: Vector>(&self, block: usize) -> DenseAdjoint<V> {
         let Self { layer, own, .. } = self;
@@ -110,29 +126,14 @@ impl Backward<'_> {
         } else {
             V::splat(0.0)
         };
-        let later = V::load(&adjoint.gap);
-        let roots = [V::load(&adjoint.roots[0]), V::load(&adjoint.roots[1])];
         let mut dense = DenseAdjoint {
             weights: V::splat(own.weight_slope) * part,
             biases,
-            gap: later - product,
-            roots,
+            gap: V::load(&adjoint.gap) - product,
+            roots: [V::load(&adjoint.roots[0]), V::load(&adjoint.roots[1])],
         };
-        if let Some(sides) = &layer.bias {
-            let sigma_b = V::splat(layer.scales.sigma_b);
-            let tangent = add_bias(
-                with_slopes(sides, block),
-                Tangent::along(0, gap, V::splat(1.0)),
-            );
-            let [along, row, col] = tangent.slopes;
-            let (row, col) = (later * row, later * col);
-            dense.gap = later * along - product;
-            let alphas = layer.numbers.pair::<V>(ALPHA, block);
-            let betas = layer.numbers.pair::<V>(BETA, block);
-            // Gaps are the same if both u and σ_b are scaled alike.
-            let by_roots = roots[0] * betas[0] + roots[1] * betas[1];
-            dense.biases = dense.biases + (by_roots - (row + col) / sigma_b);
-            dense.roots = [roots[0] * alphas[0] + row, roots[1] * alphas[1] + col];
+        if let Some(numbers) = &layer.bias {
+            self.bias(block, numbers, product, &mut dense);
         }
         let sum = dense.roots[0] + dense.roots[1];
         dense.weights = dense.weights + sum / V::splat(layer.scales.sigma_w);
@@ -140,12 +141,42 @@ impl Backward<'_> {
         dense
     }
 
-    /// Through the activation before it, given the derivative with respect to Ṫ.
+    /// Goes back through the bias: replaces `∂f/∂λ` by `∂f/∂log u` on each side, and the part of `∂f/∂t` that comes
+    /// from later layers. `product` is `p` of [`Self::dense`]. `dλ = α dlog u + σ_b/r² dσ_b`, and the gap after the
+    /// bias is [`add_bias`] of t and of log u of both sides.
+    #[inline(always)]
+    fn bias<V: Vector>(
+        &self,
+        block: usize,
+        numbers: &RowAndColumns<'_, BIAS_NUMBERS>,
+        product: V,
+        dense: &mut DenseAdjoint<V>,
+    ) {
+        let (layer, later) = (&self.layer, V::load(&self.adjoints[block].gap));
+        let gap = V::load(&self.state.steps[block].gap);
+        let sigma_b = V::splat(layer.scales.sigma_b);
+        let tangent = add_bias(
+            with_slopes(numbers, block),
+            Tangent::along(0, gap, V::splat(1.0)),
+        );
+        let [along, row, col] = tangent.slopes;
+        let (row, col) = (later * row, later * col);
+        dense.gap = later * along - product;
+        let alphas = layer.numbers.pair::<V>(ALPHA, block);
+        let betas = layer.numbers.pair::<V>(BETA, block);
+        let roots = dense.roots;
+        // The gap does not change if both u and σ_b are scaled alike: σ_b ∂gap/∂σ_b = −∂gap/∂log u_i − ∂gap/∂log u_j.
+        let by_roots = roots[0] * betas[0] + roots[1] * betas[1];
+        dense.biases = dense.biases + (by_roots - (row + col) / sigma_b);
+        dense.roots = [roots[0] * alphas[0] + row, roots[1] * alphas[1] + col];
+    }
+
+    /// Goes back through the activation before the layer, given `dot = ∂f/∂Ṫ`. Writes the adjoints of the gap and of λ.
     #[inline(always)]
     fn activation<V: Vector>(
         &mut self,
         block: usize,
-        before: &State,
+        before: &LayerState,
         dense: &DenseAdjoint<V>,
         dot: V,
     ) {
@@ -156,7 +187,7 @@ impl Backward<'_> {
         };
         let adjoint = &mut self.adjoints[block];
         let (zero, gap) = (V::splat(0.0), V::load(&before.gaps[block]));
-        // A gap of 0 stays 0 whatever the sigmas.
+        // Slopes are those along log gap. A gap of 0 stays 0 for all scales.
         let along = V::select(zero.less(gap.abs()), slope(0) / gap, zero);
         along.store(&mut adjoint.gap);
         let elasticities = self.layer.numbers.pair::<V>(ELASTICITY, block);

@@ -1,6 +1,6 @@
-//! A dense layer on the pairs of one row: forward.
+//! One dense layer on the pairs of one row, forward.
 
-use super::State;
+use super::LayerState;
 use crate::infinite::recursion::LayerScales;
 use crate::infinite::recursion::bias::{BIAS_NUMBERS, add_bias, bias_number_slopes, correlation};
 use crate::infinite::recursion::profile_slopes::{NUMBERS, ROOT, TAU_B};
@@ -8,7 +8,7 @@ use crate::infinite::recursion::row_and_columns::RowAndColumns;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 
-/// A dense layer, one row and the columns.
+/// A dense layer, with the numbers of one row and of the columns.
 pub(super) struct LayerPairs<'a> {
     pub scales: LayerScales,
     pub numbers: RowAndColumns<'a, NUMBERS>,
@@ -16,15 +16,15 @@ pub(super) struct LayerPairs<'a> {
     pub bias: Option<RowAndColumns<'a, BIAS_NUMBERS>>,
 }
 
-/// The numbers that [`add_bias`] reads of a block, with derivatives with respect to log u of the row and of the columns, in
-/// directions 1 and 2.
+/// The numbers that [`add_bias`] reads of a block, with derivatives with respect to log u of the row in direction 1,
+/// and of the columns in direction 2.
 #[inline(always)]
 pub(super) fn with_slopes<V: Vector>(
-    sides: &RowAndColumns<'_, BIAS_NUMBERS>,
+    numbers: &RowAndColumns<'_, BIAS_NUMBERS>,
     block: usize,
 ) -> [[Tangent<V, 3>; BIAS_NUMBERS]; 2] {
     let mut tangents = [[Tangent::constant(V::splat(0.0)); BIAS_NUMBERS]; 2];
-    for (side, values) in sides.all(block).into_iter().enumerate() {
+    for (side, values) in numbers.all(block).into_iter().enumerate() {
         let slopes = bias_number_slopes(values);
         for (index, (value, slope)) in values.into_iter().zip(slopes).enumerate() {
             tangents[side][index] = Tangent::along(side + 1, value, slope);
@@ -38,12 +38,16 @@ pub(super) fn squared_ratio(a: f64, b: f64) -> f64 {
     (a / b) * (a / b)
 }
 
-/// The gaps and Θ after a layer.
+/// Computes the gaps and Θ after a dense layer:
+///
+/// ```text
+/// own = (τ_w/σ_w)² u_i u_j ρ(t) + τ_b²        Θ = own + σ_w² Ṫ Θ'
+/// ```
 pub(super) struct Forward<'a> {
     pub layer: LayerPairs<'a>,
-    /// Θ of the layer before.
+    /// Θ', that of the layer before.
     pub before: Option<&'a [Block]>,
-    pub state: &'a mut State,
+    pub state: &'a mut LayerState,
 }
 
 impl Vectorized for Forward<'_> {
@@ -58,7 +62,7 @@ impl Vectorized for Forward<'_> {
         for (block, step) in state.steps.iter().enumerate() {
             let gap = V::load(&step.gap);
             let with_bias = match &layer.bias {
-                Some(sides) => add_bias(sides.all(block), gap),
+                Some(numbers) => add_bias(numbers.all(block), gap),
                 None => gap,
             };
             with_bias.store(&mut state.gaps[block]);

@@ -1,39 +1,52 @@
-//! Derivatives of Σ and Θ with respect to σ_w and σ_b of every dense layer.
+//! Derivatives of Σ and Θ with respect to `σ_w` and `σ_b` of every dense layer, in reverse mode.
 //!
-//! A row of pairs goes forward through all layers and leaves what each of them made of it; then, for each output, the
-//! derivatives go backward (reverse mode), so that L layers cost what some passes of the recursion do, not L². Along a
-//! pair goes its gap; along each of its inputs `λ = log r`, of which [`ProfileSlopes`] knows the rest. With `α = u²/r²`:
+//! A row of pairs goes forward through all layers, and each layer keeps its intermediate values. Then, for each output,
+//! the adjoints go backward. So the derivatives of L layers cost a few passes of the recursion, not L². A pair carries
+//! its gap, and each of its two inputs carries `λ = log r`, whose own derivatives are in [`ProfileSlopes`]. With
+//! `α = u²/r²`:
 //!
 //! ```text
-//! own = τ_w² ω_i ω_j ρ(t) + τ_b²        Θ = own + σ_w² Ṫ Θ'        u = σ_w ω,  r² = u² + σ_b²,  dλ = α dlog u + σ_b/r² dσ_b
+//! u = σ_w ω        r² = u² + σ_b²        dλ = α dlog u + σ_b/r² dσ_b
+//! own = τ_w² ω_i ω_j ρ(t) + τ_b²         Θ = own + σ_w² Ṫ Θ'
 //! ```
 //!
-//! where ω and t are the roots and the gap that the activation left. Where a kink makes the slope of Ṫ in the gap infinite,
-//! that of the gap is 0: what is passed on are products with the gap.
+//! where `ω = √E φ²` and t are the roots and the gap after the activation, and Θ' is that of the layer before. At a
+//! kink the slope of Ṫ in the gap is infinite when the gap is 0. What is passed on is its product with the gap, which
+//! is 0.
+//!
+//! - `forward`: the gap and Θ after one dense layer
+//! - `backward`: the adjoints before one dense layer and its activation
+//! - this file: the order of the layers
 
 mod backward;
 mod forward;
 
-use std::ops::Range;
-
 use super::profile_slopes::ProfileSlopes;
 use super::row_and_columns::RowAndColumns;
+use super::row_pairs::{PlaneRow, RowPairs};
 use super::{Output, Profile, Recursion};
 use crate::activations::differentiable::DualStep;
-use crate::activations::features::Variables;
-use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, WIDTH};
 
 use backward::{Backward, LayerTermSlopes};
 use forward::{Forward, LayerPairs};
 
-/// Whether the learning scales of a layer are its σ_w and σ_b, and so change with them.
+/// The learning scales of a layer that equal its `σ_w` and `σ_b`, and change with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TiedScales {
-    /// Whether τ_w is σ_w.
+    /// True if `τ_w` is `σ_w`.
     pub weights: bool,
-    /// Whether τ_b is σ_b.
+    /// True if `τ_b` is `σ_b`.
     pub biases: bool,
+}
+
+/// The profile of a batch of inputs, and its derivatives.
+#[derive(Clone, Copy, Debug)]
+pub struct DifferentiatedProfile<'a> {
+    /// The profile.
+    pub profile: &'a Profile,
+    /// Its derivatives.
+    pub slopes: &'a ProfileSlopes,
 }
 
 /// The derivatives of kernels between two batches of inputs.
@@ -41,51 +54,57 @@ pub struct TiedScales {
 pub struct GradientRecursion<'a> {
     recursion: &'a Recursion,
     isa: Isa,
-    sides: [(&'a Profile, &'a ProfileSlopes); 2],
+    /// The rows and the columns.
+    sides: [DifferentiatedProfile<'a>; 2],
     outputs: &'a [Output],
     tied: &'a [TiedScales],
 }
 
-/// What the layers leave of one row against blocks of columns.
+/// Intermediate values of one row against blocks of columns, for all layers.
 #[derive(Debug, Default)]
 pub struct LayerStates {
-    layers: Vec<State>,
+    layers: Vec<LayerState>,
     adjoints: Vec<Adjoint>,
 }
 
-/// What one layer leaves.
+/// The values of one dense layer and the activation before it.
 #[derive(Debug, Default)]
-struct State {
-    /// What the activation before it made of the pairs.
+struct LayerState {
+    /// The results of the activation: t, Ṫ and their derivatives.
     steps: Vec<DualStep>,
-    /// The gaps after it, and Θ.
+    /// The gaps after the dense layer.
     gaps: Vec<Block>,
+    /// Θ after the dense layer.
     ntk: Vec<Block>,
 }
 
-/// Derivatives of an output with respect to Θ and the gap after a layer, and to log r of the row and of the columns.
+/// The derivatives of an output with respect to the values after a dense layer.
 #[derive(Clone, Copy, Debug, Default)]
 struct Adjoint {
+    /// With respect to Θ.
     ntk: Block,
+    /// With respect to the gap.
     gap: Block,
+    /// With respect to λ of the row and of the columns.
     roots: [Block; 2],
 }
 
 impl<'a> GradientRecursion<'a> {
-    /// Those of these outputs, which are of the whole network.
+    /// Prepares the derivatives of `outputs`, which must be those of the last layer. `sides` are the rows and the
+    /// columns.
     ///
     /// # Panics
-    /// If an output is another one, or there is not one of `tied` per layer.
+    /// If an output is another one, or `tied` does not have one entry per layer.
     pub fn new(
         recursion: &'a Recursion,
         isa: Isa,
-        sides: [(&'a Profile, &'a ProfileSlopes); 2],
+        sides: [DifferentiatedProfile<'a>; 2],
         outputs: &'a [Output],
         tied: &'a [TiedScales],
     ) -> Self {
         let last = recursion.layers() - 1;
-        let whole = |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
-        assert!(outputs.iter().all(whole) && tied.len() == recursion.layers());
+        let of_last = |output: &Output| [Output::Nngp(last), Output::Ntk(last)].contains(output);
+        assert!(outputs.iter().all(of_last) && tied.len() == recursion.layers());
         Self {
             recursion,
             isa,
@@ -95,124 +114,117 @@ impl<'a> GradientRecursion<'a> {
         }
     }
 
-    /// The instruction set that it runs on.
+    /// The instruction set in use.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// How many planes there are: for each output those of σ_w of every layer, then those of σ_b.
+    /// The number of planes: for each output, the derivatives with respect to `σ_w` of every layer, then to `σ_b`.
     pub fn planes(&self) -> usize {
         2 * self.recursion.layers() * self.outputs.len()
     }
 
-    /// Runs row `i` against `blocks` of columns, whose gaps are given, and writes row `r` of all planes.
+    /// Computes the derivatives for `pairs`, whose gaps are given, and writes them to all planes.
     ///
-    /// Bitwise symmetric in the two inputs, and independent of the range of columns.
+    /// The result is bitwise symmetric in the two inputs, and independent of the range of columns.
     ///
     /// # Panics
-    /// If `gaps` or a plane does not hold as many blocks, or there are not as many planes.
+    /// If `gaps` or a plane does not hold all blocks, or there are not [`GradientRecursion::planes`] planes.
     pub fn run(
         &self,
-        i: usize,
-        blocks: &Range<usize>,
+        pairs: &RowPairs,
         gaps: &[Block],
         states: &mut LayerStates,
-        (planes, r): (&mut [Tile], usize),
+        target: PlaneRow<'_>,
     ) {
-        assert!(gaps.len() == blocks.len() && planes.len() == self.planes());
-        states.reset(self.recursion.layers(), gaps);
-        for index in 0..self.recursion.layers() {
-            self.forward(index, i, blocks, &mut states.layers);
-        }
+        assert!(gaps.len() == pairs.blocks.len() && target.planes.len() == self.planes());
         let layers = self.recursion.layers();
-        for (output, planes) in self.outputs.iter().zip(planes.chunks_mut(2 * layers)) {
-            let start = f64::from(u8::from(matches!(output, Output::Ntk(_))));
-            states.start([start; WIDTH]);
-            let (weights, biases) = planes.split_at_mut(layers);
-            for index in (0..layers).rev() {
-                let targets =
-                    [&mut weights[index], &mut biases[index]].map(|plane| plane.row_blocks_mut(r));
-                self.backward(index, *output, (i, blocks), states, targets);
-            }
-            let [(rows, _), (cols, _)] = self.sides;
-            for plane in planes {
-                rows.unscale(cols, self.isa, (i, blocks), plane.row_blocks_mut(r));
-            }
+        states.reset(layers, gaps);
+        for layer in 0..layers {
+            self.forward(layer, pairs, &mut states.layers);
+        }
+        let planes = target.planes.chunks_mut(2 * layers);
+        for (output, planes) in self.outputs.iter().zip(planes) {
+            let row = target.row;
+            self.backward(*output, pairs, states, PlaneRow { planes, row });
         }
     }
 
-    /// An activation, but before the first layer, and dense layer `index`.
-    fn forward(&self, index: usize, i: usize, blocks: &Range<usize>, states: &mut [State]) {
-        let (before, rest) = states.split_at_mut(index);
-        let state = &mut rest[0];
-        if let Some(before) = before.last() {
-            let [row, col] = self.sides;
-            let variables = |rows, cols| Variables {
-                rows,
-                row: i,
-                cols,
-                blocks: blocks.clone(),
-            };
-            let level = index - 1;
-            let pairs = variables(&row.0.levels[level].features, &col.0.levels[level].features);
-            let slopes = variables(row.1.slopes(level), col.1.slopes(level));
-            let dual = self.recursion.dual(level);
-            dual.differentiate(self.isa, &pairs, &slopes, &before.gaps, &mut state.steps);
+    /// Runs dense layer `layer` and the activation before it, if there is one.
+    fn forward(&self, layer: usize, pairs: &RowPairs, states: &mut [LayerState]) {
+        let (before, rest) = states.split_at_mut(layer);
+        let (before, state) = (before.last(), &mut rest[0]);
+        if let Some(before) = before {
+            let index = layer - 1;
+            let [rows, cols] = self.sides.map(|side| &side.profile.levels[index].features);
+            let values = pairs.variables(rows, cols);
+            let [rows, cols] = self.sides.map(|side| side.slopes.features(index));
+            let slopes = pairs.variables(rows, cols);
+            let dual = self.recursion.dual(index);
+            dual.differentiate(self.isa, &values, &slopes, &before.gaps, &mut state.steps);
         }
         self.isa.run(Forward {
-            layer: self.layer(index, i, blocks),
-            before: before.last().map(|before| &before.ntk[..]),
+            layer: self.layer(layer, pairs),
+            before: before.map(|before| &before.ntk[..]),
             state,
         });
     }
 
-    /// Passes the adjoints through dense layer `index`, and the activation before it if there is one; writes the
-    /// derivatives with respect to σ_w and σ_b.
+    /// Passes the adjoints of one output back through all layers, and writes its derivatives: those with respect to
+    /// `σ_w` to the first half of the planes, those with respect to `σ_b` to the other half.
     fn backward(
         &self,
-        index: usize,
         output: Output,
-        (i, blocks): (usize, &Range<usize>),
+        pairs: &RowPairs,
         states: &mut LayerStates,
-        targets: [&mut [Block]; 2],
+        target: PlaneRow<'_>,
     ) {
-        let layer = self.layer(index, i, blocks);
-        let own = if output == Output::Nngp(index) {
-            LayerTermSlopes::nngp(layer.scales)
-        } else {
-            LayerTermSlopes::ntk(layer.scales, self.tied[index])
-        };
-        self.isa.run(Backward {
-            layer,
-            own,
-            state: &states.layers[index],
-            before: index.checked_sub(1).map(|before| &states.layers[before]),
-            adjoints: &mut states.adjoints,
-            targets,
-        });
+        states.start(output);
+        let PlaneRow { planes, row } = target;
+        let layers = self.recursion.layers();
+        let (weights, biases) = planes.split_at_mut(layers);
+        for index in (0..layers).rev() {
+            let layer = self.layer(index, pairs);
+            let own = if output == Output::Nngp(index) {
+                LayerTermSlopes::nngp(layer.scales)
+            } else {
+                LayerTermSlopes::ntk(layer.scales, self.tied[index])
+            };
+            let targets = [&mut weights[index], &mut biases[index]];
+            self.isa.run(Backward {
+                layer,
+                own,
+                state: &states.layers[index],
+                before: index.checked_sub(1).map(|before| &states.layers[before]),
+                adjoints: &mut states.adjoints,
+                targets: targets.map(|plane| plane.row_blocks_mut(row)),
+            });
+        }
+        let [rows, cols] = self.sides.map(|side| side.profile);
+        for plane in planes {
+            rows.unscale(cols, self.isa, pairs, plane.row_blocks_mut(row));
+        }
     }
 
-    /// What dense layer `index` knows of row `i` and the columns.
-    fn layer(&self, index: usize, i: usize, blocks: &Range<usize>) -> LayerPairs<'_> {
-        let [(rows, row_slopes), (cols, col_slopes)] = self.sides;
-        let [of_rows, of_cols] = [rows, cols].map(|profile| &profile.levels[index].bias);
-        let bias = of_rows.as_ref().zip(of_cols.as_ref());
+    /// Dense layer `layer` with the numbers of `pairs`.
+    fn layer(&self, layer: usize, pairs: &RowPairs) -> LayerPairs<'_> {
+        let [rows, cols] = self.sides.map(|side| side.slopes.numbers(layer));
+        let bias = self.sides.map(|side| &side.profile.levels[layer].bias);
+        let bias = bias[0].as_ref().zip(bias[1].as_ref());
         LayerPairs {
-            scales: self.recursion.layers[index],
-            numbers: RowAndColumns::new(
-                (row_slopes.numbers(index), i),
-                (col_slopes.numbers(index), blocks),
-            ),
-            bias: bias.map(|(rows, cols)| RowAndColumns::new((rows, i), (cols, blocks))),
+            scales: self.recursion.layers[layer],
+            numbers: RowAndColumns::new(pairs, rows, cols),
+            bias: bias.map(|(rows, cols)| RowAndColumns::new(pairs, rows, cols)),
         }
     }
 }
 
 impl LayerStates {
+    /// Makes room for all layers, and takes the gaps of the inputs.
     fn reset(&mut self, layers: usize, gaps: &[Block]) {
-        self.layers.resize_with(layers, State::default);
+        self.layers.resize_with(layers, LayerState::default);
         for state in &mut self.layers {
-            // All of it is written before it is read, but for the gaps of the inputs.
+            // Old values may stay: each is overwritten before it is read, the gaps of the inputs below.
             state.steps.resize(gaps.len(), DualStep::default());
             for values in [&mut state.gaps, &mut state.ntk] {
                 values.resize(gaps.len(), [0.0; WIDTH]);
@@ -225,10 +237,12 @@ impl LayerStates {
         }
     }
 
-    /// The adjoints of an output, after the last layer: with respect to Θ as given, nothing else.
-    fn start(&mut self, ntk: Block) {
+    /// Sets the adjoints after the last layer. `∂f/∂Θ` is 1 if the output f is Θ, and all others are 0: Σ of the last
+    /// layer enters by its own term.
+    fn start(&mut self, output: Output) {
+        let ntk = f64::from(u8::from(matches!(output, Output::Ntk(_))));
         let adjoint = Adjoint {
-            ntk,
+            ntk: [ntk; WIDTH],
             ..Adjoint::default()
         };
         self.adjoints.clear();
@@ -240,6 +254,7 @@ impl LayerStates {
 mod tests {
     use super::*;
     use crate::activations::catalogue;
+    use crate::engine::tile::Tile;
     use crate::infinite::recursion::{LayerScales, PairState};
     use crate::math::double_double::DoubleDouble;
 
@@ -262,7 +277,12 @@ mod tests {
         ROOTS.map(DoubleDouble::from).into()
     }
 
-    /// The gaps of row 0 to all.
+    fn row_pairs() -> RowPairs {
+        let (row, blocks) = (0, 0..2);
+        RowPairs { row, blocks }
+    }
+
+    /// The gaps of these pairs.
     fn gaps() -> [Block; 2] {
         let gap = |i: usize| GAPS.get(i).copied().unwrap_or(1.0);
         [0, 1].map(|block| std::array::from_fn(|lane| gap(block * WIDTH + lane)))
@@ -274,14 +294,33 @@ mod tests {
         let (mut planes, mut gaps) = ([Tile::default()], gaps());
         planes[0].reshape(1, 2 * WIDTH);
         let outputs = [output];
-        let pass = recursion.between(isa, &profile, &profile, &outputs);
-        let mut pairs = PairState::default();
-        pass.run(0, &(0..2), &mut gaps, &mut pairs, (&mut planes, 0));
+        let kernel = recursion.between(isa, &profile, &profile, &outputs);
+        let mut state = PairState::default();
+        let target = PlaneRow {
+            planes: &mut planes,
+            row: 0,
+        };
+        kernel.run(&row_pairs(), &mut gaps, &mut state, target);
         planes[0].clone()
     }
 
+    fn gradients(gradient: &GradientRecursion<'_>) -> Vec<Tile> {
+        let mut planes = vec![Tile::default(); gradient.planes()];
+        for plane in &mut planes {
+            plane.reshape(1, 2 * WIDTH);
+            plane.row_mut(0).fill(f64::NAN);
+        }
+        let target = PlaneRow {
+            planes: &mut planes,
+            row: 0,
+        };
+        let mut states = LayerStates::default();
+        gradient.run(&row_pairs(), &gaps(), &mut states, target);
+        planes
+    }
+
     #[test]
-    fn derivatives_are_those_of_differences_on_every_instruction_set() {
+    fn derivatives_are_those_of_finite_differences_on_every_instruction_set() {
         const H: f64 = 1e-4;
         let sigmas = [[1.2, 0.1], [0.9, 0.3], [1.4, 0.2], [1.1, 0.5]];
         let (recursion, last) = (recursion(&sigmas), sigmas.len() - 1);
@@ -293,15 +332,12 @@ mod tests {
             biases: true,
         }; 4];
         for isa in Isa::available() {
-            let sides = [(&profile, &slopes); 2];
+            let sides = [DifferentiatedProfile {
+                profile: &profile,
+                slopes: &slopes,
+            }; 2];
             let gradient = GradientRecursion::new(&recursion, isa, sides, &outputs, &tied);
-            let mut planes = vec![Tile::default(); gradient.planes()];
-            for plane in &mut planes {
-                plane.reshape(1, 2 * WIDTH);
-                plane.row_mut(0).fill(f64::NAN);
-            }
-            let mut states = LayerStates::default();
-            gradient.run(0, &(0..2), &gaps(), &mut states, (&mut planes, 0));
+            let planes = gradients(&gradient);
             for (index, plane) in planes.iter().enumerate() {
                 let (output, scale, layer) = (outputs[index / 8], index / 4 % 2, index % 4);
                 let at = |h: f64| {
@@ -312,7 +348,7 @@ mod tests {
                 let (above, below) = (at(H), at(-H));
                 for (i, value) in plane.row(0).iter().enumerate().take(ROOTS.len()) {
                     let difference = (above.row(0)[i] - below.row(0)[i]) / (2.0 * H);
-                    // H² times third derivatives of some hundreds.
+                    // H² times third derivatives, which reach some hundreds.
                     assert!(
                         (value - difference).abs() < 1e-5,
                         "{isa} {index} {i}: {value} {difference}"

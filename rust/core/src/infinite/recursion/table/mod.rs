@@ -1,8 +1,11 @@
-//! All layers as one function of the gap, in a table: for networks without biases whose activations are homogeneous.
+//! All layers as one tabulated function of the gap, for networks without biases whose activations are homogeneous.
 //!
-//! Where `φ(cx) = c φ(x)` for c > 0 and nothing is added, the correlation after a layer depends on the one before it
-//! alone, and so do `Σ` and `Θ` of the last layer in units of `r_i r_j`. They are smooth in `s = √gap`, on either side of
-//! ρ = 0: polynomials on a few pieces give them to the last digit, at a cost that does not depend on the depth.
+//! If `φ(cx) = c φ(x)` for c > 0 and there are no biases, the correlation after a layer is a function of the
+//! correlation before it. So `Σ/(r_i r_j)` and `Θ/(r_i r_j)` of the last layer are functions of the input correlation
+//! alone. On either side of ρ = 0 they are smooth in `s = √gap`. Polynomials in s, on a few pieces of [0, 1], give them
+//! to the last digit, at a cost that does not depend on the depth.
+//!
+//! This file has the look-up and the fit of a whole table; `polynomial` interpolates on one piece.
 
 mod polynomial;
 
@@ -15,29 +18,32 @@ use crate::math::double_double::DoubleDouble;
 
 use polynomial::{FittedPolynomial, extrema};
 
-/// How many activations: fewer are computed as fast as they are looked up, and for more no degree suffices.
+/// The numbers of activations for which there is a table. Fewer are computed as fast as they are looked up; for more,
+/// no degree is high enough.
 const ACTIVATIONS: RangeInclusive<usize> = 2..=200;
 
-/// The degrees that are tried: as low as will do.
+/// The degrees that are tried, in this order. The lowest one within [`TOLERANCE`] is used.
 const DEGREES: [usize; 7] = [12, 13, 14, 16, 20, 24, 32];
 
-/// How far the polynomials may be from the recursion, in units of the diagonal: a quarter of ε.
+/// The largest error of the polynomials, in units of the kernel's diagonal: a quarter of ε.
 const TOLERANCE: f64 = f64::EPSILON / 4.0;
 
-/// The pieces of one sign of ρ. Their centres are the multiples of a step in [0, 1].
+/// The pieces for one sign of ρ. Their centres in s are the multiples of `step` in [0, 1].
 #[derive(Clone, Copy, Debug)]
 struct SignRange {
+    /// The sign of ρ, 1 or −1.
     sign: f64,
     step: f64,
     pieces: usize,
 }
 
-/// Both together fill a [`Lut`]: the aligned side from its first index on, the opposite one from its last backwards.
+/// The pieces for ρ > 0, stored from the first index of a [`Lut`] upwards.
 const ALIGNED: SignRange = SignRange {
     sign: 1.0,
     step: 1.0 / 8.0,
     pieces: 9,
 };
+/// The pieces for ρ < 0, stored from the last index downwards.
 const OPPOSITE: SignRange = SignRange {
     sign: -1.0,
     step: 1.0 / 6.0,
@@ -45,14 +51,15 @@ const OPPOSITE: SignRange = SignRange {
 };
 const _: () = assert!(ALIGNED.pieces + OPPOSITE.pieces == LUT_LEN);
 
-/// Coefficient by coefficient, those of `Σ/(r_i r_j)` and of `Θ/(r_i r_j)` on every piece.
+/// The polynomials of `Σ/(r_i r_j)` and `Θ/(r_i r_j)` on every piece.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
+    /// For each power of `t = s − centre`, from 0: the coefficients of both kernels on all pieces.
     coefficients: Vec<[Lut; 2]>,
 }
 
 impl Table {
-    /// That of a network, unless it has none or it would not pay.
+    /// The table of a network. `None` if its kernels depend on more than the gap, or a table would not save time.
     pub(super) fn new<'a>(
         layers: &[LayerScales],
         duals: impl Iterator<Item = &'a dyn Dual>,
@@ -69,6 +76,7 @@ impl Table {
             .find_map(|degree| Self::of_degree(&network, diagonal, degree))
     }
 
+    /// The table with polynomials of this degree, if they are close enough.
     fn of_degree(network: &Homogeneous<'_>, diagonal: [f64; 2], degree: usize) -> Option<Self> {
         let mut coefficients = vec![[[0.0; LUT_LEN]; 2]; degree + 1];
         for side in [ALIGNED, OPPOSITE] {
@@ -86,64 +94,94 @@ impl Table {
     }
 }
 
-/// The columns of a [`Table`].
+/// The column of a [`Table`] that holds `Σ/(r_i r_j)`.
 pub(super) const NNGP: usize = 0;
+/// The column of a [`Table`] that holds `Θ/(r_i r_j)`.
 pub(super) const NTK: usize = 1;
 
-/// Kernels of the last layer, of one row against some columns.
-pub(super) struct LookUp<'a, const K: usize> {
+/// The pairs of one row with some columns, to be looked up in a table.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'a> {
     pub(super) table: &'a Table,
-    /// The root of the row, and those of the columns.
+    /// `r_i` and `r_j` of the last layer.
     pub(super) r: f64,
     pub(super) cols: &'a [Block],
     pub(super) gaps: &'a [Block],
-    /// Which of [`NNGP`] and [`NTK`], and where to.
+}
+
+/// Looks up K kernels of the last layer: `Σ = r_i r_j P(s)`, and Θ likewise.
+pub(super) struct LookUp<'a, const K: usize> {
+    pub(super) query: Query<'a>,
+    /// The kernels, [`NNGP`] or [`NTK`] each, and one target for each.
     pub(super) columns: [usize; K],
     pub(super) targets: [&'a mut [Block]; K],
 }
 
-/// Vectors side by side: each coefficient is loaded once for so many.
+/// The number of vectors that are looked up together: each coefficient is loaded once for all of them.
 const GROUP: usize = 4;
+
+/// The pieces that a group of vectors lies on, and the arguments of the polynomials.
+struct Arguments<V: Vector> {
+    /// `t = s − centre`, with `s = √gap`.
+    t: [V; GROUP],
+    /// The indices of the pieces in a [`Lut`].
+    piece: [V::Indices; GROUP],
+}
+
+impl<V: Vector> Arguments<V> {
+    /// At most [`GROUP`] blocks of gaps; the vectors past the last one are 0.
+    #[inline(always)]
+    fn of_gaps(gaps: &[Block]) -> Self {
+        let (zero, one) = (V::splat(0.0), V::splat(1.0));
+        let (mut ts, mut indices) = ([zero; GROUP], [zero.indices(); GROUP]);
+        for (gap, (t, index)) in gaps.iter().zip(ts.iter_mut().zip(&mut indices)) {
+            let gap = V::load(gap);
+            let (s, opposite) = (gap.abs().sqrt(), gap.is_negative());
+            let by_sign = |number: fn(SignRange) -> f64| {
+                V::select(
+                    opposite,
+                    V::splat(number(OPPOSITE)),
+                    V::splat(number(ALIGNED)),
+                )
+            };
+            let piece = (s * by_sign(|side| 1.0 / side.step)).round();
+            *t = piece.mul_add(by_sign(|side| -side.step), s);
+            *index = V::select(opposite, -one - piece, piece).indices();
+        }
+        Self {
+            t: ts,
+            piece: indices,
+        }
+    }
+}
 
 impl<const K: usize> Vectorized for LookUp<'_, K> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(mut self) {
-        let (zero, one, r) = (V::splat(0.0), V::splat(1.0), V::splat(self.r));
-        for start in (0..self.gaps.len()).step_by(GROUP) {
-            let (mut ts, mut indices) = ([zero; GROUP], [zero.indices(); GROUP]);
-            let blocks = start..self.gaps.len().min(start + GROUP);
-            for (gap, (t, index)) in self.gaps[blocks.clone()]
-                .iter()
-                .zip(ts.iter_mut().zip(&mut indices))
-            {
-                let gap = V::load(gap);
-                let (s, opposite) = (gap.abs().sqrt(), gap.is_negative());
-                let by_sign = |number: fn(SignRange) -> f64| {
-                    V::select(
-                        opposite,
-                        V::splat(number(OPPOSITE)),
-                        V::splat(number(ALIGNED)),
-                    )
-                };
-                let piece = (s * by_sign(|side| 1.0 / side.step)).round();
-                *t = piece.mul_add(by_sign(|side| -side.step), s);
-                *index = V::select(opposite, -one - piece, piece).indices();
-            }
-            let mut sums = [[zero; GROUP]; K];
-            for coefficients in self.table.coefficients.iter().rev() {
+        let Query {
+            table,
+            r,
+            cols,
+            gaps,
+        } = self.query;
+        let r = V::splat(r);
+        for start in (0..gaps.len()).step_by(GROUP) {
+            let blocks = start..gaps.len().min(start + GROUP);
+            let Arguments { t, piece } = Arguments::<V>::of_gaps(&gaps[blocks.clone()]);
+            // Horner's rule, for K kernels and GROUP vectors side by side.
+            let mut sums = [[V::splat(0.0); GROUP]; K];
+            for coefficients in table.coefficients.iter().rev() {
                 for (sums, column) in sums.iter_mut().zip(self.columns) {
-                    for (sum, (t, index)) in sums.iter_mut().zip(ts.iter().zip(&indices)) {
-                        *sum = sum.mul_add(*t, V::lookup(&coefficients[column], *index));
+                    for (sum, (t, piece)) in sums.iter_mut().zip(t.iter().zip(&piece)) {
+                        *sum = sum.mul_add(*t, V::lookup(&coefficients[column], *piece));
                     }
                 }
             }
             for (sums, target) in sums.iter().zip(&mut self.targets) {
-                let cols = self.cols[blocks.clone()]
-                    .iter()
-                    .zip(&mut target[blocks.clone()]);
-                for (sum, (col, target)) in sums.iter().zip(cols) {
+                let pairs = cols[blocks.clone()].iter().zip(&mut target[blocks.clone()]);
+                for (sum, (col, target)) in sums.iter().zip(pairs) {
                     (r * V::load(col) * *sum).store(target);
                 }
             }
@@ -151,14 +189,14 @@ impl<const K: usize> Vectorized for LookUp<'_, K> {
     }
 }
 
-/// The numbers that make the table, in twice as many digits.
+/// A network whose kernels are tabulated, evaluated in double-double precision.
 struct Homogeneous<'a> {
     layers: &'a [LayerScales],
     duals: Vec<&'a dyn Dual>,
 }
 
 impl Homogeneous<'_> {
-    /// `Σ` and `Θ` of the last layer for inputs of this correlation, in units of `r_i r_j`. None if an activation is not
+    /// `Σ/(r_i r_j)` and `Θ/(r_i r_j)` of the last layer for inputs of this correlation. `None` if an activation is not
     /// homogeneous.
     fn kernels(&self, mut correlation: DoubleDouble) -> Option<[DoubleDouble; 2]> {
         let own = |layer: &LayerScales| {
@@ -177,7 +215,7 @@ impl Homogeneous<'_> {
 }
 
 impl SignRange {
-    /// Where a piece is in the table.
+    /// The index of a piece in a [`Lut`].
     fn index(&self, piece: usize) -> usize {
         if self.sign > 0.0 {
             piece
@@ -186,7 +224,8 @@ impl SignRange {
         }
     }
 
-    /// The polynomials of a piece. None if they are not close, or an activation is not homogeneous.
+    /// The polynomials of Σ and Θ on a piece. `None` if one of them is not close enough halfway between two nodes, or
+    /// an activation is not homogeneous.
     fn fit(
         &self,
         network: &Homogeneous<'_>,
@@ -221,7 +260,7 @@ impl SignRange {
         Some(polynomials)
     }
 
-    /// How far a piece reaches from its centre: the first and the last to one side alone.
+    /// The range of `t = s − centre` on a piece. The first and the last piece lie on one side of their centre.
     fn reach(&self, piece: usize) -> Range<f64> {
         let half = 0.5 * self.step;
         let below = if piece == 0 { 0.0 } else { half };
@@ -239,7 +278,7 @@ mod tests {
     use crate::activations::catalogue::{Erf, PiecewiseLinear};
     use crate::isa::Isa;
 
-    /// Layers of one activation; every third is not trained.
+    /// A network of `depth` equal activations. Every third layer is not trained.
     fn network(slope: f64, depth: usize) -> (Vec<LayerScales>, Vec<Arc<dyn Activation>>) {
         let layer = |index: usize| LayerScales {
             sigma_w: 1.3,
@@ -260,8 +299,48 @@ mod tests {
             .filter_map(|activation| activation.dual())
     }
 
+    /// Σ and Θ of inputs with r = 1 and these gaps.
+    fn looked_up(isa: Isa, table: &Table, gaps: &[Block]) -> [Vec<Block>; 2] {
+        let mut found = [(); 2].map(|()| vec![[f64::NAN; 8]; gaps.len()]);
+        let [nngp, ntk] = &mut found;
+        isa.run(LookUp {
+            query: Query {
+                table,
+                r: 1.0,
+                cols: &vec![[1.0; 8]; gaps.len()],
+                gaps,
+            },
+            columns: [NNGP, NTK],
+            targets: [nngp, ntk],
+        });
+        found
+    }
+
+    /// Asserts that a table gives the kernels of its network.
+    fn assert_tabulated(table: &Table, network: &Homogeneous<'_>, gaps: &[Block]) {
+        let kernels = |correlation| network.kernels(correlation).expect("all are homogeneous");
+        let [_, diagonal] = kernels(1.0.into());
+        for isa in Isa::available() {
+            let found = looked_up(isa, table, gaps);
+            let found = found.each_ref().map(|blocks| blocks.as_flattened());
+            for (i, gap) in gaps.as_flattened().iter().enumerate() {
+                let correlation = DoubleDouble::from(1.0) - gap.abs().into();
+                let exact = kernels(correlation * 1.0_f64.copysign(*gap).into());
+                for (kernel, scale) in [1.0, diagonal.hi].into_iter().enumerate() {
+                    let error = (exact[kernel] - found[kernel][i].into()).hi / scale;
+                    // The roundings of s and of the last sum, and those of the terms before it.
+                    let most = 3.0 * f64::EPSILON;
+                    assert!(error.abs() <= most, "{isa} {gap} {kernel}: {error}");
+                }
+                if *gap == 0.0 && gap.is_sign_positive() {
+                    assert_eq!([found[0][i], found[1][i]], [1.0, diagonal.hi]);
+                }
+            }
+        }
+    }
+
     #[test]
-    fn what_is_looked_up_is_what_the_layers_make() {
+    fn a_table_gives_the_kernels_of_its_layers() {
         let sizes = (0..=63).map(|i| f64::from(i) / 63.0); // 17 blocks: the last group is not whole
         let small = [1e-300, 1e-30, 1e-9, 0.99999999];
         let gaps: Vec<f64> = sizes.chain(small).flat_map(|gap| [gap, -gap]).collect();
@@ -275,51 +354,16 @@ mod tests {
         ] {
             let (layers, activations) = network(slope, depth);
             let table = Table::new(&layers, duals(&activations)).expect("there is a table");
-            let duals = duals(&activations).collect();
             let network = Homogeneous {
                 layers: &layers,
-                duals,
+                duals: duals(&activations).collect(),
             };
-            let [_, diagonal] = network.kernels(1.0.into()).expect("all are homogeneous");
-            let blocks: Vec<Block> = gaps.as_chunks().0.to_vec();
-            for isa in Isa::available() {
-                let mut found = [
-                    vec![[f64::NAN; 8]; blocks.len()],
-                    vec![[f64::NAN; 8]; blocks.len()],
-                ];
-                let [nngp, ntk] = &mut found;
-                isa.run(LookUp {
-                    table: &table,
-                    r: 1.0,
-                    cols: &vec![[1.0; 8]; blocks.len()],
-                    gaps: &blocks,
-                    columns: [NNGP, NTK],
-                    targets: [nngp, ntk],
-                });
-                let found = found.each_ref().map(|blocks| blocks.as_flattened());
-                for (i, gap) in blocks.as_flattened().iter().enumerate() {
-                    let correlation = DoubleDouble::from(1.0) - gap.abs().into();
-                    let exact = network.kernels(correlation * 1.0_f64.copysign(*gap).into());
-                    let exact = exact.expect("all are homogeneous");
-                    for (kernel, scale) in [1.0, diagonal.hi].into_iter().enumerate() {
-                        let error = (exact[kernel] - found[kernel][i].into()).hi / scale;
-                        // The roundings of s and of the last sum, and those of the terms before it.
-                        let most = 3.0 * f64::EPSILON;
-                        assert!(
-                            error.abs() <= most,
-                            "{slope} {depth} {gap} {kernel}: {error}"
-                        );
-                    }
-                    if *gap == 0.0 && gap.is_sign_positive() {
-                        assert_eq!([found[0][i], found[1][i]], [1.0, diagonal.hi]);
-                    }
-                }
-            }
+            assert_tabulated(&table, &network, gaps.as_chunks().0);
         }
     }
 
     #[test]
-    fn there_is_none_with_biases_nor_of_one_layer_nor_of_other_activations() {
+    fn networks_with_biases_or_few_layers_or_other_activations_have_no_table() {
         let (layers, activations) = network(0.0, 3);
         assert!(Table::new(&layers, duals(&activations)).is_some());
         for bias in [

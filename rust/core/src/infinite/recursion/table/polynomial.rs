@@ -1,15 +1,15 @@
-//! Interpolation in two floats.
+//! Polynomial interpolation in double-double precision.
 
 use std::f64::consts::PI;
 use std::ops::Range;
 
 use crate::math::double_double::DoubleDouble;
 
-/// A polynomial by its coefficients, the constant first.
+/// A polynomial, given by its coefficients from the constant upwards.
 pub(super) struct FittedPolynomial(pub(super) Vec<DoubleDouble>);
 
 impl FittedPolynomial {
-    /// That through some points, by Newton's divided differences.
+    /// The polynomial through the points (nodes, values), by Newton's divided differences.
     pub(super) fn through(nodes: &[f64], mut values: Vec<DoubleDouble>) -> Self {
         let last = nodes.len() - 1;
         for order in 1..=last {
@@ -27,14 +27,14 @@ impl FittedPolynomial {
         Self(values)
     }
 
-    /// Its value.
+    /// The value at t.
     pub(super) fn at(&self, t: f64) -> DoubleDouble {
         let term = |sum: DoubleDouble, coefficient: &DoubleDouble| sum * t.into() + *coefficient;
         self.0.iter().rev().fold(0.0.into(), term)
     }
 }
 
-/// Where the Chebyshev polynomial of this degree is largest on a range, ascending, both ends included.
+/// The extrema of the Chebyshev polynomial of this degree on a range, ascending. Both ends are among them.
 pub(super) fn extrema(range: Range<f64>, degree: usize) -> Vec<f64> {
     let (middle, half) = (
         0.5 * (range.start + range.end),
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_interpolated_comes_back_beyond_the_digits_of_f64() {
+    fn interpolation_is_exact_beyond_the_digits_of_f64() {
         let nodes = extrema(0.0..0.25, 9);
         assert_eq!((nodes[0], nodes[9]), (0.0, 0.25));
         let exponential = |t: f64| DoubleDouble::from(t).exp();
