@@ -71,7 +71,7 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
         for plane in &mut *planes {
             plane.reshape(area.rows.len(), blocks.len() * WIDTH);
         }
-        // On the diagonal of a symmetric kernel, only the blocks up to the diagonal are computed.
+        // Where the diagonal of a symmetric kernel crosses the tile, one half is computed and then mirrored.
         let half = self.inputs.symmetric() && area.rows == area.cols;
         for (r, row) in area.rows.clone().enumerate() {
             let last = if half {

@@ -13,7 +13,7 @@ pub struct NormedRows<T: Scalar> {
     rows: Panels<T>,
     /// The high and the low parts of `|x|`, in the units of the rows.
     norms: [Blocks; 2],
-    /// The high and the low parts of `1/|x|`, in the inverse units. 0 for a zero row, which has no direction.
+    /// The high and the low parts of `1/|x|`, for |x| in these units. 0 for a zero row, which has no direction.
     inverses: [Blocks; 2],
     /// The exponents of the powers of two.
     exponents: Blocks,

@@ -23,7 +23,7 @@ pub struct PairRecursion<'a> {
 /// Intermediate values of one row against blocks of columns, after the current layer.
 #[derive(Debug, Default)]
 pub struct PairState {
-    /// Σ, as all kernels here in units of the inputs' powers of two.
+    /// Σ. All kernels here are in units of the inputs' powers of two.
     nngp: Vec<Block>,
     /// Θ.
     ntk: Vec<Block>,

@@ -12,14 +12,14 @@ use crate::math::double_double::DoubleDouble;
 /// Scaled roots must stay below this, or the product of two of them would overflow.
 const LARGEST: f64 = 1e154;
 
-/// The largest exponent, of either sign, such that the product of two powers of two with it is a normal number.
+/// Two powers of two with exponents of at most this size have a product that is a normal number.
 const MODERATE: i32 = 500;
 
 /// The diagonal of every layer's kernel on a batch of inputs.
 ///
-/// Each input has a power of two that brings its `√Σ(x, x)` of the last layer into [1, 2). Kernels are linear in these
-/// powers, so they are computed in units of them and scaled back at the end. No intermediate value overflows or
-/// underflows unless the result does.
+/// Each input has its own unit: the power of two in which its `√Σ(x, x)` of the last layer is in [1, 2). Kernels are
+/// computed in the units of both inputs, and scaled back at the end. No intermediate value overflows or underflows
+/// unless the result does.
 #[derive(Debug)]
 pub struct Profile {
     pub(super) levels: Vec<Level>,
@@ -96,8 +96,8 @@ impl Profile {
         self.bound
     }
 
-    /// Scales `values`, which are linear in the inputs of both sides, back from the units of their powers of two. The
-    /// rows of `pairs` are in this profile, the columns in `cols`.
+    /// Scales kernels of `pairs` back from the units of both inputs. The row is in this profile, the columns are in
+    /// `cols`.
     pub(super) fn unscale(&self, cols: &Self, isa: Isa, pairs: &RowPairs, values: &mut [Block]) {
         if let (Some(rows), Some(cols)) = (&self.factors, &cols.factors) {
             isa.run(Unscale {

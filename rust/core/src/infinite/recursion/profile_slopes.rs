@@ -8,8 +8,7 @@ use crate::activations::features::Features;
 use crate::error::Result;
 use crate::isa::Blocks;
 
-/// The index of `α = u²/r²`, the derivative of log r with respect to log u. This and those below are indices of
-/// [`ProfileSlopes::numbers`], of which each input has one per layer.
+/// The index of `α = u²/r²`, the derivative of log r with respect to log u, in [`ProfileSlopes::numbers`].
 pub(super) const ALPHA: usize = 0;
 /// The index of `σ_b/r²`, the derivative of log r with respect to `σ_b`.
 pub(super) const BETA: usize = 1;
@@ -64,7 +63,7 @@ impl ProfileSlopes {
         Ok(Self { levels })
     }
 
-    /// The numbers of dense layer `layer`, by the indices above.
+    /// The numbers of each input after dense layer `layer`, in the order of [`ALPHA`], …, [`ELASTICITY`].
     pub(super) fn numbers(&self, layer: usize) -> &[Blocks; NUMBERS] {
         &self.levels[layer].numbers
     }
@@ -75,7 +74,7 @@ impl ProfileSlopes {
     }
 }
 
-/// The numbers of one dense layer, given the elasticities of the activation before it.
+/// These numbers for one dense layer, given the elasticities of the activation before it.
 fn layer_numbers(
     scales: &LayerScales,
     level: &Level,

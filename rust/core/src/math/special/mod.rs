@@ -28,7 +28,7 @@ pub use trigonometric::sin_cos;
 /// `Σ_k coefficients[k] x^k` for decreasing terms: four sums by Horner's rule, side by side, and the first term last.
 ///
 /// In a single sum each multiply-add would wait for the one before, and processors do not look far enough ahead to fill
-/// the time with other pairs.
+/// the time with other work.
 #[inline(always)]
 pub fn polynomial<R: Real, const N: usize>(coefficients: &[f64; N], x: R) -> R {
     const { assert!(N > 4) };

@@ -109,7 +109,7 @@ pub(super) struct Query<'a> {
     pub(super) gaps: &'a [Block],
 }
 
-/// Looks up K kernels of the last layer: `Σ = r_i r_j P(s)`, and Θ likewise.
+/// Looks up K kernels of the last layer: `r_i r_j` times their polynomials.
 pub(super) struct LookUp<'a, const K: usize> {
     pub(super) query: Query<'a>,
     /// The kernels, [`NNGP`] or [`NTK`] each, and one target for each.
