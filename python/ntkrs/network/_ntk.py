@@ -69,7 +69,7 @@ def _planes(layer: Array, selection: str | int) -> list[Array]:
 def _rows_at_once(state: NetworkState, call: Call, selection: str | int, beside: int) -> int | None:
     """Return a band size such that the activations and deltas of two bands fit in memory.
 
-    Return None if those of all samples fit at once. ``beside`` is the number of bytes that the kernel still needs.
+    Return None if those of all samples fit at once. ``beside`` is the memory in bytes that the kernel still needs.
 
     Raises
     ------
