@@ -1,4 +1,5 @@
-//! The picture of `src/lib.rs`, kept true: which folder may use which, no circles, no name twice, a short top level.
+//! The picture of `src/lib.rs`, kept true: which folder may use which, no circles, no name twice, a short top
+//! level, doc comments that name their thing.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -255,4 +256,41 @@ fn the_top_level_is_short() {
     let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
     assert!(files.len() <= 4, "{files:?}");
     assert!(files.len() + folders.len() <= 14, "{folders:?}");
+}
+
+/// A doc comment begins with the thing that it is about, or with what the function does.
+#[test]
+fn doc_comments_name_their_thing() {
+    const VAGUE: [&str; 9] = [
+        "What", "Those", "That", "All that", "Which", "How", "Whether", "As", "Of",
+    ];
+    let doc = |line: &str| -> Option<String> {
+        let text = line.trim_start();
+        let text = text.strip_prefix("///").or(text.strip_prefix("//!"))?;
+        // A line of slashes is not a doc comment.
+        (!text.starts_with('/')).then(|| text.trim().to_owned())
+    };
+    let vague = |text: &str| {
+        VAGUE.iter().any(|words| {
+            let rest = text.strip_prefix(words);
+            rest.is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        })
+    };
+    let mut wrong = Vec::new();
+    for (module, text) in texts() {
+        let mut inside = false;
+        for (number, line) in text.lines().enumerate() {
+            let doc = doc(line);
+            if let Some(text) = doc.as_ref().filter(|text| !inside && vague(text)) {
+                wrong.push(format!("{}:{}: {text}", module.join("/"), number + 1));
+            }
+            inside = doc.is_some();
+        }
+    }
+    let count = wrong.len();
+    assert!(
+        wrong.is_empty(),
+        "{count} doc comments:\n{}",
+        wrong.join("\n")
+    );
 }
