@@ -178,7 +178,7 @@ fn gram<T: Scalar + Element>(
         let inputs = snapshot.prepare(recursion)?;
         let kernel = Infinite::new(recursion, &inputs.rows, inputs.cols(), &outputs)?;
         fill(&kernel, planes, inputs.symmetric(), ticker)?;
-        Ok(inputs.bounds())
+        inputs.bounds()
     })
 }
 
@@ -189,7 +189,7 @@ fn error_bound<T: Scalar + Element>(
 ) -> Result<Bounds> {
     let call = Call::enter(py, None);
     let snapshot = Snapshot::of(inputs)?;
-    call.detach(|_| Ok(snapshot.prepare(recursion)?.bounds()))
+    call.detach(|_| snapshot.prepare(recursion)?.bounds())
 }
 
 fn diag<'py, T: Scalar + Element>(

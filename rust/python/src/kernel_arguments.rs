@@ -1,7 +1,7 @@
 //! The arguments that all functions of infinite-width kernels share: batches of inputs, and the kernels wanted.
 
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::infinite::inputs::{Inputs, Packed, check_features};
+use ntkrs_core::infinite::inputs::{Inputs, Packed};
 use ntkrs_core::infinite::recursion::{Output, Recursion};
 use ntkrs_core::{Error, Result};
 use numpy::Element;
@@ -53,14 +53,13 @@ impl<T: Scalar + Element> Snapshot<T> {
     /// Runs the recursion along the kernel's diagonal, detached from the interpreter.
     ///
     /// # Errors
-    /// As [`Inputs::new`]; [`Error::Features`] if X and Z differ in their number of features.
+    /// As [`Inputs::new`].
     pub fn prepare(self, recursion: &Recursion) -> Result<KernelInputs<T>> {
         let prepare = |packed| Inputs::new(recursion, packed);
-        let (rows, other) = (prepare(self.x)?, self.z.map(prepare).transpose()?);
-        if let Some(other) = &other {
-            check_features(&rows, other)?;
-        }
-        Ok(KernelInputs { rows, other })
+        Ok(KernelInputs {
+            rows: prepare(self.x)?,
+            other: self.z.map(prepare).transpose()?,
+        })
     }
 }
 
@@ -84,8 +83,11 @@ impl<T: Scalar> KernelInputs<T> {
     }
 
     /// Returns the bounds for every pair of these inputs.
-    pub fn bounds(&self) -> Bounds {
-        let bound = self.rows.bound().max(self.cols().bound());
-        (bound.nngp, bound.ntk)
+    ///
+    /// # Errors
+    /// [`Error::Features`] if X and Z differ in their number of features.
+    pub fn bounds(&self) -> Result<Bounds> {
+        let bound = self.rows.bound_with(self.cols())?;
+        Ok((bound.nngp, bound.ntk))
     }
 }

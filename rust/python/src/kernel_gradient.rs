@@ -59,7 +59,7 @@ pub fn gradient<T: Scalar + Element>(
     let planes = views(&mut planes);
     call.detach(|ticker| {
         let inputs = snapshot.prepare(recursion)?;
-        let (bounds, symmetric) = (inputs.bounds(), inputs.symmetric());
+        let (bounds, symmetric) = (inputs.bounds()?, inputs.symmetric());
         let inputs = Differentiated::new(recursion, inputs)?;
         let kernel = inputs.kernel(recursion, wanted)?;
         fill(&kernel, planes, symmetric, ticker)?;
@@ -84,7 +84,7 @@ pub fn contracted<'py, T: Scalar + Element>(
     let weights = weights.as_array().to_owned();
     let (sums, bounds) = call.detach(|ticker| {
         let inputs = snapshot.prepare(recursion)?;
-        let (bounds, symmetric) = (inputs.bounds(), inputs.symmetric());
+        let (bounds, symmetric) = (inputs.bounds()?, inputs.symmetric());
         let inputs = Differentiated::new(recursion, inputs)?;
         let kernel = inputs.kernel(recursion, wanted)?;
         let sums = inner_products(&kernel, symmetric, weights.view(), &mut ticker.progress())?;

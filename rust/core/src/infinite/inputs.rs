@@ -81,7 +81,7 @@ impl<T: Scalar> Inputs<T> {
     /// Bound on the error of any kernel entry between these inputs and `cols`, round-off excluded.
     ///
     /// # Errors
-    /// As [`check_features`].
+    /// [`Error::Features`] if the batches differ in their number of features.
     pub fn bound_with(&self, cols: &Self) -> Result<ErrorBound> {
         check_features(self, cols)?;
         Ok(self.bound().max(cols.bound()))
@@ -96,7 +96,7 @@ impl<T: Scalar> Inputs<T> {
 ///
 /// # Errors
 /// [`Error::Features`] if the inputs differ in their number of features.
-pub fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
+fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
     let (expected, got) = (rows.features(), cols.features());
     if got != expected {
         return Err(Error::Features {
@@ -120,7 +120,7 @@ impl<'a, T: Scalar> InputPairs<'a, T> {
     /// Pairs two batches; the same one twice for a symmetric kernel.
     ///
     /// # Errors
-    /// As [`check_features`].
+    /// [`Error::Features`] if the batches differ in their number of features.
     pub(super) fn new(rows: &'a Inputs<T>, cols: &'a Inputs<T>) -> Result<Self> {
         check_features(rows, cols)?;
         Ok(Self { rows, cols })
