@@ -1,6 +1,6 @@
 //! Driver for products of a kernel with vectors: each tile is multiplied as it is made, and none is kept.
 //!
-//! Rows and columns are cut into at most [`BANDS`] bands. A task computes the tiles of one pair of bands and sums their
+//! Rows and columns are cut into at most `BANDS` bands. A task computes the tiles of one pair of bands and sums their
 //! products; in a symmetric kernel each tile serves twice. The sums of tasks are added at the end, in the order of the
 //! column bands: the bits do not depend on which thread computed them. Memory: BANDS times the result.
 

@@ -17,7 +17,7 @@ pub struct Area {
     pub cols: Range<usize>,
 }
 
-/// The tiles of a matrix, in the order in which workers take them: block after block, each of [`BLOCK`] by [`BLOCK`]
+/// The tiles of a matrix, in the order in which workers take them: block after block, each of `BLOCK` by `BLOCK`
 /// tiles. Blocks, and the tiles of a block, follow each other row by row. If `symmetric`, yields only the tiles on and
 /// above the diagonal.
 ///
