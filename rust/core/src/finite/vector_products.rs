@@ -129,9 +129,9 @@ pub fn jvp<T: Scalar>(
 /// A band of samples, written by one worker.
 struct TangentBand<'a, T: Scalar> {
     x: PanelSlice<'a, T>,
-    /// (K, samples, O).
+    /// ḣ^L, (K, samples, O).
     out: ArrayViewMut3<'a, T>,
-    /// The index of its first sample.
+    /// The index of the first sample.
     first: usize,
 }
 
@@ -290,10 +290,10 @@ impl<T: Scalar> TangentStep<'_, T> {
         values
             .iter_mut()
             .for_each(|value| *value = self.layer.weight_scale * *value + bias);
-        if let Some(band) = self.slopes {
+        if let Some(band_slopes) = self.slopes {
             values
                 .iter_mut()
-                .zip(band.of_unit(unit, slopes))
+                .zip(band_slopes.of_unit(unit, slopes))
                 .for_each(|(value, slope)| *value *= *slope);
         }
     }

@@ -13,7 +13,7 @@ const CALL: usize = 1 << 16;
 /// Replaces pre-activations by φ and writes φ', one row per sample.
 ///
 /// # Errors
-/// Those of the function, and [`crate::Error::TooLarge`].
+/// The errors of the function, and [`crate::Error::TooLarge`].
 pub(super) fn apply<T: Scalar>(
     function: &dyn Smooth,
     values: &mut Panels<T>,

@@ -4,8 +4,8 @@
 //! h^{l+1} = weight scale · x^l W^l + bias scale · b^l,    x^l = φ(h^l),    x^0 = x,    f(x) = h^L
 //! ```
 //!
-//! Workers run a band of samples through one stage after another. Stages end at user-supplied activations, which only
-//! the calling thread may call (`callable`). `step` holds the single dense layer.
+//! Layers run in stages, and each stage in bands of samples, one worker per band (`step`: one layer on one band). A
+//! user-supplied activation ends a stage, since only the calling thread may call it (`callable`).
 
 mod callable;
 mod step;
