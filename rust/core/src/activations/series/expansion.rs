@@ -1,25 +1,29 @@
-//! What the coefficients of one variable hold of φ and φ', and how many of them pairs want.
+//! Norms of one variable's Hermite expansion, and the number of terms a pair needs.
 
 use super::kink_tail::{PowerLaw, TailSums};
 use super::octaves::{DIRECT, octaves};
 use super::samples::Samples;
 
-/// Terms after which less than this share is left, of both variables, are round-off.
+/// The share of a variable's norms that counts as round-off. A series can stop where both variables have less than this
+/// left.
 const ROUND_OFF: f64 = 1e-15;
 
+/// The norms and the length of the expansion of φ(r z), for one r.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Expansion {
-    /// `√E φ²`, and E φ and r in units of it.
+    /// `√E φ²`.
     pub root: f64,
+    /// `E φ/√E φ²`.
     pub mean: f64,
+    /// `r/√E φ²`.
     pub scale: f64,
-    /// The number of terms that two such variables want: infinite where a law goes on.
+    /// The number of terms that a pair of such variables needs. Infinite if a power law continues the series.
     pub terms: f64,
-    /// The larger of what is missing of `E φ²` and `E φ'²`, as a share.
+    /// The share of `E φ²` or of `E φ'²`, whichever is larger, that the series does not account for.
     pub missing: f64,
 }
 
-/// What the terms from some number on hold: `Σ b²` and `Σ b²/(m+1)`.
+/// The sums `Σ b²` (`slope`) and `Σ b²/(m+1)` (`value`) over a range of orders m that starts at `from`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Remainder {
     from: f64,
@@ -28,7 +32,7 @@ struct Remainder {
 }
 
 impl Samples {
-    /// The share of `E φ'²` that an octave holds.
+    /// The share of `E φ'²` that comes from one octave.
     pub fn held(&self, octave: usize) -> f64 {
         let coefficients = self.octaves[octave].as_flattened();
         let sum: f64 = coefficients.iter().map(|b| b * b).sum();
@@ -39,7 +43,8 @@ impl Samples {
         }
     }
 
-    /// What the terms hold, from the last to the first: the law, the octaves, and the direct ones one by one.
+    /// Returns the sums over all orders, in ranges from the last to the first: the power law, each octave, and each
+    /// order below [`DIRECT`] by itself.
     fn remainders(&self, law: &PowerLaw<f64>) -> Vec<Remainder> {
         let end = DIRECT as f64 * libm::exp2(self.octaves.len() as f64);
         let beyond = TailSums::new(law, law, DIRECT as f64 / end, 0.0, 0.0);
@@ -73,7 +78,7 @@ impl Samples {
 }
 
 impl Expansion {
-    /// The unit of φ' in those of φ: `√E φ²/r`.
+    /// `√E φ²/r`, the inverse of `scale`; 0 if `scale` is 0.
     pub fn slope(&self) -> f64 {
         if self.scale > 0.0 {
             1.0 / self.scale
@@ -89,12 +94,13 @@ impl Expansion {
             slope += remainder.slope;
             value += remainder.value;
         }
-        // The sum of the series has no square that underflows.
+        // The root comes from the series and not from `E φ²`: the factor r stays outside the squares, which then do not
+        // underflow.
         let spread = f64::sqrt(value);
         let root = libm::hypot(samples.mean, samples.r * spread);
         let scale = match (root > 0.0, spread > 0.0) {
             (true, _) => samples.r / root,
-            (false, true) => 1.0 / spread, // r = 0: the limit
+            (false, true) => 1.0 / spread, // the limit at r = 0
             (false, false) => 0.0,
         };
         let missing = share(samples.square, root * root).max(share(samples.slope_square, slope));
@@ -104,7 +110,7 @@ impl Expansion {
             slope_left += remainder.slope;
             value_left += scale * scale * remainder.value;
             if slope_left > ROUND_OFF * slope || value_left > ROUND_OFF {
-                // The end of this remainder.
+                // The end of this range is the start of the range before it in the list.
                 let end = |previous: usize| remainders[previous].from;
                 terms = index.checked_sub(1).map_or(f64::INFINITY, end);
                 break;
@@ -124,7 +130,7 @@ impl Expansion {
     }
 }
 
-/// How far a sum is from the whole, as a share of it; nothing where squares underflow.
+/// The distance of `sum` from `whole`, as a share of `whole`. It is 0 where `whole` is so small that squares underflow.
 fn share(whole: f64, sum: f64) -> f64 {
     const LEAST: f64 = 1e-280;
     if whole > LEAST {

@@ -1,8 +1,8 @@
-//! The coefficients of variables, interpolated between the points of their intervals.
+//! Expansion coefficients as functions of r, interpolated between the points of an interval.
 //!
-//! Pairs want those of φ in units of its root: `â_n = r/√n b_{n−1}/√E φ²`, so that `T = Σ â_n â_n' ρⁿ` in units of both.
-//! They are analytic in r for any φ of interest: fifteen points in a half octave leave errors of some 1e-15, and one more
-//! point checks that.
+//! Pairs use the coefficients of φ divided by `√E φ²`: `â_n = r/√n b_{n−1}/√E φ²`. Then `T = Σ â_n â_n' ρⁿ`, in units
+//! of the product of both roots `√E φ²`. The coefficients are analytic in r for any φ of interest. Fifteen points in a
+//! half octave of r leave errors of about 1e-15, and one more point measures the error.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,28 +15,32 @@ use crate::activations::activation::Smooth;
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 
-/// An octave that holds less than this share of `E φ'²` ends a series: products with any other are round-off.
+/// A series can end at an octave that holds less than this share of `E φ'²`, since the products of its coefficients
+/// with those of any other variable are round-off.
 const NOTHING: f64 = 1e-28;
 
-/// What a law may miss of `E φ'²`. Extrapolation makes some ten times as much of it.
+/// The largest error at which a fitted power law is accepted, as a share of `E φ'²`. Extrapolation makes the error
+/// about ten times larger.
 const MISSED: f64 = 1e-16;
 
-/// A series goes on while more than this is missing, however little the last octave holds.
+/// The largest missing share at which a series can end. While more is missing, the series continues, however little the
+/// last octave holds.
 const TOLERANCE: f64 = 1e-10;
 
-/// The largest r: beyond it, φ(r z) varies within less than any rule here resolves.
+/// The largest r that is accepted. Above it, φ(r z) varies too fast in z for the quadrature rules used here.
 const LARGEST_ROOT: f64 = 1_048_576.0;
 
-/// Where a list of coefficients has those below [`DIRECT`] and those of the octaves; before are the laws.
+/// The position in a coefficient list of the coefficients below [`DIRECT`]. The power laws come before them.
 pub(super) const DIRECT_AT: usize = 2 * POWERS;
+/// The position in a coefficient list of the coefficients of the octaves.
 pub(super) const OCTAVES_AT: usize = DIRECT_AT + DIRECT;
 
-/// How long a list of coefficients with so many octaves is.
+/// The length of a coefficient list with this number of octaves.
 pub(super) fn length(octaves: usize) -> usize {
     OCTAVES_AT + 2 * NODES * octaves
 }
 
-/// `n = m + 1` of the entries of a list; 1 for the laws.
+/// The index `n = m + 1` of each entry of a coefficient list; 1 for entries of the power laws.
 fn indices() -> impl Iterator<Item = f64> {
     let direct = |parity: usize| (0..DIRECT / 2).map(move |k| (2 * k + parity + 1) as f64);
     let beyond = octaves().iter().flat_map(|octave| octave.indices).flatten();
@@ -46,27 +50,30 @@ fn indices() -> impl Iterator<Item = f64> {
         .chain(beyond)
 }
 
-/// All that pairs want to know of the variables of one interval.
+/// Expansion coefficients of all variables in one interval of r, interpolated.
 #[derive(Debug)]
 pub(super) struct Curve {
-    /// The points r, and at them `√E φ(r z)²`, `E φ` in units of it, and it in units of r.
+    /// The interpolation points r, in descending order. The next three fields hold one number for each of them.
     points: Vec<f64>,
+    /// `√E φ(r z)²`.
     roots: Vec<f64>,
+    /// `E φ/√E φ²`.
     means: Vec<f64>,
+    /// `√E φ²/r`.
     slopes: Vec<f64>,
-    /// At each point the laws, which are without the factor 1/√n, the coefficients below [`DIRECT`] and those of each
-    /// octave; those of even order first.
+    /// The coefficient list of each point: the power laws, which lack the factor 1/√n, then the coefficients below
+    /// [`DIRECT`], then the coefficients of each octave. In each of these parts, even orders precede odd ones.
     lists: Vec<Vec<Block>>,
-    /// The number of octaves.
     pub octaves: usize,
-    /// The number of terms after which two such variables can stop; infinite where a law goes on.
+    /// The number of terms that a pair of such variables needs. Infinite if a power law continues the series.
     pub terms: f64,
-    /// What is missing of T or Ṫ at each point, as a share, and the error of the coefficients between them.
+    /// The share of T or Ṫ that the series misses at each point.
     missing: Vec<f64>,
+    /// The error of T or Ṫ, as a share, that comes from interpolating the coefficients between the points.
     error: f64,
 }
 
-/// One variable on its curve.
+/// The numbers of one variable, or their derivatives, interpolated from the curve of its interval.
 #[derive(Debug)]
 pub(super) struct CurveVariable<'a> {
     pub curve: &'a Curve,
@@ -76,10 +83,10 @@ pub(super) struct CurveVariable<'a> {
     list: Vec<Block>,
 }
 
-/// The curves of all intervals that have one of the roots r.
+/// Builds the curve of every interval that contains one of the given r.
 ///
 /// # Errors
-/// [`Error::Invalid`] if a root is too large; those of φ.
+/// [`Error::Invalid`] if an r is above [`LARGEST_ROOT`], and any error of evaluating φ.
 pub(super) fn curves(
     phi: &dyn Smooth,
     r: impl Iterator<Item = f64>,
@@ -101,7 +108,7 @@ pub(super) fn curves(
     Ok(curves)
 }
 
-/// Laws of all samples, and what they miss of `E φ'²` at most.
+/// Fits power laws to the last octaves of all samples. Also returns their largest error, as a share of `E φ'²`.
 fn laws(samples: &[Samples]) -> (Vec<PowerLaw<f64>>, f64) {
     let count = samples[0].octaves.len();
     let window = count - Fit::OCTAVES..count;
@@ -110,7 +117,7 @@ fn laws(samples: &[Samples]) -> (Vec<PowerLaw<f64>>, f64) {
     let mut law = |sample: &Samples| {
         let both = [0, 1].map(|parity| fit.law(&sample.octaves[window.clone()], parity));
         let held = sample.held(count - 1);
-        // An error d of coefficients b is one of 2bd of a sum of squares.
+        // An error d of a coefficient b changes b² by about 2bd.
         let missed = (both[0].1 + both[1].1) / sample.slope_square;
         most = most.max((missed * held).sqrt()).max(missed);
         both.map(|(law, _)| law)
@@ -151,7 +158,7 @@ impl Curve {
         Ok(Self::between(&samples, &without, isa))
     }
 
-    /// Between these points, the last of which is a check.
+    /// Builds the curve through these samples, of which the last only checks the interpolation.
     fn between(samples: &[Samples], laws: &[PowerLaw<f64>], isa: Isa) -> Self {
         let all = samples.iter().zip(laws);
         let expansions: Vec<Expansion> = all
@@ -191,7 +198,7 @@ impl Curve {
         curve
     }
 
-    /// Compares the last point with what the others make of it, and forgets it.
+    /// Removes the last point, and takes the interpolation error from its coefficients and the interpolated ones.
     fn check(&mut self, isa: Isa) {
         let (r, exact) = (self.points.pop(), self.lists.pop());
         for values in [
@@ -217,19 +224,20 @@ impl Curve {
         }
     }
 
-    /// What is missing of T or Ṫ at r, as a share: no more than at the points next to it. The first point is the largest.
+    /// The share of T or Ṫ that is missing at r: the larger one at the points on both sides of r, plus the
+    /// interpolation error.
     pub fn missing(&self, r: f64) -> f64 {
         let above = self.points.partition_point(|point| *point >= r);
         let next = above.saturating_sub(1)..(above + 1).min(self.missing.len());
         self.missing[next].iter().copied().fold(0.0, f64::max) + self.error
     }
 
-    /// The variable of root r.
+    /// Interpolates the numbers of the variable N(0, r²).
     pub fn at(&self, r: f64, isa: Isa) -> CurveVariable<'_> {
         self.combined(&self.weights(r), isa)
     }
 
-    /// The derivatives of its numbers with respect to log r.
+    /// Interpolates the derivatives of these numbers with respect to log r.
     pub fn slopes_at(&self, r: f64, isa: Isa) -> CurveVariable<'_> {
         let (weights, mut slopes) = (self.weights(r), [0.0; POINTS]);
         for (weight, row) in weights.iter().zip(self.differentiation()) {
@@ -240,7 +248,7 @@ impl Curve {
         self.combined(&slopes, isa)
     }
 
-    /// Sums of the numbers at the points.
+    /// Adds up the numbers at the points, multiplied by these weights.
     fn combined(&self, weights: &[f64; POINTS], isa: Isa) -> CurveVariable<'_> {
         let sum = |values: &[f64]| {
             let products = values.iter().zip(weights);
@@ -261,7 +269,8 @@ impl Curve {
         }
     }
 
-    /// Those of the barycentric formula for Chebyshev points with the ends (Berrut & Trefethen 2004).
+    /// The interpolation weights of all points at r, by the barycentric formula for Chebyshev points that include the
+    /// ends (Berrut & Trefethen 2004).
     fn weights(&self, r: f64) -> [f64; POINTS] {
         let mut weights = [0.0; POINTS];
         if let Some(found) = self.points.iter().position(|point| *point == r) {
@@ -275,7 +284,7 @@ impl Curve {
         weights.map(|weight| weight / sum)
     }
 
-    /// What numbers at the points are multiplied with for their derivatives at the points, row by row.
+    /// The differentiation matrix: multiplied by values at the points, it gives the derivatives in r at the points.
     fn differentiation(&self) -> [[f64; POINTS]; POINTS] {
         let mut matrix = [[0.0; POINTS]; POINTS];
         let points = self.points.iter().enumerate();
@@ -289,7 +298,7 @@ impl Curve {
     }
 }
 
-/// The weight of a Chebyshev point in the barycentric formula.
+/// The barycentric weight of a Chebyshev point.
 fn chebyshev_weight(index: usize) -> f64 {
     let sign = if index.is_multiple_of(2) { 1.0 } else { -1.0 };
     let is_end = index == 0 || index == POINTS - 1;
@@ -297,13 +306,13 @@ fn chebyshev_weight(index: usize) -> f64 {
 }
 
 impl CurveVariable<'_> {
-    /// The laws, the coefficients below [`DIRECT`] and those of each octave.
+    /// The coefficient list: the power laws, the coefficients below [`DIRECT`], and the coefficients of each octave.
     pub fn list(&self) -> &[f64] {
         &self.list.as_flattened()[..length(self.curve.octaves)]
     }
 }
 
-/// Sums of the lists at points.
+/// Computes the weighted sum of the coefficient lists of all points.
 struct Combine<'a> {
     weights: &'a [f64],
     points: &'a [Vec<Block>],

@@ -1,9 +1,11 @@
-//! What is left of a series after its last octave, where there is a kink: powers of u, whose sums are known.
+//! The tail of the series beyond the last octave, for activations with a kink.
 //!
-//! A jump of φ' or of a later derivative at 0 makes coefficients of even order `(64/u)^{5/4} Σ c_j (64/u)^j`, and those of
-//! odd order `(64/u)^{3/4} Σ c_j (64/u)^j`. Their sums from `u = N` on are the integrals
-//! `E_s(x) = ∫_1^∞ w^{−s} e^{−xw} dw` with `x = −N ln|ρ|`, and what opens gaps is
-//! `D_s(x) = ∫_1^∞ w^{−s} (1 − e^{−xw}) dw`.
+//! If φ' or a higher derivative jumps at 0, coefficients of even order follow `(64/u)^{5/4} Σ c_j (64/u)^j` for large
+//! u, and coefficients of odd order follow `(64/u)^{3/4} Σ c_j (64/u)^j`. A power law is the list of these c_j.
+//!
+//! Let `x = −N ln|ρ|`. The sums of `|ρ|^u` times products of coefficients, from `u = N` on, reduce to the integrals
+//! `E_s(x) = ∫_1^∞ w^{−s} e^{−xw} dw`. The sums of `1 − |ρ|^u` times such products, which small gaps are computed from,
+//! reduce to `D_s(x) = ∫_1^∞ w^{−s} (1 − e^{−xw}) dw`.
 
 use std::f64::consts::PI;
 
@@ -11,16 +13,16 @@ use super::octaves::{DIRECT, NODES, Octave};
 use crate::isa::Real;
 use crate::math::special::{erfcx, exp, expm1};
 
-/// How many powers a law has.
+/// The number of coefficients c_j of a power law.
 pub(super) const POWERS: usize = 5;
 
-/// The powers `s = 3/2, 5/2, …` that occur.
+/// The number of exponents `s = 3/2, 5/2, …` for which integrals are needed.
 const INTEGRALS: usize = POWERS + 2;
 
-/// A law for the even orders, then one for the odd ones.
+/// The coefficients c_j for the even orders, then those for the odd orders.
 pub(super) type PowerLaw<R> = [[R; POWERS]; 2];
 
-/// The coefficient that a law gives to a node, times the root of its weight.
+/// The coefficient that a law gives at node k of an octave, times the square root of the node's weight.
 #[inline(always)]
 pub(super) fn coefficient<R: Real>(
     law: &[R; POWERS],
@@ -29,7 +31,7 @@ pub(super) fn coefficient<R: Real>(
     k: usize,
 ) -> R {
     let ratio = R::splat(octave.ratios[k]);
-    // A loop: folds are not always inlined, and then compiled without vector instructions.
+    // A loop and not a fold: a fold is not always inlined, and is then compiled without vector instructions.
     let mut sum = R::splat(0.0);
     for coefficient in law.iter().rev() {
         sum = sum.mul_add(ratio, *coefficient);
@@ -37,7 +39,7 @@ pub(super) fn coefficient<R: Real>(
     sum * R::splat(octave.powers[parity][k])
 }
 
-/// The coefficients of the product of two laws, bitwise symmetric in them.
+/// The coefficients of the product of two laws. Swapping u and v gives the same bits.
 #[inline(always)]
 fn product<R: Real>(u: &[R; POWERS], v: &[R; POWERS]) -> [R; POWERS] {
     let mut products = [R::splat(0.0); POWERS];
@@ -52,16 +54,20 @@ fn product<R: Real>(u: &[R; POWERS], v: &[R; POWERS]) -> [R; POWERS] {
     products
 }
 
-/// What is to be summed of each parity from `u = 64/y` on, where `|ρ| = 1 − size = e^{−t}`, n being u for even orders and
-/// u + 1 for odd ones.
+/// The sums of one pair over the tail, for each parity, from `u = 64/y` on.
+///
+/// Here `|ρ| = 1 − size = e^{−t}`, and n is u for even orders and u + 1 for odd ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TailSums<R> {
+    /// The products of the laws of both variables.
     products: PowerLaw<R>,
-    /// Of the odd orders, with u/n.
+    /// The product for the odd orders, times u/n.
     over: [R; POWERS],
     y: R,
     size: R,
+    /// `E_s` for `s = 3/2, 5/2, …`.
     e: [R; INTEGRALS],
+    /// `D_s` for the same s, apart from the first, which is unused.
     d: [R; INTEGRALS],
 }
 
@@ -85,14 +91,14 @@ impl<R: Real> TailSums<R> {
         }
     }
 
-    /// `y^{3/2}/2` and `y^{5/2}/2`.
+    /// The factors of the sums over 1/n: `y^{3/2}/2` for odd orders and `y^{5/2}/2` for even ones.
     #[inline(always)]
     fn units(&self) -> (R, R) {
         let low = R::splat(0.5) * self.y * self.y.sqrt();
         (low, low * self.y)
     }
 
-    /// `Σ b b' |ρ|^u`.
+    /// `Σ b b' |ρ|^u` over the even orders, and over the odd ones.
     #[inline(always)]
     pub fn dots(&self) -> [R; 2] {
         let whole = R::splat(0.5 * DIRECT as f64) * self.y.sqrt();
@@ -102,7 +108,7 @@ impl<R: Real> TailSums<R> {
         ]
     }
 
-    /// `Σ b b' |ρ|^n/n`.
+    /// `Σ b b' |ρ|^n/n` over the even orders, and over the odd ones.
     #[inline(always)]
     pub fn values(&self) -> [R; 2] {
         let ((low, high), rho) = (self.units(), R::splat(1.0) - self.size);
@@ -112,10 +118,11 @@ impl<R: Real> TailSums<R> {
         ]
     }
 
-    /// `Σ b b' (1 − |ρ|^n)/n`.
+    /// `Σ b b' (1 − |ρ|^n)/n` over the even orders, and over the odd ones.
     #[inline(always)]
     pub fn openings(&self) -> [R; 2] {
         let (low, high) = self.units();
+        // 1 − |ρ|^{u+1} = 1 − |ρ|^u + size |ρ|^u
         let mut odd = self.d;
         for (odd, e) in odd.iter_mut().zip(self.e) {
             *odd = self.size.mul_add(e, *odd);
@@ -137,7 +144,10 @@ fn sum<R: Real>(law: &[R; POWERS], y: R, factors: &[R]) -> R {
     sum
 }
 
-/// `E_s` and `D_s` for `s = 3/2, 5/2, …`; D of 3/2 is not wanted, and 0. Upwards, errors stay those of `E_{3/2}` or less.
+/// Computes `E_s(x)` and `D_s(x)` for `s = 3/2, 5/2, …`.
+///
+/// `D_{3/2}` is not needed and is set to 0. The recurrence runs upwards in s, so that errors do not exceed that of
+/// `E_{3/2}`.
 #[inline(always)]
 fn integrals<R: Real>(x: R) -> ([R; INTEGRALS], [R; INTEGRALS]) {
     let (one, two) = (R::splat(1.0), R::splat(2.0));
@@ -153,22 +163,23 @@ fn integrals<R: Real>(x: R) -> ([R; INTEGRALS], [R; INTEGRALS]) {
     (e, d)
 }
 
-/// Laws by least squares, of coefficients in a few octaves.
+/// Fits power laws by least squares to the coefficients in a few octaves.
 #[derive(Debug)]
 pub(super) struct Fit<'a> {
     octaves: &'a [Octave],
-    /// The factors of the matrix of powers: orthonormal columns, and for each power what makes it of them.
+    /// The orthonormal columns of the QR factorization of the matrix of powers of `unit · 64/u`.
     columns: [Vec<f64>; POWERS],
+    /// The triangular factor: `upper[j]` expresses power j in the orthonormal columns.
     upper: [[f64; POWERS]; POWERS],
-    /// Powers are those of `unit · 64/u`.
+    /// The scale of the powers: `unit · 64/u` is 1 at the first node.
     unit: f64,
 }
 
 impl<'a> Fit<'a> {
-    /// How many octaves it takes.
+    /// The number of octaves a law is fitted to.
     pub const OCTAVES: usize = 3;
 
-    /// Of these octaves.
+    /// Prepares fits to the coefficients in these octaves.
     pub fn new(octaves: &'a [Octave]) -> Self {
         let unit = octaves[0].nodes[0] / DIRECT as f64;
         let ratios = || octaves.iter().flat_map(|octave| octave.ratios);
@@ -177,7 +188,7 @@ impl<'a> Fit<'a> {
         let mut upper = [[0.0; POWERS]; POWERS];
         for (j, shares) in upper.iter_mut().enumerate() {
             let (before, rest) = columns.split_at_mut(j);
-            // Gram–Schmidt, twice, is orthogonal to round-off.
+            // Gram–Schmidt done twice makes the columns orthogonal to round-off.
             for (i, column) in before.iter().enumerate().chain(before.iter().enumerate()) {
                 let share = dot(column, &rest[0]);
                 shares[i] += share;
@@ -197,7 +208,7 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// The law of the coefficients of one parity, and the sum of the squares of what it misses of them.
+    /// Fits a law to the coefficients of one parity. Also returns the sum of the squared residuals.
     pub fn law(&self, coefficients: &[[[f64; NODES]; 2]], parity: usize) -> ([f64; POWERS], f64) {
         let nodes = self.octaves.iter().zip(coefficients);
         let values: Vec<f64> = nodes
@@ -226,7 +237,7 @@ mod tests {
     use super::*;
     use crate::activations::series::octaves::octaves;
 
-    /// Coefficients of a law in three octaves.
+    /// The coefficients that a law gives in three octaves.
     fn coefficients(law: &PowerLaw<f64>) -> Vec<[[f64; NODES]; 2]> {
         let of_octave = |octave: &Octave| {
             [0, 1]
@@ -243,7 +254,7 @@ mod tests {
             let (found, missed) = fit.law(&given, parity);
             assert!(missed < 1e-28);
             for (j, (a, b)) in found.iter().zip(law[parity]).enumerate() {
-                // (64/u)^j is at most 4^{−j} here.
+                // (64/u)^j is at most 4^{−j} in these octaves.
                 assert!(
                     (a - b).abs() < 1e-12 * libm::exp2(4.0 * j as f64),
                     "{j} {a} {b}"
@@ -256,7 +267,8 @@ mod tests {
     fn sums_are_those_of_the_octaves_that_follow() {
         let u = [[0.3, -2.0, 5.0, 0.5, 1.0], [-1.0, 0.1, 0.0, 3.0, -0.7]];
         let v = [[0.7, 1.0, 2.0, 0.0, 1.0], [0.8, 0.3, 0.2, -3.0, 0.1]];
-        // From 64·2^8 on, by the octaves that there are; beyond, e^{−tu} is nothing.
+        // The sums from u = 64·2^8 on are compared with sums over the octaves. Beyond the octaves, e^{−tu} is
+        // negligible.
         for size in [1e-4, 2e-4, 3e-3] {
             let t = -libm::log1p(-size);
             let found = TailSums::new(&u, &v, 1.0 / 256.0, t, size);
@@ -275,7 +287,7 @@ mod tests {
                 }
             }
             let whole = TailSums::new(&u, &v, 1.0 / 256.0, 0.0, 0.0);
-            // The octaves end at 2^22.
+            // The octaves end at u = 2^22. Beyond that, 1 − |ρ|^n is 1, and `openings` misses the sum of b b'/n.
             let beyond = TailSums::new(&u, &v, libm::exp2(-16.0), 0.0, 0.0).values();
             for parity in [0, 1] {
                 let close = |a: f64, b: f64, scale: f64| {

@@ -1,42 +1,52 @@
-//! The orders m over which series are summed: all of them at first, then the nodes of a quadrature.
+//! The orders m at which series are summed: every order at first, then the nodes of a quadrature.
 //!
-//! But for the sign (−1)^{⌊m/2⌋}, which products lose, coefficients of even order and those of odd order are smooth
-//! functions of m, on the scale of m itself: powers of m for a kink, `e^{−c√m}` for poles. So sums over m from
-//! [`DIRECT`] on are integrals, by [`NODES`] nodes in each octave however many terms they stand for: to 4e-15 where terms
-//! fall like `m^{−3/2}`, after a jump of φ', and to 5e-12 of the little that there is where they fall like `m^{−5}`. With `u = m + 1` for even orders and `u = m` for odd ones, both are sums over one grid of u, and the nodes of an
-//! octave are twice those of the one before: so `1 − |ρ|^u` follows without a further power.
+//! Coefficients have a sign (−1)^{⌊m/2⌋}, which cancels in the products of two variables. Apart from the sign, the
+//! coefficients of even order are a smooth function of m, and so are those of odd order. These functions vary on the
+//! scale of m itself: they are powers of m for a kink, and `e^{−c√m}` for poles. Sums over m from [`DIRECT`] on can
+//! therefore be computed as integrals, with [`NODES`] nodes in each octave, whatever the number of terms in it.
+//!
+//! The relative error is 4e-15 where terms fall like `m^{−3/2}`, which is the case if φ' jumps. It is 5e-12 where they
+//! fall like `m^{−5}`, but then the sum itself is small.
+//!
+//! With `u = m + 1` for even orders and `u = m` for odd ones, both parities are sums over the same grid of u. From the
+//! third octave on, nodes are twice those of the octave before, so that `1 − |ρ|^u` follows from its values there
+//! without computing another power.
 
 use std::sync::LazyLock;
 
 use crate::math::quadrature::legendre;
 
-/// How many orders are summed one by one.
+/// The number of orders that are summed one by one.
 pub(super) const DIRECT: usize = 64;
 
-/// Nodes of an octave.
+/// The number of quadrature nodes in an octave, for each parity.
 pub(super) const NODES: usize = 10;
 
-/// The most octaves.
+/// The largest number of octaves.
 pub(super) const MOST_OCTAVES: usize = 16;
 
 static OCTAVES: LazyLock<Vec<Octave>> =
     LazyLock::new(|| (0..MOST_OCTAVES).map(Octave::new).collect());
 
-/// An octave `[64, 128)·2^index` of u.
+/// The quadrature rule of one octave `[64, 128)·2^index` of u.
 #[derive(Clone, Debug)]
 pub(super) struct Octave {
+    /// The nodes u.
     pub nodes: [f64; NODES],
-    /// The roots of the weights: coefficients are multiplied by them.
+    /// The square roots of the weights. Coefficients are stored multiplied by them.
     pub roots: [f64; NODES],
-    /// `n = m + 1`, the indices of φ: u for even orders, `u + 1` for odd ones.
+    /// The indices `n = m + 1` of the coefficients of φ: u for even orders m, and `u + 1` for odd ones.
     pub indices: [[f64; NODES]; 2],
+    /// `1/√n`.
     pub inverse_roots: [[f64; NODES]; 2],
-    /// `64/u`, and the roots of the weights times its powers 5/4 and 3/4 (see [`super::kink_tail`]).
+    /// `64/u`.
     pub ratios: [f64; NODES],
+    /// The square roots of the weights times `(64/u)^{5/4}`, for even orders, and times `(64/u)^{3/4}`, for odd ones
+    /// (see [`super::kink_tail`]).
     pub powers: [[f64; NODES]; 2],
 }
 
-/// All octaves.
+/// All octaves, in ascending order.
 pub(super) fn octaves() -> &'static [Octave] {
     &OCTAVES
 }
@@ -47,7 +57,7 @@ impl Octave {
         let (nodes, weights) = if index == 0 {
             (FIRST_NODES, FIRST_WEIGHTS)
         } else {
-            // Orders of one parity are 2 apart.
+            // The weights have a factor 1/2, because orders of one parity are 2 apart.
             let rule = legendre(NODES);
             let node = |k: usize| start * (1.5 + 0.5 * rule[k].0);
             let weight = |k: usize| 0.25 * start * rule[k].1;
@@ -69,8 +79,10 @@ impl Octave {
     }
 }
 
-/// The Gauss rule of the sum over u = 65, 67, … without the integral from 128 on, which is what the octaves after the
-/// first make of it: exact for polynomials of degree 19.
+/// The nodes of the Gauss rule for the first octave.
+///
+/// The rule computes the sum over u = 65, 67, … minus half the integral from 128 on, because the later octaves replace
+/// the sum by that integral. It is exact for polynomials of degree 19.
 const FIRST_NODES: [f64; NODES] = [
     65.182_411_055_243_23,
     68.828_608_072_294_92,
@@ -84,6 +96,7 @@ const FIRST_NODES: [f64; NODES] = [
     127.172_563_473_433_35,
 ];
 
+/// The weights that belong to [`FIRST_NODES`].
 const FIRST_WEIGHTS: [f64; NODES] = [
     1.316_433_515_793_029_6,
     2.393_137_245_233_637_6,
@@ -103,7 +116,7 @@ mod tests {
 
     #[test]
     fn octaves_sum_smooth_functions() {
-        // Σ over u = 65, 67, …, 2^24 + 63 of functions that are nothing beyond.
+        // Sums over u = 65, 67, … are compared with the octaves, which end at u = 2^22. `beyond` allows for the rest.
         for (power, rate, tolerance) in [
             (1.5, 3e-6, 1e-14),
             (1.5, 1e-3, 1e-14),
@@ -121,7 +134,7 @@ mod tests {
             };
             let sum: f64 = octaves().iter().rev().map(octave).sum();
             let beyond = libm::exp(-rate * DIRECT as f64 * 65536.0) * 1e5;
-            // Of what a sum without decay would be.
+            // The tolerance is a share of the sum without exponential decay.
             let scale = 32.0 / (power - 1.0);
             assert!(
                 (sum - exact).abs() <= tolerance * scale + beyond,
