@@ -8,7 +8,7 @@ use crate::isa::{Isa, Real, Vector, Vectorized, WIDTH};
 
 /// An activation function φ.
 ///
-/// Every [`Formula`] that has a [`Dual`] is one. Only a user-supplied function implements this trait itself.
+/// Every [`Formula`] that has a [`Dual`] is one. Only a user-supplied function implements this trait directly.
 pub trait Activation: Debug + Send + Sync {
     /// Replaces each pre-activation h by φ(h), and writes φ'(h) to `slopes`.
     ///
@@ -16,7 +16,7 @@ pub trait Activation: Debug + Send + Sync {
     /// If the slices differ in length, or the function is user-supplied.
     fn evaluate(&self, h: &mut [f64], slopes: &mut [f64]);
 
-    /// Replaces each pre-activation h by φ''(h). Where φ' jumps, that of one side counts.
+    /// Replaces each pre-activation h by φ''(h). Where φ' jumps, this is φ'' of one side.
     ///
     /// # Panics
     /// If the function is user-supplied: it has no second derivative.
@@ -63,7 +63,7 @@ pub trait Formula: Debug + Send + Sync {
     /// `(φ(x), φ'(x))`.
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R);
 
-    /// `φ''(x)`. Where φ' jumps, that of one side counts.
+    /// `φ''(x)`. Where φ' jumps, this is φ'' of one side.
     fn curvature<R: Real>(&self, x: R) -> R;
 }
 
@@ -81,7 +81,7 @@ impl<F: Formula + Dual> Activation for F {
     }
 
     fn curvature(&self, h: &mut [f64]) {
-        // Packing the inputs has already reported an instruction set that this machine does not have.
+        // If the chosen instruction set is missing on this machine, packing the inputs has already reported it.
         let isa = Isa::current().unwrap_or(Isa::PORTABLE);
         isa.run(Curvature { formula: self, h });
     }

@@ -23,7 +23,7 @@ pub trait NamedNumbers<R>: Copy {
     /// The numbers in order.
     fn numbers(self) -> impl IntoIterator<Item = R>;
 
-    /// Names the first [`NamedNumbers::COUNT`] of these, which [`NamedNumbers::numbers`] has returned in this order.
+    /// Names the first [`NamedNumbers::COUNT`] of `numbers`, given in the order of [`NamedNumbers::numbers`].
     ///
     /// Implementations must be `#[inline(always)]`.
     fn from_numbers(numbers: [R; MOST_NUMBERS]) -> Self;
@@ -55,7 +55,8 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
     /// The numbers of the variable N(0, r²), finite for every finite r ≥ 0.
     fn variable<N: RowNumber>(&self, r: N) -> Self::Variable<N::Single>;
 
-    /// As [`Dual::of_direction`].
+    /// Returns the correlation of φ(u) and φ(v), and Ṫ, given the correlation of u and v, if φ is homogeneous; see
+    /// [`Dual::of_direction`].
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
         let _ = correlation;
         None
@@ -66,8 +67,9 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
     /// Implementations and everything they call must be `#[inline(always)]`.
     fn pair<R: Real>(&self, u: Self::Variable<R>, v: Self::Variable<R>, gap: R) -> (R, R);
 
-    /// As [`ClosedForm::pair`], by plain formulas without protection against cancellation, preceded by a margin that is
-    /// negative wherever cancellation would lose digits. `None` if that would not be much faster.
+    /// Returns a margin, then the gap of (φ(u), φ(v)) and Ṫ by plain formulas, without protection against cancellation.
+    /// The margin is negative wherever cancellation would lose digits. `None` if plain formulas would not be much
+    /// faster; see [`ClosedForm::pair`].
     #[inline(always)]
     fn far_pair<R: Real>(
         &self,

@@ -1,4 +1,4 @@
-//! Derivatives of a dual with respect to its inputs, in forward mode: by numbers that carry them.
+//! Derivatives of a dual with respect to its inputs, in forward mode: every number carries its own derivatives.
 
 use std::fmt::Debug;
 
@@ -25,11 +25,11 @@ pub trait Differentiable: Debug + Send + Sync {
     /// Derivatives of the description of variables N(0, r²) with respect to log r.
     ///
     /// # Errors
-    /// If φ cannot be evaluated at one of the points that this takes.
+    /// If φ cannot be evaluated at one of the points that this needs.
     fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes>;
 
-    /// The step of the dual with its derivatives, for the pairs of one u and several v. `slopes` holds the derivatives of
-    /// the features of `pairs`.
+    /// Computes the step of the dual and its derivatives, for the pairs of one u and several v. `slopes` holds the
+    /// derivatives of the features of `pairs`.
     ///
     /// Exchanging u and v exchanges the derivatives, bitwise.
     ///
@@ -48,13 +48,13 @@ pub trait Differentiable: Debug + Send + Sync {
 /// Derivatives of a [`Description`](crate::activations::dual::Description) with respect to log r.
 #[derive(Debug, Default)]
 pub struct DescriptionSlopes {
-    /// Derivatives of `log √E φ(u)²`; 0 where that is −∞.
+    /// Derivatives of `log √E φ(u)²`; 0 where the logarithm is −∞.
     pub elasticities: Blocks,
     /// Derivatives of the features.
     pub features: Features,
 }
 
-/// The derivative of the logarithm of a root, given the root and its derivative.
+/// The derivative of the logarithm of a root, given the root and its derivative. It is 0 if the root is 0.
 pub fn elasticity((root, slope): (f64, f64)) -> f64 {
     match root {
         0.0 => 0.0,
@@ -71,7 +71,7 @@ pub struct DualStep {
     pub dot: Block,
     /// Derivatives of the new gap with respect to the logarithms of the old gap, of `r_u` and of `r_v`.
     pub gap_slopes: [Block; DIRECTIONS],
-    /// Derivatives of Ṫ with respect to the same.
+    /// Derivatives of Ṫ with respect to the same three logarithms.
     pub dot_slopes: [Block; DIRECTIONS],
 }
 
@@ -139,6 +139,7 @@ struct DifferentiationLoop<'a, F> {
     form: &'a F,
     /// The features of u, and their derivatives.
     u: [Vec<f64>; 2],
+    /// The same for the v.
     v: [Vec<&'a [Block]>; 2],
     gaps: &'a [Block],
     steps: &'a mut [DualStep],

@@ -1,11 +1,12 @@
 //! Expectations of φ and φ' under a Gaussian, for many pairs at once.
 //!
-//! Let (u, v) ~ N(0, [[q1, c], [c, q2]]), with roots `r = √q` and correlation `ρ = c/(r1·r2)`. A pair is described by its
-//! roots and its **gap**: `1 − |ρ|` with the sign of ρ. A gap of +0 means equal directions, −0 opposite ones, and ±1
-//! orthogonal ones.
+//! Let (u, v) ~ N(0, [[q1, c], [c, q2]]), with roots `r = √q` and correlation `ρ = c/(r1·r2)`. A pair is described by
+//! its roots and its **gap**: `1 − |ρ|` with the sign of ρ. A gap of +0 means equal directions, −0 opposite ones, and
+//! ±1 orthogonal ones.
 //!
-//! `T = E φ(u)φ(v)` is described in the same way: by the roots `√E φ(u)²` and `√E φ(v)²`, and a new gap. If φ has a kink,
-//! the slope of `T` in c is infinite at `ρ = ±1`: the gap keeps all the digits there that the correlation itself loses.
+//! `T = E φ(u)φ(v)` is described in the same way: by the roots `√E φ(u)²` and `√E φ(v)²`, and a new gap. If φ has a
+//! kink, a derivative of `T` in c is infinite at `ρ = ±1`. The gap keeps the digits there that the correlation itself
+//! loses.
 
 use crate::activations::differentiable::Differentiable;
 use crate::activations::features::{Features, Variables};
@@ -18,11 +19,11 @@ pub trait Dual: Differentiable {
     /// Precomputes, for each variable N(0, r²), the numbers that [`Dual::step`] reads.
     ///
     /// # Errors
-    /// If φ cannot be evaluated at one of the points that this takes.
+    /// If φ cannot be evaluated at one of the points that this needs.
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description>;
 
-    /// For the pairs of one u and several v, replaces each gap by that of (φ(u), φ(v)), and writes `Ṫ = E φ'(u)φ'(v)` to
-    /// `dots`.
+    /// Replaces each gap by that of (φ(u), φ(v)), and writes `Ṫ = E φ'(u)φ'(v)` to `dots`, for the pairs of one u and
+    /// several v.
     ///
     /// The result is symmetric in u and v, bitwise. A gap of +0 between equal roots stays +0.
     ///
@@ -35,8 +36,11 @@ pub trait Dual: Differentiable {
         10.0
     }
 
-    /// For homogeneous functions, `φ(cx) = c φ(x)` for c > 0: the correlation of φ(u) and φ(v), and Ṫ in units of
-    /// `√(T(u,u) T(v,v))/(r1·r2)`. Both then depend on the correlation of u and v alone. `None` for all others.
+    /// Returns the correlation of φ(u) and φ(v), and Ṫ in units of `√(T(u,u) T(v,v))/(r1·r2)`, given the correlation of
+    /// u and v.
+    ///
+    /// The correlation alone determines both if φ is homogeneous: `φ(cx) = c φ(x)` for c > 0. `None` for all other
+    /// functions.
     fn of_direction(&self, correlation: DoubleDouble) -> Option<(DoubleDouble, DoubleDouble)> {
         let _ = correlation;
         None
@@ -50,7 +54,7 @@ pub struct Description {
     pub roots: Vec<DoubleDouble>,
     /// The numbers that pairs read.
     pub features: Features,
-    /// The truncation error between any two of the variables, besides round-off, as a share: of `1 ∓ ρ'`, and of Ṫ in
+    /// The truncation error for any two of the variables, round-off not included, as a share of `1 ∓ ρ'`, and of Ṫ in
     /// units of `√(Ṫ(u,u) Ṫ(v,v))`. 0 for closed forms.
     pub missing: f64,
 }

@@ -1,4 +1,4 @@
-//! Features: the numbers that the dual of an activation reads of each variable.
+//! Features: the numbers of each variable that the dual of an activation reads.
 
 use std::ops::Range;
 
@@ -17,7 +17,7 @@ pub struct Variables<'a> {
     pub row: usize,
     /// The features of the batch that the v belong to.
     pub cols: &'a Features,
-    /// The blocks of that batch that are the v.
+    /// The blocks of that batch that hold the v.
     pub blocks: Range<usize>,
 }
 

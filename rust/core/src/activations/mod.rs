@@ -1,4 +1,4 @@
-//! One activation φ at a time, and expectations of it over pairs of Gaussian variables: nothing here knows of input
+//! One activation φ at a time, and its expectations over pairs of Gaussian variables. Nothing here knows of input
 //! matrices or of layers.
 
 pub mod activation;

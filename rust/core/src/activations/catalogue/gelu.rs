@@ -292,11 +292,14 @@ fn spread_of_squares<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, pair: Gelu
     half * (distance - ratio * ratio) / pair.scale
 }
 
-/// As [`spread`], from the little that GELU falls short of ReLU: `T = r1r2 (1/2 − d)` with the small
+/// `√(T11T22) − T(c = r1r2)`, over r1r2, for large variables. There GELU falls only a little short of ReLU:
+/// `T = r1r2 (1/2 − d)` with the small
 ///
 /// ```text
 /// 2π d = β − sin β cos β (1 + 1/E²),    β = π/2 − α0
 /// ```
+///
+/// See [`spread`].
 #[inline(always)]
 fn steep_spread<R: Real>(u: GeluVariable<R>, v: GeluVariable<R>, near: R) -> R {
     let half = R::splat(0.5);

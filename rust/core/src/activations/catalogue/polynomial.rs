@@ -190,8 +190,8 @@ impl Formula for Hermite {
 /// T = Σ_l a_l(r1) a_l(r2) ρ^l        Ṫ = Σ_l l a_l(r1) a_l(r2)/(r1 r2) ρ^{l−1}
 /// ```
 ///
-/// The coefficients divided by their norm form a unit vector. The product of two such vectors is the new correlation for
-/// ρ = 1. Its gap is half the square of their distance, accurate to the rounding of an angle.
+/// The coefficients divided by their norm form a unit vector. The product of two such vectors is the new correlation
+/// for ρ = 1. Its gap is half the square of their distance, accurate to the rounding of an angle.
 #[derive(Clone, Debug)]
 struct HermiteExpansion {
     /// `c_j j!/(2^i i! √l!)`: one list for each l, over i.
@@ -268,7 +268,7 @@ impl HermiteExpansion {
         )
     }
 
-    /// As [`Form::of_pair`].
+    /// Returns the gap of (φ(u), φ(v)), and Ṫ; see [`Form::of_pair`].
     #[inline(always)]
     fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
         let (zero, one, half) = (R::splat(0.0), R::splat(1.0), R::splat(0.5));

@@ -1,21 +1,24 @@
-//! The normalised Hermite polynomials continued to orders between the integers.
+//! The normalised Hermite polynomials, continued to orders between the integers.
 //!
-//! `y'' = z y' − ν y` has an even and an odd solution for every ν; with the values that `|he_ν(0)|` and `|he_ν'(0)|`
-//! continue to, they are `(−1)^{⌊ν/2⌋} he_ν` at integers of their parity. Up to the turning point 2√ν they oscillate, so
-//! that stepping from node to node by Taylor series is stable, whatever ν: O(√ν) steps.
+//! `y'' = z y' − ν y` has an even and an odd solution for every ν. The even one starts at 0 from the continued value of
+//! `|he_ν(0)|`, the odd one from the continued slope `|he_ν'(0)|`. At integers ν of their parity, they are then
+//! `(−1)^{⌊ν/2⌋} he_ν`.
+//!
+//! The solutions oscillate up to the turning point 2√ν. Stepping from node to node by Taylor series is therefore stable
+//! for every ν, and takes O(√ν) steps.
 
 use super::octaves::{NODES, Octave};
 use crate::isa::{Block, Vector, Vectorized, WIDTH};
 
-/// Terms of a Taylor series: z steps by up to 2.3/√ν, and less than 1/4.
+/// The number of terms of a Taylor series. Steps in z are at most 2.3/√ν, and less than 1/4.
 const TERMS: usize = 34;
 
-/// The blocks of the even solutions at all nodes of an octave, and of the odd ones.
+/// The number of blocks that hold the even solutions of all orders of an octave, then the odd ones.
 pub(super) const BLOCKS: usize = 2 * HALF;
 const HALF: usize = NODES.div_ceil(WIDTH);
 
-/// Solutions at the nodes z > 0, times the weights of these: the even one for each `ν = u − 1`, then the odd one for each
-/// `ν = u`.
+/// Computes the solutions at the nodes z > 0 of a quadrature, times the weights there. For the nodes u of an octave,
+/// these are the even solutions of orders `ν = u − 1`, then the odd solutions of orders `ν = u`.
 pub(super) struct Continuation<'a> {
     pub octave: &'a Octave,
     pub nodes: &'a [f64],
@@ -56,7 +59,7 @@ impl Vectorized for Continuation<'_> {
     }
 }
 
-/// y and y' at `z + step`, given those at z.
+/// Returns y and y' at `z + step`, given those at z.
 #[inline(always)]
 fn taylor<V: Vector>(order: V, z: f64, step: f64, value: V, slope: V) -> (V, V) {
     let (mut last, mut term) = (value, slope * V::splat(step));
@@ -73,8 +76,10 @@ fn taylor<V: Vector>(order: V, z: f64, step: f64, value: V, slope: V) -> (V, V) 
     (sum, rise * V::splat(1.0 / step))
 }
 
-/// `|he_ν(0)|` for even ν, continued: the root of `Γ(x + ½)/(√π Γ(x + 1))` with x = ν/2, by its series in
-/// `(x + ¼)^{−2}`, exact to 1e-17 from x = 31 on. `|he_ν'(0)|` is `√ν` times that of ν − 1.
+/// `|he_ν(0)|` for even ν, continued to all ν.
+///
+/// It is the root of `Γ(x + ½)/(√π Γ(x + 1))` with x = ν/2. The series of this in `(x + ¼)^{−2}` is exact to 1e-17 from
+/// x = 31 on. `|he_ν'(0)|` for odd ν is `√ν` times `|he_{ν−1}(0)|`.
 fn at_zero(order: f64) -> f64 {
     const SERIES: [f64; 5] = [
         1.0,

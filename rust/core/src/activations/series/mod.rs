@@ -1,4 +1,4 @@
-//! Expectations of any smooth activation, by the series of Hermite polynomials in ρ, with the error they have.
+//! Expectations of any smooth activation as Hermite series in ρ, together with their truncation error.
 //!
 //! With `b_m(r) = E φ'(r z) he_m(z)`, he_m the normalised Hermite polynomials, and `a_0(r) = E φ(r z)`,
 //!
@@ -6,12 +6,15 @@
 //! Ṫ = Σ b_m(r1) b_m(r2) ρ^m          T = a_0(r1) a_0(r2) + r1 r2 Σ b_m(r1) b_m(r2) ρ^{m+1}/(m+1)
 //! ```
 //!
-//! (Mehler; Han et al. 2022). Coefficients of φ itself are not needed: `E φ(r z) he_n(z) = r/√n b_{n−1}(r)`, which is as
-//! exact for small r as for large, and makes dT/dc = Ṫ hold term by term.
+//! (Mehler; Han et al. 2022). The coefficients of φ itself follow from those of φ':
+//! `E φ(r z) he_n(z) = r/√n b_{n−1}(r)`. This form is as accurate for small r as for large r, and makes dT/dc = Ṫ hold
+//! term by term.
 //!
-//! Terms are summed one by one at first, then in octaves, each by a few nodes between the orders m, and in the end, where
-//! there is a kink, as integrals of a power law: nearly parallel pairs and large r take millions of them. How many
-//! octaves a variable has is a function of its r alone: an entry of a kernel depends on its two rows alone.
+//! Nearly parallel pairs and large r need millions of terms. The first terms are summed one by one. The next come in
+//! octaves of m, each summed by a quadrature with a few nodes, which lie between the integers. If φ has a kink, the
+//! tail beyond the octaves is summed as integrals of a power law.
+//!
+//! The number of octaves of a variable depends on its r alone, so an entry of a kernel depends on its two rows alone.
 
 mod expansion;
 mod fractional_hermite;
@@ -36,7 +39,7 @@ use crate::math::double_double::DoubleDouble;
 use interpolation::curves;
 use samples::Interval;
 
-/// A function with its series for a dual.
+/// A function whose dual is a Hermite series.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<S>(pub S);
 

@@ -1,16 +1,19 @@
-//! `1 − |ρ|^u` over many orders u.
+//! `1 − |ρ|^u` for many exponents u.
 
 use super::octaves::{NODES, Octave};
 use crate::isa::Real;
 use crate::math::special::{expm1, log1p_unit};
 
-/// `1 − |ρ|^u` at the nodes of octaves.
+/// `1 − |ρ|^u` at the nodes u of the octaves.
+///
+/// A |ρ| below 1/2 counts as 1/2 here: `|ρ|^u` is negligible at every node in either case.
 #[derive(Clone, Copy)]
 pub(super) struct OneMinusPower<R> {
-    /// `−ln |ρ|` and `1 − |ρ|`, of a larger |ρ| where this is so small that nothing here is wanted.
+    /// `−ln |ρ|`.
     pub decay: R,
+    /// `1 − |ρ|`.
     pub size: R,
-    /// Those of the first two octaves.
+    /// `1 − |ρ|^u` at the nodes of the first two octaves.
     pub first: [[R; NODES]; 2],
 }
 
@@ -28,7 +31,10 @@ impl<R: Real> OneMinusPower<R> {
         Self { decay, size, first }
     }
 
-    /// Those of this octave, given those of the one before: from the third on, nodes are twice those before.
+    /// Replaces the values at the nodes of the previous octave by those of octave `index`.
+    ///
+    /// From the third octave on, each node is twice that of the previous octave: `1 − |ρ|^{2u} = f (2 − f)` with
+    /// `f = 1 − |ρ|^u`.
     #[inline(always)]
     pub fn advance(&self, index: usize, falls: &mut [R; NODES]) {
         if index < 2 {

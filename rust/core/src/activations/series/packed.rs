@@ -1,4 +1,5 @@
-//! What pairs know of variables: their numbers, and their coefficients side by side.
+//! The features of variables that pairs read: a few numbers for each variable, and its coefficients, stored side by
+//! side.
 
 use super::interpolation::{CurveVariable, DIRECT_AT, length};
 use super::kink_tail::{self, POWERS, PowerLaw};
@@ -9,15 +10,16 @@ use crate::error::Result;
 use crate::isa::{Block, Blocks, Real, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
-/// Features that are one number for each variable. After them comes, for each block of variables, a feature with the
-/// coefficients of these.
+/// The index of a feature that holds one number for each variable.
+///
+/// After these features comes one feature for each block of variables. It holds the coefficients of that block.
 pub(super) const SLOPE: usize = 0;
 pub(super) const MEAN: usize = 1;
 pub(super) const TERMS: usize = 2;
 pub(super) const OCTAVES: usize = 3;
 const NUMBERS: usize = 4;
 
-/// What is known of up to [`WIDTH`] variables.
+/// The features of up to [`WIDTH`] variables.
 #[derive(Clone, Default)]
 struct Eight {
     roots: Vec<DoubleDouble>,
@@ -41,10 +43,11 @@ impl Eight {
     }
 }
 
-/// The roots and the features of the variables of roots r.
+/// Returns the roots `√E φ²` and the features of the variables N(0, r²). `variable` returns the numbers of one of them,
+/// or the derivatives of these numbers.
 ///
 /// # Errors
-/// Those of [`pool::for_each`].
+/// As [`pool::for_each`].
 pub(super) fn pack<'a>(
     r: &[DoubleDouble],
     variable: impl Fn(f64) -> CurveVariable<'a> + Sync,
@@ -67,7 +70,8 @@ pub(super) fn pack<'a>(
     Ok((roots, numbers.into_iter().chain(lists).collect()))
 }
 
-/// Coefficient by coefficient, the last variable again where there are not eight.
+/// The coefficients of up to [`WIDTH`] variables: one block for each coefficient, one lane for each variable. Spare
+/// lanes repeat the last variable.
 fn side_by_side(variables: &[CurveVariable<'_>]) -> Blocks {
     let all = variables.iter().map(|variable| variable.curve.octaves);
     let most = all.max().unwrap_or(0);
@@ -79,7 +83,7 @@ fn side_by_side(variables: &[CurveVariable<'_>]) -> Blocks {
     values.collect()
 }
 
-/// A list with more octaves, by its law.
+/// Extends a list of coefficients from `octaves_there` octaves to `octaves_wanted`, by its power law.
 fn prolonged(mut list: Vec<f64>, octaves_there: usize, octaves_wanted: usize) -> Vec<f64> {
     let law = law(|index| list[index]);
     for octave in &octaves()[octaves_there.min(octaves_wanted)..octaves_wanted] {
@@ -90,7 +94,7 @@ fn prolonged(mut list: Vec<f64>, octaves_there: usize, octaves_wanted: usize) ->
     list
 }
 
-/// The coefficient of φ that a law gives to a node.
+/// The coefficient of φ that a power law gives at node k of an octave, times the root of the node's weight.
 #[inline(always)]
 pub(super) fn coefficient<R: Real>(
     law: &PowerLaw<R>,
@@ -102,7 +106,7 @@ pub(super) fn coefficient<R: Real>(
     kink_tail::coefficient(&law[parity], octave, parity, k) * root
 }
 
-/// The law at the head of a list.
+/// Reads the power law at the head of a list.
 #[inline(always)]
 fn law<R>(list: impl Fn(usize) -> R) -> PowerLaw<R> {
     std::array::from_fn(|parity| std::array::from_fn(|j| list(parity * POWERS + j)))
@@ -111,10 +115,11 @@ fn law<R>(list: impl Fn(usize) -> R) -> PowerLaw<R> {
 /// The coefficients of a block of variables.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
-    /// The law, number by number.
+    /// The power laws, one block for each of their numbers.
     pub law: &'a [Block],
-    /// Those below [`DIRECT`], and the rest.
+    /// The coefficients of orders below [`DIRECT`].
     pub direct: &'a [Block; DIRECT],
+    /// The coefficients at the nodes of the octaves.
     octaves: &'a [Block],
 }
 
@@ -129,29 +134,30 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// The coefficients at a node of an octave, if the octaves do not end before.
+    /// The coefficients at node k of octave `index`, or `None` if the block has fewer octaves.
     #[inline(always)]
     pub fn at(&self, index: usize, parity: usize, k: usize) -> Option<&'a Block> {
         self.octaves.get(place(index, parity, k))
     }
 }
 
-/// Where the coefficient at a node is among those of the octaves.
+/// The position of the coefficient at node k of octave `index`, counted from the first octave.
 #[inline(always)]
 fn place(index: usize, parity: usize, k: usize) -> usize {
     2 * NODES * index + NODES * parity + k
 }
 
-/// One variable.
+/// The features of one variable u, read for all its pairs.
 pub(super) struct Row {
     pub slope: f64,
     pub mean: f64,
     pub terms: f64,
-    /// How many octaves it has.
+    /// The number of octaves of this variable.
     pub last: f64,
     pub law: PowerLaw<f64>,
     pub direct: [f64; DIRECT],
-    /// With the octaves that any of the columns has, if there is a law.
+    /// The coefficients at the nodes of the octaves. If u has a power law, they are extended to as many octaves as any
+    /// of the columns has.
     pub octaves: Vec<[[f64; NODES]; 2]>,
 }
 
@@ -185,5 +191,5 @@ impl Row {
     }
 }
 
-/// For what is no list of coefficients: there is none without those below [`DIRECT`].
+/// Placeholder for a feature that is not a list of coefficients. Every such list has those below [`DIRECT`].
 static NOTHING: [Block; DIRECT] = [[0.0; WIDTH]; DIRECT];

@@ -1,4 +1,4 @@
-//! The series of many pairs, in the gap.
+//! Sums of the series for many pairs. Correlations are given and returned as gaps: `1 − |ρ|` with the sign of ρ.
 
 use std::ops::Range;
 
@@ -12,16 +12,16 @@ use crate::activations::features::{Features, Variables};
 use crate::isa::{Block, Isa, Part, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 
-/// New gaps below this are summed from differences.
+/// New gaps below this are computed again from differences of coefficients, which avoids cancellation.
 const CLOSE: f64 = 1.0 / 64.0;
 
-/// `ρ^m < e^{−2·REACH}`, which is 1e-16, from `m = REACH (1+ρ)/(1−ρ)` on.
+/// Sums end at the order `m = REACH (1+ρ)/(1−ρ)`: from there on, `ρ^m < e^{−2·REACH}`, which is 1e-16.
 const REACH: f64 = 18.5;
 
-/// Orders of each parity that are summed or left out together.
+/// The number of orders of each parity that are summed or left out together.
 const CHUNK: usize = 8;
 
-/// Steps a row of pairs.
+/// Replaces each gap of a row of pairs by that of (φ(u), φ(v)), and writes Ṫ to `dots`.
 pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
     assert!(gaps.len() == pairs.blocks.len() && dots.len() == pairs.blocks.len());
     isa.run(Values {
@@ -31,7 +31,8 @@ pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mu
     });
 }
 
-/// The same with derivatives. Both variables are of the same pairs: their numbers, and the slopes of these.
+/// Computes the new gaps and Ṫ of a row of pairs, with their derivatives. `variables` holds the features of the pairs,
+/// then the derivatives of these features.
 pub(super) fn differentiate(
     isa: Isa,
     variables: [&Variables<'_>; 2],
@@ -46,7 +47,7 @@ pub(super) fn differentiate(
     });
 }
 
-/// A row and the blocks of columns, each in K parts: values, and slopes if there are derivatives.
+/// A row and the blocks of its columns. Each comes K times: its values and, with derivatives, the slopes of these.
 struct SeriesBlock<'a, const K: usize> {
     rows: [Row; K],
     cols: [&'a Features; K],
@@ -108,20 +109,24 @@ impl Vectorized for Derivatives<'_> {
     }
 }
 
-/// One u and some v. Sums come in twos: over even orders, and over odd ones.
+/// One u and some of the v in a block. Its methods return arrays of two sums: over even orders m, then over odd ones.
+/// The terms of φ have the index `n = m + 1`.
 struct PairSums<'a, R, const K: usize> {
     rows: &'a [Row; K],
     columns: [Columns<'a>; K],
     octaves: &'a [Octave],
     part: usize,
-    /// `1 − |ρ|`, and the sign of ρ.
+    /// `1 − |ρ|`.
     size: R,
+    /// The sign of ρ.
     sign: R,
-    /// Products of those of u and of v: of the units of φ', and, apart, E φ.
+    /// The unit of φ', `√E φ²/r`, of u times that of v.
     slopes: R,
+    /// `E φ` of u, then of v, in units of `√E φ²`.
     means: [R; 2],
-    /// After how many terms the rest is round-off whatever ρ is, and the number of octaves before the law.
+    /// The number of terms after which the rest is round-off, whatever ρ is.
     terms: R,
+    /// The number of octaves before the power law takes over.
     last: R,
 }
 
@@ -158,7 +163,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         }
     }
 
-    /// The gap of (φ(u), φ(v)), and Ṫ.
+    /// Returns the gap of (φ(u), φ(v)), and Ṫ.
     #[inline(always)]
     fn step(&self) -> (R, R) {
         let mut one_minus_power = None;
@@ -175,18 +180,18 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         (new.max(R::splat(0.0)).copysign(correlation), slope)
     }
 
-    /// `T/√(T(u,u) T(v,v))` and Ṫ.
+    /// Returns `T/√(T(u,u) T(v,v))` and Ṫ.
     #[inline(always)]
     fn sums(&self, one_minus_power: &mut Option<OneMinusPower<R>>) -> (R, R) {
         let rho = R::splat(1.0) - self.size;
-        // Terms after these are round-off, because ρ is small or because all coefficients are.
+        // Later terms are round-off: either |ρ|^m is small, or all coefficients are.
         let reach = R::splat(REACH) * (R::splat(2.0) - self.size) / self.size;
         let terms = self.terms.min(reach);
         let (mut values, mut dots) = self.direct(terms, rho);
         if R::any(R::splat(DIRECT as f64).less(terms)) {
             let one_minus_power = self.one_minus_power(one_minus_power);
             let (more_values, more_dots) = self.beyond(&one_minus_power, terms);
-            // Even orders are one below u.
+            // For even orders, `beyond` has summed |ρ|^n instead of |ρ|^{n−1}.
             let inverse = R::splat(1.0) / rho.max(R::splat(0.25));
             values = [values[0] + more_values[0], values[1] + more_values[1]];
             dots = [
@@ -201,7 +206,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         )
     }
 
-    /// `Σ â â' |ρ|^n` and `Σ n â â' |ρ|^{n−1}` below [`DIRECT`].
+    /// Returns `Σ â â' |ρ|^n` and `Σ n â â' |ρ|^{n−1}` over the orders below [`DIRECT`].
     #[inline(always)]
     fn direct(&self, terms: R, rho: R) -> ([R; 2], [R; 2]) {
         let zero = R::splat(0.0);
@@ -229,7 +234,8 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         )
     }
 
-    /// The same sums over the octaves and the law, those of even order with `|ρ|^n` instead of `|ρ|^{n−1}`.
+    /// Returns the sums of [`PairSums::direct`] over the octaves and the power-law tail. For even orders, the second
+    /// sum has `|ρ|^n` instead of `|ρ|^{n−1}`.
     #[inline(always)]
     fn beyond(&self, one_minus_power: &OneMinusPower<R>, terms: R) -> ([R; 2], [R; 2]) {
         let (one, mut values, mut dots) = (R::splat(1.0), [R::splat(0.0); 2], [R::splat(0.0); 2]);
@@ -265,15 +271,15 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         (values, dots)
     }
 
-    /// `1 − |T|/√(T(u,u) T(v,v))`, without cancellation where that is small.
+    /// Returns `1 − |T|/√(T(u,u) T(v,v))`, without cancellation where this is small.
     ///
-    /// With τ the sign of T, and `σ_n = τ` for even n, `τ sign ρ` for odd ones, it is
-    /// `½ Σ (â_n(u) − σ_n â_n(v))² + Σ σ_n â_n(u) â_n(v) (1 − |ρ|ⁿ)`, whose last factor is the gap times
+    /// Let τ be the sign of T, and let `σ_n` be τ for even n and `τ sign ρ` for odd n. The result is
+    /// `½ Σ (â_n(u) − σ_n â_n(v))² + Σ σ_n â_n(u) â_n(v) (1 − |ρ|ⁿ)`. The factor `1 − |ρ|ⁿ` is the old gap's size times
     /// `1 + |ρ| + … + |ρ|ⁿ⁻¹`.
     #[inline(always)]
     fn close_gap(&self, correlation: R, one_minus_power: &mut Option<OneMinusPower<R>>) -> R {
         let sign = R::splat(1.0).copysign(correlation);
-        // The n of even orders are odd.
+        // Even orders m have odd n.
         let signs = [sign * self.sign, sign];
         let (mut spread, mut openings) = self.close_direct(&signs);
         if R::any(R::splat(DIRECT as f64).less(self.terms)) {
@@ -287,12 +293,14 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         spread + signs[0].mul_add(openings[0], signs[1] * openings[1])
     }
 
-    /// `Σ (â_n(u) − σ_n â_n(v))²`, and `Σ â_n(u) â_n(v) (1 − |ρ|ⁿ)`, below [`DIRECT`].
+    /// Returns `Σ (â_n(u) − σ_n â_n(v))²` and `Σ â_n(u) â_n(v) (1 − |ρ|ⁿ)` over the orders below [`DIRECT`]. The second
+    /// sum is split by parity.
     #[inline(always)]
     fn close_direct(&self, signs: &[R; 2]) -> (R, [R; 2]) {
         let (zero, rho) = (R::splat(0.0), R::splat(1.0) - self.size);
         let square = rho * rho;
-        // Of each parity: products so far, and Σ over k of those above k, times |ρ|^{2k}.
+        // For each parity, from the highest k down: `sums` adds up the products of the coefficients of u and v, and
+        // `rises` adds up |ρ|^{2k} times the sum of the products above k.
         let (mut spread, mut sums, mut rises) = ([zero; 2], [zero; 2], [zero; 2]);
         for chunk in (0..DIRECT / 2 / CHUNK).rev() {
             let wanted = R::splat((2 * CHUNK * chunk) as f64).less(self.terms);
@@ -312,7 +320,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
                 *all = all.map(|sum| R::select(wanted, sum, zero));
             }
         }
-        // 1 − |ρ|^{2k+1} = (1 − |ρ|) + |ρ| (1 − |ρ|^{2k}), and that of 2k + 2 is (1 − |ρ|²) + |ρ|² (1 − |ρ|^{2k}).
+        // 1 − |ρ|^{2k+1} = (1 − |ρ|) + |ρ| (1 − |ρ|^{2k}), and 1 − |ρ|^{2k+2} = (1 − |ρ|²) + |ρ|² (1 − |ρ|^{2k}).
         let squares = self.size * (R::splat(2.0) - self.size);
         let openings = [
             (squares * rho).mul_add(rises[0], self.size * sums[0]),
@@ -321,7 +329,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         (spread[0] + spread[1], openings)
     }
 
-    /// The same over the octaves and the law.
+    /// Returns the sums of [`PairSums::close_direct`] over the octaves and the power-law tail.
     #[inline(always)]
     fn close_beyond(&self, one_minus_power: &OneMinusPower<R>, signs: &[R; 2]) -> (R, [R; 2]) {
         let (one, mut spread, mut openings) =
@@ -365,7 +373,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         (spread[0] + spread[1], openings)
     }
 
-    /// The coefficients of u and of v below [`DIRECT`], number k of a parity.
+    /// Coefficient k of one parity among those below [`DIRECT`], of u and of v.
     #[inline(always)]
     fn direct_at(&self, k: usize, parity: usize) -> (R, R) {
         let index = DIRECT / 2 * parity + k;
@@ -377,7 +385,8 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         (R::of_row(row), R::of_columns(columns, self.part))
     }
 
-    /// Those at a node of an octave: of columns by the law, where their octaves end before.
+    /// The coefficients of u and of v at node k of octave `index`. If the columns have fewer octaves, their power law
+    /// gives the coefficient of v.
     #[inline(always)]
     fn at(&self, index: usize, parity: usize, k: usize) -> (R, R) {
         let mut row = [0.0; K];
@@ -396,7 +405,9 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         (u, R::of_columns(columns, self.part))
     }
 
-    /// Those known already, or now. No closure: it would be compiled without the instructions.
+    /// Returns the powers in `known`, which are computed on the first call.
+    ///
+    /// This avoids a closure, which would be compiled without the vector instructions.
     #[inline(always)]
     fn one_minus_power(&self, known: &mut Option<OneMinusPower<R>>) -> OneMinusPower<R> {
         if let Some(one_minus_power) = known {
@@ -412,7 +423,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         one_minus_power
     }
 
-    /// The laws of u and of v.
+    /// The power laws of u and of v.
     #[inline(always)]
     fn laws(&self) -> [PowerLaw<R>; 2] {
         let mut laws = [[[R::splat(0.0); POWERS]; 2]; 2];
@@ -429,7 +440,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         laws
     }
 
-    /// How many octaves any lane wants of those there are.
+    /// The number of octaves that some lane needs, at most those of the row.
     #[inline(always)]
     fn octaves_there(&self, terms: R) -> usize {
         let mut count = 0;
@@ -441,7 +452,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         count
     }
 
-    /// Adds the sums of an octave in those lanes that want it.
+    /// Adds the sums over an octave, in the lanes that have this octave and need it.
     #[inline(always)]
     fn add(&self, index: usize, terms: R, part: [R; 2], sums: &mut [R; 2]) {
         let (zero, index) = (R::splat(0.0), index as u32);
@@ -452,19 +463,20 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         }
     }
 
-    /// 64/u where the law takes over.
+    /// 64/u at the u where the power law takes over.
     #[inline(always)]
     fn start(&self) -> R {
         (-self.last).power_of_two()
     }
 
-    /// Whether any lane wants what comes after the octaves.
+    /// Returns true if some lane needs the power-law tail beyond the octaves.
     #[inline(always)]
     fn goes_on(&self, terms: R) -> bool {
         self.rows[0].terms.is_infinite()
             && R::any(R::splat(DIRECT as f64).less(terms * self.start()))
     }
 
+    /// Adds the sums over the power-law tail, in the lanes that need it.
     #[inline(always)]
     fn add_rest(&self, terms: R, part: [R; 2], sums: &mut [R; 2]) {
         let wanted = R::splat(DIRECT as f64).less(terms * self.start());

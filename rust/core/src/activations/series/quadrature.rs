@@ -1,4 +1,4 @@
-//! A quadrature for Gaussian expectations of a function against many orders at once.
+//! A quadrature for the Gaussian expectations of a function times Hermite polynomials of many orders at once.
 
 use std::f64::consts::PI;
 
@@ -6,31 +6,34 @@ use super::octaves::DIRECT;
 use crate::isa::{Block, Vector, Vectorized, WIDTH};
 use crate::math::quadrature::legendre;
 
-/// Nodes of each panel.
+/// The number of nodes of each panel.
 const PER_PANEL: usize = 32;
 
-/// What lies beyond has the weight e^{−84}, and e^{−42} with any Hermite polynomial.
+/// The end of the last panel. The Gaussian weight beyond it is e^{−84}, and e^{−42} with any Hermite polynomial.
 const REACH: f64 = 13.0;
 
-/// Nodes per unit length and √orders: he_m oscillates at the frequency √m. Measured: 0.5 leaves errors of some 1e-15.
+/// The number of nodes per unit length, divided by the root of the highest order: he_m oscillates at the frequency √m.
+/// A density of 0.5 leaves measured errors of about 1e-15.
 const DENSITY: f64 = 0.7;
 
-/// Blocks of the orders below [`DIRECT`].
+/// The number of blocks that hold the orders below [`DIRECT`].
 pub(super) const BLOCKS: usize = DIRECT / WIDTH;
 
-/// Gauss–Legendre panels on the positive half-axis; functions come folded, as `f(z) + f(−z)` and `f(z) − f(−z)`. An
-/// edge lies at 0, so that functions may have a kink there.
+/// Gauss–Legendre panels on the positive half-axis.
+///
+/// Functions are given folded, as `f(z) + f(−z)` and `f(z) − f(−z)`. They may have a kink at 0, because the first panel
+/// starts there.
 #[derive(Debug)]
 pub(super) struct Quadrature {
     /// The nodes z > 0.
     pub nodes: Vec<f64>,
-    /// Their weights, with the density.
+    /// Their weights, times the Gaussian density.
     pub weights: Vec<f64>,
 }
 
 impl Quadrature {
-    /// A quadrature for orders up to `orders`. The first panel is halved towards 0 `splits` times, for functions that vary
-    /// quickly there.
+    /// A quadrature for orders up to `orders`. The first panel is halved towards 0 `splits` times, for functions that
+    /// vary quickly there.
     pub fn new(orders: usize, splits: u32) -> Self {
         let panels = (DENSITY * (orders as f64).sqrt() * REACH / PER_PANEL as f64).ceil();
         let width = REACH / panels;
@@ -54,15 +57,15 @@ impl Quadrature {
         Self { nodes, weights }
     }
 
-    /// `E f(z)`, by the values of `f(z) + f(−z)` at the nodes.
+    /// `E f(z)`, given the values of `f(z) + f(−z)` at the nodes.
     pub fn mean(&self, values: impl Iterator<Item = f64>) -> f64 {
         let products = self.weights.iter().zip(values);
         products.map(|(weight, value)| weight * value).sum()
     }
 
-    /// `he_m` times the weights for m below [`DIRECT`]: for each node the even ones, then the odd ones.
+    /// `he_m` at each node, times the weight of the node, for all m below [`DIRECT`]: even m first, then odd m.
     ///
-    /// `he_{m+1} = (z he_m − √m he_{m−1})/√(m+1)` is stable: he_m is nowhere the smaller solution.
+    /// The recurrence `he_{m+1} = (z he_m − √m he_{m−1})/√(m+1)` is stable: he_m is nowhere its smaller solution.
     pub fn polynomials(&self) -> Vec<[Block; BLOCKS]> {
         let of_node = |(z, weight): (&f64, &f64)| {
             let mut all = [[0.0; WIDTH]; BLOCKS];
@@ -79,9 +82,10 @@ impl Quadrature {
     }
 }
 
-/// The expectations of a function against orders: B blocks of them, half of them even.
+/// Computes the expectations `E f(z) he_m(z)` of one function f for B blocks of orders m. The first half of the blocks
+/// is for even orders, the second half for odd ones.
 pub(super) struct Moments<'a, const B: usize> {
-    /// The orders at each node, times its weight.
+    /// The Hermite functions of all orders at each node, times the weight of the node.
     pub orders: &'a [[Block; B]],
     /// `f(z) + f(−z)` and `f(z) − f(−z)` at each node.
     pub folded: [&'a [f64]; 2],
@@ -113,7 +117,7 @@ mod tests {
     use super::*;
     use crate::isa::Isa;
 
-    /// The moments of a function.
+    /// The expectations of a function times he_m, for all m below [`DIRECT`].
     fn moments(isa: Isa, quadrature: &Quadrature, function: impl Fn(f64) -> f64) -> Vec<f64> {
         let fold = |sign: f64| -> Vec<f64> {
             let value = |z: &f64| function(*z) + sign * function(-z);
@@ -142,7 +146,8 @@ mod tests {
             let norm = if m == 2 { 2.0_f64.sqrt() } else { 1.0 };
             let function =
                 |z: f64| (coefficients[0] + z * (coefficients[1] + z * coefficients[2])) / norm;
-            // Those of higher degree reach beyond the quadrature: bounded functions do not.
+            // Only low orders: for high n, a polynomial times he_n reaches beyond the last panel. Bounded functions
+            // times he_n do not.
             for (n, found) in moments(isa, &quadrature, function)
                 .into_iter()
                 .enumerate()

@@ -1,4 +1,4 @@
-//! Expectations of φ and φ' by quadrature, at the points of an interval of the axis of roots.
+//! Expectations of φ and φ', computed by quadrature at the interpolation points of an interval of r.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -9,31 +9,33 @@ use crate::activations::activation::Smooth;
 use crate::error::Result;
 use crate::isa::{Isa, WIDTH};
 
-/// The points of an interval between which all else is interpolated. One more checks them.
+/// The number of interpolation points of an interval. One more point checks the interpolation.
 pub(super) const POINTS: usize = 15;
 
-/// What is known of one variable.
+/// The expectations that belong to one variable N(0, r²).
 #[derive(Clone, Debug)]
 pub(super) struct Samples {
     pub r: f64,
-    /// `E φ`, `E φ²` and `E φ'²`.
+    /// `E φ`.
     pub mean: f64,
+    /// `E φ²`.
     pub square: f64,
+    /// `E φ'²`.
     pub slope_square: f64,
-    /// `b_m = E φ'(r z) he_m(z)` for m below [`DIRECT`], the even ones, then the odd ones.
+    /// `b_m = E φ'(r z) he_m(z)` for m below [`DIRECT`]: even m first, then odd m.
     pub direct: Vec<f64>,
-    /// At the nodes of each octave, times the roots of their weights: those of even order, then those of odd order.
+    /// `b_m` at the nodes of each octave, times the roots of the node weights: even orders first, then odd orders.
     pub octaves: Vec<[[f64; NODES]; 2]>,
 }
 
-/// φ' at the nodes of a quadrature, folded.
+/// φ'(r z) at the nodes z of a quadrature, folded: its sums over ±z, then its differences.
 type Folded = [Vec<f64>; 2];
 
 impl Samples {
-    /// By quadrature, at several roots: what there is without octaves.
+    /// Computes the samples at all points of an interval, without octaves.
     ///
     /// # Errors
-    /// Those of φ.
+    /// As [`Smooth::evaluate`].
     pub fn direct(phi: &dyn Smooth, interval: Interval, isa: Isa) -> Result<Vec<Self>> {
         let quadrature = Quadrature::new(DIRECT, interval.splits());
         let orders = quadrature.polynomials();
@@ -60,7 +62,7 @@ impl Samples {
     /// Adds one more octave to all samples.
     ///
     /// # Errors
-    /// Those of φ.
+    /// As [`Smooth::evaluate`].
     pub fn extend(
         samples: &mut [Self],
         octave: &Octave,
@@ -90,7 +92,8 @@ impl Samples {
         Ok(())
     }
 
-    /// φ' at the nodes of a quadrature; the means of all become those of this quadrature.
+    /// Returns φ'(r z) at the nodes of a quadrature, folded. Also computes `E φ`, `E φ²` and `E φ'²` again, with this
+    /// quadrature.
     fn fold(&mut self, phi: &dyn Smooth, quadrature: &Quadrature) -> Result<Folded> {
         let nodes = quadrature.nodes.len();
         let at = |r: f64| quadrature.nodes.iter().map(move |z| r * z);
@@ -111,16 +114,18 @@ impl Samples {
     }
 }
 
-/// A half octave of roots, or 0 alone. Intervals do not depend on what roots there are.
+/// An interval of r: a half octave, or r = 0 alone. The same r always lies in the same interval, whatever other r
+/// occur.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Interval {
-    /// `r = 2^exponent · [1/2, 1)`; none for 0.
+    /// The octave: `r = 2^exponent · [1/2, 1)`. `None` for r = 0.
     exponent: Option<i32>,
+    /// True for the upper half of the octave, `2^exponent · [1/√2, 1)`.
     upper: bool,
 }
 
 impl Interval {
-    /// The interval of a root ≥ 0.
+    /// The interval of an r ≥ 0.
     pub fn of(r: f64) -> Self {
         if r == 0.0 {
             return Self {
@@ -135,13 +140,14 @@ impl Interval {
         }
     }
 
-    /// How often the first panel of a quadrature is to be halved: φ(r z) varies within 1/r.
+    /// The number of times to halve the first panel of a quadrature: φ(r z) varies on the scale 1/r.
     fn splits(self) -> u32 {
         let exponent = self.exponent.unwrap_or(0);
         (exponent - 1).max(0).unsigned_abs()
     }
 
-    /// Its Chebyshev points, ends included, and last the one to check at: midway between two near the middle.
+    /// The Chebyshev points of the interval, ends included. Last comes the point that checks the interpolation: midway
+    /// between two of them near the middle.
     fn points(self) -> Vec<f64> {
         let Some(exponent) = self.exponent else {
             return vec![0.0; 2];

@@ -1,18 +1,18 @@
-//! Numbers by their parts: values, or values and slopes.
+//! Numbers built from stored arrays: plain values, or values with derivatives.
 
 use crate::activations::differentiable::DIRECTIONS;
 use crate::isa::{Block, Part, Real};
 use crate::math::tangent::Tangent;
 
-/// Numbers that are made of K parts: of values, or of values and slopes.
+/// A number built from K parts: its value alone, or its value and its slope.
 pub(super) trait WithSlopes<const K: usize>: Real {
-    /// Those of u.
+    /// A number of u, the same in every lane.
     fn of_row(parts: [f64; K]) -> Self;
 
-    /// Those of some v.
+    /// A number of the v in part `part` of a block, one per lane.
     fn of_columns(parts: [&Block; K], part: usize) -> Self;
 
-    /// Those of some v, which do not change with it.
+    /// The same for a number that counts as constant: its slopes are 0.
     fn constant(values: &Block, part: usize) -> Self;
 }
 
