@@ -98,14 +98,15 @@ fn gaussian_rule(rule: &[(f64, f64)], kink: f64) -> Vec<(f64, f64)> {
 fn expectations(activation: &dyn Activation, [r_u, r_v]: [f64; 2], gap: f64) -> [f64; 2] {
     let rho = (1.0 - gap.abs()).copysign(gap);
     let rest = (gap.abs() * (2.0 - gap.abs())).sqrt(); // √(1 − ρ²)
-    let rule = legendre(20);
+    // The inner expectations change quickly at z = 0 if u and v are nearly parallel.
+    let (rule, inner_rule) = (legendre(32), legendre(16));
     let outer = gaussian_rule(&rule, 0.0);
     let u: Vec<f64> = outer.iter().map(|(z, _)| r_u * z).collect();
     let (values, slopes) = evaluate(activation, &u);
     let mut sums = [0.0; 2];
     for (((z, weight), value), slope) in outer.iter().zip(values).zip(slopes) {
         let kink = if rest > 0.0 { -rho * z / rest } else { 0.0 };
-        let inner = gaussian_rule(&rule, kink);
+        let inner = gaussian_rule(&inner_rule, kink);
         let v: Vec<f64> = inner
             .iter()
             .map(|(y, _)| r_v * (rho * z + rest * y))
