@@ -23,6 +23,7 @@ mod kink_tail;
 mod octaves;
 mod one_minus_power;
 mod packed;
+mod pair_loops;
 mod pair_sums;
 mod quadrature;
 mod samples;
@@ -74,7 +75,7 @@ impl<S: Smooth> Dual for Series<S> {
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
-        pair_sums::run(isa, &pairs, gaps, dots);
+        pair_loops::run(isa, &pairs, gaps, dots);
     }
 }
 
@@ -100,6 +101,6 @@ impl<S: Smooth> Differentiable for Series<S> {
         gaps: &[Block],
         steps: &mut [DualStep],
     ) {
-        pair_sums::differentiate(isa, [pairs, slopes], gaps, steps);
+        pair_loops::differentiate(isa, [pairs, slopes], gaps, steps);
     }
 }

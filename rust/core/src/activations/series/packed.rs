@@ -1,6 +1,8 @@
 //! The features of variables that pairs read: a few numbers for each variable, and its coefficients, stored side by
 //! side.
 
+use std::ops::Range;
+
 use super::interpolation::{CurveVariable, DIRECT_AT, length};
 use super::kink_tail::{self, POWERS, PowerLaw};
 use super::octaves::{DIRECT, NODES, Octave, octaves};
@@ -193,3 +195,22 @@ impl Row {
 
 /// Placeholder for a feature that is not a list of coefficients. Every such list has those below [`DIRECT`].
 static NOTHING: [Block; DIRECT] = [[0.0; WIDTH]; DIRECT];
+
+/// A row and the blocks of its columns. Each comes K times: its values and, with derivatives, the slopes of these.
+pub(super) struct SeriesBlock<'a, const K: usize> {
+    pub(super) rows: [Row; K],
+    pub(super) cols: [&'a Features; K],
+    pub(super) blocks: Range<usize>,
+    pub(super) octaves: &'a [Octave],
+}
+
+impl<'a, const K: usize> SeriesBlock<'a, K> {
+    pub(super) fn new(variables: [&Variables<'a>; K]) -> Self {
+        Self {
+            rows: variables.map(Row::new),
+            cols: variables.map(|variables| variables.cols),
+            blocks: variables[0].blocks.clone(),
+            octaves: octaves(),
+        }
+    }
+}

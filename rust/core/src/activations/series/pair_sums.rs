@@ -1,16 +1,10 @@
 //! Sums of the series for many pairs. Correlations are given and returned as gaps: `1 − |ρ|` with the sign of ρ.
 
-use std::ops::Range;
-
 use super::kink_tail::{POWERS, PowerLaw, TailSums};
-use super::octaves::{DIRECT, Octave, octaves};
+use super::octaves::{DIRECT, Octave};
 use super::one_minus_power::OneMinusPower;
-use super::packed::{Columns, MEAN, OCTAVES, Row, SLOPE, TERMS, coefficient};
+use super::packed::{Columns, MEAN, OCTAVES, Row, SLOPE, SeriesBlock, TERMS, coefficient};
 use super::with_slopes::WithSlopes;
-use crate::activations::differentiable::{self, DIRECTIONS};
-use crate::activations::features::{Features, Variables};
-use crate::isa::{Block, Isa, Part, Vector, Vectorized};
-use crate::math::tangent::Tangent;
 
 /// New gaps below this are computed again from differences of coefficients, which avoids cancellation.
 const CLOSE: f64 = 1.0 / 64.0;
@@ -21,97 +15,9 @@ const REACH: f64 = 18.5;
 /// The number of orders of each parity that are summed or left out together.
 const CHUNK: usize = 8;
 
-/// Replaces each gap of a row of pairs by that of (φ(u), φ(v)), and writes Ṫ to `dots`.
-pub(super) fn run(isa: Isa, pairs: &Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
-    assert!(gaps.len() == pairs.blocks.len() && dots.len() == pairs.blocks.len());
-    isa.run(Values {
-        series: SeriesBlock::new([pairs]),
-        gaps,
-        dots,
-    });
-}
-
-/// Computes the new gaps and Ṫ of a row of pairs, with their derivatives. `variables` holds the features of the pairs,
-/// then the derivatives of these features.
-pub(super) fn differentiate(
-    isa: Isa,
-    variables: [&Variables<'_>; 2],
-    gaps: &[Block],
-    steps: &mut [differentiable::DualStep],
-) {
-    assert!(gaps.len() == variables[0].blocks.len() && steps.len() == gaps.len());
-    isa.run(Derivatives {
-        series: SeriesBlock::new(variables),
-        gaps,
-        steps,
-    });
-}
-
-/// A row and the blocks of its columns. Each comes K times: its values and, with derivatives, the slopes of these.
-struct SeriesBlock<'a, const K: usize> {
-    rows: [Row; K],
-    cols: [&'a Features; K],
-    blocks: Range<usize>,
-    octaves: &'a [Octave],
-}
-
-impl<'a, const K: usize> SeriesBlock<'a, K> {
-    fn new(variables: [&Variables<'a>; K]) -> Self {
-        Self {
-            rows: variables.map(Row::new),
-            cols: variables.map(|variables| variables.cols),
-            blocks: variables[0].blocks.clone(),
-            octaves: octaves(),
-        }
-    }
-}
-
-struct Values<'a> {
-    series: SeriesBlock<'a, 1>,
-    gaps: &'a mut [Block],
-    dots: &'a mut [Block],
-}
-
-impl Vectorized for Values<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let pairs = self.gaps.iter_mut().zip(self.dots);
-        for (block, (gap, dot)) in self.series.blocks.clone().zip(pairs) {
-            let (new, slope) = PairSums::new(&self.series, (block, 0), V::load(gap)).step();
-            new.store(gap);
-            slope.store(dot);
-        }
-    }
-}
-
-struct Derivatives<'a> {
-    series: SeriesBlock<'a, 2>,
-    gaps: &'a [Block],
-    steps: &'a mut [differentiable::DualStep],
-}
-
-impl Vectorized for Derivatives<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let pairs = self.gaps.iter().zip(self.steps);
-        for (block, (gap, step)) in self.series.blocks.clone().zip(pairs) {
-            for part in 0..V::Part::PARTS {
-                let gap = V::Part::load_part(gap, part);
-                let gap = Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap);
-                let (new, slope) = PairSums::new(&self.series, (block, part), gap).step();
-                step.store(part, [new, slope]);
-            }
-        }
-    }
-}
-
 /// One u and some of the v in a block. Its methods return arrays of two sums: over even orders m, then over odd ones.
 /// The terms of φ have the index `n = m + 1`.
-struct PairSums<'a, R, const K: usize> {
+pub(super) struct PairSums<'a, R, const K: usize> {
     rows: &'a [Row; K],
     columns: [Columns<'a>; K],
     octaves: &'a [Octave],
@@ -132,7 +38,11 @@ struct PairSums<'a, R, const K: usize> {
 
 impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
     #[inline(always)]
-    fn new(series: &'a SeriesBlock<'a, K>, (block, part): (usize, usize), gap: R) -> Self {
+    pub(super) fn new(
+        series: &'a SeriesBlock<'a, K>,
+        (block, part): (usize, usize),
+        gap: R,
+    ) -> Self {
         let SeriesBlock {
             rows,
             cols,
@@ -165,7 +75,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
 
     /// Returns the gap of (φ(u), φ(v)), and Ṫ.
     #[inline(always)]
-    fn step(&self) -> (R, R) {
+    pub(super) fn step(&self) -> (R, R) {
         let mut one_minus_power = None;
         let (correlation, slope) = self.sums(&mut one_minus_power);
         let mut new = R::splat(1.0) - correlation.abs();
