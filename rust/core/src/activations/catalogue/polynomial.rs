@@ -1,7 +1,5 @@
 //! Polynomials, by their Hermite coefficients.
 
-use std::fmt::Debug;
-
 use crate::activations::activation::Formula;
 use crate::activations::differentiable::Form;
 use crate::activations::dual::{Description, Dual};
@@ -17,14 +15,23 @@ use super::{finite, moderate};
 /// The largest degree.
 const MOST: usize = 32;
 
-/// A polynomial φ, and the expansion that its dual is computed from.
+/// A polynomial φ.
 #[derive(Clone, Debug)]
-pub struct Polynomial<P> {
-    phi: P,
+pub struct Polynomial {
+    terms: Terms,
+    /// The expansion that the dual is computed from.
     expansion: HermiteExpansion,
 }
 
-impl Polynomial<Powers> {
+/// The terms that φ is evaluated from.
+#[derive(Clone, Debug)]
+enum Terms {
+    Powers(Powers),
+    /// The normalised Hermite polynomial of this degree.
+    Hermite(usize),
+}
+
+impl Polynomial {
     /// `φ(x) = Σ_k c_k x^k`.
     ///
     /// # Errors
@@ -44,7 +51,7 @@ impl Polynomial<Powers> {
             .map(|c| DoubleDouble::from(*c))
             .collect();
         Ok(Self {
-            phi: Powers::new(coefficients),
+            terms: Terms::Powers(Powers::new(coefficients)),
             expansion: HermiteExpansion::new(&exact),
         })
     }
@@ -59,9 +66,7 @@ impl Polynomial<Powers> {
         coefficients[degree] = 1.0;
         Self::new(&coefficients)
     }
-}
 
-impl Polynomial<Hermite> {
     /// `φ(x) = He_n(x)/√n!`.
     ///
     /// # Errors
@@ -85,7 +90,7 @@ impl Polynomial<Hermite> {
             (before, last) = (last, next);
         }
         Ok(Self {
-            phi: Hermite { degree },
+            terms: Terms::Hermite(degree),
             expansion: HermiteExpansion::new(&last),
         })
     }
@@ -100,22 +105,37 @@ fn check_degree(degree: usize) -> Result<()> {
     )))
 }
 
-impl<P: Formula> Formula for Polynomial<P> {
+impl Formula for Polynomial {
     #[inline(always)]
     fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        self.phi.value_and_slope(x)
+        match &self.terms {
+            Terms::Powers(powers) => (
+                sum_of_powers(&powers.values, x),
+                sum_of_powers(&powers.slopes, x),
+            ),
+            Terms::Hermite(degree) => {
+                let (last, before) = hermite(*degree, x);
+                (last, R::splat((*degree as f64).sqrt()) * before)
+            }
+        }
     }
 
     #[inline(always)]
     fn curvature<R: Real>(&self, x: R) -> R {
-        self.phi.curvature(x)
+        match &self.terms {
+            Terms::Powers(powers) => sum_of_powers(&powers.curvatures, x),
+            Terms::Hermite(degree) => {
+                let below = degree.saturating_sub(1);
+                let (_, second) = hermite(below, x);
+                R::splat((*degree as f64 * below as f64).sqrt()) * second
+            }
+        }
     }
 }
 
-/// A polynomial given by the coefficients of its powers.
+/// The coefficients of the powers of x in φ, φ' and φ''.
 #[derive(Clone, Debug)]
-pub struct Powers {
-    /// The coefficients of φ, φ' and φ''.
+struct Powers {
     values: Vec<f64>,
     slopes: Vec<f64>,
     curvatures: Vec<f64>,
@@ -136,51 +156,16 @@ impl Powers {
     }
 }
 
-impl Formula for Powers {
-    #[inline(always)]
-    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let value = sum_of_powers(&self.values, x);
-        (value, sum_of_powers(&self.slopes, x))
+/// The normalised Hermite polynomials of a degree and of one degree less, by their recurrence.
+#[inline(always)]
+fn hermite<R: Real>(degree: usize, x: R) -> (R, R) {
+    let (mut before, mut last) = (R::splat(0.0), R::splat(1.0));
+    for k in 0..degree {
+        let inverse = R::splat(1.0 / ((k + 1) as f64).sqrt());
+        let next = (x * last - R::splat((k as f64).sqrt()) * before) * inverse;
+        (before, last) = (last, next);
     }
-
-    #[inline(always)]
-    fn curvature<R: Real>(&self, x: R) -> R {
-        sum_of_powers(&self.curvatures, x)
-    }
-}
-
-/// A normalised Hermite polynomial, evaluated by its recurrence.
-#[derive(Clone, Copy, Debug)]
-pub struct Hermite {
-    degree: usize,
-}
-
-impl Hermite {
-    /// The normalised polynomials of a degree and of one degree less.
-    #[inline(always)]
-    fn last_two<R: Real>(degree: usize, x: R) -> (R, R) {
-        let (mut before, mut last) = (R::splat(0.0), R::splat(1.0));
-        for k in 0..degree {
-            let inverse = R::splat(1.0 / ((k + 1) as f64).sqrt());
-            let next = (x * last - R::splat((k as f64).sqrt()) * before) * inverse;
-            (before, last) = (last, next);
-        }
-        (last, before)
-    }
-}
-
-impl Formula for Hermite {
-    #[inline(always)]
-    fn value_and_slope<R: Real>(&self, x: R) -> (R, R) {
-        let (last, before) = Self::last_two(self.degree, x);
-        (last, R::splat((self.degree as f64).sqrt()) * before)
-    }
-
-    #[inline(always)]
-    fn curvature<R: Real>(&self, x: R) -> R {
-        let (_, second) = Self::last_two(self.degree.saturating_sub(1), x);
-        R::splat((self.degree as f64 * self.degree.saturating_sub(1) as f64).sqrt()) * second
-    }
+    (last, before)
 }
 
 /// The Hermite coefficients of `φ(rz)` as polynomials of r, for the dual of φ.
@@ -267,37 +252,6 @@ impl HermiteExpansion {
             numbers,
         )
     }
-
-    /// Returns the gap of (φ(u), φ(v)), and Ṫ; see [`Form::of_pair`].
-    #[inline(always)]
-    fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
-        let (zero, one, half) = (R::splat(0.0), R::splat(1.0), R::splat(0.5));
-        let (size, sign) = (gap.abs(), one.copysign(gap));
-        let rho = one - size;
-        // |ρ|^l, 1 − |ρ|^l, and the sign of ρ^l.
-        let (mut power, mut fall, mut turn) = (one, zero, one);
-        let (mut to_equal, mut to_opposite, mut falls) = (zero, zero, zero);
-        for l in 0..=self.degree() {
-            let (u, v) = (u(l), turn * v(l));
-            let (difference, sum) = (u - v, u + v);
-            to_equal = difference.mul_add(difference, to_equal);
-            to_opposite = sum.mul_add(sum, to_opposite);
-            falls = (u * v).mul_add(fall, falls);
-            fall = power.mul_add(size, fall);
-            power = power * rho;
-            turn = turn * sign;
-        }
-        let to_equal = half.mul_add(to_equal, falls).max(zero);
-        let to_opposite = (half * to_opposite - falls).max(zero);
-        let new = R::select(to_opposite.less(to_equal), -to_opposite, to_equal);
-        let signed_rho = rho.copysign(gap);
-        let (mut slope, mut power) = (zero, one);
-        for l in self.degree() + 1..=2 * self.degree() {
-            slope = (u(l) * v(l)).mul_add(power, slope);
-            power = power * signed_rho;
-        }
-        (new, slope)
-    }
 }
 
 /// `r^n`.
@@ -305,7 +259,7 @@ fn power<N: RowNumber>(r: N, n: usize) -> N {
     (0..n).fold(N::constant(1.0), |power, _| power * r)
 }
 
-impl<P: Debug + Send + Sync> Dual for Polynomial<P> {
+impl Dual for Polynomial {
     fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
         let describe = |r: &DoubleDouble| self.expansion.root_and_features(*r);
         let (roots, numbers): (Vec<_>, Vec<_>) = r.iter().map(describe).unzip();
@@ -323,7 +277,7 @@ impl<P: Debug + Send + Sync> Dual for Polynomial<P> {
         let u: Vec<f64> = (0..count).map(|index| pairs.u(index)).collect();
         let v: Vec<&[Block]> = (0..count).map(|index| pairs.v(index)).collect();
         isa.run(PolynomialLoop {
-            expansion: &self.expansion,
+            polynomial: self,
             u: &u,
             v: &v,
             gaps,
@@ -332,20 +286,46 @@ impl<P: Debug + Send + Sync> Dual for Polynomial<P> {
     }
 }
 
-impl<P: Debug + Send + Sync> Form for Polynomial<P> {
+impl Form for Polynomial {
     fn root_and_features<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
         self.expansion.root_and_features(r)
     }
 
     #[inline(always)]
     fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
-        self.expansion.of_pair(u, v, gap)
+        let degree = self.expansion.degree();
+        let (zero, one, half) = (R::splat(0.0), R::splat(1.0), R::splat(0.5));
+        let (size, sign) = (gap.abs(), one.copysign(gap));
+        let rho = one - size;
+        // |ρ|^l, 1 − |ρ|^l, and the sign of ρ^l.
+        let (mut power, mut fall, mut turn) = (one, zero, one);
+        let (mut to_equal, mut to_opposite, mut falls) = (zero, zero, zero);
+        for l in 0..=degree {
+            let (u, v) = (u(l), turn * v(l));
+            let (difference, sum) = (u - v, u + v);
+            to_equal = difference.mul_add(difference, to_equal);
+            to_opposite = sum.mul_add(sum, to_opposite);
+            falls = (u * v).mul_add(fall, falls);
+            fall = power.mul_add(size, fall);
+            power = power * rho;
+            turn = turn * sign;
+        }
+        let to_equal = half.mul_add(to_equal, falls).max(zero);
+        let to_opposite = (half * to_opposite - falls).max(zero);
+        let new = R::select(to_opposite.less(to_equal), -to_opposite, to_equal);
+        let signed_rho = rho.copysign(gap);
+        let (mut slope, mut power) = (zero, one);
+        for l in degree + 1..=2 * degree {
+            slope = (u(l) * v(l)).mul_add(power, slope);
+            power = power * signed_rho;
+        }
+        (new, slope)
     }
 }
 
 /// The loop over blocks of pairs.
 struct PolynomialLoop<'a> {
-    expansion: &'a HermiteExpansion,
+    polynomial: &'a Polynomial,
     u: &'a [f64],
     v: &'a [&'a [Block]],
     gaps: &'a mut [Block],
@@ -360,7 +340,7 @@ impl Vectorized for PolynomialLoop<'_> {
         let (u, v) = (self.u, self.v);
         for (block, (gap, dot)) in self.gaps.iter_mut().zip(self.dots).enumerate() {
             let (row, col) = (|l: usize| V::splat(u[l]), |l: usize| V::load(&v[l][block]));
-            let (new, slope) = self.expansion.of_pair(row, col, V::load(gap));
+            let (new, slope) = self.polynomial.of_pair(row, col, V::load(gap));
             new.store(gap);
             slope.store(dot);
         }
