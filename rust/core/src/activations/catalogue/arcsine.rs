@@ -169,8 +169,8 @@ impl<R: Real> ArcsinePair<R> {
 
         let rho = one - size;
         let turned_sine = sine * rho;
-        // sin(α0 − α): the difference of the squares of the sines, over the sum of the products. Numerator and denominator
-        // are free of the factor sin α0, which may be tiny.
+        // sin(α0 − α): the difference of the squares of the sines, over the sum of the products. Numerator and
+        // denominator are free of the factor sin α0, which may be tiny.
         let closing = angle_of(
             sine * turn / (turned_cosine + rho * cosine),
             cosine * turned_cosine + sine * turned_sine,

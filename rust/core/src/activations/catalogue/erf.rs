@@ -78,8 +78,8 @@ impl<R: Copy> NamedNumbers<R> for ErfVariable<R> {
 
 /// `T = 2/π α`, `sin α = p_u p_v |ρ|`, `Ṫ = 4/π m_u m_v / cos α`, with w = 2q.
 ///
-/// The new gap is `1 − α/√(α_u α_v)`. It has two contributions, each computed without cancellation: α falls below α0, the
-/// angle of aligned variables, as the gap grows; and α0 falls below `√(α_u α_v)` as the variances grow apart.
+/// The new gap is `1 − α/√(α_u α_v)`. It has two contributions, each computed without cancellation: α falls below α0,
+/// the angle of aligned variables, as the gap grows; and α0 falls below `√(α_u α_v)` as the variances grow apart.
 impl ClosedForm for Erf {
     type Variable<R: Real> = ErfVariable<R>;
 
@@ -181,8 +181,8 @@ const SQUARE_FALLS: [f64; 8] = {
 
 /// `α_u α_v − α0²` for sines below [`MIDDLING`], with all its digits.
 ///
-/// With `S = A + α0`, `Δ = (α_u − α_v)/2` and `E = A − α0`, it is `E S − Δ²`, where `sin E sin S = sin²Δ`. For variables of
-/// similar size this is
+/// With `S = A + α0`, `Δ = (α_u − α_v)/2` and `E = A − α0`, it is `E S − Δ²`, where `sin E sin S = sin²Δ`. For
+/// variables of similar size this is
 ///
 /// ```text
 /// Δ² [S/sin S · (sin Δ/Δ)² · E/sin E − 1]

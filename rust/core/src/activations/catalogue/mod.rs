@@ -1,8 +1,9 @@
 //! The catalogue of activations, one file for each family.
 //!
-//! To add an activation, write its file, and name it here twice: in a `mod` line and in a line of [`catalogue`]. It
-//! implements [`Formula`](super::activation::Formula), and [`ClosedForm`](super::closed_form::ClosedForm) if there is a
-//! closed form for its expectations; otherwise it is wrapped in [`Series`]. The tests check every line of the catalogue.
+//! To add an activation, write its file, and add two lines here: its `mod`, and its line in `catalogue`. It implements
+//! [`Formula`](super::activation::Formula). If its expectations have a closed form, it also implements
+//! [`ClosedForm`](super::closed_form::ClosedForm); otherwise its line wraps it in [`Series`]. The tests check every
+//! line.
 
 mod arcsine;
 mod elu;
@@ -25,7 +26,9 @@ use crate::activations::series::Series;
 use crate::error::{Error, Result};
 use crate::math::number::RowNumber;
 
-/// All activations. φ' at a kink is what torch and JAX take: 0 for ReLU and the absolute value, the slope for leaky ReLU.
+/// All activations.
+///
+/// φ' at a kink is that of torch and JAX: 0 for ReLU and the absolute value, the slope for leaky ReLU.
 fn catalogue() -> Vec<Entry> {
     use piecewise_linear::PiecewiseLinear;
     use polynomial::Polynomial;

@@ -30,7 +30,7 @@ impl Wave {
     /// `a sin(bx + p)`.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if p is not finite, or a or b is larger than 1e70.
+    /// [`Error::Invalid`] if p is not finite, or a or b is larger than 1e70.
     pub fn sine(a: f64, b: f64, p: f64) -> Result<Self> {
         let (sine, cosine) = libm::sincos(finite("p", p)?);
         let (a, b) = (bounded("a", a)?, bounded("b", b)?);
@@ -62,7 +62,7 @@ impl Wave {
     /// `√2 sin(√(2γ) x + π/4)`.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) if γ is not positive and finite.
+    /// [`Error::Invalid`] if γ is not positive and finite.
     pub fn rbf(gamma: f64) -> Result<Self> {
         let square = DoubleDouble::from(positive("gamma", gamma)?).scaled(1);
         let b = square.sqrt();
@@ -173,8 +173,9 @@ impl<R: Copy> NamedNumbers<R> for WaveVariable<R> {
 /// T = a² e^{−(x1+x2)/2} t(x0 ρ),    t(x) = S sinh x + C cosh x
 /// ```
 ///
-/// so that the new gap is `[√(t(x1)t(x2)) − t(x0)] + [t(x0) − t(x0ρ)]`, over the root. Both brackets are written as sums
-/// of positive terms, with `M = b²(r1+r2)²/2`, `m = b²(r1−r2)²/2` and `Y = |x1−x2|/2`, everything times `e^{−(x1+x2)/2}`.
+/// so that the new gap is `[√(t(x1)t(x2)) − t(x0)] + [t(x0) − t(x0ρ)]`, over the root. Both brackets are written as
+/// sums of positive terms, with `M = b²(r1+r2)²/2`, `m = b²(r1−r2)²/2` and `Y = |x1−x2|/2`, everything times
+/// `e^{−(x1+x2)/2}`.
 impl ClosedForm for Wave {
     type Variable<R: Real> = WaveVariable<R>;
 
