@@ -104,18 +104,6 @@ impl Expansion {
             (false, false) => 0.0,
         };
         let missing = share(samples.square, root * root).max(share(samples.slope_square, slope));
-        let mut terms = 0.0;
-        let (mut slope_left, mut value_left) = (0.0, 0.0);
-        for (index, remainder) in remainders.iter().enumerate() {
-            slope_left += remainder.slope;
-            value_left += scale * scale * remainder.value;
-            if slope_left > ROUND_OFF * slope || value_left > ROUND_OFF {
-                // The end of this range is the start of the range before it in the list.
-                let end = |previous: usize| remainders[previous].from;
-                terms = index.checked_sub(1).map_or(f64::INFINITY, end);
-                break;
-            }
-        }
         Self {
             root,
             mean: if root > 0.0 { samples.mean / root } else { 0.0 },
@@ -123,11 +111,27 @@ impl Expansion {
             terms: if law.as_flattened().iter().any(|c| *c != 0.0) {
                 f64::INFINITY
             } else {
-                terms
+                terms(&remainders, slope, scale)
             },
             missing,
         }
     }
+}
+
+/// The number of terms after which less than the share [`ROUND_OFF`] is left, both of `slope`, the sum of all slopes,
+/// and of `E φ²`. A value times `scale²` is a share of `E φ²`.
+fn terms(remainders: &[Remainder], slope: f64, scale: f64) -> f64 {
+    let (mut slope_left, mut value_left) = (0.0, 0.0);
+    for (index, remainder) in remainders.iter().enumerate() {
+        slope_left += remainder.slope;
+        value_left += scale * scale * remainder.value;
+        if slope_left > ROUND_OFF * slope || value_left > ROUND_OFF {
+            // The end of this range is the start of the range before it in the list.
+            let end = |previous: usize| remainders[previous].from;
+            return index.checked_sub(1).map_or(f64::INFINITY, end);
+        }
+    }
+    0.0
 }
 
 /// The distance of `sum` from `whole`, as a share of `whole`. It is 0 where `whole` is so small that squares underflow.

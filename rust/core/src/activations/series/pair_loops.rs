@@ -47,7 +47,7 @@ impl Vectorized for Values<'_> {
     fn run<V: Vector>(self) {
         let pairs = self.gaps.iter_mut().zip(self.dots);
         for (block, (gap, dot)) in self.series.blocks.clone().zip(pairs) {
-            let (new, slope) = PairSums::new(&self.series, (block, 0), V::load(gap)).step();
+            let (new, slope) = PairSums::new(&self.series, block, 0, V::load(gap)).step();
             new.store(gap);
             slope.store(dot);
         }
@@ -71,7 +71,7 @@ impl Vectorized for Derivatives<'_> {
             for part in 0..V::Part::PARTS {
                 let gap = V::Part::load_part(gap, part);
                 let gap = Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap);
-                let (new, slope) = PairSums::new(&self.series, (block, part), gap).step();
+                let (new, slope) = PairSums::new(&self.series, block, part, gap).step();
                 step.store(part, [new, slope]);
             }
         }

@@ -38,11 +38,7 @@ pub(super) struct PairSums<'a, R, const K: usize> {
 
 impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
     #[inline(always)]
-    pub(super) fn new(
-        series: &'a SeriesBlock<'a, K>,
-        (block, part): (usize, usize),
-        gap: R,
-    ) -> Self {
+    pub(super) fn new(series: &'a SeriesBlock<'a, K>, block: usize, part: usize, gap: R) -> Self {
         let SeriesBlock {
             rows,
             cols,
@@ -81,11 +77,8 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         let mut new = R::splat(1.0) - correlation.abs();
         let close = new.less(R::splat(CLOSE));
         if R::any(close) {
-            new = R::select(
-                close,
-                self.close_gap(correlation, &mut one_minus_power),
-                new,
-            );
+            let close_gap = self.close_gap(correlation, &mut one_minus_power);
+            new = R::select(close, close_gap, new);
         }
         (new.max(R::splat(0.0)).copysign(correlation), slope)
     }
@@ -149,11 +142,11 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
     #[inline(always)]
     fn beyond(&self, one_minus_power: &OneMinusPower<R>, terms: R) -> ([R; 2], [R; 2]) {
         let (one, mut values, mut dots) = (R::splat(1.0), [R::splat(0.0); 2], [R::splat(0.0); 2]);
-        let mut powers = one_minus_power.first[0];
+        let mut falls = one_minus_power.first[0];
         for (index, octave) in self.octaves[..self.octaves_there(terms)].iter().enumerate() {
-            one_minus_power.advance(index, &mut powers);
+            one_minus_power.advance(index, &mut falls);
             let (mut part, mut slopes) = ([R::splat(0.0); 2], [R::splat(0.0); 2]);
-            for (k, fall) in powers.iter().enumerate() {
+            for (k, fall) in falls.iter().enumerate() {
                 for parity in [0, 1] {
                     let (u, v) = self.at(index, parity, k);
                     let term = u * v * (one - *fall);
@@ -244,11 +237,11 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
     fn close_beyond(&self, one_minus_power: &OneMinusPower<R>, signs: &[R; 2]) -> (R, [R; 2]) {
         let (one, mut spread, mut openings) =
             (R::splat(1.0), [R::splat(0.0); 2], [R::splat(0.0); 2]);
-        let mut powers = one_minus_power.first[0];
+        let mut falls = one_minus_power.first[0];
         for index in 0..self.octaves_there(self.terms) {
-            one_minus_power.advance(index, &mut powers);
+            one_minus_power.advance(index, &mut falls);
             let (mut part, mut rises) = ([R::splat(0.0); 2], [R::splat(0.0); 2]);
-            for (k, fall) in powers.iter().enumerate() {
+            for (k, fall) in falls.iter().enumerate() {
                 let rise = [*fall, (one - *fall).mul_add(one_minus_power.size, *fall)];
                 for parity in [0, 1] {
                     let (u, v) = self.at(index, parity, k);
@@ -261,26 +254,32 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
             self.add(index, self.terms, rises, &mut openings);
         }
         if self.goes_on(self.terms) {
-            let [u, v] = self.laws();
-            let rest = TailSums::new(
-                &u,
-                &v,
-                self.start(),
-                one_minus_power.decay,
-                one_minus_power.size,
-            );
-            self.add_rest(self.terms, rest.openings(), &mut openings);
-            let mut law = u;
-            for parity in [0, 1] {
-                for (u, v) in law[parity].iter_mut().zip(v[parity]) {
-                    *u = *u - signs[parity] * v;
-                }
-            }
-            let none = R::splat(0.0);
-            let rest = TailSums::new(&law, &law, self.start(), none, none);
-            self.add_rest(self.terms, rest.values(), &mut spread);
+            self.add_close_rest(one_minus_power, signs, &mut spread, &mut openings);
         }
         (spread[0] + spread[1], openings)
+    }
+
+    /// Adds the sums of [`PairSums::close_direct`] over the power-law tail.
+    #[inline(always)]
+    fn add_close_rest(
+        &self,
+        one_minus_power: &OneMinusPower<R>,
+        signs: &[R; 2],
+        spread: &mut [R; 2],
+        openings: &mut [R; 2],
+    ) {
+        let ([u, v], start) = (self.laws(), self.start());
+        let rest = TailSums::new(&u, &v, start, one_minus_power.decay, one_minus_power.size);
+        self.add_rest(self.terms, rest.openings(), openings);
+        let mut law = u;
+        for parity in [0, 1] {
+            for (u, v) in law[parity].iter_mut().zip(v[parity]) {
+                *u = *u - signs[parity] * v;
+            }
+        }
+        let none = R::splat(0.0);
+        let rest = TailSums::new(&law, &law, start, none, none);
+        self.add_rest(self.terms, rest.values(), spread);
     }
 
     /// Coefficient k of one parity among those below [`DIRECT`], of u and of v.
@@ -323,11 +322,8 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
         if let Some(one_minus_power) = known {
             return *one_minus_power;
         }
-        let wanted = if R::any(R::splat(1.0).less(self.last)) {
-            2
-        } else {
-            1
-        };
+        let second = R::any(R::splat(1.0).less(self.last));
+        let wanted = if second { 2 } else { 1 };
         let one_minus_power = OneMinusPower::new(self.size, &self.octaves[..wanted]);
         *known = Some(one_minus_power);
         one_minus_power
