@@ -125,7 +125,7 @@ REFUSED = {
     "y complex": (lambda: kappa(NET, X, X[0] + 0j), TypeError, "y has dtype complex128"),
     "y masked": (lambda: kappa(NET, X, np.ma.masked_equal(X[0], 1)), TypeError, "y has masked entries"),
     "y strings": (lambda: kappa(NET, X, ["a", "b", "c"]), TypeError, "y has dtype <U1"),
-    "function": (lambda: kappa(mlp(1, 4, 1, FUNCTION).init(3), X, X[0]), ValueError, "tells no second derivative"),
+    "function": (lambda: kappa(mlp(1, 4, 1, FUNCTION).init(3), X, X[0]), ValueError, "has no second derivative"),
     "too large": (lambda: kappa(HUGE, 0 * X, X[0]), ValueError, "X gives a second derivative beyond the largest"),
     "no slope": (lambda: kappa(NET, 0 * X, X[0]), ValueError, "X gives a kernel that is all 0.* kappa is 0/0"),
     "starts": (lambda: kappa(NET, X, X[0], starts=0), ValueError, "starts is 0, but at least 1"),

@@ -106,7 +106,7 @@ class Dense:
             raise ValueError(f"{self!r} has tau_b, but in standard parameters biases learn at the scale 1")
         return inputs**0.5, 1.0 if self.sigma_b else 0.0
 
-    def learning_follows(self, parameterization: str) -> tuple[bool, bool]:
+    def tied_scales(self, parameterization: str) -> tuple[bool, bool]:
         """Return a pair for the learning scales: True if τ_w equals σ_w and changes with it; the same for τ_b, σ_b."""
         ours = self.trainable and parameterization == "ntk"
         return ours, ours and self.tau_b is None

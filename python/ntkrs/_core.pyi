@@ -153,11 +153,11 @@ class InfiniteKernel:
     # kernel_gradient.rs
 
     def gradient(
-        self, arrays: _Gram, get: Sequence[str], follows: Sequence[tuple[bool, bool]], progress: Report | None
+        self, arrays: _Gram, get: Sequence[str], tied: Sequence[tuple[bool, bool]], progress: Report | None
     ) -> tuple[float, float]:
         """Write the derivatives of each kernel to planes (N, 1, M, 1). Return the bounds of :meth:`error_bound`.
 
-        The planes of a kernel are ∂K/∂σ_w of every dense layer, then ∂K/∂σ_b of every dense layer. ``follows`` says for
+        The planes of a kernel are ∂K/∂σ_w of every dense layer, then ∂K/∂σ_b of every dense layer. ``tied`` says for
         each layer whether τ_w equals σ_w and changes with it, and whether τ_b does so with σ_b.
 
         Raises ValueError as :meth:`gram`.
@@ -168,7 +168,7 @@ class InfiniteKernel:
         inputs: _Batches,
         weights: NDArray[np.float64],
         get: Sequence[str],
-        follows: Sequence[tuple[bool, bool]],
+        tied: Sequence[tuple[bool, bool]],
         progress: Report | None,
     ) -> tuple[NDArray[np.float64], tuple[float, float]]:
         """Return ``Σ_ij A_ij ∂K_ij`` for weights A (N, M), one sum for each plane of :meth:`gradient`, and its bounds.
@@ -275,13 +275,13 @@ def ensemble_ntk(
     network: Network,
     layers: tuple[Sequence[int], Sequence[float]],
     inputs: tuple[Array, Array | None],
-    moments_out: tuple[Array, Array],
+    out: tuple[Array, Array],
     shape: Sequence[int],
     seeds: Sequence[int],
     outputs: str | int,
     progress: Report | None,
 ) -> None:
-    """Write the mean and the sample variance of the empirical NTK over ``seeds``, each to an array of ``moments_out``.
+    """Write the mean and the sample variance of the empirical NTK over ``seeds``, each to an array of ``out``.
 
     The arrays are contiguous, with the entries of an array of ``shape`` (planes, N, S, M, S) as in :meth:`Network.ntk`.
     The networks have the activations of ``network``, biases in the same layers, and parameters drawn for each seed.

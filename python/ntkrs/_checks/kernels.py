@@ -27,8 +27,8 @@ def kernel_function(kernel: KernelFunction) -> KernelFunction:
     """
     if isinstance(kernel, FiniteNetwork):
         raise TypeError(
-            f"kernel is a {type(kernel).__name__}, but that of infinitely wide ones is needed: arch.kernel(). For "
-            "kernel matrices, as of net.ntk, use gradient_descent_mse."
+            f"kernel is a {type(kernel).__name__}, but the kernel of an infinitely wide network is needed: "
+            "arch.kernel(). For a kernel matrix, such as net.ntk(X), use gradient_descent_mse."
         )
     if not callable(kernel):
         raise TypeError(

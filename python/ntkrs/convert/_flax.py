@@ -27,7 +27,7 @@ def read_params(params: Any, activation: Any, layers: Sequence[str] | None) -> S
         others = ", ".join(repr(name) for name in params if name != "params")
         if others:
             raise ValueError(
-                f"params has collections beside 'params', {others}: no layer that keeps a state can be read"
+                f"params has other collections than 'params': {others}. Layers that keep a state cannot be read"
             )
         root, params = "params['params']", params["params"]
     found = dict(_dense(params, "", layers))

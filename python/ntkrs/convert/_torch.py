@@ -117,13 +117,13 @@ def _activation(module: Any, kind: str, where: str) -> Any:
         return named(kind, where, alpha=(module.alpha, 1.0))
     if kind == "CELU":
         if module.alpha != 1:
-            raise ValueError(f"{where} has alpha={module.alpha}, but only that of alpha=1 is an ELU, which can be read")
+            raise ValueError(f"{where} has alpha={module.alpha}. Only alpha=1, which is an ELU, can be read")
         return named("elu", where, alpha=(1.0, 1.0))
     if kind == "GELU":
         if module.approximate != "none":
             raise ValueError(
-                f"{where} has approximate={module.approximate!r}, another function than x Φ(x) (by up to 5e-4), "
-                "which alone can be read. Use approximate='none'."
+                f"{where} has approximate={module.approximate!r}, which differs from x Φ(x) by up to 5e-4. "
+                "Use approximate='none'."
             )
         return named(kind, where)
     if module.threshold < 20:

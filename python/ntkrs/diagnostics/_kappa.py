@@ -105,8 +105,7 @@ def kappa(
     for activation in net.arch.activations:
         if isinstance(activation, Activation):
             raise ValueError(  # noqa: TRY004 a fine activation, but not for this
-                f"{activation!r} tells no second derivative, but kappa is made of them. Use an activation of the "
-                "catalogue."
+                f"{activation!r} has no second derivative, which kappa needs. Use an activation of the catalogue."
             )
     tolerance, limit = numbers.positive(rtol, "rtol"), numbers.count(max_iterations, "max_iterations")
     count = numbers.count(starts, "starts")

@@ -282,7 +282,7 @@ class Kernel:
         True
         """
         names = names_of(get)
-        tied = [layer.learning_follows(self.parameterization) for layer in self.arch.dense]
+        tied = [layer.tied_scales(self.parameterization) for layer in self.arch.dense]
         return named(get, gradients(self._for, arrays.pair(X, Z), names, tied, weights, progress))
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:

@@ -11,13 +11,13 @@ use crate::errors::Result;
 use crate::network::{Network, Selection};
 use crate::ticker::Progress;
 
-/// Writes the mean and the sample variance of the empirical NTK over `seeds`, each to an array of `moments_out`. The arrays
+/// Writes the mean and the sample variance of the empirical NTK over `seeds`, each to an array of `out`. The arrays
 /// are contiguous, with the entries of an array of `shape` (planes, N, S, M, S).
 ///
 /// The networks have the activations of `network`, biases in the same layers, and parameters drawn for each seed. `layers`
 /// are the sizes (n_0, …, n_L) and the scale σ_w/√n_l of each dense layer. Everything is float64.
 #[pyfunction]
-#[pyo3(signature = (network, layers, inputs, moments_out, shape, seeds, outputs, progress))]
+#[pyo3(signature = (network, layers, inputs, out, shape, seeds, outputs, progress))]
 #[expect(
     clippy::too_many_arguments,
     reason = "a binding takes what Python passes, one by one"
@@ -27,7 +27,7 @@ pub fn ensemble_ntk(
     network: &Network,
     layers: (Vec<usize>, Vec<f64>),
     inputs: Batches<'_, f64>,
-    moments_out: (VectorMut<'_, f64>, VectorMut<'_, f64>),
+    out: (VectorMut<'_, f64>, VectorMut<'_, f64>),
     shape: [usize; 5],
     seeds: Vec<u64>,
     outputs: Selection,
@@ -41,7 +41,7 @@ pub fn ensemble_ntk(
     let ((x, z), (sizes, weight_scales)) = (inputs, layers);
     let x = Panels::pack(x.as_array(), "X")?;
     let z = z.map(|z| Panels::pack(z.as_array(), "Z")).transpose()?;
-    let (mut mean, mut variance) = moments_out;
+    let (mut mean, mut variance) = out;
     let (mean, variance) = (mean.as_slice_mut()?, variance.as_slice_mut()?);
     let ensemble = Ensemble {
         network,

@@ -116,18 +116,18 @@ impl InfiniteKernel {
     }
 
     /// Writes the derivatives of each kernel in `get` to planes (N, 1, M, 1), for `arrays = (x, z, planes)`: ∂K/∂σ_w of
-    /// every dense layer, then ∂K/∂σ_b of every dense layer. `follows` says for each layer whether τ_w equals σ_w and
+    /// every dense layer, then ∂K/∂σ_b of every dense layer. `tied` says for each layer whether τ_w equals σ_w and
     /// changes with it, and whether τ_b does so with σ_b. Returns the bounds of `error_bound`.
     fn gradient(
         &self,
         py: Python<'_>,
         arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
         get: Vec<String>,
-        follows: Vec<(bool, bool)>,
+        tied: Vec<(bool, bool)>,
         progress: Progress,
     ) -> Result<Bounds> {
         let recursion = &self.recursion;
-        let wanted = Derivatives::parse(recursion, get, follows)?;
+        let wanted = Derivatives::parse(recursion, get, tied)?;
         match arrays {
             Typed::F64(arrays) => {
                 kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
@@ -146,11 +146,11 @@ impl InfiniteKernel {
         inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
         weights: Matrix<'py, f64>,
         get: Vec<String>,
-        follows: Vec<(bool, bool)>,
+        tied: Vec<(bool, bool)>,
         progress: Progress,
     ) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
         let recursion = &self.recursion;
-        let wanted = Derivatives::parse(recursion, get, follows)?;
+        let wanted = Derivatives::parse(recursion, get, tied)?;
         match inputs {
             Typed::F64(inputs) => {
                 kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)

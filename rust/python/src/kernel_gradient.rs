@@ -17,11 +17,11 @@ use crate::ticker::Progress;
 /// The derivatives wanted.
 pub struct Derivatives {
     outputs: Vec<Output>,
-    follows: Vec<TiedScales>,
+    tied: Vec<TiedScales>,
 }
 
 impl Derivatives {
-    /// Returns the derivatives of the kernels `names`, "nngp" or "ntk" of the whole network. `follows` says for each dense
+    /// Returns the derivatives of the kernels `names`, "nngp" or "ntk" of the whole network. `tied` says for each dense
     /// layer whether τ_w equals σ_w and changes with it, and whether τ_b does so with σ_b.
     ///
     /// # Errors
@@ -29,16 +29,16 @@ impl Derivatives {
     pub fn parse(
         recursion: &Recursion,
         names: Vec<String>,
-        follows: Vec<(bool, bool)>,
+        tied: Vec<(bool, bool)>,
     ) -> Result<Self> {
         let last = recursion.layers() - 1;
         let names = names.into_iter();
         let outputs = names.map(|name| output(recursion, &(name, last)));
-        let follows = follows.into_iter();
-        let follows = follows.map(|(weights, biases)| TiedScales { weights, biases });
+        let tied = tied.into_iter();
+        let tied = tied.map(|(weights, biases)| TiedScales { weights, biases });
         Ok(Self {
             outputs: outputs.collect::<ntkrs_core::Result<_>>()?,
-            follows: follows.collect(),
+            tied: tied.collect(),
         })
     }
 }
@@ -111,9 +111,9 @@ impl<T: Scalar> Differentiated<T> {
     fn kernel<'a>(
         &'a self,
         recursion: &'a Recursion,
-        Derivatives { outputs, follows }: &'a Derivatives,
+        Derivatives { outputs, tied }: &'a Derivatives,
     ) -> ntkrs_core::Result<KernelGradient<'a, T>> {
         let cols = self.other.as_ref().unwrap_or(&self.rows);
-        KernelGradient::new(recursion, &self.rows, cols, outputs, follows)
+        KernelGradient::new(recursion, &self.rows, cols, outputs, tied)
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::iter;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use ndarray::Array5;
 
@@ -95,10 +95,9 @@ fn run_parallel(
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     let moments = Mutex::new(moments);
-    let lock = || moments.lock().unwrap_or_else(PoisonError::into_inner);
     let work = |worker: &mut Option<NetworkWorker>, (index, seed): (usize, &u64), stop: &Stop| {
         let (failed, mut kernel) = {
-            let mut moments = lock();
+            let mut moments = pool::lock(&moments);
             (moments.failure.is_some(), moments.buffer(ensemble.shape))
         };
         if failed {
@@ -106,8 +105,8 @@ fn run_parallel(
         }
         let result = NetworkWorker::run_seed(worker, ensemble, *seed, &mut kernel, stop);
         match result {
-            Ok(()) => lock().add(index, kernel),
-            Err(error) => lock().failure = Some(error),
+            Ok(()) => pool::lock(&moments).add(index, kernel),
+            Err(error) => pool::lock(&moments).failure = Some(error),
         }
     };
     let load = Load::new(ensemble.seeds.len(), f64::INFINITY);
