@@ -56,18 +56,18 @@ REFUSED = {
     "NaN": (np.where(np.arange(18).reshape(6, 3) >= 10, np.nan, X), ValueError, r"holds NaN at \(row 3, column 1\)"),
     "infinity": (np.where(np.arange(18).reshape(6, 3) == 17, -np.inf, X), ValueError, r"-inf at \(row 5, column 2\)"),
     "features": (X[:, :2], ValueError, r"has 2 features, but .* has 3 .*Did you pass . transposed"),
-    "objects": (X.astype(object), TypeError, "dtype object.*numpy.asarray"),
-    "text": (X.astype(str), TypeError, "dtype <U.*numpy.asarray"),
+    "objects": (X.astype(object), TypeError, "dtype object.*astype\\(float\\)"),
+    "text": (X.astype(str), TypeError, "holds text .dtype <U.*astype"),
     "complex": (X + 0j, TypeError, "dtype complex128"),
     "dates": (np.zeros((6, 3), "datetime64[D]"), TypeError, "dtype datetime64"),
     "long double": (X.astype(np.longdouble), TypeError, "at most 64 bits"),
-    "structured": (np.zeros((6, 3), [("a", float)]), TypeError, "dtype .*numpy.asarray"),
+    "structured": (np.zeros((6, 3), [("a", float)]), TypeError, "named fields.*structured_to_unstructured"),
     "ragged": ([[1.0, 2.0], [3.0]], ValueError, "cannot be read as a NumPy array"),
     "masked": (np.ma.MaskedArray(X, X > 0), TypeError, "masked entries.*filled"),
     "masked in a list": ([np.ma.MaskedArray(row, [0, 1, 0]) for row in X], TypeError, "masked entries.*filled"),
     "masked in lists": ([[1.0, np.ma.masked, 2.0]], TypeError, "masked entries.*filled"),
     "sparse": (sparse.csr_array(X), TypeError, "sparse csr_array.*toarray"),
-    "None": (None, TypeError, "dtype object"),
+    "None": (None, TypeError, "is None, but an array is needed"),
 }
 
 

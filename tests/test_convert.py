@@ -250,7 +250,7 @@ REFUSED = {
     "bias": (lambda: convert.from_keras([V[0], C[2]], "relu"), ValueError,
              r"weights\[1\] has shape \(2,\), but weights\[0\] has 4 outputs"),
     "nan": (lambda: convert.from_keras([V[0], C[0] * np.nan], "relu"), ValueError, r"weights\[1\] holds nan at \(0,\)"),
-    "complex": (lambda: convert.from_keras([V[0] * 1j], "relu"), TypeError, r"weights\[0\] has dtype complex"),
+    "complex": (lambda: convert.from_keras([V[0] * 1j], "relu"), TypeError, r"weights\[0\] holds complex numbers"),
     "leaky": (lambda: convert.from_keras(KERAS, "leaky_relu"), ValueError, "Keras has slope 0.2 in .* Pass LeakyRelu"),
     "jax gelu": (lambda: convert.from_flax(flax_params(), "gelu"), ValueError, r"tanh approximation .* pass Gelu\(\)"),
     "unknown": (lambda: convert.from_keras(KERAS, "maxout"), ValueError,

@@ -116,7 +116,7 @@ REFUSED = {
     "asymmetric": (lambda: diagnostics.spectrum(np.triu(K)), ValueError, "k differs from its transpose"),
     "NaN": (lambda: diagnostics.spectrum(K * np.nan), ValueError, "k holds nan"),
     "empty": (lambda: diagnostics.spectrum(np.empty((0, 0))), ValueError, "k is empty"),
-    "text": (lambda: diagnostics.spectrum("k"), TypeError, "k has dtype"),
+    "text": (lambda: diagnostics.spectrum("k"), TypeError, "k is .k., but an array is needed"),
     "indefinite": (lambda: diagnostics.spectrum(-K), np.linalg.LinAlgError, "k has eigenvalue -"),
     "labels": (lambda: diagnostics.label_energy(K, Y[:3]), ValueError, r"y has shape \(3,\), but \(N,\) or \(N, O\)"),
     "zero labels": (lambda: diagnostics.label_energy(K, 0 * Y), ValueError, "y is all 0"),

@@ -310,7 +310,7 @@ REFUSED = {
     ),
     "f0 row": (lambda: predict.gradient_descent_mse(K, Y)(1, Y[None]), ValueError, r"\(1, 12\).*\(12,\)"),
     "f0 two axes": (lambda: predict.gradient_descent_mse(K, Y)(1, Y[:, None, None]), ValueError, r"\(12, 1, 1\)"),
-    "text": (lambda: predict.gradient_descent_mse("K", Y), TypeError, "k_train_train has dtype <U1"),
+    "text": (lambda: predict.gradient_descent_mse("K", Y), TypeError, "k_train_train is 'K', but an array is needed"),
 }
 
 

@@ -147,7 +147,7 @@ REFUSED = {
     "v short": (lambda: NET.jvp(X, np.ones(P - 1)), ValueError, rf"v has shape \({P - 1},\), but \(P,\) = \({P},\)"),
     "v 3-D": (lambda: NET.jvp(X, np.ones((1, 1, P))), ValueError, r"v has shape \(1, 1, "),
     "v NaN": (lambda: NET.jvp(X, np.full(P, np.nan)), ValueError, r"v holds nan at \(0,\)"),
-    "v text": (lambda: NET.jvp(X, ["a"] * P), TypeError, "v has dtype"),
+    "v text": (lambda: NET.jvp(X, ["a"] * P), TypeError, "v holds text"),
     "v 1e300": (lambda: NET.jvp(X, np.full(P, 1e300)), ValueError, "v holds 1e.300 at .* exceeds float32"),
     "u shape": (lambda: NET.vjp(X, np.ones((3, 5))), ValueError, r"u has shape \(3, 5\), but \(N, O\) = \(5, 3\)"),
     "u too large": (

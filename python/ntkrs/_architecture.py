@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
 from ntkrs._checks import numbers
+from ntkrs._checks.advice import other_names, shown
 from ntkrs.activations import Elementwise
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, Parameterization
 
 
+@other_names(W_std="sigma_w", b_std="sigma_b", units="width", out_dim="width", out_features="width")
 @dataclass(frozen=True, repr=False)
 class Dense:
     """A dense layer, ``h = sigma_w/√n · x W + sigma_b · b``, with every entry of W and b drawn from N(0, 1).
@@ -139,8 +141,9 @@ class Architecture(ABC):
             raise ValueError("a Sequential needs at least one Dense layer")
         for index, layer in enumerate(layers):
             if not isinstance(layer, Dense | Elementwise):
-                hint = " Did you forget the parentheses?" if isinstance(layer, type) else ""
-                raise TypeError(f"layer {index} is {layer!r}, but a Dense or an activation is needed.{hint}")
+                raise TypeError(
+                    f"layer {index} is {shown(layer)}, but a Dense or an activation is needed.{_instead_of(layer)}"
+                )
             if isinstance(layer, Dense) != (index % 2 == 0):
                 expected = "a Dense" if index % 2 == 0 else "an activation"
                 raise ValueError(
@@ -148,8 +151,18 @@ class Architecture(ABC):
                     "alternate. Use Identity() between two dense layers without an activation."
                 )
         if len(layers) % 2 == 0:
-            raise ValueError(f"the last layer is {layers[-1]!r}, but a Dense is needed: it makes the outputs")
+            raise ValueError(
+                f"the last layer is {layers[-1]!r}, but a Dense is needed: it makes the outputs. For a network that "
+                "ends with its activation, add Dense(1, trainable=False): the kernels are those of its outputs."
+            )
         object.__setattr__(self, "layers", layers)
+
+    def __call__(self, *_: object) -> NoReturn:
+        """Raise TypeError: an architecture has neither parameters nor inputs."""
+        raise TypeError(
+            "an architecture describes networks and computes nothing. Call its kernel, arch.kernel()(X), or a network "
+            "with random parameters, arch.init(X.shape[1])(X)."
+        )
 
     @property
     def dense(self) -> tuple[Dense, ...]:
@@ -184,6 +197,15 @@ class Architecture(ABC):
     @abstractmethod
     def init(self, in_features: int, rng: Any = 0, dtype: Any = "float64") -> Any:
         """Return a network of this architecture with random parameters."""
+
+
+def _instead_of(layer: object) -> str:
+    """Return a hint at what to pass instead of something that is no layer, to be appended to a message."""
+    if isinstance(layer, list | tuple):
+        return " Pass the layers one by one: Sequential(*layers)."
+    if isinstance(layer, str):
+        return " Pass an activation object, such as Relu()."
+    return " Did you forget the parentheses?" if isinstance(layer, type) else ""
 
 
 def check_architecture(arch: object) -> None:

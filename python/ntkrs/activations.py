@@ -813,7 +813,15 @@ class Activation(Elementwise):
 
     def _values(self, what: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Call ``fn`` or ``derivative``, and check its values."""
-        values = np.asarray(getattr(self, what)(x.copy()))
+        try:
+            values = np.asarray(getattr(self, what)(x.copy()))
+        except ValueError as error:
+            if "truth value" not in str(error):
+                raise
+            raise TypeError(
+                f"{what} takes a number, but must take an array. Write its cases with numpy.where, or pass "
+                f"numpy.vectorize({what})."
+            ) from error
         if values.shape != x.shape or values.dtype.kind not in "fiub":
             raise ValueError(
                 f"{what} returned shape {values.shape} and dtype {values.dtype} for an array of shape {x.shape}, but "
@@ -833,18 +841,28 @@ class Activation(Elementwise):
         return self._value_and_slope
 
 
+#: Names of other libraries for activations of this one, spelled as :func:`spelling` returns them.
+_ALIASES = {"swish": "silu", "logistic": "sigmoid", "linear": "identity"}
+
+
+def spelling(name: str) -> str:
+    """Return a name without its case, underscores and hyphens."""
+    return name.lower().replace("_", "").replace("-", "")
+
+
 def by_name(name: str) -> Elementwise:
     """Return the activation with this name and default parameters.
 
     Parameters
     ----------
     name : str
-        The name of a class in snake case, such as ``"leaky_relu"``.
+        The name of a class in snake case, such as ``"leaky_relu"``. Case and underscores do not matter, so
+        ``"LeakyReLU"`` is the same. ``"swish"`` is SiLU, ``"logistic"`` the sigmoid, and ``"linear"`` the identity.
 
     Raises
     ------
     ValueError
-        If there is no such activation, or it has a parameter without a default.
+        If there is no such activation, or it has a parameter without a default. The message names similar ones.
 
     Examples
     --------
@@ -853,10 +871,15 @@ def by_name(name: str) -> Elementwise:
     LeakyRelu(slope=0.01)
     """
     known = {cls.name: cls for cls in Elementwise.__subclasses__()}
-    if name not in known:
+    spelled = {spelling(own): own for own in known} | _ALIASES
+    if spelling(name) not in spelled:
+        from difflib import get_close_matches  # it takes 4 ms to load
+
+        similar = [spelled[match] for match in get_close_matches(spelling(name), spelled)]
+        hint = f" Did you mean {' or '.join(map(repr, dict.fromkeys(similar)))}?" if similar else ""
         names = ", ".join(map(repr, known))
-        raise ValueError(f"activation is {name!r}, but must be one of {names}, or an activation object")
-    cls = known[name]
+        raise ValueError(f"activation is {name!r}, but must be one of {names}, or an activation object.{hint}")
+    cls = known[spelled[spelling(name)]]
     required = [field.name for field in fields(cls) if field.default is MISSING]
     if required:
         raise ValueError(

@@ -1,8 +1,9 @@
-"""The command ``ntkrs``: ``demo`` runs experiments and writes a report, ``versions`` describes the build."""
+"""The command ``ntkrs``: ``demo`` runs experiments, ``bench`` measures, ``versions`` describes the build."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from functools import partial
@@ -11,8 +12,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import ntkrs
-from ntkrs import demo
+from ntkrs import bench, demo
 from ntkrs._runtime.optional import require
+from ntkrs._runtime.versions import versions
 from ntkrs.demo import report, scores
 
 if TYPE_CHECKING:
@@ -134,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("demo", help="experiments on real data, and a report, in about 30 seconds")
     run.add_argument("--output", type=Path, default=Path("ntkrs-demo"), help="output directory (default: %(default)s)")
     run.add_argument("--seed", type=_seed, default=0, help="seed of splits and networks (default: %(default)s)")
-    commands.add_parser("versions", help="print versions, build profile, instruction set, threads and platform")
+    describe = commands.add_parser("versions", help="print versions, build profile, instruction set and threads")
+    describe.add_argument("--json", action="store_true", help="as a JSON object")
+    bench.add_arguments(commands.add_parser("bench", help="benchmarks against rivals and the machine's limit"))
     return parser
 
 
@@ -149,20 +153,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     arguments = _parser().parse_args(argv)
-    if arguments.command == "versions":
-        ntkrs.show_versions()
-        return 0
     try:
-        results = run_demo(arguments.output, arguments.seed)
+        COMMANDS[arguments.command](arguments)
     except (ImportError, OSError) as error:
         print(f"ntkrs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("ntkrs: interrupted", file=sys.stderr)
         return 130
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    """Run the demo, and print its table and conclusion."""
+    results = run_demo(arguments.output, arguments.seed)
     print(report.table(results))
     print(f"\nReport: {arguments.output / 'report.html'}\n\n{report.conclusion(results)}")
-    return 0
+
+
+def _versions(arguments: argparse.Namespace) -> None:
+    """Print versions and build information."""
+    if arguments.json:
+        print(json.dumps(versions(), indent=2))
+    else:
+        ntkrs.show_versions()
+
+
+#: The functions that run the commands.
+COMMANDS = {"demo": _demo, "bench": bench.run_command, "versions": _versions}
 
 
 if __name__ == "__main__":

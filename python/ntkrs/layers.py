@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkrs._architecture import Architecture, Dense, Layer
 from ntkrs._checks import numbers
+from ntkrs._checks.advice import other_names
 from ntkrs._public import publish
 from ntkrs.activations import Elementwise, by_name
 from ntkrs.kernel import Kernel
@@ -113,6 +114,7 @@ class Sequential(Architecture):
         return Network.random(self, in_features, rng, dtype)
 
 
+@other_names(W_std="sigma_w", b_std="sigma_b", nonlinearity="activation", phi="activation")
 def mlp(
     depth: int,
     width: int,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkrs._checks import memory
+from ntkrs._checks.advice import not_an_array, shown
 from ntkrs._typing import Array, ArrayLike
 
 #: The size of a cache line in bytes.
@@ -45,10 +46,7 @@ def floating(values: ArrayLike, name: str) -> Array:
     if array.dtype.kind in "biu":
         return array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-        raise TypeError(
-            f"{name} has dtype {array.dtype}, but real numbers of at most 64 bits are needed. "
-            f"Convert it first, for example with numpy.asarray({name}, dtype=numpy.float64)."
-        )
+        raise TypeError(not_an_array(values, array, name))
     dtype = np.float64 if array.dtype.itemsize == 8 else np.float32
     return cast("Array", np.require(array, dtype=np.dtype(dtype), requirements=["ALIGNED"]))
 
@@ -170,7 +168,7 @@ def sequence(values: Any, name: str) -> list[Any]:
     try:
         return list(values)
     except TypeError:
-        raise TypeError(f"{name} is {values!r}, but a sequence of arrays is needed") from None
+        raise TypeError(f"{name} is {shown(values)}, but a sequence of arrays is needed") from None
 
 
 def same_dtype(*arrays: Array) -> tuple[Array, ...]:

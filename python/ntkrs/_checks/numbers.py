@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs._checks.advice import shown
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -27,11 +29,11 @@ def integer(value: object, name: str) -> int:
         If its absolute value exceeds ``sys.maxsize``.
     """
     if isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}, but an integer is needed")
+        raise TypeError(f"{name} is {shown(value)}, but an integer is needed")
     try:
         number = operator.index(value)  # type: ignore[arg-type]  # anything else raises
     except TypeError:
-        raise TypeError(f"{name} is {value!r}, but an integer is needed") from None
+        raise TypeError(f"{name} is {shown(value)}, but an integer is needed") from None
     if abs(number) > sys.maxsize:
         raise ValueError(f"{name} is beyond {sys.maxsize}, but must be an integer of the machine")
     return number
@@ -62,13 +64,13 @@ def real(value: object, name: str) -> float:
         If it is NaN or infinite, or exceeds the range of float64.
     """
     if isinstance(value, str | bytes | bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but a number is needed")
+        raise TypeError(f"{name} is {shown(value)}, but a number is needed")
     try:
         number = float(value)  # type: ignore[arg-type]  # anything else raises
     except OverflowError:
         number = math.inf
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}, but a number is needed") from None
+        raise TypeError(f"{name} is {shown(value)}, but a number is needed") from None
     if not math.isfinite(number):
         raise ValueError(f"{name} is {number}, but must be finite")
     return number
@@ -130,7 +132,7 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
     """
     if not isinstance(value, str) or value not in known:
         *most, last = map(repr, known)
-        raise ValueError(f"{name} is {value!r}, but must be {', '.join(most)} or {last}")
+        raise ValueError(f"{name} is {shown(value)}, but must be {', '.join(most)} or {last}")
     return value
 
 
@@ -145,7 +147,7 @@ def selection(outputs: object, count: int) -> str | int:
     if isinstance(outputs, str):
         if outputs not in _FORMS:
             known = ", ".join(map(repr, _FORMS))
-            raise ValueError(f"outputs is {outputs!r}, but must be one of {known}, or an integer")
+            raise ValueError(f"outputs is {shown(outputs)}, but must be one of {known}, or an integer")
         return outputs
     index = integer(outputs, "outputs")
     if not 0 <= index < count:
@@ -164,7 +166,7 @@ def generator(rng: Any) -> np.random.Generator:
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError) as error:
-        raise type(error)(f"rng is {rng!r}, but a seed >= 0 or a numpy.random.Generator is needed") from None
+        raise type(error)(f"rng is {shown(rng)}, but a seed >= 0 or a numpy.random.Generator is needed") from None
 
 
 def dtype(value: Any) -> np.dtype[Any]:
@@ -180,7 +182,7 @@ def dtype(value: Any) -> np.dtype[Any]:
     except TypeError:
         found = None
     if found is None:
-        raise TypeError(f"dtype is {value!r}, but must be float32 or float64")
+        raise TypeError(f"dtype is {shown(value)}, but must be float32 or float64")
     return found
 
 
@@ -193,5 +195,5 @@ def boolean(value: object, name: str) -> bool:
         If it is neither True nor False.
     """
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but True or False is needed")
+        raise TypeError(f"{name} is {shown(value)}, but True or False is needed")
     return bool(value)

@@ -31,7 +31,7 @@ from ntkrs.bench.cases import OPTIONAL, Case, benchmarks
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["OPTIONAL", "SIDES", "main", "parser", "run"]
+__all__ = ["OPTIONAL", "SIDES", "add_arguments", "main", "parser", "run", "run_command"]
 
 #: The sides of each benchmark, and their names in the output. The first two always run.
 SIDES = {"ntkrs": "ntkrs", "numpy": "NumPy", "jax": "JAX", "torch": "torch"}
@@ -79,6 +79,7 @@ def run(
     installed = [side for side in rivals if find_spec(side) is not None]
     for side in set(rivals) - set(installed):
         print(f"{SIDES[side]} is not installed: its column stays empty (see benches/requirements-rivals.txt)")
+    print(f"measured: {', '.join(SIDES[side] for side in ('ntkrs', 'numpy', *installed))}", flush=True)
     rows = []
     machine = _in_a_process("--rates")
     for kind in ("float64", "float32") if dtype is None else (dtype,):
@@ -199,17 +200,38 @@ def parser() -> argparse.ArgumentParser:
     5
     """
     result = argparse.ArgumentParser(prog="python -m ntkrs.bench", description="ntkrs against rivals and the machine.")
-    result.add_argument("--quick", action="store_true", help="tiny sizes, to check that everything runs")
-    result.add_argument("--repeats", type=int, default=5, help="timed calls of each side (default: 5)")
-    result.add_argument("--list", action="store_true", help="only print the names of the benchmarks")
-    result.add_argument("--only", action="append", default=[], help="only run benchmarks whose name contains this")
-    result.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (default: both)")
-    result.add_argument("--rivals", nargs="*", choices=OPTIONAL, default=OPTIONAL, help="beyond NumPy (default: all)")
-    result.add_argument("--json", type=Path, help="write all figures to this file")
-    result.add_argument("--rates", action="store_true", help="only print the rates of the machine")
-    for name in ("--case", "--side"):
-        result.add_argument(name, help=argparse.SUPPRESS)  # passed to the process that measures one side
+    add_arguments(result)
     return result
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Add the options of the benchmarks to the parser of a command.
+
+    Examples
+    --------
+    >>> import argparse
+    >>> from ntkrs import bench
+    >>> command = argparse.ArgumentParser()
+    >>> bench.add_arguments(command)
+    >>> command.parse_args(["--dtype", "float32"]).dtype
+    'float32'
+    """
+    command.add_argument("--quick", action="store_true", help="tiny sizes, to check that everything runs")
+    command.add_argument("--repeats", type=int, default=5, help="timed calls of each side (default: 5)")
+    command.add_argument("--list", action="store_true", help="only print the names of the benchmarks")
+    command.add_argument("--only", action="append", default=[], help="only run benchmarks whose name contains this")
+    command.add_argument("--dtype", choices=("float64", "float32"), help="one dtype (default: both)")
+    command.add_argument(
+        "--rivals",
+        nargs="*",
+        choices=OPTIONAL,
+        default=OPTIONAL,
+        help="the sides beyond ntkrs and NumPy (default: all that are installed; without names: none)",
+    )
+    command.add_argument("--json", type=Path, help="write all figures to this file")
+    command.add_argument("--rates", action="store_true", help="only print the rates of the machine")
+    for name in ("--case", "--side"):
+        command.add_argument(name, help=argparse.SUPPRESS)  # passed to the process that measures one side
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -228,7 +250,19 @@ def main(arguments: list[str] | None = None) -> None:
     infinite NNGP+NTK, ReLU, 3 hidden, N=500 d=100
     ...
     """
-    options = parser().parse_args(arguments)
+    run_command(parser().parse_args(arguments))
+
+
+def run_command(options: argparse.Namespace) -> None:
+    """Run what parsed options of :func:`add_arguments` ask for.
+
+    Examples
+    --------
+    >>> from ntkrs import bench
+    >>> bench.run_command(bench.parser().parse_args(["--quick", "--list"]))  # doctest: +ELLIPSIS
+    linear Gram, N=500 d=100
+    ...
+    """
     if options.rates:
         print(json.dumps(measuring.rates()))
     elif options.list:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ntkrs._architecture import check_architecture
 from ntkrs._checks import arrays, numbers
+from ntkrs._checks.advice import options_by_name
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._error_bound import ErrorBound
 from ntkrs.kernel._gradient import gradients
@@ -117,6 +118,7 @@ class Kernel:
         progress: Progress = None,
     ) -> Any: ...
 
+    @options_by_name
     def __call__(
         self,
         X: ArrayLike,

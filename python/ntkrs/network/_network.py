@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkrs._architecture import check_architecture
 from ntkrs._checks import numbers
+from ntkrs._checks.advice import options_by_name, shown
 from ntkrs.network import _forward, _ntk, _parameters, _training, _vector_products
 from ntkrs.network._state import NetworkState
 
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     from ntkrs._architecture import Architecture
     from ntkrs._typing import Array, ArrayLike, Loss, Outputs, Parameterization, Progress, Record
     from ntkrs.network._training import History
+
+
+#: Attributes that users look for, and where to find what they want.
+_ELSEWHERE = {
+    "kernel": ": its empirical NTK is net.ntk(X), and the kernel at infinite width is net.arch.kernel()",
+    "predict": ": its outputs are net(X)",
+    "forward": ": its outputs are net(X)",
+    "fit": ": net.train(X, y, learning_rate, steps) returns the trained network",
+    "params": ": they are net.parameters",
+}
 
 
 class Network:
@@ -138,6 +149,8 @@ class Network:
         dtype: DTypeLike = np.float64,
     ) -> Self:
         """Return ``arch.init(in_features, rng, dtype)``, a network with random parameters."""
+        if np.ndim(in_features) == 2:
+            raise TypeError(f"in_features is {shown(in_features)}, but their number is needed: X.shape[1]")
         inputs = numbers.count(in_features, "in_features")
         theta = _parameters.drawn(arch, inputs, numbers.generator(rng), numbers.dtype(dtype))
         return cls._from_state(NetworkState(arch, inputs, theta))
@@ -152,6 +165,13 @@ class Network:
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
         return f"Network({self.arch!r}, in_features={self.in_features}, dtype={self.dtype}{standard})"
+
+    if not TYPE_CHECKING:  # for type checkers it would be a promise of every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError. The message says where the kernels of a network are."""
+            hint = _ELSEWHERE.get(name, "")
+            raise AttributeError(f"a Network has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return the arguments of :class:`NetworkState`: the core's network is built again from them."""
@@ -283,6 +303,7 @@ class Network:
         """
         return _forward.jacobian(self._state, X)
 
+    @options_by_name
     def ntk(
         self,
         X: ArrayLike,
