@@ -102,8 +102,9 @@ impl<'a, T: Scalar> PanelSlice<'a, T> {
                 ..self
             },
         );
-        let chunk = move |start: usize| all.slice(start.min(count)..count.min(start + panels));
+        let end = move |start: usize| count.min(start.saturating_add(panels));
+        let chunk = move |start: usize| all.slice(start.min(count)..end(start));
         let starts = (0..count).step_by(panels);
-        starts.map(move |start| chunk(start).before(chunk(start + panels)))
+        starts.map(move |start| chunk(start).before(chunk(end(start))))
     }
 }

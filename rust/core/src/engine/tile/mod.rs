@@ -73,9 +73,14 @@ impl Tile {
     }
 
     /// Makes this a tile of arbitrary values, in the same memory.
+    ///
+    /// # Panics
+    /// If there are more values than memory has addresses.
     pub fn reshape(&mut self, rows: usize, cols: usize) {
         self.shape = [rows, cols];
-        self.lines.resize(rows * self.stride() / WIDTH, Pod::ZERO);
+        let lines = rows.checked_mul(cols.div_ceil(WIDTH));
+        assert!(lines.is_some(), "a tile of {rows} rows and {cols} columns");
+        self.lines.resize(lines.unwrap_or(0), Pod::ZERO);
     }
 
     /// The number of rows and of columns.

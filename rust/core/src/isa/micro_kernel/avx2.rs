@@ -43,7 +43,7 @@ fn run_f64(
     _prefetch: &[Line64],
     out: Target<'_>,
 ) {
-    assert_eq!(cols.len(), 1);
+    assert!(cols.len() == 1 && first.is_multiple_of(ROWS));
     // SAFETY: this kernel is reached through an `Isa` of AVX2, which exists only where the processor has it and FMA.
     unsafe {
         match first / ROWS {
@@ -61,7 +61,7 @@ fn run_f32(
     _prefetch: &[Line32],
     out: Target<'_>,
 ) {
-    assert_eq!(cols.len(), 1);
+    assert!(cols.len() == 1 && first.is_multiple_of(ROWS));
     // SAFETY: as in `run_f64`.
     unsafe {
         match first / ROWS {
@@ -78,7 +78,7 @@ fn run_f32(
 fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>) {
     assert_eq!(rows.len(), col.len());
     let (stride, start) = (out.stride, out.start);
-    assert!(out.values.len() >= (ROWS - 1) * stride + 8);
+    out.check(ROWS, 8);
     let mut sums = [[_mm256_setzero_pd(); 2]; ROWS];
     for (row, line) in rows.iter().zip(col) {
         // SAFETY: a line is 8 values, aligned to 64 bytes.
@@ -92,7 +92,7 @@ fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>
     }
     for (r, sums) in sums.iter().enumerate() {
         for (v, sum) in sums.iter().enumerate() {
-            // SAFETY: r < ROWS and v < 2, so 4 values from here on lie within `out`, by the assertion above.
+            // SAFETY: r < ROWS and v < 2, so 4 values from here on lie within `out`, which `check` has made sure of.
             unsafe {
                 let target = out.values.as_mut_ptr().add(r * stride + 4 * v);
                 add(target, start, *sum);
@@ -105,7 +105,7 @@ fn tile_f64<const FIRST: usize>(rows: &[Line64], col: &[Line64], out: Target<'_>
 fn tile_f32<const FIRST: usize>(rows: &[Line32], col: &[Line32], out: Target<'_>) {
     assert_eq!(rows.len(), col.len());
     let (stride, start) = (out.stride, out.start);
-    assert!(out.values.len() >= (ROWS - 1) * stride + 16);
+    out.check(ROWS, 16);
     let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
     for (row, line) in rows.iter().zip(col) {
         // SAFETY: a line is 16 values, aligned to 64 bytes.

@@ -97,7 +97,7 @@ fn tile_f64<const P: usize>(
     let depth = rows.len();
     assert!(cols.iter().all(|col| col.len() == depth));
     let (stride, start) = (out.stride, out.start);
-    assert!(out.values.len() >= (ROWS - 1) * stride + 8 * P);
+    out.check(ROWS, 8 * P);
     let mut sums = [[_mm512_setzero_pd(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: k < depth, the length of every column; a line is 64 bytes, aligned to 64.
@@ -116,7 +116,7 @@ fn tile_f64<const P: usize>(
     }
     for (r, sums) in sums.iter().enumerate() {
         for (p, sum) in sums.iter().enumerate() {
-            // SAFETY: r < ROWS and p < P, so 8 values from here on lie within `out`, by the assertion above.
+            // SAFETY: r < ROWS and p < P, so 8 values from here on lie within `out`, which `check` has made sure of.
             unsafe {
                 let target = out.values.as_mut_ptr().add(r * stride + 8 * p);
                 add(target, start, *sum);
@@ -134,7 +134,7 @@ fn tile_f32<const FIRST: usize, const P: usize>(
 ) {
     assert!(cols.iter().all(|col| col.len() == rows.len()));
     let (stride, start) = (out.stride, out.start);
-    assert!(out.values.len() >= (ROWS - 1) * stride + 16 * P);
+    out.check(ROWS, 16 * P);
     let mut sums = [[_mm512_setzero_ps(); P]; ROWS];
     for (k, row) in rows.iter().enumerate() {
         // SAFETY: as in `tile_f64`.

@@ -38,6 +38,24 @@ pub struct Target<'a> {
     pub start: Start,
 }
 
+impl Target<'_> {
+    /// Checks that `rows` rows of `width` values lie within the values. `unsafe` code relies on it, so no size may wrap.
+    ///
+    /// # Panics
+    /// If they do not.
+    #[inline(always)]
+    fn check(&self, rows: usize, width: usize) {
+        let last = (rows - 1).checked_mul(self.stride);
+        let end = last.and_then(|last| last.checked_add(width));
+        assert!(
+            end.is_some_and(|end| end <= self.values.len()),
+            "{rows} rows of {width} values at a stride of {} do not fit into {} values",
+            self.stride,
+            self.values.len()
+        );
+    }
+}
+
 /// The initial values of a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -98,5 +116,45 @@ pub fn peak_loop(isa: Isa, single: bool, rounds: usize) -> usize {
         (Set::Avx512, false) => avx512::peak_loop_f64(rounds),
         #[cfg(target_arch = "x86_64")]
         (Set::Avx512, true) => avx512::peak_loop_f32(rounds),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// Runs a micro-kernel on values of this length and stride, and returns the message of its panic.
+    fn refusal<L: Copy>(kernel: MicroKernel<L>, line: L, len: usize, stride: usize) -> String {
+        let (mut values, lines) = (vec![0.0; len], [line; 3]);
+        let out = Target {
+            values: &mut values,
+            stride,
+            start: Start::Overwrite,
+        };
+        let run = || kernel.run(&lines, 0, &[&lines], &[], out);
+        let payload = catch_unwind(AssertUnwindSafe(run)).expect_err("the rows do not fit");
+        *payload
+            .downcast::<String>()
+            .expect("a message with numbers")
+    }
+
+    #[test]
+    fn rows_beyond_the_target_are_refused_whatever_their_stride() {
+        const LEN: usize = 1 << 12;
+        for isa in Isa::available() {
+            let (double, single) = (micro_kernel_f64(isa), micro_kernel_f32(isa));
+            let steps = double.rows - 1;
+            // The last row begins beyond the last address, and comes to lie on an address of the target.
+            let wrapped = [usize::MAX.div_ceil(steps), usize::MAX, usize::MAX / steps];
+            for stride in wrapped.into_iter().chain([LEN / steps, usize::MAX / 2 + 1]) {
+                let expected = format!("at a stride of {stride} do not fit into {LEN} values");
+                let of_double = refusal(double, Lanes([1.0; 8]), LEN, stride);
+                let of_single = refusal(single, Lanes([1.0; 16]), LEN, stride);
+                for message in [of_double, of_single] {
+                    assert!(message.contains(&expected), "{isa}: {message}");
+                }
+            }
+        }
     }
 }

@@ -33,7 +33,9 @@ fn run<T, const W: usize>(
 ) where
     T: Copy + Default + AddAssign + Mul<Output = T> + Into<f64>,
 {
-    assert!(first + ROWS <= W && cols.len() == 1);
+    assert!(first < W && first.is_multiple_of(ROWS) && cols.len() == 1);
+    assert_eq!(rows.len(), cols[0].len());
+    out.check(ROWS, W);
     let mut sums = [[T::default(); W]; ROWS];
     for (row, col) in rows.iter().zip(cols[0]) {
         for (sums, factor) in sums.iter_mut().zip(&row.0[first..first + ROWS]) {
