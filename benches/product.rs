@@ -8,6 +8,7 @@ use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use ndarray::Array2;
 use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::engine::pool::unwatched;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::{EDGE, Tile, product};
 use ntkrs_core::isa::{Isa, peak_loop};
@@ -35,7 +36,7 @@ fn tile<T: Scalar>(bencher: Bencher<'_, '_>, name: &str) {
     let rows = Array2::from_elem((EDGE, DEPTH), T::narrow(0.5));
     // Two copies: only half of a product of rows with themselves is computed.
     let pack = || {
-        let panels = Panels::pack(rows.view(), "X").unwrap();
+        let panels = Panels::pack(rows.view(), "X", &mut unwatched).unwrap();
         panels.with_isa(named(name))
     };
     let (rows, cols) = (pack(), pack());

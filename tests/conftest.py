@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,17 @@ def uci():
         return np.loadtxt(path, skiprows=1)[:, 1:-1]
 
     return load
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_are_heard():
+    """Let SIGINT raise KeyboardInterrupt, here and in child processes, even if the tests were started with it ignored.
+
+    Shells do so for jobs in the background, and children inherit it.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -131,39 +131,93 @@ class TestProgress:
             KERNEL(X, progress="yes")
 
 
-#: Calls of more than half a second on one thread, and at most 1.1 GB: (network, inputs, call).
+TANH, RELU = "mlp(3, 1, 1, 'tanh', 1.4, 0.1).kernel()", "mlp(1, 1, 1, 'relu').kernel()"
+PASSES, WIDE = "mlp(8, 256, 3, 'tanh').init(20)", "mlp(2, 2000, 1, 'tanh').init(5)"
+
+#: Calls of some tenths of a second or more on one thread, most of which pass in the stage named, and at most 1.1 GB:
+#: (object, shape of the inputs, call).
 LONG = {
-    "kernel": ("mlp(20, 1, 1, 'erf', 1.4, 0.1).kernel()", (2500, 20), "f(x)"),
-    "ntk": ("mlp(8, 256, 1, 'tanh').init(20)", (5000, 20), "f.ntk(x, outputs='trace')"),
+    "kernel": ("mlp(20, 1, 1, 'erf', 1.4, 0.1).kernel()", (2500, 20), "f(x, progress=progress)"),
+    "describing rows": (TANH, (40000, 5), "f(x, x[:2], progress=progress)"),
+    "closed form": ("mlp(20, 1, 1, 'gelu', 1.4, 0.1).kernel()", (60000, 5), "f(x, x[:2], progress=progress)"),
+    "diag": (TANH, (40000, 5), "f.diag(x)"),
+    "error_bound": (TANH, (40000, 5), "f.error_bound(x)"),
+    "gradient": (TANH, (20000, 5), "f.gradient(x, x[:2], progress=progress)"),
+    "scalar": ("mlp(3, 1, 1, 'erf').kernel()", (10**6,), "f.scalar(numpy.tanh(x))"),
+    "packing": (RELU, (30, 10**6), "f(x, x[:1], progress=progress)"),
+    "converting": (RELU, (30, 10**6), "f.diag(x > 0)"),
+    "forward pass": (PASSES, (10000, 20), "f(x)"),
+    "both passes": (PASSES, (4000, 20), "f.ntk(x, x[:2], outputs='trace', progress=progress)"),
+    "ntk": ("mlp(8, 256, 1, 'tanh').init(20)", (5000, 20), "f.ntk(x, outputs='trace', progress=progress)"),
+    "heads": ("mlp(1, 512, 1000, 'relu').init(5)", (1, 5), "f.ntk(x, progress=progress)"),
     "jacobian": ("mlp(2, 64, 10, 'tanh').init(5)", (2700, 5), "f.jacobian(x)"),
+    "jvp": (WIDE, (300, 5), "f.jvp(x, f.parameters)"),
+    "vjp": (WIDE, (300, 5), "f.vjp(x, x[:, :1])"),
+    "linearize": (WIDE, (300, 5), "f.linearize()(x, 2 * f.parameters)"),
+    "init": ("mlp(2, 3000, 1, 'tanh')", (5,), "f.init(1000)"),
+    "with_parameters": ("mlp(2, 5000, 1, 'tanh').init(5)", (5,), "f.with_parameters(f.parameters)"),
+    "training": ("mlp(3, 512, 1).init(5)", (500, 5), "f.train(x, x[:, :1], 1e-3, 10, progress=progress)"),
+    "ensemble": ("mlp(2, 256, 1)", (600, 5), "ensemble_ntk(f, x, seeds=20, outputs='trace', progress=progress)"),
 }
 
 INTERRUPTED = """
-import os, signal, threading, time, numpy
-from ntkrs import mlp, threads
+import signal, time, numpy
+from ntkrs import ensemble_ntk, mlp, threads
 
-f, x = {f}, numpy.random.default_rng(0).standard_normal({shape})
+f, x, progress = {f}, numpy.random.default_rng(0).standard_normal({shape}), None
+# An alarm, whose handler is that of Ctrl-C: a thread would wait for the interpreter, which some stages hold.
+signal.signal(signal.SIGALRM, signal.default_int_handler)
 with threads(1):
     start = time.perf_counter()
     {call}
     whole = time.perf_counter() - start
-    threading.Timer(whole / 10, os.kill, (os.getpid(), signal.SIGINT)).start()
-    start = time.perf_counter()
+    alarm = time.perf_counter() + whole / 3
+    signal.setitimer(signal.ITIMER_REAL, whole / 3)
     try:
         {call}
     except KeyboardInterrupt:
-        pass
-    print((time.perf_counter() - start) / whole)
-small = mlp(1, 1, 1).kernel()
-assert numpy.array_equal(small(x[:9]), small(x[:9], x[:9]))
+        print(time.perf_counter() - alarm, whole)
+small, x = mlp(1, 1, 1).kernel(), numpy.eye(9)
+assert numpy.array_equal(small(x), small(x, x))
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal to send to oneself")
 @pytest.mark.parametrize(("f", "shape", "call"), LONG.values(), ids=LONG)
 def test_ctrl_c_ends_a_long_call(f, shape, call):
-    """Interrupted after a tenth of its time; a call that ends by itself fails. Benchmarks check the 0.2 s."""
-    assert float(python(INTERRUPTED.format(f=f, shape=shape, call=call))) < 0.5
+    """Interrupted after a third of its time. 0.2 s is the promise, which benchmarks check; a busy machine has more."""
+    delay, whole = map(float, python(INTERRUPTED.format(f=f, shape=shape, call=call)).split())
+    assert delay < max(0.4, whole / 4)
+
+
+LISTENED = """
+import time, numpy
+from ntkrs import ensemble_ntk, mlp, threads
+
+f, x = {f}, numpy.random.default_rng(0).standard_normal({shape})
+heard, times = [], []
+
+def progress(done, total):
+    times.append(time.perf_counter())
+    heard.append(done / total)
+
+with threads(1):
+    times.append(time.perf_counter())
+    {call}
+    times.append(time.perf_counter())
+assert heard == sorted(heard) and heard[-1] == 1.0
+print(max(b - a for a, b in zip(times, times[1:])), times[-1] - times[0])
+"""
+
+#: The long calls that report progress.
+REPORTING = {name: case for name, case in LONG.items() if "progress" in case[2]}
+
+
+@pytest.mark.parametrize(("f", "shape", "call"), REPORTING.values(), ids=REPORTING)
+def test_progress_rises_and_is_never_silent_for_long(f, shape, call):
+    """From the start of a call to its end. 0.1 s is the promise, which benchmarks check; a busy machine has more."""
+    silence, whole = map(float, python(LISTENED.format(f=f, shape=shape, call=call)).split())
+    assert silence < max(0.4, whole / 4)
 
 
 def test_the_result_is_that_of_the_inputs_at_entry():

@@ -236,14 +236,21 @@ class Trainer:
     """A network in training on the batch ``arrays = (x, y)``, inputs (N, n_0) and targets (N, O).
 
     ``rule`` is (learning rate, momentum). If ``centred``, the model is f − f_0, with f_0 the outputs of ``network``.
-    A trainer cannot be used again after an exception.
+    Progress counts ``total`` steps. A trainer cannot be used again after an exception.
 
     Raises ValueError if ``loss`` is not known, TypeError if the arrays have another dtype than the network, and
     FloatingPointError if ``centred`` and the loss is not finite.
     """
 
     def __new__(
-        cls, network: Network, arrays: tuple[Array, Array], loss: str, rule: tuple[float, float], centred: bool
+        cls,
+        network: Network,
+        arrays: tuple[Array, Array],
+        loss: str,
+        rule: tuple[float, float],
+        centred: bool,
+        total: int,
+        progress: Report | None,
     ) -> Trainer: ...
     def advance(self, steps: int, done: int, total: int, progress: Report | None) -> None:
         """Take ``steps`` steps. Progress counts all ``total`` steps, ``done`` of which were taken before.
@@ -251,8 +258,8 @@ class Trainer:
         Raises FloatingPointError if the loss is no longer finite.
         """
 
-    def state(self) -> tuple[float, float]:
-        """Return the loss, and the distance of the parameters from their initial values.
+    def state(self, done: int, total: int, progress: Report | None) -> tuple[float, float]:
+        """Return the loss, and the distance of the parameters from their initial values, after ``done`` steps.
 
         Raises FloatingPointError if the loss is not finite.
         """

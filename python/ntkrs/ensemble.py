@@ -160,7 +160,7 @@ def _shaped(values: NDArray[np.float64], selection: str | int) -> NDArray[np.flo
 
 def _float64(values: ArrayLike, name: str) -> Array:
     """Return a batch of inputs in float64."""
-    return arrays.batch(values, name).astype(np.float64, copy=False)
+    return arrays.converted(arrays.batch(values, name), np.dtype(np.float64), name)
 
 
 def _core_network(arch: Architecture) -> _core.Network:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkrs._checks import memory
+from ntkrs._checks import chunks, memory
 from ntkrs._checks.advice import not_an_array, shown
 from ntkrs._typing import Array, ArrayLike
 
@@ -44,11 +44,12 @@ def floating(values: ArrayLike, name: str) -> Array:
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as a NumPy array: {error}") from error
     if array.dtype.kind in "biu":
-        return array.astype(np.float64)
+        return cast("Array", chunks.copied(array, np.float64))
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:
         raise TypeError(not_an_array(values, array, name))
-    dtype = np.float64 if array.dtype.itemsize == 8 else np.float32
-    return cast("Array", np.require(array, dtype=np.dtype(dtype), requirements=["ALIGNED"]))
+    dtype = np.dtype(np.float64 if array.dtype.itemsize == 8 else np.float32)
+    usable = array.dtype == dtype and array.flags.aligned
+    return cast("Array", array if usable else chunks.copied(array, dtype))
 
 
 def _masked(values: object) -> bool:
@@ -84,8 +85,8 @@ def finite(array: Array, name: str) -> Array:
     ValueError
         If an entry is NaN or infinite. The message gives the index of the first one.
     """
-    if not np.isfinite(array).all():
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+    index = chunks.first(lambda part: ~np.isfinite(part), array)
+    if index is not None:
         raise ValueError(f"{name} holds {array[index]} at {index}, but every entry must be finite.")
     return array
 
@@ -98,7 +99,7 @@ def finite_float64(values: ArrayLike, name: str) -> NDArray[np.float64]:
     TypeError, ValueError
         As for :func:`floating` and :func:`finite`.
     """
-    return finite(floating(values, name), name).astype(np.float64, copy=False)
+    return chunks.converted(finite(floating(values, name), name), np.float64)
 
 
 def targets(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
@@ -126,15 +127,21 @@ def converted(array: Array, dtype: np.dtype[Any], name: str) -> Array:
         If a finite entry exceeds the range of that dtype.
     """
     with np.errstate(over="ignore"):  # an overflow is reported below, with its index
-        result = array.astype(dtype, copy=False)
-    beyond = np.isinf(result) & np.isfinite(array) if result is not array else np.zeros(0, dtype=bool)
-    if beyond.any():
-        index = tuple(int(i) for i in np.argwhere(beyond)[0])
+        result = chunks.converted(array, dtype)
+    index = None
+    if result is not array:
+        index = chunks.first(lambda now, before: np.isinf(now) & np.isfinite(before), result, array)
+    if index is not None:
         raise ValueError(
             f"{name} holds {array[index]} at {index}, which exceeds {dtype}, the dtype of the network. "
             f"Scale {name} down, or use a float64 network."
         )
     return cast("Array", result)
+
+
+def copied(array: Array) -> Array:
+    """Return a copy of ``array``. Ctrl-C takes effect while it is made."""
+    return cast("Array", chunks.copied(array))
 
 
 def pair(X: ArrayLike, Z: ArrayLike | None, dtype: np.dtype[Any] | None = None) -> tuple[Array, Array | None]:
@@ -174,7 +181,7 @@ def sequence(values: Any, name: str) -> list[Any]:
 def same_dtype(*arrays: Array) -> tuple[Array, ...]:
     """Return the arrays in the widest of their dtypes."""
     dtype = np.result_type(*arrays)
-    return tuple(cast("Array", array.astype(dtype, copy=False)) for array in arrays)
+    return tuple(cast("Array", chunks.converted(array, dtype)) for array in arrays)
 
 
 def output(
@@ -297,12 +304,12 @@ def without_overlap(
     beside = [np.empty(plane.shape, plane.dtype) for plane in planes] if interleaved else planes
 
     def copied(array: Array) -> Array:
-        return array.copy() if any(_may_overlap(array, plane) for plane in beside) else array
+        return cast("Array", chunks.copied(array)) if any(_may_overlap(array, plane) for plane in beside) else array
 
     yield copied(x), None if z is None else copied(z), beside
     if interleaved:
         for plane, values in zip(planes, beside, strict=True):
-            plane[...] = values
+            chunks.assign(plane, values)
 
 
 def _interleaved(planes: Sequence[NDArray[Any]]) -> bool:

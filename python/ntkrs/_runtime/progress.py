@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 PATIENCE_S = 2.0
 
 
+#: The format of a bar: the share that is done, the bar, the counts, the time so far, and the time to go.
+_FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]"
+
+
 def reporter(progress: Progress) -> Report | None:
     """Return the function that the core calls with (done, total), or None for no calls.
 
@@ -58,7 +62,7 @@ class Bar:
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done, and remove the bar at the end."""
         if self._bar is None and done < total and self._expected(done, total) > self._patience:
-            self._bar = self._module.tqdm(total=total, unit="tile", leave=False)
+            self._bar = self._module.tqdm(total=total, bar_format=_FORMAT, leave=False)
         if self._bar is not None:
             self._bar.n = done
             self._bar.refresh()
@@ -67,7 +71,8 @@ class Bar:
 
     def _expected(self, done: int, total: int) -> float:
         """Return the expected duration of the whole call, in seconds."""
-        return (monotonic() - self._start) * total / max(done, 1)
+        elapsed = monotonic() - self._start
+        return elapsed * total / done if done else elapsed
 
 
 def _tqdm() -> ModuleType | None:

@@ -145,7 +145,8 @@ class Kernel:
             Array to write the result to, of its shape and dtype and with any strides.
         progress : callable or bool, optional
             A callable is called as ``progress(done, total)`` about every 50 ms; an exception that it raises ends the
-            call. True shows a tqdm bar, False does not. By default a terminal shows one if the call takes over 2 s.
+            call. While done is 0, X and Z are still being read, and must not be changed. True shows a tqdm bar, False
+            does not. By default a terminal shows one if the call takes over 2 s.
 
         Returns
         -------
@@ -394,4 +395,5 @@ class Kernel:
         """
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
         x, z = arrays.pair(X, Z)
-        return linear_operator(self._for(x), x.copy(), None if z is None else z.copy(), wanted, reporter(progress))
+        inputs = arrays.copied(x), None if z is None else arrays.copied(z)
+        return linear_operator(self._for(x), *inputs, wanted, reporter(progress))

@@ -19,7 +19,7 @@ def forward(state: NetworkState, X: ArrayLike) -> Array:
     x = state.batch(X, "X")
     out = arrays.output(None, (len(x), state.arch.outputs), state.dtype, [], "the network's output")
     if len(x) > _FORWARD_ROWS:
-        x = arrays.finite(x.copy(), "X")  # a copy: other threads may change X between chunks
+        x = arrays.finite(arrays.copied(x), "X")  # a copy: other threads may change X between chunks
     for start in range(0, max(len(x), 1), _FORWARD_ROWS):
         rows = slice(start, start + _FORWARD_ROWS)
         state.core.forward((x[rows], out[rows]))

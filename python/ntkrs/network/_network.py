@@ -343,7 +343,8 @@ class Network:
             Array to write the result to, of its shape and dtype and with any strides.
         progress : callable or bool, optional
             A callable is called as ``progress(done, total)`` about every 50 ms; an exception that it raises ends the
-            call. True shows a tqdm bar, False does not. By default a terminal shows one if the call takes over 2 s.
+            call. While done is 0, X and Z are still being read, and must not be changed. True shows a tqdm bar, False
+            does not. By default a terminal shows one if the call takes over 2 s.
 
         Returns
         -------

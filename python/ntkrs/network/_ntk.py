@@ -103,7 +103,8 @@ def _by_bands(
     """
     x, z, planes = call
     # The inputs at entry: other threads may change them between the calls of the core.
-    x, z = arrays.finite(x.copy(), "X"), None if z is None else arrays.finite(z.copy(), "Z")
+    x = arrays.finite(arrays.copied(x), "X")
+    z = None if z is None else arrays.finite(arrays.copied(z), "Z")
     selection, per_layer, report = how
     others = x if z is None else z
     bands = [slice(start, start + rows) for start in range(0, len(x), rows)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ntkrs._architecture import parameter_shapes, parameter_views
-from ntkrs._checks import arrays, memory
+from ntkrs._checks import arrays, chunks, memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,7 +41,7 @@ def flattened(
     for index, (dense, weight, bias) in enumerate(zip(arch.dense, weights, biases, strict=True)):
         found.extend(layer_arrays(index, dense, inputs, weight, bias))
         inputs = dense.width
-    theta = np.concatenate([array.ravel() for array in arrays.same_dtype(*found)])
+    theta = chunks.joined(arrays.same_dtype(*found))
     return found[0].shape[0], cast("Array", theta)
 
 

@@ -72,7 +72,7 @@ class NetworkState:
         values = arrays.floating(theta, "theta")
         if values.shape != self.theta.shape:
             raise ValueError(f"theta has shape {values.shape}, but this network has {self.theta.shape} parameters")
-        values = arrays.finite(values, "theta").copy()
+        values = arrays.copied(arrays.finite(values, "theta"))
         return NetworkState(self.arch, self.in_features, values, self.parameterization)
 
     def batch(self, values: ArrayLike, name: str) -> Array:

@@ -81,7 +81,8 @@ def train(
         raise ValueError("X has no samples, but training needs at least 1")
     stops, wanted = _stops(steps, record_every), _record(record)
     _require(state, len(x), len(stops), wanted)
-    x = x.copy() if "kernel_drift" in wanted else x  # one set of inputs for all kernels, whatever other threads write
+    if "kernel_drift" in wanted:
+        x = arrays.copied(x)  # one set of inputs for all kernels, whatever other threads write
     targets = _targets(y, loss, len(x), state.arch.outputs)
     rate = numbers.positive(learning_rate, "learning_rate")
     scale = _alpha(alpha, state.dtype)
@@ -90,13 +91,13 @@ def train(
     centre = numbers.boolean(centred, "centred")
     recorder = _Recorder(state, x, len(stops), wanted)
     report = reporter(progress)
-    trainer = _core.Trainer(state.core_network(scale), data, loss, rule, centre)
+    trainer = _core.Trainer(state.core_network(scale), data, loss, rule, centre, stops[-1], report)
     done = 0
     try:
         for row, stop in enumerate(stops):
             trainer.advance(stop - done, done, stops[-1], report)
             done = stop
-            recorder.add(row, trainer)
+            recorder.add(row, trainer, trainer.state(done, stops[-1], report))
     except FloatingPointError as error:
         raise ValueError(
             f"training diverged with learning_rate {rate} and momentum {rule[1]}: {error}. {_HINT}"
@@ -122,9 +123,9 @@ class _Recorder:
                 "record"
             )
 
-    def add(self, row: int, trainer: _core.Trainer) -> None:
-        """Fill one row with the present values."""
-        self._loss[row], self._distance[row] = trainer.state()
+    def add(self, row: int, trainer: _core.Trainer, state: tuple[float, float]) -> None:
+        """Fill one row with the present values. ``state`` holds the loss and the distance."""
+        self._loss[row], self._distance[row] = state
         if self._outputs is not None:
             trainer.outputs(self._outputs[row])
         if self._drift is not None and self._kernel is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks import arrays, chunks, memory, numbers
 from ntkrs.network._forward import forward
 from ntkrs.network._ntk import ntk
 
@@ -45,7 +45,7 @@ def operator(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Any:
     from scipy.sparse.linalg import LinearOperator
 
     selection = numbers.selection(outputs, state.arch.outputs)
-    x = arrays.finite(state.batch(X, "X").copy(), "X")
+    x = arrays.finite(arrays.copied(state.batch(X, "X")), "X")
     products = _Products(state, x, selection)
     return LinearOperator(
         (products.size, products.size),
@@ -62,7 +62,7 @@ def linearize(state: NetworkState) -> Callable[[ArrayLike, ArrayLike], Array]:
 
     def f_lin(X: ArrayLike, theta: ArrayLike) -> Array:
         values, _ = _vectors(state, theta, (state.theta.size,), "theta", "(P,)")
-        result = jvp(state, X, values - state.theta)
+        result = jvp(state, X, chunks.subtracted(values, state.theta))
         result += forward(state, X)
         return result[0] if np.ndim(theta) == 1 else result
 

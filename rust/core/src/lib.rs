@@ -33,7 +33,8 @@
 //! let dense = LayerScales { sigma_w, sigma_b, tau_w: sigma_w, tau_b: sigma_b };
 //! let network = Recursion::new(vec![dense; 2], vec![activation("relu", &[])?])?;
 //!
-//! let inputs = Inputs::new(&network, Packed::new(x.view(), "X")?)?;
+//! let packed = Packed::new(x.view(), "X", &mut unwatched)?;
+//! let inputs = Inputs::new(&network, packed, &mut unwatched)?;
 //! let kernel = Infinite::new(&network, &inputs, &inputs, &[Output::Ntk(1)])?;
 //! let mut ntk = Array4::<f64>::zeros((3, 1, 3, 1));
 //! gram::symmetric(&kernel, vec![ntk.view_mut()], &mut unwatched)?;

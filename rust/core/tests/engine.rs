@@ -62,7 +62,11 @@ fn compute_planes<K: TileKernel>(kernel: &K, planes: usize) -> Vec<Array2<f64>> 
 
 fn check_linear<T: Scalar>(isa: Isa, x: &Array2<f64>, z: &Array2<f64>, epsilon: f64) {
     let (x, z) = (cast::<T>(x.view()), cast::<T>(z.view()));
-    let pack = |matrix: &Array2<T>| Panels::pack(matrix.view(), "X").unwrap().with_isa(isa);
+    let pack = |matrix: &Array2<T>| {
+        Panels::pack(matrix.view(), "X", &mut unwatched)
+            .unwrap()
+            .with_isa(isa)
+    };
     let (rows, cols) = (pack(&x), pack(&z));
     let rectangular: Array2<T> = compute(
         &Linear {
@@ -114,8 +118,8 @@ proptest! {
     fn an_entry_depends_on_its_rows_alone(n in 1..230_usize, first in 0..230_usize, seed: u32) {
         let x = noise(n, 300, seed.into());
         let first = first.min(n - 1);
-        let rows = Panels::pack(x.view(), "X").unwrap();
-        let tail = Panels::pack(x.slice(ndarray::s![first.., ..]), "X").unwrap();
+        let rows = Panels::pack(x.view(), "X", &mut unwatched).unwrap();
+        let tail = Panels::pack(x.slice(ndarray::s![first.., ..]), "X", &mut unwatched).unwrap();
         let whole: Array2<f64> = compute(&Linear { rows: &rows, cols: &rows }, true);
         let part: Array2<f64> = compute(&Linear { rows: &tail, cols: &rows }, false);
         prop_assert_eq!(part, whole.slice(ndarray::s![first.., ..]));
@@ -128,15 +132,15 @@ proptest! {
         let network = network(5, &widths, outputs, seed.into());
         let x = noise(n, 5, seed.into());
         let kernel = {
-            let features = Linearized::new(&network, network.pack(x.view(), "X").unwrap(), Outputs::Full, &mut unwatched);
+            let features = Linearized::new(&network, network.pack(x.view(), "X", &mut unwatched).unwrap(), Outputs::Full, &mut unwatched);
             let features = features.unwrap();
-            let kernel = Empirical::new(&network, &features, &features, Outputs::Full, false);
+            let kernel = Empirical::new(&network, &features, &features, Outputs::Full, false, &mut unwatched).unwrap();
             let mut out = Array4::from_elem((n, outputs, n, outputs), f64::NAN);
             gram::symmetric(&kernel, vec![out.view_mut()], &mut unwatched).unwrap();
             out.into_shape_with_order((n * outputs, n * outputs)).unwrap()
         };
         let mut j = Array3::from_elem((n, outputs, network.parameters()), f64::NAN);
-        let packed = network.pack(x.view(), "X").unwrap();
+        let packed = network.pack(x.view(), "X", &mut unwatched).unwrap();
         jacobian(&network, packed, j.as_slice_mut().unwrap(), &mut unwatched).unwrap();
         let j = j.into_shape_with_order((n * outputs, network.parameters())).unwrap();
         let contracted = j.dot(&j.t());
@@ -180,6 +184,7 @@ fn network(inputs: usize, widths: &[usize], outputs: usize, seed: u64) -> Networ
             .iter()
             .map(|_| activation("erf", &[]).unwrap())
             .collect(),
+        &mut unwatched,
     )
     .unwrap()
 }
@@ -191,7 +196,7 @@ fn outputs_are_those_of_a_naive_network() {
     let mut out = Array2::from_elem((20, 3), f64::NAN);
     let pass = forward(
         &network,
-        network.pack(x.view(), "X").unwrap(),
+        network.pack(x.view(), "X", &mut unwatched).unwrap(),
         &mut unwatched,
     )
     .unwrap();
@@ -215,7 +220,8 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
     let recursion = Recursion::new(layers, activations).unwrap();
     let mut x = noise(130, 9, 1);
     x.row_mut(7).fill(0.0);
-    let inputs = Inputs::new(&recursion, Packed::new(x.view(), "X").unwrap()).unwrap();
+    let pack = || Packed::new(x.view(), "X", &mut unwatched).unwrap();
+    let inputs = Inputs::new(&recursion, pack(), &mut unwatched).unwrap();
     for output in [Output::Nngp(2), Output::Ntk(2), Output::Part(1)] {
         let outputs = [output];
         let kernel: Array2<f64> = compute(
@@ -223,7 +229,7 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
             true,
         );
         assert_eq!(
-            diagonal(&recursion, &inputs, output, &mut unwatched).unwrap(),
+            diagonal(&recursion, pack(), output, &mut unwatched).unwrap(),
             kernel.diag().to_vec()
         );
     }
@@ -249,7 +255,12 @@ fn a_kernel_is_the_sum_of_its_parts_and_holds_those_of_shallower_networks() {
     let run = |depth: usize, outputs: &[Output]| {
         let recursion = Recursion::new(layers[..depth].to_vec(), vec![relu.clone(); depth - 1]);
         let recursion = recursion.unwrap();
-        let inputs = Inputs::new(&recursion, Packed::new(x.view(), "X").unwrap()).unwrap();
+        let inputs = Inputs::new(
+            &recursion,
+            Packed::new(x.view(), "X", &mut unwatched).unwrap(),
+            &mut unwatched,
+        )
+        .unwrap();
         let kernel = Infinite::new(&recursion, &inputs, &inputs, outputs).unwrap();
         compute_planes(&kernel, outputs.len())
     };
@@ -317,8 +328,18 @@ fn invalid_descriptions_are_errors() {
 #[test]
 fn batches_of_different_widths_are_an_error() {
     let recursion = Recursion::new(vec![scales(1.0, 0.0)], vec![]).unwrap();
-    let x = Inputs::new(&recursion, Packed::new(noise(3, 4, 0).view(), "X").unwrap()).unwrap();
-    let z = Inputs::new(&recursion, Packed::new(noise(3, 5, 0).view(), "Z").unwrap()).unwrap();
+    let x = Inputs::new(
+        &recursion,
+        Packed::new(noise(3, 4, 0).view(), "X", &mut unwatched).unwrap(),
+        &mut unwatched,
+    )
+    .unwrap();
+    let z = Inputs::new(
+        &recursion,
+        Packed::new(noise(3, 5, 0).view(), "Z", &mut unwatched).unwrap(),
+        &mut unwatched,
+    )
+    .unwrap();
     let message = Infinite::new(&recursion, &x, &z, &[Output::Ntk(0)])
         .unwrap_err()
         .to_string();
@@ -326,5 +347,5 @@ fn batches_of_different_widths_are_an_error() {
         message,
         "Z has 5 features, but X has 4 (both must be n_0). Did you pass Z transposed?"
     );
-    assert!(Packed::new(noise(3, 0, 0).view(), "X").is_err());
+    assert!(Packed::new(noise(3, 0, 0).view(), "X", &mut unwatched).is_err());
 }

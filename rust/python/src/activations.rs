@@ -43,7 +43,7 @@ pub fn derivatives<'py>(
     let activation = catalogue::activation(&activation.0, &activation.1)?;
     let mut values = h.as_array().to_vec();
     let (mut slopes, mut curvatures) = (vec![0.0; values.len()], values.clone());
-    let results = call.detach(|_| {
+    let results = call.detach(0.0, |_| {
         activation.evaluate(&mut values, &mut slopes);
         activation.curvature(&mut curvatures);
         Ok([values, slopes, curvatures])

@@ -2,7 +2,8 @@
 //!
 //! Arrays that must share a dtype are passed in one tuple, and the tuple as a whole is float64 or float32.
 
-use ndarray::ArrayViewMut4;
+use ndarray::{Array, ArrayView, ArrayViewMut, ArrayViewMut4, Axis, Dimension, RemoveAxis, Slice};
+use ntkrs_core::engine::pool::{self, Load, Watch, unwatched};
 use numpy::{
     Element, PyReadonlyArray1, PyReadonlyArray2, PyReadonlyArray3, PyReadwriteArray1,
     PyReadwriteArray2, PyReadwriteArray3, PyReadwriteArray4,
@@ -73,6 +74,41 @@ pub type Samples<'py, T> = (Matrix<'py, T>, Matrix<'py, T>);
 
 /// The weights and biases of all layers.
 pub type Parameters<'py, T> = (Vec<Matrix<'py, T>>, Vec<Option<PyReadonlyArray1<'py, T>>>);
+
+/// Returns a copy of an array, made on all threads. `watch` may run Python code, which may write to the array, so it is
+/// called while nobody reads it.
+///
+/// # Errors
+/// As [`pool::for_each`]; [`ntkrs_core::Error::Cancelled`] if `watch` breaks.
+pub fn copied<T: Element + Copy + Default + Send + Sync, D: Dimension + RemoveAxis>(
+    array: ArrayView<'_, T, D>,
+    watch: &mut Watch<'_>,
+) -> ntkrs_core::Result<Array<T, D>> {
+    /// The number of entries between two looks at the watch, and of those that a thread copies at a time.
+    const CHUNKS: [usize; 2] = [1 << 22, 1 << 18];
+    let mut copy = Array::default(array.raw_dim());
+    let (rows, axis) = (array.len_of(Axis(0)), Axis(0));
+    let each = array.len() / rows.max(1);
+    let [chunk, piece] = CHUNKS.map(|entries| (entries / each.max(1)).max(1));
+    for start in (0..rows).step_by(chunk) {
+        let range = Slice::from(start..rows.min(start + chunk));
+        let mut target = copy.slice_axis_mut(axis, range);
+        let (source, len) = (array.slice_axis(axis, range), target.len());
+        let targets = target.axis_chunks_iter_mut(axis, piece);
+        let load = Load::new(targets.len(), 2.0 * len as f64);
+        let pairs = targets.zip(source.axis_chunks_iter(axis, piece));
+        let assign = |(): &mut (),
+                      (mut target, source): (ArrayViewMut<'_, T, D>, ArrayView<'_, T, D>),
+                      _: &_| {
+            target.assign(&source);
+        };
+        pool::for_each(pairs, load, &mut unwatched, || (), assign)?;
+        if watch(start, rows).is_break() {
+            return Err(ntkrs_core::Error::Cancelled);
+        }
+    }
+    Ok(copy)
+}
 
 /// Returns mutable views of output planes.
 pub fn views<'a, T: Element>(

@@ -5,7 +5,7 @@ use ntkrs_core::finite::ensemble::{Ensemble, moments};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 
-use crate::arrays::{Batches, Typed, VectorMut};
+use crate::arrays::{Batches, Matrix, Typed, VectorMut};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::network::{Network, Selection};
@@ -33,14 +33,17 @@ pub fn ensemble_ntk(
     outputs: Selection,
     progress: Progress,
 ) -> Result<()> {
-    let call = Call::enter(py, progress);
+    let mut call = Call::part(py, progress, 0, seeds.len());
     let Typed::F64(network) = &network.0 else {
         return Err(PyTypeError::new_err("a float64 network is needed").into());
     };
     let outputs = outputs.parse()?;
     let ((x, z), (sizes, weight_scales)) = (inputs, layers);
-    let x = Panels::pack(x.as_array(), "X")?;
-    let z = z.map(|z| Panels::pack(z.as_array(), "Z")).transpose()?;
+    let mut pack = |array: &Matrix<'_, f64>, argument| {
+        call.read(|watch| Panels::pack(array.as_array(), argument, watch))
+    };
+    let x = pack(&x, "X")?;
+    let z = z.map(|z| pack(&z, "Z")).transpose()?;
     let (mut mean, mut variance) = out;
     let (mean, variance) = (mean.as_slice_mut()?, variance.as_slice_mut()?);
     let ensemble = Ensemble {
@@ -53,8 +56,5 @@ pub fn ensemble_ntk(
         outputs,
         shape,
     };
-    call.detach(|ticker| {
-        let watch = &mut ticker.progress();
-        moments(&ensemble, mean, variance, watch)
-    })
+    call.detach(0.0, |watch| moments(&ensemble, mean, variance, watch))
 }

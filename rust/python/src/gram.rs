@@ -4,6 +4,7 @@ use ndarray::ArrayViewMut4;
 use ntkrs_core::engine::gram;
 use ntkrs_core::engine::linear::Linear;
 use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::engine::pool::Watch;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::TileKernel;
 use numpy::Element;
@@ -12,7 +13,6 @@ use pyo3::prelude::*;
 use crate::arrays::{SymmetricGram, Typed, views};
 use crate::call::Call;
 use crate::errors::Result;
-use crate::ticker::Ticker;
 
 /// Fills `planes` with a kernel, and reports progress. If `symmetric`, the kernel's rows and columns are the same inputs,
 /// and only half of it is computed.
@@ -23,12 +23,12 @@ pub fn fill<T: Scalar, K: TileKernel>(
     kernel: &K,
     planes: Vec<ArrayViewMut4<'_, T>>,
     symmetric: bool,
-    ticker: &mut Ticker,
+    watch: &mut Watch<'_>,
 ) -> ntkrs_core::Result<()> {
     if symmetric {
-        gram::symmetric(kernel, planes, &mut ticker.progress())
+        gram::symmetric(kernel, planes, watch)
     } else {
-        gram::rectangular(kernel, planes, &mut ticker.progress())
+        gram::rectangular(kernel, planes, watch)
     }
 }
 
@@ -49,11 +49,11 @@ fn linear<T: Scalar + Element>(
     py: Python<'_>,
     (x, mut planes): SymmetricGram<'_, T>,
 ) -> Result<()> {
-    let call = Call::enter(py, None);
-    let rows = Panels::pack(x.as_array(), "X")?;
+    let mut call = Call::enter(py, None);
+    let rows = call.read(|watch| Panels::pack(x.as_array(), "X", watch))?;
     let planes = views(&mut planes);
-    call.detach(|ticker| {
+    call.detach(0.0, |watch| {
         let (rows, cols) = (&rows, &rows);
-        fill(&Linear { rows, cols }, planes, true, ticker)
+        fill(&Linear { rows, cols }, planes, true, watch)
     })
 }

@@ -1,7 +1,9 @@
 //! Kernels of infinitely wide networks: the class `InfiniteKernel`.
 
 use ntkrs_core::engine::multiply;
+use ntkrs_core::engine::pool::Stages;
 use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::infinite::inputs::{Inputs, Packed};
 use ntkrs_core::infinite::kernel::Infinite;
 use ntkrs_core::infinite::pointwise;
 use ntkrs_core::infinite::recursion::{LayerScales, Recursion};
@@ -9,11 +11,11 @@ use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
-use crate::arrays::{Batches, Gram, Matrix, Typed, views};
+use crate::arrays::{Batches, Gram, Matrix, Typed, copied, views};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::gram::fill;
-use crate::kernel_arguments::{Bounds, Snapshot, Wanted, output};
+use crate::kernel_arguments::{Bounds, Snapshot, Wanted, call_cycles, output};
 use crate::kernel_gradient::{self, Derivatives};
 use crate::ticker::Progress;
 
@@ -106,11 +108,13 @@ impl InfiniteKernel {
         q: f64,
         wanted: Wanted,
     ) -> Result<Bound<'py, PyArray1<f64>>> {
-        let (call, recursion) = (Call::enter(py, None), &self.recursion);
+        let (mut call, recursion) = (Call::enter(py, None), &self.recursion);
         let output = output(recursion, &wanted)?;
-        let rho = rho.as_array().to_vec();
-        let values = call.detach(|ticker| {
-            pointwise::scalar(recursion, &rho, q, output, &mut ticker.signals())
+        let rho = call.read(|watch| copied(rho.as_array(), watch))?;
+        let cycles = call_cycles(recursion, &[rho.len() as f64 * recursion.cycles()]);
+        let values = call.detach(cycles, |watch| {
+            let rho = rho.as_slice().unwrap_or_default();
+            pointwise::scalar(recursion, rho, q, output, watch)
         })?;
         Ok(PyArray1::from_vec(py, values))
     }
@@ -169,15 +173,17 @@ fn gram<T: Scalar + Element>(
     wanted: &[Wanted],
     progress: Progress,
 ) -> Result<Bounds> {
-    let call = Call::enter(py, progress);
+    let mut call = Call::enter(py, progress);
     let outputs = wanted.iter().map(|wanted| output(recursion, wanted));
     let outputs = outputs.collect::<ntkrs_core::Result<Vec<_>>>()?;
-    let snapshot = Snapshot::of((x, z))?;
+    let snapshot = Snapshot::of((x, z), &mut call)?;
     let planes = views(&mut planes);
-    call.detach(|ticker| {
-        let inputs = snapshot.prepare(recursion)?;
+    let shares = snapshot.cycles(recursion);
+    call.detach(call_cycles(recursion, &shares), |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let inputs = stages.next(|watch| snapshot.prepare(recursion, watch))?;
         let kernel = Infinite::new(recursion, &inputs.rows, inputs.cols(), &outputs)?;
-        fill(&kernel, planes, inputs.symmetric(), ticker)?;
+        stages.next(|watch| fill(&kernel, planes, inputs.symmetric(), watch))?;
         inputs.bounds()
     })
 }
@@ -187,9 +193,12 @@ fn error_bound<T: Scalar + Element>(
     recursion: &Recursion,
     inputs: Batches<'_, T>,
 ) -> Result<Bounds> {
-    let call = Call::enter(py, None);
-    let snapshot = Snapshot::of(inputs)?;
-    call.detach(|_| snapshot.prepare(recursion)?.bounds())
+    let mut call = Call::enter(py, None);
+    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let [cycles, _] = snapshot.cycles(recursion);
+    call.detach(call_cycles(recursion, &[cycles]), |watch| {
+        snapshot.bounds(recursion, watch)
+    })
 }
 
 fn diag<'py, T: Scalar + Element>(
@@ -198,12 +207,12 @@ fn diag<'py, T: Scalar + Element>(
     x: Matrix<'_, T>,
     wanted: &Wanted,
 ) -> Result<Bound<'py, PyArray1<f64>>> {
-    let call = Call::enter(py, None);
+    let mut call = Call::enter(py, None);
     let output = output(recursion, wanted)?;
-    let snapshot = Snapshot::of((x, None))?;
-    let values = call.detach(|ticker| {
-        let inputs = snapshot.prepare(recursion)?;
-        pointwise::diagonal(recursion, &inputs.rows, output, &mut ticker.signals())
+    let packed = call.read(|watch| Packed::new(x.as_array(), "X", watch))?;
+    let cycles = call_cycles(recursion, &[Inputs::cycles(recursion, &packed)]);
+    let values = call.detach(cycles, |watch| {
+        pointwise::diagonal(recursion, packed, output, watch)
     })?;
     Ok(PyArray1::from_vec(py, values))
 }
@@ -216,15 +225,17 @@ fn multiply<'py, T: Scalar + Element>(
     wanted: &Wanted,
     progress: Progress,
 ) -> Result<Bound<'py, PyArray2<f64>>> {
-    let call = Call::enter(py, progress);
+    let mut call = Call::enter(py, progress);
     let outputs = [output(recursion, wanted)?];
-    let snapshot = Snapshot::of(inputs)?;
-    let vectors = vectors.as_array().to_owned();
-    let product = call.detach(|ticker| {
-        let inputs = snapshot.prepare(recursion)?;
+    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let vectors = call.read(|watch| copied(vectors.as_array(), watch))?;
+    let shares = snapshot.cycles(recursion);
+    let product = call.detach(call_cycles(recursion, &shares), |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let inputs = stages.next(|watch| snapshot.prepare(recursion, watch))?;
         let kernel = Infinite::new(recursion, &inputs.rows, inputs.cols(), &outputs)?;
-        let (symmetric, watch) = (inputs.symmetric(), &mut ticker.progress());
-        multiply::multiply(&kernel, symmetric, vectors.view(), watch)
+        let (symmetric, vectors) = (inputs.symmetric(), vectors.view());
+        stages.next(|watch| multiply::multiply(&kernel, symmetric, vectors, watch))
     })?;
     Ok(PyArray2::from_owned_array(py, product))
 }

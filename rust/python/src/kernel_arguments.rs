@@ -1,12 +1,17 @@
 //! The arguments that all functions of infinite-width kernels share: batches of inputs, and the kernels wanted.
 
+use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::engine::tile::product_cycles;
 use ntkrs_core::infinite::inputs::{Inputs, Packed};
+use ntkrs_core::infinite::pointwise;
 use ntkrs_core::infinite::recursion::{Output, Recursion};
 use ntkrs_core::{Error, Result};
 use numpy::Element;
 
-use crate::arrays::Batches;
+use crate::arrays::{Batches, Matrix};
+use crate::call::{Call, watched};
+use crate::errors;
 
 /// The name of a kernel and the index of a dense layer: "nngp" or "ntk" after this layer, or the "part" that this layer
 /// contributes to the NTK of the whole network.
@@ -44,23 +49,66 @@ impl<T: Scalar + Element> Snapshot<T> {
     ///
     /// # Errors
     /// As [`Packed::new`].
-    pub fn of((x, z): Batches<'_, T>) -> Result<Self> {
-        let z = z.map(|z| Packed::new(z.as_array(), "Z")).transpose()?;
-        let x = Packed::new(x.as_array(), "X")?;
+    pub fn of((x, z): Batches<'_, T>, call: &mut Call<'_>) -> errors::Result<Self> {
+        let mut pack = |array: &Matrix<'_, T>, argument| {
+            call.read(|watch| Packed::new(array.as_array(), argument, watch))
+        };
+        let z = z.map(|z| pack(&z, "Z")).transpose()?;
+        let x = pack(&x, "X")?;
         Ok(Self { x, z })
+    }
+
+    /// Returns the estimated cycles of [`Snapshot::prepare`], and of the kernel.
+    pub fn cycles(&self, recursion: &Recursion) -> [f64; 2] {
+        let [x, z] = self.prepare_cycles(recursion);
+        let cols = self.z.as_ref().unwrap_or(&self.x).len();
+        let entry = product_cycles(self.x.features()) + recursion.cycles();
+        [x + z, self.x.len() as f64 * cols as f64 * entry]
     }
 
     /// Runs the recursion along the kernel's diagonal, detached from the interpreter.
     ///
     /// # Errors
     /// As [`Inputs::new`].
-    pub fn prepare(self, recursion: &Recursion) -> Result<KernelInputs<T>> {
-        let prepare = |packed| Inputs::new(recursion, packed);
-        Ok(KernelInputs {
-            rows: prepare(self.x)?,
-            other: self.z.map(prepare).transpose()?,
-        })
+    pub fn prepare(self, recursion: &Recursion, watch: &mut Watch<'_>) -> Result<KernelInputs<T>> {
+        let shares = self.prepare_cycles(recursion);
+        let mut stages = Stages::new(watch, &shares);
+        let prepare = |packed, watch: &mut Watch<'_>| Inputs::new(recursion, packed, watch);
+        let rows = stages.next(|watch| prepare(self.x, watch))?;
+        let other = stages.next(|watch| self.z.map(|z| prepare(z, watch)).transpose())?;
+        Ok(KernelInputs { rows, other })
     }
+
+    /// Returns the bounds for every pair of these inputs. Nothing else of the inputs is kept.
+    ///
+    /// # Errors
+    /// [`Error::Features`] if X and Z differ in their number of features; as [`pointwise::error_bound`].
+    pub fn bounds(self, recursion: &Recursion, watch: &mut Watch<'_>) -> Result<Bounds> {
+        let shares = self.prepare_cycles(recursion);
+        let mut stages = Stages::new(watch, &shares);
+        if let Some(z) = &self.z {
+            self.x.check_features(z)?;
+        }
+        let mut bound =
+            |packed| stages.next(|watch| pointwise::error_bound(recursion, packed, watch));
+        let of_x = bound(self.x)?;
+        let both = self
+            .z
+            .map(bound)
+            .transpose()?
+            .map_or(of_x, |of_z| of_x.max(of_z));
+        Ok((both.nngp, both.ntk))
+    }
+
+    fn prepare_cycles(&self, recursion: &Recursion) -> [f64; 2] {
+        let cycles = |packed| Inputs::cycles(recursion, packed);
+        [cycles(&self.x), self.z.as_ref().map_or(0.0, cycles)]
+    }
+}
+
+/// Returns the cycles that [`Call::detach`] takes, for a call of these stages.
+pub fn call_cycles(recursion: &Recursion, stages: &[f64]) -> f64 {
+    watched(recursion.has_callable(), stages.iter().sum())
 }
 
 /// The inputs of a kernel, ready for use.

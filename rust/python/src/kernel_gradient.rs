@@ -1,17 +1,19 @@
 //! Derivatives of infinite-width kernels with respect to σ_w and σ_b of every dense layer.
 
 use ntkrs_core::engine::inner_product::inner_products;
+use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::infinite::gradient::{DifferentiatedInputs, KernelGradient};
+use ntkrs_core::infinite::inputs::Inputs;
 use ntkrs_core::infinite::recursion::{Output, Recursion, TiedScales};
 use numpy::{Element, PyArray1};
 use pyo3::prelude::*;
 
-use crate::arrays::{Batches, Gram, Matrix, views};
+use crate::arrays::{Batches, Gram, Matrix, copied, views};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::gram::fill;
-use crate::kernel_arguments::{Bounds, KernelInputs, Snapshot, output};
+use crate::kernel_arguments::{Bounds, KernelInputs, Snapshot, call_cycles, output};
 use crate::ticker::Progress;
 
 /// The derivatives wanted.
@@ -54,15 +56,17 @@ pub fn gradient<T: Scalar + Element>(
     wanted: &Derivatives,
     progress: Progress,
 ) -> Result<Bounds> {
-    let call = Call::enter(py, progress);
-    let snapshot = Snapshot::of((x, z))?;
+    let mut call = Call::enter(py, progress);
+    let snapshot = Snapshot::of((x, z), &mut call)?;
     let planes = views(&mut planes);
-    call.detach(|ticker| {
-        let inputs = snapshot.prepare(recursion)?;
+    let shares = gradient_cycles(&snapshot, recursion);
+    call.detach(call_cycles(recursion, &shares), |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let inputs = stages.next(|watch| snapshot.prepare(recursion, watch))?;
         let (bounds, symmetric) = (inputs.bounds()?, inputs.symmetric());
-        let inputs = Differentiated::new(recursion, inputs)?;
+        let inputs = stages.next(|watch| Differentiated::new(recursion, inputs, watch))?;
         let kernel = inputs.kernel(recursion, wanted)?;
-        fill(&kernel, planes, symmetric, ticker)?;
+        stages.next(|watch| fill(&kernel, planes, symmetric, watch))?;
         Ok(bounds)
     })
 }
@@ -79,18 +83,26 @@ pub fn contracted<'py, T: Scalar + Element>(
     wanted: &Derivatives,
     progress: Progress,
 ) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
-    let call = Call::enter(py, progress);
-    let snapshot = Snapshot::of(inputs)?;
-    let weights = weights.as_array().to_owned();
-    let (sums, bounds) = call.detach(|ticker| {
-        let inputs = snapshot.prepare(recursion)?;
+    let mut call = Call::enter(py, progress);
+    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let weights = call.read(|watch| copied(weights.as_array(), watch))?;
+    let shares = gradient_cycles(&snapshot, recursion);
+    let (sums, bounds) = call.detach(call_cycles(recursion, &shares), |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let inputs = stages.next(|watch| snapshot.prepare(recursion, watch))?;
         let (bounds, symmetric) = (inputs.bounds()?, inputs.symmetric());
-        let inputs = Differentiated::new(recursion, inputs)?;
-        let kernel = inputs.kernel(recursion, wanted)?;
-        let sums = inner_products(&kernel, symmetric, weights.view(), &mut ticker.progress())?;
+        let inputs = stages.next(|watch| Differentiated::new(recursion, inputs, watch))?;
+        let (kernel, weights) = (inputs.kernel(recursion, wanted)?, weights.view());
+        let sums = stages.next(|watch| inner_products(&kernel, symmetric, weights, watch))?;
         Ok((sums, bounds))
     })?;
     Ok((PyArray1::from_vec(py, sums), bounds))
+}
+
+/// Returns the estimated cycles of the inputs, of their derivatives, and of those of the kernel.
+fn gradient_cycles<T: Scalar + Element>(snapshot: &Snapshot<T>, recursion: &Recursion) -> [f64; 3] {
+    let [inputs, kernel] = snapshot.cycles(recursion);
+    [inputs, 3.0 * inputs, 5.0 * kernel]
 }
 
 /// The inputs of a kernel, with the derivatives of the recursion along its diagonal.
@@ -100,12 +112,19 @@ struct Differentiated<T: Scalar> {
 }
 
 impl<T: Scalar> Differentiated<T> {
-    fn new(recursion: &Recursion, inputs: KernelInputs<T>) -> ntkrs_core::Result<Self> {
-        let differentiate = |inputs| DifferentiatedInputs::new(recursion, inputs);
-        Ok(Self {
-            rows: differentiate(inputs.rows)?,
-            other: inputs.other.map(differentiate).transpose()?,
-        })
+    fn new(
+        recursion: &Recursion,
+        inputs: KernelInputs<T>,
+        watch: &mut Watch<'_>,
+    ) -> ntkrs_core::Result<Self> {
+        let other = inputs.other.as_ref().map_or(0, Inputs::len);
+        let shares = [inputs.rows.len() as f64, other as f64];
+        let mut stages = Stages::new(watch, &shares);
+        let mut differentiate =
+            |inputs| stages.next(|watch| DifferentiatedInputs::new(recursion, inputs, watch));
+        let rows = differentiate(inputs.rows)?;
+        let other = inputs.other.map(differentiate).transpose()?;
+        Ok(Self { rows, other })
     }
 
     fn kernel<'a>(

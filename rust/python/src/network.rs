@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use ntkrs_core::Error;
 use ntkrs_core::activations::activation::Activation;
+use ntkrs_core::engine::panel::Panels;
+use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
 use ntkrs_core::finite::forward;
 use ntkrs_core::finite::jacobian;
 use ntkrs_core::finite::network::{Dense, Network as CoreNetwork};
-use ntkrs_core::isa::DefaultFloatEnv;
 use numpy::{Element, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
-use crate::arrays::{Forward, Gram, Jacobian, Jvp, Parameters, Typed, Vjp, views};
-use crate::call::Call;
+use crate::arrays::{Forward, Gram, Jacobian, Jvp, Matrix, Parameters, Typed, Vjp, views};
+use crate::call::{Call, watched};
 use crate::errors::{Result, other_dtype};
 use crate::gram::fill;
 use crate::ticker::Progress;
@@ -34,14 +35,15 @@ type Scales = (f64, f64, f64, f64);
 impl Network {
     #[new]
     fn new(
+        py: Python<'_>,
         parameters: Typed<Parameters<'_, f64>, Parameters<'_, f32>>,
         scales: Vec<Scales>,
         activations: Vec<Spec>,
     ) -> Result<Self> {
         let activations = activations::parse(activations)?;
         Ok(Self(match parameters {
-            Typed::F64(parameters) => Typed::F64(build(&parameters, &scales, activations)?),
-            Typed::F32(parameters) => Typed::F32(build(&parameters, &scales, activations)?),
+            Typed::F64(parameters) => Typed::F64(build(py, &parameters, &scales, activations)?),
+            Typed::F32(parameters) => Typed::F32(build(py, &parameters, &scales, activations)?),
         }))
     }
 
@@ -136,11 +138,12 @@ impl Selection {
 }
 
 fn build<T: Scalar + Element>(
+    py: Python<'_>,
     (weights, biases): &Parameters<'_, T>,
     scales: &[Scales],
     activations: Vec<Arc<dyn Activation>>,
 ) -> Result<CoreNetwork<T>> {
-    let _floats = DefaultFloatEnv::enter();
+    let mut call = Call::enter(py, None);
     let layers: Vec<_> = weights
         .iter()
         .zip(biases)
@@ -154,7 +157,7 @@ fn build<T: Scalar + Element>(
             bias_learning_scale: scales.3,
         })
         .collect();
-    Ok(CoreNetwork::new(&layers, activations)?)
+    call.read(|watch| CoreNetwork::new(&layers, activations, watch))
 }
 
 fn forward<T: Scalar + Element>(
@@ -162,10 +165,12 @@ fn forward<T: Scalar + Element>(
     net: &CoreNetwork<T>,
     (x, mut out): Forward<'_, T>,
 ) -> Result<()> {
-    let call = Call::enter(py, None);
-    let x = net.pack(x.as_array(), "X")?;
+    let mut call = Call::enter(py, None);
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
     let out = out.as_array_mut();
-    call.detach(|ticker| forward::forward(net, x, &mut ticker.signals())?.write_outputs(out))
+    call.detach(0.0, |watch| {
+        forward::forward(net, x, watch)?.write_outputs(out)
+    })
 }
 
 fn jacobian<T: Scalar + Element>(
@@ -173,10 +178,11 @@ fn jacobian<T: Scalar + Element>(
     net: &CoreNetwork<T>,
     (x, mut out): Jacobian<'_, T>,
 ) -> Result<()> {
-    let call = Call::enter(py, None);
-    let x = net.pack(x.as_array(), "X")?;
+    let mut call = Call::enter(py, None);
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
     let out = out.as_slice_mut()?;
-    call.detach(|ticker| jacobian::jacobian(net, x, out, &mut ticker.signals()))
+    let cycles = watched(net.has_callable(), out.len() as f64);
+    call.detach(cycles, |watch| jacobian::jacobian(net, x, out, watch))
 }
 
 fn ntk<T: Scalar + Element>(
@@ -186,16 +192,26 @@ fn ntk<T: Scalar + Element>(
     (outputs, per_layer): (Outputs, bool),
     progress: Progress,
 ) -> Result<()> {
-    let call = Call::enter(py, progress);
-    let x = net.pack(x.as_array(), "X")?;
-    let z = z.map(|z| net.pack(z.as_array(), "Z")).transpose()?;
+    let mut call = Call::enter(py, progress);
+    let mut pack = |array: &Matrix<'_, T>, argument| {
+        call.read(|watch| net.pack(array.as_array(), argument, watch))
+    };
+    let x = pack(&x, "X")?;
+    let z = z.map(|z| pack(&z, "Z")).transpose()?;
     let planes = views(&mut planes);
-    call.detach(|ticker| {
-        let mut linearize = |inputs| Linearized::new(net, inputs, outputs, &mut ticker.signals());
-        let rows = linearize(x)?;
-        let other = z.map(linearize).transpose()?;
+    let (rows, cols) = (x.rows(), z.as_ref().map_or(x.rows(), Panels::rows));
+    let passes = z.as_ref().map_or(0, Panels::rows);
+    let [of_x, of_z] = [rows, passes].map(|samples| outputs.pass_cycles(net, samples));
+    let shares = [of_x, of_z, 0.0, outputs.kernel_cycles(net, rows, cols)];
+    call.detach(watched(net.has_callable(), shares.iter().sum()), |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let linearize =
+            |inputs, watch: &mut Watch<'_>| Linearized::new(net, inputs, outputs, watch);
+        let rows = stages.next(|watch| linearize(x, watch))?;
+        let other = stages.next(|watch| z.map(|z| linearize(z, watch)).transpose())?;
         let cols = other.as_ref().unwrap_or(&rows);
-        let kernel = Empirical::new(net, &rows, cols, outputs, per_layer);
-        fill(&kernel, planes, other.is_none(), ticker)
+        let kernel =
+            stages.next(|watch| Empirical::new(net, &rows, cols, outputs, per_layer, watch))?;
+        stages.next(|watch| fill(&kernel, planes, other.is_none(), watch))
     })
 }

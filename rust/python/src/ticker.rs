@@ -1,6 +1,7 @@
 //! The watch over a running call: every 50 ms it checks for signals and calls the progress callback.
 
 use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
 use ntkrs_core::Error;
 use pyo3::prelude::*;
@@ -10,40 +11,35 @@ use crate::errors::Exception;
 /// An optional Python callable, called as `progress(done, total)`.
 pub type Progress = Option<Py<PyAny>>;
 
+/// The least time between two reports, unless all is done. Work that is watched closely does not slow down.
+const PAUSE: Duration = Duration::from_millis(25);
+
 /// Calls Python from a detached call, and keeps the exception that cancels it.
 pub struct Ticker {
     callback: Progress,
+    /// The number of items done before this call.
+    before: usize,
+    total: usize,
+    last: Instant,
     failure: Option<PyErr>,
 }
 
 impl Ticker {
-    /// Returns the ticker of a call with this `progress` callback.
-    pub fn new(progress: Progress) -> Self {
+    /// Returns the ticker of a call with this `progress` callback. The callback hears of `total` items, of which `before`
+    /// were done before.
+    pub fn new(progress: Progress, before: usize, total: usize) -> Self {
         Self {
             callback: progress,
+            before,
+            total,
+            last: Instant::now(),
             failure: None,
         }
     }
 
-    /// Returns a watch that checks for signals and reports progress.
-    pub fn progress(&mut self) -> impl FnMut(usize, usize) -> ControlFlow<()> {
-        |done, total| self.report(done, total)
-    }
-
-    /// Returns a watch for one part of a longer task, which has `total` items. `before` of them were done before this
-    /// part.
-    pub fn progress_of_part(
-        &mut self,
-        before: usize,
-        total: usize,
-    ) -> impl FnMut(usize, usize) -> ControlFlow<()> {
-        move |done, _| self.report(before + done, total)
-    }
-
-    /// Returns a watch that only checks for signals. It serves calls without progress, and the short first part of a call
-    /// whose second part reports progress.
-    pub fn signals(&mut self) -> impl FnMut(usize, usize) -> ControlFlow<()> {
-        |_, _| self.tick(|_, _| Ok(()))
+    /// Returns the watch that checks for signals and reports progress.
+    pub fn watch(&mut self) -> impl FnMut(usize, usize) -> ControlFlow<()> {
+        |done, _| self.report(self.before + done)
     }
 
     /// Returns the Python exception for an error of the call. If this ticker cancelled the call, that is the exception it
@@ -55,20 +51,18 @@ impl Ticker {
         }
     }
 
-    fn report(&mut self, done: usize, total: usize) -> ControlFlow<()> {
-        self.tick(|py, callback| match callback {
-            Some(callback) => callback.call1(py, (done, total)).map(drop),
-            None => Ok(()),
-        })
-    }
-
-    fn tick(
-        &mut self,
-        then: impl FnOnce(Python<'_>, Option<&Py<PyAny>>) -> PyResult<()>,
-    ) -> ControlFlow<()> {
+    fn report(&mut self, done: usize) -> ControlFlow<()> {
+        let now = Instant::now();
+        if done < self.total && now.duration_since(self.last) < PAUSE {
+            return ControlFlow::Continue(());
+        }
+        self.last = now;
         let result = Python::attach(|py| {
             py.check_signals()?;
-            then(py, self.callback.as_ref())
+            match &self.callback {
+                Some(callback) => callback.call1(py, (done, self.total)).map(drop),
+                None => Ok(()),
+            }
         });
         match result {
             Ok(()) => ControlFlow::Continue(()),

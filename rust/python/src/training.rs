@@ -1,27 +1,31 @@
 //! Training of finite networks: the class `Trainer`.
 
 use ntkrs_core::Error;
+use ntkrs_core::engine::pool::fixed;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::network::Network as CoreNetwork;
 use ntkrs_core::finite::train::{Examples, Loss, Optimizer, Trainer as CoreTrainer};
-use ntkrs_core::isa::DefaultFloatEnv;
 use numpy::Element;
 use pyo3::prelude::*;
 
-use crate::arrays::{MatrixMut, Samples, Typed, VectorMut};
+use crate::arrays::{MatrixMut, Samples, Typed, VectorMut, copied};
 use crate::call::Call;
 use crate::errors::{Result, other_dtype};
 use crate::network::Network;
 use crate::ticker::Progress;
 
 /// A network in training on `arrays = (x, y)`, inputs (N, n_0) and targets (N, O), with `rule = (learning rate, momentum)`.
-/// If `centred`, the model is f − f_0. A trainer cannot be used again after an exception.
+/// If `centred`, the model is f − f_0. Progress counts `total` steps. A trainer cannot be used again after an exception.
 #[pyclass(module = "ntkrs._core")]
 pub struct Trainer(Typed<CoreTrainer<f64>, CoreTrainer<f32>>);
 
 #[pymethods]
 impl Trainer {
     #[new]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a binding takes what Python passes, one by one"
+    )]
     fn new(
         py: Python<'_>,
         network: &Network,
@@ -29,7 +33,10 @@ impl Trainer {
         loss: &str,
         rule: (f64, f64),
         centred: bool,
+        total: usize,
+        progress: Progress,
     ) -> Result<Self> {
+        let call = Call::part(py, progress, 0, total);
         let rule = Optimizer {
             loss: parse(loss)?,
             learning_rate: rule.0,
@@ -37,10 +44,10 @@ impl Trainer {
         };
         Ok(Self(match (&network.0, arrays) {
             (Typed::F64(net), Typed::F64(arrays)) => {
-                Typed::F64(build(py, net, arrays, rule, centred)?)
+                Typed::F64(build(call, net, arrays, rule, centred)?)
             }
             (Typed::F32(net), Typed::F32(arrays)) => {
-                Typed::F32(build(py, net, arrays, rule, centred)?)
+                Typed::F32(build(call, net, arrays, rule, centred)?)
             }
             _ => return Err(other_dtype()),
         }))
@@ -61,11 +68,18 @@ impl Trainer {
         }
     }
 
-    /// Returns the loss, and the distance of the parameters from their initial values.
-    fn state(&mut self, py: Python<'_>) -> Result<(f64, f64)> {
+    /// Returns the loss, and the distance of the parameters from their initial values, after `done` of `total` steps.
+    fn state(
+        &mut self,
+        py: Python<'_>,
+        done: usize,
+        total: usize,
+        progress: Progress,
+    ) -> Result<(f64, f64)> {
+        let call = Call::part(py, progress, done, total);
         match &mut self.0 {
-            Typed::F64(trainer) => state(py, trainer),
-            Typed::F32(trainer) => state(py, trainer),
+            Typed::F64(trainer) => state(call, trainer),
+            Typed::F32(trainer) => state(call, trainer),
         }
     }
 
@@ -83,10 +97,14 @@ impl Trainer {
     }
 
     /// Writes θ to `out` (P,).
-    fn parameters(&self, out: Typed<VectorMut<'_, f64>, VectorMut<'_, f32>>) -> Result<()> {
+    fn parameters(
+        &self,
+        py: Python<'_>,
+        out: Typed<VectorMut<'_, f64>, VectorMut<'_, f32>>,
+    ) -> Result<()> {
         match (&self.0, out) {
-            (Typed::F64(trainer), Typed::F64(out)) => parameters(trainer, out),
-            (Typed::F32(trainer), Typed::F32(out)) => parameters(trainer, out),
+            (Typed::F64(trainer), Typed::F64(out)) => parameters(py, trainer, out),
+            (Typed::F32(trainer), Typed::F32(out)) => parameters(py, trainer, out),
             _ => Err(other_dtype()),
         }
     }
@@ -101,17 +119,17 @@ fn parse(loss: &str) -> Result<Loss> {
 }
 
 fn build<T: Scalar + Element>(
-    py: Python<'_>,
+    mut call: Call<'_>,
     net: &CoreNetwork<T>,
     (x, y): Samples<'_, T>,
     rule: Optimizer,
     centred: bool,
 ) -> Result<CoreTrainer<T>> {
-    let call = Call::enter(py, None);
-    let x = net.pack(x.as_array(), "X")?;
-    let y = y.as_array().to_owned();
-    call.detach(|ticker| {
-        CoreTrainer::new(net, Examples { x, y }, rule, centred, &mut ticker.signals())
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
+    let y = call.read(|watch| copied(y.as_array(), watch))?;
+    call.detach(0.0, |watch| {
+        let watch = &mut fixed(0, 1, watch);
+        CoreTrainer::new(net, Examples { x, y }, rule, centred, watch)
     })
 }
 
@@ -122,13 +140,15 @@ fn advance<T: Scalar>(
     (done, total): (usize, usize),
     progress: Progress,
 ) -> Result<()> {
-    let call = Call::enter(py, progress);
-    call.detach(|ticker| trainer.advance(steps, &mut ticker.progress_of_part(done, total)))
+    let call = Call::part(py, progress, done, total);
+    call.detach(0.0, |watch| trainer.advance(steps, watch))
 }
 
-fn state<T: Scalar>(py: Python<'_>, trainer: &mut CoreTrainer<T>) -> Result<(f64, f64)> {
-    let call = Call::enter(py, None);
-    call.detach(|ticker| Ok((trainer.loss(&mut ticker.signals())?, trainer.distance())))
+fn state<T: Scalar>(call: Call<'_>, trainer: &mut CoreTrainer<T>) -> Result<(f64, f64)> {
+    call.detach(0.0, |watch| {
+        let watch = &mut fixed(0, 1, watch);
+        Ok((trainer.loss(watch)?, trainer.distance(watch)?))
+    })
 }
 
 fn outputs<T: Scalar + Element>(
@@ -138,14 +158,15 @@ fn outputs<T: Scalar + Element>(
 ) -> Result<()> {
     let call = Call::enter(py, None);
     let out = out.as_array_mut();
-    call.detach(|ticker| trainer.outputs(out, &mut ticker.signals()))
+    call.detach(0.0, |watch| trainer.outputs(out, watch))
 }
 
-/// Writes θ. The call is not detached, because it only copies.
 fn parameters<T: Scalar + Element>(
+    py: Python<'_>,
     trainer: &CoreTrainer<T>,
     mut out: VectorMut<'_, T>,
 ) -> Result<()> {
-    let _floats = DefaultFloatEnv::enter();
-    Ok(trainer.parameters(out.as_slice_mut()?)?)
+    let call = Call::enter(py, None);
+    let out = out.as_slice_mut()?;
+    call.detach(0.0, |watch| trainer.parameters(out, watch))
 }

@@ -1,13 +1,15 @@
 //! Products of a network's Jacobian with vectors.
 
+use ndarray::Axis;
+use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::network::Network as CoreNetwork;
 use ntkrs_core::finite::vector_products;
 use numpy::Element;
 use pyo3::prelude::*;
 
-use crate::arrays::{Jvp, Vjp};
-use crate::call::Call;
+use crate::arrays::{Jvp, Vjp, copied};
+use crate::call::{Call, watched};
 use crate::errors::Result;
 
 /// Writes J v of K vectors (K, P) to `out` (K, N, O).
@@ -19,13 +21,23 @@ pub fn jvp<T: Scalar + Element>(
     net: &CoreNetwork<T>,
     (x, v, mut out): Jvp<'_, T>,
 ) -> Result<()> {
-    let call = Call::enter(py, None);
-    let x = net.pack(x.as_array(), "X")?;
-    let v = v.as_array();
-    let tangents = v.outer_iter().map(|v| net.with_parameters(&v.to_vec()));
-    let tangents = tangents.collect::<ntkrs_core::Result<Vec<_>>>()?;
+    let mut call = Call::enter(py, None);
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
+    // A copy in C order, since other threads may write to the array during the call.
+    let v = call.read(|watch| copied(v.as_array(), watch))?;
     let out = out.as_array_mut();
-    call.detach(|ticker| vector_products::jvp(net, &tangents, &x, out, &mut ticker.signals()))
+    let (passes, packed) = (1.0 + 2.0 * v.nrows() as f64, v.len() as f64);
+    let shares = [packed, passes * x.rows() as f64 * net.parameters() as f64];
+    call.detach(watched(net.has_callable(), shares.iter().sum()), |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let pack = |watch: &mut Watch<'_>| {
+            let rows = v.as_slice().unwrap_or_default().chunks(net.parameters());
+            let tangents = rows.map(|v| net.with_parameters(v, watch));
+            tangents.collect::<ntkrs_core::Result<Vec<_>>>()
+        };
+        let tangents = stages.next(pack)?;
+        stages.next(|watch| vector_products::jvp(net, &tangents, &x, out, watch))
+    })
 }
 
 /// Writes Jᵀ u of K vectors (K, N, O) to `out` (K, P).
@@ -37,9 +49,14 @@ pub fn vjp<T: Scalar + Element>(
     net: &CoreNetwork<T>,
     (x, u, mut out): Vjp<'_, T>,
 ) -> Result<()> {
-    let call = Call::enter(py, None);
-    let x = net.pack(x.as_array(), "X")?;
+    let mut call = Call::enter(py, None);
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
     // A copy, since other threads may write to the array during the call.
-    let (u, out) = (u.as_array().to_owned(), out.as_array_mut());
-    call.detach(|ticker| vector_products::vjp(net, x, u.view(), out, &mut ticker.signals()))
+    let u = call.read(|watch| copied(u.as_array(), watch))?;
+    let out = out.as_array_mut();
+    let each = x.rows() as f64 * net.parameters() as f64;
+    let cycles = watched(net.has_callable(), u.len_of(Axis(0)) as f64 * each);
+    call.detach(cycles, |watch| {
+        vector_products::vjp(net, x, u.view(), out, watch)
+    })
 }

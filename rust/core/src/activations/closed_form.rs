@@ -4,7 +4,8 @@ use std::fmt::Debug;
 
 use crate::activations::differentiable::Form;
 use crate::activations::dual::{Description, Dual};
-use crate::activations::features::{Features, Variables};
+use crate::activations::features::Variables;
+use crate::engine::pool::Watch;
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
@@ -103,17 +104,16 @@ const fn count<C: ClosedForm>() -> usize {
 }
 
 impl<C: ClosedForm> Dual for C {
-    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let mut features = vec![Vec::with_capacity(r.len()); count::<C>()];
-        for r in r {
-            for (feature, number) in features.iter_mut().zip(self.variable(*r).numbers()) {
-                feature.push(number);
+    fn describe(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<Description> {
+        Description::in_bands(r, self.description_cycles(), watch, |r| {
+            let mut features = vec![Vec::with_capacity(r.len()); count::<C>()];
+            for r in r {
+                for (feature, number) in features.iter_mut().zip(self.variable(*r).numbers()) {
+                    feature.push(number);
+                }
             }
-        }
-        Ok(Description {
-            roots: r.iter().map(|r| self.root(*r)).collect(),
-            features: Features(features.into_iter().map(Blocks::from_iter).collect()),
-            missing: 0.0,
+            let roots = r.iter().map(|r| self.root(*r)).collect();
+            (roots, features.into_iter().map(Blocks::from_iter).collect())
         })
     }
 

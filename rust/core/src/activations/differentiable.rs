@@ -1,8 +1,11 @@
 //! Derivatives of a dual with respect to its inputs, in forward mode: every number carries its own derivatives.
 
 use std::fmt::Debug;
+use std::ops::Range;
 
 use crate::activations::features::{Features, Variables};
+use crate::engine::pool::Watch;
+use crate::engine::rows::per_row;
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Part, Real, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
@@ -25,8 +28,8 @@ pub trait Differentiable: Debug + Send + Sync {
     /// Derivatives of the description of variables N(0, r²) with respect to log r.
     ///
     /// # Errors
-    /// If φ cannot be evaluated at one of the points that this needs.
-    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes>;
+    /// If φ cannot be evaluated at one of the points that this needs; as [`pool::for_each`](crate::engine::pool::for_each).
+    fn slopes(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<DescriptionSlopes>;
 
     /// Computes the step of the dual and its derivatives, for the pairs of one u and several v. `slopes` holds the
     /// derivatives of the features of `pairs`.
@@ -91,19 +94,32 @@ impl DualStep {
     }
 }
 
+/// Estimated cycles of [`Differentiable::slopes`] per variable.
+const SLOPE_CYCLES: f64 = 1000.0;
+
 impl<F: Form> Differentiable for F {
-    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes> {
-        let variable = |r: &DoubleDouble| self.root_and_features(Jet::along(0, r.hi, r.hi));
-        let (roots, features): (Vec<Jet>, Vec<_>) = r.iter().map(variable).unzip();
-        let count = features.first().map_or(0, Vec::len);
-        let feature = |index: usize| {
-            let slopes = features.iter().map(|one| one[index].slopes[0]);
-            slopes.collect()
+    fn slopes(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<DescriptionSlopes> {
+        let band = |rows: Range<usize>| {
+            let variable = |r: &DoubleDouble| self.root_and_features(Jet::along(0, r.hi, r.hi));
+            let (roots, features): (Vec<Jet>, Vec<_>) = r[rows].iter().map(variable).unzip();
+            let count = features.first().map_or(0, Vec::len);
+            let feature = |index: usize| {
+                let slopes = features.iter().map(|one| one[index].slopes[0]);
+                slopes.collect()
+            };
+            let pairs = roots.iter().map(|root| (root.value, root.slopes[0]));
+            let elasticities: Blocks = pairs.map(elasticity).collect();
+            let features = (0..count).map(feature);
+            Ok((
+                Vec::<()>::new(),
+                [elasticities].into_iter().chain(features).collect(),
+            ))
         };
-        let pairs = roots.iter().map(|root| (root.value, root.slopes[0]));
+        let (_, mut numbers) = per_row(r.len(), SLOPE_CYCLES, watch, band)?;
+        let elasticities = numbers.remove(0);
         Ok(DescriptionSlopes {
-            elasticities: pairs.map(elasticity).collect(),
-            features: Features((0..count).map(feature).collect()),
+            elasticities,
+            features: Features(numbers),
         })
     }
 

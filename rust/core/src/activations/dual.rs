@@ -10,6 +10,8 @@
 
 use crate::activations::differentiable::Differentiable;
 use crate::activations::features::{Features, Variables};
+use crate::engine::pool::Watch;
+use crate::engine::rows::{Numbers, per_row};
 use crate::error::Result;
 use crate::isa::{Block, Isa};
 use crate::math::double_double::DoubleDouble;
@@ -19,8 +21,13 @@ pub trait Dual: Differentiable {
     /// Precomputes, for each variable N(0, r²), the numbers that [`Dual::step`] reads.
     ///
     /// # Errors
-    /// If φ cannot be evaluated at one of the points that this needs.
-    fn describe(&self, r: &[DoubleDouble]) -> Result<Description>;
+    /// If φ cannot be evaluated at one of the points that this needs; as [`pool::for_each`](crate::engine::pool::for_each).
+    fn describe(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<Description>;
+
+    /// Estimated cycles of [`Dual::describe`] per variable, on one thread.
+    fn description_cycles(&self) -> f64 {
+        500.0
+    }
 
     /// Replaces each gap by that of (φ(u), φ(v)), and writes `Ṫ = E φ'(u)φ'(v)` to `dots`, for the pairs of one u and
     /// several v.
@@ -57,4 +64,24 @@ pub struct Description {
     /// The truncation error for any two of the variables, round-off not included, as a share of `1 ∓ ρ'`, and of Ṫ in
     /// units of `√(Ṫ(u,u) Ṫ(v,v))`. 0 for closed forms.
     pub missing: f64,
+}
+
+impl Description {
+    /// Describes variables on all threads. `band` returns the roots and the features of some of them, in closed form.
+    ///
+    /// # Errors
+    /// As [`per_row`].
+    pub(crate) fn in_bands(
+        r: &[DoubleDouble],
+        cycles: f64,
+        watch: &mut Watch<'_>,
+        band: impl Fn(&[DoubleDouble]) -> Numbers<DoubleDouble> + Sync,
+    ) -> Result<Self> {
+        let (roots, features) = per_row(r.len(), cycles, watch, |rows| Ok(band(&r[rows])))?;
+        Ok(Self {
+            roots,
+            features: Features(features),
+            missing: 0.0,
+        })
+    }
 }

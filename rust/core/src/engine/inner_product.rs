@@ -126,7 +126,8 @@ mod tests {
         let entry = |i: usize, j: usize| ((7 * i + 3 * j) % 11) as f64 - 5.0;
         let x = Array2::from_shape_fn((EDGE + 5, 3), |(i, j)| entry(i, j));
         let z = Array2::from_shape_fn((2 * EDGE + 1, 3), |(i, j)| entry(j, i));
-        let pack = |array: &Array2<f64>| Panels::pack(array.view(), "X").unwrap();
+        let pack =
+            |array: &Array2<f64>| Panels::pack(array.view(), "X", &mut pool::unwatched).unwrap();
         let (rows, others) = (pack(&x), pack(&z));
         for (cols, columns, symmetric) in [(&rows, &x, true), (&others, &z, false)] {
             let weights =

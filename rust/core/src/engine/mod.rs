@@ -2,7 +2,7 @@
 //! meaning of a tile's values.
 //!
 //! [`scalar`] is the storage type, [`panel`] the packed format of rows, [`tile`] the unit of output, and [`pool`] the
-//! threads. Drivers: [`gram`] stores a kernel matrix, [`multiply`] multiplies it by vectors, and [`inner_product`]
+//! threads, [`rows`] computes numbers of each row. Drivers: [`gram`] stores a kernel matrix, [`multiply`] multiplies it by vectors, and [`inner_product`]
 //! contracts it with another matrix. [`linear`] is the simplest kernel.
 
 pub mod gram;
@@ -11,5 +11,6 @@ pub mod linear;
 pub mod multiply;
 pub mod panel;
 pub mod pool;
+pub mod rows;
 pub mod scalar;
 pub mod tile;

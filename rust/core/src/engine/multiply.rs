@@ -8,9 +8,9 @@ use std::mem;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
-use crate::engine::pool::{self, Load, Stop, Watch, lock};
+use crate::engine::pool::{self, Load, Stages, Stop, Watch, lock};
 use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
@@ -48,19 +48,28 @@ pub fn multiply<K: TileKernel>(
         symmetric,
         vectors: &columns(vectors),
     };
+    let count = vectors.ncols();
+    let added = (rows * count * BANDS.min(cols.div_ceil(EDGE))) as f64;
+    let shares = [kernel.cycles(), added];
+    let mut stages = Stages::new(watch, &shares);
     let load = Load::new(sums.len(), kernel.cycles());
     let work =
         |worker: &mut (K::Scratch, [Tile; 1]), (pair, sums): &(Area, Mutex<_>), stop: &Stop| {
             *lock(sums) = task.run(pair, worker, stop);
         };
-    pool::for_each(sums.iter(), load, watch, Default::default, work)?;
+    stages.next(|watch| pool::for_each(sums.iter(), load, watch, Default::default, work))?;
     kernel.check()?;
     let taken = |(_, sums): &(Area, Mutex<_>)| mem::take(&mut *lock(sums));
     let mut sums: Vec<_> = sums.iter().flat_map(taken).collect();
     // The order of the sum: ascending columns, whatever the order of the tasks.
     sums.sort_by_key(|sums| sums.from);
-    let mut product = Array2::zeros((rows, vectors.ncols()));
-    sums.iter().for_each(|sums| sums.add_to(&mut product));
+    let mut product = Array2::zeros((rows, count));
+    let parts = product.axis_chunks_iter_mut(Axis(0), EDGE).enumerate();
+    let load = Load::new(parts.len(), added);
+    let add = |(): &mut (), (part, product): (usize, ArrayViewMut2<'_, f64>), _: &Stop| {
+        add_sums(&sums, part * EDGE, product);
+    };
+    stages.next(|watch| pool::for_each(parts, load, watch, || (), add))?;
     check_finite(&product).map(|()| product)
 }
 
@@ -111,13 +120,18 @@ impl RowSums {
             vectors: vec![vec![[0.0; WIDTH]; rows.len().div_ceil(WIDTH)]; vectors],
         }
     }
+}
 
-    /// Adds the sums to their rows of the product.
-    fn add_to(&self, product: &mut Array2<f64>) {
-        for (vector, sums) in self.vectors.iter().enumerate() {
-            for (row, value) in self.rows.clone().zip(sums.as_flattened()) {
-                product[[row, vector]] += value;
-            }
+/// Adds the sums, in their order, to the rows of the product from `first` on. They are rows of a single band.
+fn add_sums(sums: &[RowSums], first: usize, mut product: ArrayViewMut2<'_, f64>) {
+    for sums in sums.iter().filter(|sums| sums.rows.contains(&first)) {
+        let from = first - sums.rows.start;
+        for (mut column, sums) in product.columns_mut().into_iter().zip(&sums.vectors) {
+            let values = &sums.as_flattened()[from..];
+            column
+                .iter_mut()
+                .zip(values)
+                .for_each(|(sum, value)| *sum += value);
         }
     }
 }

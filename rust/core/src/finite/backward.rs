@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1, ArrayViewMut1, Axis};
 
 use crate::engine::panel::{PanelSlice, Panels, bands_mut};
-use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::pool::{self, Load, Stages, Stop, Watch};
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{Tile, product};
 use crate::error::Result;
@@ -40,17 +40,23 @@ impl OutputDirections {
     }
 
     /// `⟨s_m, s_n⟩`, (S, S).
-    pub fn gram(&self) -> Array2<f64> {
-        // A plain sum, since a library's product may round differently from machine to machine.
-        let inner = |(m, n): (usize, usize)| {
-            self.0
-                .row(m)
-                .iter()
-                .zip(self.0.row(n))
-                .map(|(a, b)| a * b)
-                .sum()
-        };
-        Array2::from_shape_fn((self.len(), self.len()), inner)
+    ///
+    /// # Errors
+    /// As [`pool::for_each`].
+    pub fn gram(&self, watch: &mut Watch<'_>) -> Result<Array2<f64>> {
+        let mut gram = Array2::zeros((self.len(), self.len()));
+        let cycles = 4.0 * self.len() as f64 * self.0.len() as f64;
+        let rows = gram.axis_iter_mut(Axis(0)).zip(self.0.axis_iter(Axis(0)));
+        let work =
+            |(): &mut (), (row, one): (ArrayViewMut1<'_, f64>, ArrayView1<'_, f64>), _: &Stop| {
+                // A plain sum, since a library's product may round differently from machine to machine.
+                for (value, other) in row.into_iter().zip(self.0.rows()) {
+                    *value = one.iter().zip(other).map(|(a, b)| a * b).sum();
+                }
+            };
+        let load = Load::new(self.len(), cycles);
+        pool::for_each(rows, load, watch, || (), work)?;
+        Ok(gram)
     }
 
     /// Copies direction `s` to `values`.
@@ -62,21 +68,30 @@ impl OutputDirections {
     }
 
     /// `weight scale · W s` for each input unit of the last layer (rows) and each direction (columns).
-    fn through<T: Scalar>(&self, layer: &Layer<T>) -> Array2<f64> {
-        let mut weights = vec![0.0; layer.outputs()];
+    fn through<T: Scalar>(&self, layer: &Layer<T>, watch: &mut Watch<'_>) -> Result<Array2<f64>> {
         let mut heads = Array2::zeros((layer.inputs(), self.len()));
-        for (unit, mut head) in heads.rows_mut().into_iter().enumerate() {
-            layer.rows.copy_row(unit, &mut weights);
-            for (value, direction) in head.iter_mut().zip(self.0.rows()) {
-                let sum: f64 = weights
-                    .iter()
-                    .zip(direction)
-                    .map(|(weight, entry)| weight * entry)
-                    .sum();
-                *value = layer.weight_scale * sum;
-            }
-        }
-        heads
+        let load = Load::new(layer.inputs(), self.head_cycles(layer));
+        let rows = heads.axis_iter_mut(Axis(0)).enumerate();
+        let weights = || vec![0.0; layer.outputs()];
+        let work =
+            |weights: &mut Vec<f64>, (unit, head): (usize, ArrayViewMut1<'_, f64>), _: &Stop| {
+                layer.rows.copy_row(unit, weights);
+                for (value, direction) in head.into_iter().zip(self.0.rows()) {
+                    let sum: f64 = weights
+                        .iter()
+                        .zip(direction)
+                        .map(|(weight, entry)| weight * entry)
+                        .sum();
+                    *value = layer.weight_scale * sum;
+                }
+            };
+        pool::for_each(rows, load, watch, weights, work)?;
+        Ok(heads)
+    }
+
+    /// Estimated cycles of [`OutputDirections::through`], on one thread.
+    fn head_cycles<T: Scalar>(&self, layer: &Layer<T>) -> f64 {
+        (4 * layer.inputs() * layer.outputs()) as f64 * self.len() as f64
     }
 }
 
@@ -104,20 +119,26 @@ pub fn backward<T: Scalar>(
     if last == 0 {
         return Ok(deltas);
     }
+    let layer = &network.layers[last];
+    let directions: usize = groups.iter().map(OutputDirections::len).sum();
+    let cycles = directions as f64 * network.cycles(samples);
+    let heads = groups.iter().map(|group| group.head_cycles(layer));
+    let shares: Vec<_> = heads.chain([cycles]).collect();
+    let mut stages = Stages::new(watch, &shares);
     let heads = groups
         .iter()
-        .map(|group| group.through(&network.layers[last]));
-    let heads: Vec<_> = heads.collect();
+        .map(|group| stages.next(|watch| group.through(layer, watch)));
+    let heads = heads.collect::<Result<Vec<_>>>()?;
     let mut bands = Vec::new();
     for (heads, deltas) in heads.iter().zip(&mut deltas) {
         bands.extend(BackwardBand::cut(samples, heads, deltas)?);
     }
-    let directions: usize = groups.iter().map(OutputDirections::len).sum();
-    let load = Load::new(bands.len(), directions as f64 * network.cycles(samples));
+    let load = Load::new(bands.len(), cycles);
     let work = |scratch: &mut BandScratch, band: BackwardBand<'_, T>, stop: &Stop| {
         band.run(network, pass, scratch, stop);
     };
-    pool::for_each(bands.into_iter(), load, watch, BandScratch::default, work)?;
+    let bands = bands.into_iter();
+    stages.next(|watch| pool::for_each(bands, load, watch, BandScratch::default, work))?;
     Ok(deltas)
 }
 
@@ -189,10 +210,11 @@ impl<'a, T: Scalar> BackwardBand<'a, T> {
 /// `Σ_k (Σ_m w_km²) φ'(h_k) φ'(h'_k)`.
 ///
 /// # Errors
-/// [`crate::Error::Memory`].
+/// [`crate::Error::Memory`], [`crate::Error::Cancelled`].
 pub(crate) fn collapse<T: Scalar>(
     network: &Network<T>,
     pass: &ForwardPass<T>,
+    watch: &mut Watch<'_>,
 ) -> Result<Option<Panels<T>>> {
     let (layer, Some(slopes)) = (&network.layers[network.depth() - 1], pass.slopes.last()) else {
         return Ok(None);
@@ -208,15 +230,18 @@ pub(crate) fn collapse<T: Scalar>(
                 .sqrt()
     };
     let norms: Vec<f64> = (0..layer.inputs()).map(&mut norm).collect();
-    let mut collapsed = slopes.duplicate()?;
-    for (line, norm) in collapsed
-        .chunks_mut(1)
-        .flat_map(|panel| panel.iter_mut().zip(&norms))
-    {
-        for value in line.lanes_mut() {
-            *value = T::narrow(norm * value.widen());
+    let mut stages = Stages::new(watch, &[1.0, 1.0]);
+    let mut collapsed = stages.next(|watch| slopes.duplicate(watch))?;
+    let panels = collapsed.chunks_mut(1);
+    let load = Load::new(panels.len(), 2.0 * (slopes.rows() * slopes.depth()) as f64);
+    let scale = |(): &mut (), panel: &mut [T::Line], _: &Stop| {
+        for (line, norm) in panel.iter_mut().zip(&norms) {
+            for value in line.lanes_mut() {
+                *value = T::narrow(norm * value.widen());
+            }
         }
-    }
+    };
+    stages.next(|watch| pool::for_each(panels, load, watch, || (), scale))?;
     Ok(Some(collapsed))
 }
 

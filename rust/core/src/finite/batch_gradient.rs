@@ -33,8 +33,8 @@ pub(crate) fn write_gradient<T: Scalar>(
         rest = after;
     }
     let load = Load::new(blocks.len(), network.cycles(batch.samples()));
-    let work = |tile: &mut Tile, block: GradientRows<'_, T>, _: &Stop| {
-        block.write(batch, network, tile);
+    let work = |tile: &mut Tile, block: GradientRows<'_, T>, stop: &Stop| {
+        block.write(batch, network, tile, stop);
     };
     pool::for_each(blocks.into_iter(), load, watch, Tile::default, work)
 }
@@ -49,7 +49,7 @@ struct GradientRows<'a, T> {
 }
 
 impl<T: Scalar> GradientRows<'_, T> {
-    fn write(self, batch: &BatchPass<T>, network: &Network<T>, tile: &mut Tile) {
+    fn write(self, batch: &BatchPass<T>, network: &Network<T>, tile: &mut Tile, stop: &Stop) {
         let layer = &network.layers[self.layer];
         let (inputs, deltas) = batch.factors(self.layer);
         let units = self.first..layer.inputs().min(self.first + EDGE);
@@ -57,8 +57,8 @@ impl<T: Scalar> GradientRows<'_, T> {
         if !layer.trains_weights() {
             weights.fill(T::default());
         } else if !weights.is_empty() {
-            let scale = layer.weight_scale;
-            write_weights(inputs.of_rows(&units), deltas, scale, weights, tile);
+            let sides = (inputs.of_rows(&units), deltas);
+            write_weights(sides, layer.weight_scale, weights, tile, stop);
         }
         if layer.trains_bias() {
             write_bias(deltas, layer.bias_learning_scale, bias);
@@ -70,14 +70,17 @@ impl<T: Scalar> GradientRows<'_, T> {
 
 /// Writes `scale · Σ_samples x_i δ_j` for some input units i and all output units j.
 fn write_weights<T: Scalar>(
-    inputs: PanelSlice<'_, T>,
-    deltas: &Panels<T>,
+    (inputs, deltas): (PanelSlice<'_, T>, &Panels<T>),
     scale: f64,
     rows: &mut [T],
     tile: &mut Tile,
+    stop: &Stop,
 ) {
     let outputs = deltas.rows();
     for start in (0..outputs).step_by(EDGE) {
+        if stop.requested() {
+            return;
+        }
         let units = start..outputs.min(start + EDGE);
         product(inputs, deltas.of_rows(&units), tile);
         for (row, values) in rows.chunks_mut(outputs).enumerate() {

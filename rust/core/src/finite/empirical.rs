@@ -11,7 +11,7 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use crate::engine::panel::Panels;
-use crate::engine::pool::{AllFinite, Watch};
+use crate::engine::pool::{AllFinite, Stages, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_of_products};
 use crate::error::{Error, Result};
@@ -38,6 +38,28 @@ pub enum Outputs {
 }
 
 impl Outputs {
+    /// The number of directions along which a network of `outputs` outputs is differentiated.
+    fn directions(self, outputs: usize) -> usize {
+        match self {
+            Self::Sum | Self::Single(_) => 1,
+            Self::Full | Self::Trace | Self::Mean | Self::Diagonal => outputs,
+        }
+    }
+
+    /// Estimated cycles of a [`Linearized`] of `samples` samples, on one thread.
+    pub fn pass_cycles<T: Scalar>(self, network: &Network<T>, samples: usize) -> f64 {
+        (1 + self.directions(network.outputs())) as f64 * network.cycles(samples)
+    }
+
+    /// Estimated cycles of a kernel between `rows` and `cols` samples, on one thread.
+    pub fn kernel_cycles<T: Scalar>(self, network: &Network<T>, rows: usize, cols: usize) -> f64 {
+        let count = self.directions(network.outputs());
+        let layers = network.layers.iter();
+        let products = layers.map(|layer| layer.inputs() + count * layer.outputs());
+        let blocks = if self == Self::Full { count } else { 1 };
+        rows as f64 * cols as f64 * blocks as f64 * product_cycles(products.sum())
+    }
+
     /// The groups of directions whose kernels are computed.
     fn groups(self, outputs: usize) -> Vec<OutputDirections> {
         let unit =
@@ -75,12 +97,17 @@ impl<T: Scalar> Linearized<T> {
         outputs: Outputs,
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
-        let pass = forward(network, x, watch)?;
         let groups = outputs.groups(network.outputs());
-        let deltas = backward(network, &pass, &groups, watch)?;
+        let directions: usize = groups.iter().map(OutputDirections::len).sum();
+        let shares = [1.0, directions as f64, 0.1];
+        let mut stages = Stages::new(watch, &shares);
+        let pass = stages.next(|watch| forward(network, x, watch))?;
+        let deltas = stages.next(|watch| backward(network, &pass, &groups, watch))?;
         let groups = groups.into_iter().zip(deltas).collect();
         let collapsed = match outputs {
-            Outputs::Trace | Outputs::Mean if network.outputs() > 1 => collapse(network, &pass)?,
+            Outputs::Trace | Outputs::Mean if network.outputs() > 1 => {
+                stages.next(|watch| collapse(network, &pass, watch))?
+            }
             _ => None,
         };
         Ok(Self {
@@ -114,6 +141,9 @@ impl<'a, T: Scalar> Empirical<'a, T> {
     ///
     /// With `per_layer`, each summand of (1) is a plane of its own.
     ///
+    /// # Errors
+    /// As [`OutputDirections::gram`].
+    ///
     /// # Panics
     /// If the two batches were linearized for different numbers of groups of directions.
     pub fn new(
@@ -122,7 +152,8 @@ impl<'a, T: Scalar> Empirical<'a, T> {
         cols: &'a Linearized<T>,
         outputs: Outputs,
         per_layer: bool,
-    ) -> Self {
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         assert_eq!(rows.groups.len(), cols.groups.len());
         let mut kernel = Self {
             network,
@@ -133,15 +164,15 @@ impl<'a, T: Scalar> Empirical<'a, T> {
             last: Vec::new(),
             finite: AllFinite::new(),
         };
-        let gram = |group: &(OutputDirections, Deltas<T>)| group.0.gram();
-        let sum = |groups: Range<usize>| {
-            rows.groups[groups]
-                .iter()
-                .map(gram)
-                .reduce(|sum, gram| sum + gram)
-        };
+        let shares = vec![1.0; rows.groups.len()];
+        let mut stages = Stages::new(watch, &shares);
+        let groups = rows.groups.iter();
+        let grams = groups.map(|(directions, _)| stages.next(|watch| directions.gram(watch)));
+        let grams = grams.collect::<Result<Vec<_>>>()?;
+        let sum =
+            |groups: Range<usize>| grams[groups].iter().cloned().reduce(|sum, gram| sum + gram);
         kernel.last = kernel.groups().filter_map(sum).collect();
-        kernel
+        Ok(kernel)
     }
 
     /// S, the number of directions in a group: rows of the kernel per sample.

@@ -70,8 +70,11 @@ pub fn moments(
     watch: &mut Watch<'_>,
 ) -> Result<()> {
     ensemble.check(mean, variance)?;
-    mean.fill(0.0);
-    variance.fill(0.0);
+    let count = ensemble.seeds.len();
+    for array in [&mut *mean, &mut *variance] {
+        let clear = |values: &mut [f64]| values.fill(0.0);
+        pool::for_each_chunk(array, 1.0, &mut pool::fixed(0, count, watch), clear)?;
+    }
     let mut moments = RunningMoments {
         mean,
         squares: variance,
@@ -85,7 +88,7 @@ pub fn moments(
     } else {
         run_parallel(ensemble, &mut moments, watch)?;
     }
-    moments.finish()
+    moments.finish(&mut pool::fixed(count, count, watch))
 }
 
 /// Computes the kernels of several networks at a time, each on one thread.
@@ -105,7 +108,7 @@ fn run_parallel(
         }
         let result = NetworkWorker::run_seed(worker, ensemble, *seed, &mut kernel, stop);
         match result {
-            Ok(()) => pool::lock(&moments).add(index, kernel),
+            Ok(()) => pool::lock(&moments).add(index, kernel, stop),
             Err(error) => pool::lock(&moments).failure = Some(error),
         }
     };
@@ -133,7 +136,7 @@ fn run_one_by_one(
         pool::for_each(draws, load, &mut part, || (), draw)?;
         let mut kernel = moments.buffer(ensemble.shape);
         worker.run(ensemble, &mut kernel, &mut part)?;
-        moments.add(index, kernel);
+        moments.add(index, kernel, &Stop::default());
     }
     match watch(seeds.len(), seeds.len()) {
         ControlFlow::Continue(()) => Ok(()),
@@ -196,17 +199,17 @@ impl NetworkWorker {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let (network, outputs) = (&self.network, ensemble.outputs);
-        let x = take_or_copy(&mut self.x, ensemble.x)?;
+        let x = take_or_copy(&mut self.x, ensemble.x, watch)?;
         let rows = Linearized::new(network, x, outputs, watch)?;
         let cols = match ensemble.z {
             Some(z) => {
-                let z = take_or_copy(&mut self.z, z)?;
+                let z = take_or_copy(&mut self.z, z, watch)?;
                 Some(Linearized::new(network, z, outputs, watch)?)
             }
             None => None,
         };
         let other = cols.as_ref().unwrap_or(&rows);
-        let tiles = Empirical::new(network, &rows, other, outputs, false);
+        let tiles = Empirical::new(network, &rows, other, outputs, false, watch)?;
         let planes = kernel.outer_iter_mut().collect();
         match &cols {
             Some(_) => gram::rectangular(&tiles, planes, watch)?,
@@ -253,11 +256,18 @@ impl NetworkWorker {
 }
 
 /// Takes the copy that a worker has, or makes the first one.
-fn take_or_copy(copy: &mut Option<Panels<f64>>, inputs: &Panels<f64>) -> Result<Panels<f64>> {
-    copy.take().map_or_else(|| inputs.duplicate(), Ok)
+fn take_or_copy(
+    copy: &mut Option<Panels<f64>>,
+    inputs: &Panels<f64>,
+    watch: &mut Watch<'_>,
+) -> Result<Panels<f64>> {
+    copy.take().map_or_else(|| inputs.duplicate(watch), Ok)
 }
 
 const LANES: usize = Panels::<f64>::LANES;
+
+/// The number of entries that are added between two looks at whether to stop.
+const CHECKED: usize = 1 << 16;
 
 /// Running moments, and the kernels that were computed before their turn.
 struct RunningMoments<'a> {
@@ -280,14 +290,18 @@ impl RunningMoments<'_> {
         self.free.pop().unwrap_or_else(|| Array5::zeros(shape))
     }
 
-    /// Adds kernel `index`, and those that waited for it, in the order of their indices.
-    fn add(&mut self, index: usize, kernel: Array5<f64>) {
+    /// Adds kernel `index`, and those that waited for it, in the order of their indices. When a stop is requested, the
+    /// moments are left as they are.
+    fn add(&mut self, index: usize, kernel: Array5<f64>, stop: &Stop) {
         self.waiting.insert(index, kernel);
         while let Some(kernel) = self.waiting.remove(&self.count) {
             self.count += 1;
             let count = self.count as f64;
             let moments = self.mean.iter_mut().zip(&mut *self.squares);
-            for ((mean, square), value) in moments.zip(&kernel) {
+            for (entry, ((mean, square), value)) in moments.zip(&kernel).enumerate() {
+                if entry % CHECKED == 0 && stop.requested() {
+                    return;
+                }
                 let difference = value - *mean;
                 *mean += difference / count;
                 *square += difference * (value - *mean);
@@ -297,12 +311,12 @@ impl RunningMoments<'_> {
     }
 
     /// Turns the sums of squares into variances.
-    fn finish(self) -> Result<()> {
+    fn finish(self, watch: &mut Watch<'_>) -> Result<()> {
         if let Some(error) = self.failure {
             return Err(error);
         }
         let degrees = (self.count.max(2) - 1) as f64;
-        self.squares.iter_mut().for_each(|value| *value /= degrees);
-        Ok(())
+        let divide = |values: &mut [f64]| values.iter_mut().for_each(|value| *value /= degrees);
+        pool::for_each_chunk(self.squares, 1.0, watch, divide)
     }
 }

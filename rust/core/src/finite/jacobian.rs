@@ -7,7 +7,7 @@
 use ndarray::Array2;
 
 use crate::engine::panel::Panels;
-use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::pool::{self, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
 use crate::finite::backward::{Deltas, OutputDirections, backward};
@@ -28,9 +28,12 @@ pub fn jacobian<T: Scalar>(
 ) -> Result<()> {
     let (samples, outputs, parameters) = (x.rows(), network.outputs(), network.parameters());
     Error::check_shape("out", &[out.len()], &[samples * outputs * parameters])?;
-    let pass = forward(network, x, watch)?;
+    let cycles = network.cycles(samples);
+    let shares = [cycles, outputs as f64 * cycles, out.len() as f64];
+    let mut stages = Stages::new(watch, &shares);
+    let pass = stages.next(|watch| forward(network, x, watch))?;
     let directions = [OutputDirections::new(Array2::eye(outputs))];
-    let deltas = backward(network, &pass, &directions, watch)?;
+    let deltas = stages.next(|watch| backward(network, &pass, &directions, watch))?;
     let writer = Writer {
         network,
         pass: &pass,
@@ -39,10 +42,10 @@ pub fn jacobian<T: Scalar>(
     };
     let load = Load::new(samples * outputs, out.len() as f64);
     let rows = out.chunks_mut(parameters).enumerate();
-    let work = |scratch: &mut Scratch, (r, row): (usize, &mut [T]), _: &Stop| {
-        writer.write(r, row, scratch);
+    let work = |scratch: &mut Scratch, (r, row): (usize, &mut [T]), stop: &Stop| {
+        writer.write(r, row, scratch, stop);
     };
-    pool::for_each(rows, load, watch, Scratch::default, work)
+    stages.next(|watch| pool::for_each(rows, load, watch, Scratch::default, work))
 }
 
 /// A forward and a backward pass along all outputs, from which rows of the Jacobian are written.
@@ -62,7 +65,7 @@ struct Scratch {
 
 impl<T: Scalar> Writer<'_, T> {
     /// Writes row `r = sample · O + output`, the gradient of one output of one sample.
-    fn write(&self, r: usize, mut row: &mut [T], scratch: &mut Scratch) {
+    fn write(&self, r: usize, mut row: &mut [T], scratch: &mut Scratch, stop: &Stop) {
         let outputs = self.network.outputs();
         let Scratch { x, delta } = scratch;
         for (index, layer) in self.network.layers.iter().enumerate() {
@@ -84,6 +87,9 @@ impl<T: Scalar> Writer<'_, T> {
             }
             let trained = weights.chunks_exact_mut(layer.outputs()).zip(&*x);
             for (weights, x) in trained.filter(|_| layer.trains_weights()) {
+                if stop.requested() {
+                    return;
+                }
                 let scaled = layer.weight_learning_scale * x;
                 weights
                     .iter_mut()

@@ -7,6 +7,7 @@ use ndarray::{ArrayView1, ArrayView2};
 
 use crate::activations::activation::{Activation, Smooth, check_alternation};
 use crate::engine::panel::{PanelSlice, Panels};
+use crate::engine::pool::{self, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{EDGE, product_cycles};
 use crate::error::{Error, Result};
@@ -59,8 +60,12 @@ impl<T: Scalar> Network<T> {
     /// # Errors
     /// [`Error::Invalid`] if the numbers of layers and activations do not match, adjacent layers do not fit, or the
     /// learning scale of weights is neither their scale nor 0. [`Error::NotFinite`] if a parameter is not finite.
-    /// [`Error::Memory`].
-    pub fn new(layers: &[Dense<'_, T>], activations: Vec<Arc<dyn Activation>>) -> Result<Self> {
+    /// [`Error::Memory`], [`Error::Cancelled`].
+    pub fn new(
+        layers: &[Dense<'_, T>],
+        activations: Vec<Arc<dyn Activation>>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
         for (index, pair) in layers.windows(2).enumerate() {
             let (outputs, inputs) = (pair[0].weights.ncols(), pair[1].weights.nrows());
@@ -72,13 +77,8 @@ impl<T: Scalar> Network<T> {
                 return Err(Error::Invalid(message));
             }
         }
-        let layers = layers
-            .iter()
-            .enumerate()
-            .map(|(index, dense)| Layer::new(index, dense))
-            .collect::<Result<_>>()?;
         Ok(Self {
-            layers,
+            layers: Layer::all(layers, watch)?,
             activations,
         })
     }
@@ -86,12 +86,12 @@ impl<T: Scalar> Network<T> {
     /// The same network with parameters θ: W^0 row-major, b^0, W^1, … Tangent vectors are packed in the same way.
     ///
     /// # Errors
-    /// [`Error::Shape`] if θ has another length, [`Error::NotFinite`], [`Error::Memory`].
-    pub fn with_parameters(&self, theta: &[T]) -> Result<Self> {
+    /// [`Error::Shape`] if θ has another length, [`Error::NotFinite`], [`Error::Memory`], [`Error::Cancelled`].
+    pub fn with_parameters(&self, theta: &[T], watch: &mut Watch<'_>) -> Result<Self> {
         Error::check_shape("theta", &[theta.len()], &[self.parameters()])?;
         let mut rest = theta;
         let mut layers = Vec::new();
-        for (index, layer) in self.layers.iter().enumerate() {
+        for layer in &self.layers {
             let shape = (layer.inputs(), layer.outputs());
             let (weights, after) = rest.split_at(shape.0 * shape.1);
             let (bias, after) = after.split_at(layer.bias.len());
@@ -105,11 +105,11 @@ impl<T: Scalar> Network<T> {
                 weight_learning_scale: layer.weight_learning_scale,
                 bias_learning_scale: layer.bias_learning_scale,
             };
-            layers.push(Layer::new(index, &dense)?);
+            layers.push(dense);
             rest = after;
         }
         Ok(Self {
-            layers,
+            layers: Layer::all(&layers, watch)?,
             activations: self.activations.clone(),
         })
     }
@@ -117,9 +117,12 @@ impl<T: Scalar> Network<T> {
     /// A copy with memory of its own.
     ///
     /// # Errors
-    /// [`Error::Memory`].
-    pub fn duplicate(&self) -> Result<Self> {
-        let layers = self.layers.iter().map(Layer::duplicate);
+    /// [`Error::Memory`], [`Error::Cancelled`].
+    pub fn duplicate(&self, watch: &mut Watch<'_>) -> Result<Self> {
+        let shares = self.shares();
+        let mut stages = Stages::new(watch, &shares);
+        let layers = self.layers.iter();
+        let layers = layers.map(|layer| stages.next(|watch| layer.duplicate(watch)));
         Ok(Self {
             layers: layers.collect::<Result<_>>()?,
             activations: self.activations.clone(),
@@ -143,7 +146,7 @@ impl<T: Scalar> Network<T> {
     }
 
     /// True if an activation is a user-supplied function.
-    pub(crate) fn has_callable(&self) -> bool {
+    pub fn has_callable(&self) -> bool {
         (0..self.depth()).any(|layer| self.callable(layer).is_some())
     }
 
@@ -222,17 +225,14 @@ impl<T: Scalar> Network<T> {
     /// Writes θ: W^0 row-major, b^0, W^1, …
     ///
     /// # Errors
-    /// [`Error::Shape`] if `out` has another length.
-    pub(crate) fn write_parameters(&self, out: &mut [T]) -> Result<()> {
+    /// [`Error::Shape`] if `out` has another length, [`Error::Cancelled`].
+    pub(crate) fn write_parameters(&self, out: &mut [T], watch: &mut Watch<'_>) -> Result<()> {
         Error::check_shape("out", &[out.len()], &[self.parameters()])?;
-        let mut rest = out;
+        let shares = self.shares();
+        let (mut rest, mut stages) = (out, Stages::new(watch, &shares));
         for layer in &self.layers {
             let (weights, after) = rest.split_at_mut(layer.inputs() * layer.outputs());
-            for (unit, row) in weights.chunks_exact_mut(layer.outputs()).enumerate() {
-                for (output, weight) in row.iter_mut().enumerate() {
-                    *weight = layer.columns.value(output, unit);
-                }
-            }
+            stages.next(|watch| layer.write_weights(weights, watch))?;
             let (bias, after) = after.split_at_mut(layer.bias.len());
             bias.iter_mut()
                 .zip(&layer.bias)
@@ -242,13 +242,25 @@ impl<T: Scalar> Network<T> {
         Ok(())
     }
 
+    /// The number of parameters of each layer: its share of a loop over all of them.
+    fn shares(&self) -> Vec<f64> {
+        let layers = self.layers.iter();
+        layers.map(|layer| layer.parameters() as f64).collect()
+    }
+
     /// Packs a batch of (N, n_0) inputs.
     ///
     /// # Errors
-    /// [`Error::Features`] if the number of features is not n_0, [`Error::NotFinite`], [`Error::Memory`].
-    pub fn pack(&self, x: ArrayView2<'_, T>, argument: &'static str) -> Result<Panels<T>> {
+    /// [`Error::Features`] if the number of features is not n_0, [`Error::NotFinite`], [`Error::Memory`],
+    /// [`Error::Cancelled`].
+    pub fn pack(
+        &self,
+        x: ArrayView2<'_, T>,
+        argument: &'static str,
+        watch: &mut Watch<'_>,
+    ) -> Result<Panels<T>> {
         self.check_features(argument, x.ncols())?;
-        Panels::pack(x, argument)
+        Panels::pack(x, argument, watch)
     }
 
     /// Checks that a batch has n_0 features.
@@ -270,8 +282,17 @@ impl<T: Scalar> Network<T> {
 }
 
 impl<T: Scalar> Layer<T> {
+    /// Checks and packs all layers.
+    fn all(layers: &[Dense<'_, T>], watch: &mut Watch<'_>) -> Result<Vec<Self>> {
+        let share = |dense: &Dense<'_, T>| dense.weights.len() as f64;
+        let shares: Vec<_> = layers.iter().map(share).collect();
+        let mut stages = Stages::new(watch, &shares);
+        let pack = |(index, dense)| stages.next(|watch| Self::new(index, dense, watch));
+        layers.iter().enumerate().map(pack).collect()
+    }
+
     /// Checks and packs layer `index`.
-    fn new(index: usize, dense: &Dense<'_, T>) -> Result<Self> {
+    fn new(index: usize, dense: &Dense<'_, T>, watch: &mut Watch<'_>) -> Result<Self> {
         let (inputs, outputs) = dense.weights.dim();
         if inputs == 0 || outputs == 0 {
             let message = format!(
@@ -287,9 +308,11 @@ impl<T: Scalar> Layer<T> {
             let message = format!("weights[{index}] cannot be trained at a scale of its own");
             return Err(Error::Invalid(message));
         }
+        let (weights, columns) = (dense.weights, dense.weights.reversed_axes());
+        let mut stages = Stages::new(watch, &[1.0, 1.0]);
         Ok(Self {
-            columns: Panels::pack(dense.weights.reversed_axes(), "weights")?,
-            rows: Panels::pack(dense.weights, "weights")?,
+            columns: stages.next(|watch| Panels::pack(columns, "weights", watch))?,
+            rows: stages.next(|watch| Panels::pack(weights, "weights", watch))?,
             bias,
             weight_scale: dense.weight_scale,
             bias_scale: dense.bias_scale,
@@ -298,10 +321,24 @@ impl<T: Scalar> Layer<T> {
         })
     }
 
-    fn duplicate(&self) -> Result<Self> {
+    /// Writes W, row-major.
+    fn write_weights(&self, weights: &mut [T], watch: &mut Watch<'_>) -> Result<()> {
+        let outputs = self.outputs();
+        let rows = weights.chunks_exact_mut(outputs).enumerate();
+        let load = Load::new(self.inputs(), 8.0 * (self.inputs() * outputs) as f64);
+        let write = |(): &mut (), (unit, row): (usize, &mut [T]), _: &Stop| {
+            for (output, weight) in row.iter_mut().enumerate() {
+                *weight = self.columns.value(output, unit);
+            }
+        };
+        pool::for_each(rows, load, watch, || (), write)
+    }
+
+    fn duplicate(&self, watch: &mut Watch<'_>) -> Result<Self> {
+        let mut stages = Stages::new(watch, &[1.0, 1.0]);
         Ok(Self {
-            columns: self.columns.duplicate()?,
-            rows: self.rows.duplicate()?,
+            columns: stages.next(|watch| self.columns.duplicate(watch))?,
+            rows: stages.next(|watch| self.rows.duplicate(watch))?,
             bias: self.bias.clone(),
             ..*self
         })

@@ -8,7 +8,7 @@
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut1, ArrayViewMut2, ArrayViewMut3, Axis};
 
 use crate::engine::panel::{PanelSlice, Panels};
-use crate::engine::pool::{self, AllFinite, Stop, Watch};
+use crate::engine::pool::{self, AllFinite, Stages, Stop, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::add_product;
 use crate::error::{Error, Result};
@@ -43,9 +43,13 @@ pub fn vjp<T: Scalar>(
         out.fill(T::default());
         return Ok(());
     }
-    let mut batch = BatchPass::new(network, x, watch)?;
+    let shares: Vec<_> = (0..=count)
+        .map(|index| if index == 0 { 0.1 } else { 1.0 })
+        .collect();
+    let mut stages = Stages::new(watch, &shares);
+    let mut batch = stages.next(|watch| BatchPass::new(network, x, watch))?;
     for (u, out) in u.outer_iter().zip(out.rows_mut()) {
-        pull_back(&mut batch, network, u, out, watch)?;
+        stages.next(|watch| pull_back(&mut batch, network, u, out, watch))?;
     }
     Ok(())
 }
@@ -64,21 +68,29 @@ fn pull_back<T: Scalar>(
             .for_each(|(f, u)| *f = u.widen());
         0.0
     };
-    batch.run(network, seed, watch)?;
+    let mut stages = Stages::new(watch, &[2.0, 1.0, 0.1]);
+    stages.next(|watch| batch.run(network, seed, watch))?;
     if batch.losses.iter().any(|loss| loss.is_nan()) {
         return Err(too_large::<T>());
     }
     let out = out
         .as_slice_mut()
         .ok_or_else(|| Error::Invalid("out is not contiguous".into()))?;
-    write_gradient(batch, network, out, watch)?;
-    if out.iter().any(|value| !value.widen().is_finite()) {
-        return Err(Error::TooLarge {
-            what: "an entry of the product",
-            dtype: T::NAME,
-        });
-    }
-    Ok(())
+    stages.next(|watch| write_gradient(batch, network, out, watch))?;
+    let finite = AllFinite::new();
+    let check = |values: &mut [T]| {
+        // Without an early exit the loop vectorises.
+        finite.record(
+            values
+                .iter()
+                .fold(true, |all, value| all & value.widen().is_finite()),
+        );
+    };
+    stages.next(|watch| pool::for_each_chunk(out, 1.0, watch, check))?;
+    finite.check(|| Error::TooLarge {
+        what: "an entry of the product",
+        dtype: T::NAME,
+    })
 }
 
 /// Writes `J v` of K vectors v, packed by [`Network::with_parameters`], to `out`, (K, N, O).

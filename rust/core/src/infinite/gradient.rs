@@ -1,5 +1,6 @@
 //! Derivatives of Σ and Θ of infinitely wide networks with respect to `σ_w` and `σ_b` of their layers.
 
+use crate::engine::pool::Watch;
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
@@ -23,8 +24,8 @@ impl<T: Scalar> DifferentiatedInputs<T> {
     ///
     /// # Errors
     /// As [`ProfileSlopes::new`].
-    pub fn new(recursion: &Recursion, inputs: Inputs<T>) -> Result<Self> {
-        let slopes = ProfileSlopes::new(recursion, &inputs.profile)?;
+    pub fn new(recursion: &Recursion, inputs: Inputs<T>, watch: &mut Watch<'_>) -> Result<Self> {
+        let slopes = ProfileSlopes::new(recursion, &inputs.profile, watch)?;
         Ok(Self { inputs, slopes })
     }
 

@@ -7,13 +7,14 @@ use std::ptr;
 use ndarray::ArrayView2;
 
 use crate::engine::panel::Panels;
+use crate::engine::pool::{Stages, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, product, product_cycles};
 use crate::error::{Error, Result};
 use crate::infinite::error_bound::ErrorBound;
 use crate::infinite::gap::{self, gaps};
 use crate::infinite::normed_rows::NormedRows;
-use crate::infinite::recursion::{Profile, Recursion};
+use crate::infinite::recursion::{Batch, Profile, Recursion};
 use crate::isa::Isa;
 
 /// A private, packed copy of the inputs, taken before another thread can change them.
@@ -21,7 +22,7 @@ use crate::isa::Isa;
 pub struct Packed<T: Scalar> {
     rows: Panels<T>,
     exponents: Vec<i32>,
-    argument: &'static str,
+    pub(super) argument: &'static str,
 }
 
 impl<T: Scalar> Packed<T> {
@@ -30,16 +31,51 @@ impl<T: Scalar> Packed<T> {
     /// # Errors
     /// [`Error::NotFinite`], [`Error::NoFeatures`], [`Error::Memory`]; as
     /// [`pool::for_each`](crate::engine::pool::for_each).
-    pub fn new(x: ArrayView2<'_, T>, argument: &'static str) -> Result<Self> {
+    pub fn new(
+        x: ArrayView2<'_, T>,
+        argument: &'static str,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         if x.ncols() == 0 {
             return Err(Error::NoFeatures { argument });
         }
-        let (rows, exponents) = Panels::pack_scaled(x, argument)?;
+        let (rows, exponents) = Panels::pack_scaled(x, argument, watch)?;
         Ok(Self {
             rows,
             exponents,
             argument,
         })
+    }
+
+    /// The number of inputs.
+    pub fn len(&self) -> usize {
+        self.rows.rows()
+    }
+
+    /// True if there is no input.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of features.
+    pub fn features(&self) -> usize {
+        self.rows.depth()
+    }
+
+    /// Checks that another batch has the same number of features.
+    ///
+    /// # Errors
+    /// [`Error::Features`] otherwise.
+    pub fn check_features(&self, cols: &Self) -> Result<()> {
+        check_features(self.features(), cols.features())
+    }
+
+    /// The inputs with their norms. O(N·d).
+    ///
+    /// # Errors
+    /// As [`pool::for_each`](crate::engine::pool::for_each).
+    pub(super) fn normed(self, watch: &mut Watch<'_>) -> Result<NormedRows<T>> {
+        NormedRows::new(self.rows, &self.exponents, watch)
     }
 }
 
@@ -55,12 +91,25 @@ impl<T: Scalar> Inputs<T> {
     ///
     /// # Errors
     /// As [`pool::for_each`](crate::engine::pool::for_each) and [`Recursion::profile`].
-    pub fn new(recursion: &Recursion, packed: Packed<T>) -> Result<Self> {
-        let normed = NormedRows::new(packed.rows, &packed.exponents)?;
+    pub fn new(recursion: &Recursion, packed: Packed<T>, watch: &mut Watch<'_>) -> Result<Self> {
+        let shares = [
+            NormedRows::<T>::cycles(packed.features()),
+            recursion.profile_cycles(),
+        ];
+        let mut stages = Stages::new(watch, &shares);
+        let batch = Batch::whole(packed.len(), packed.argument);
+        let normed = stages.next(|watch| packed.normed(watch))?;
+        let root = |row| normed.root_mean_square(row);
         Ok(Self {
-            profile: recursion.profile(normed.root_mean_squares(), packed.argument)?,
+            profile: stages.next(|watch| recursion.profile(&batch, root, watch))?,
             normed,
         })
+    }
+
+    /// Estimated cycles of [`Inputs::new`], on one thread.
+    pub fn cycles(recursion: &Recursion, packed: &Packed<T>) -> f64 {
+        let norm = NormedRows::<T>::cycles(packed.features());
+        packed.len() as f64 * (norm + recursion.profile_cycles())
     }
 
     /// The number of inputs.
@@ -83,7 +132,7 @@ impl<T: Scalar> Inputs<T> {
     /// # Errors
     /// [`Error::Features`] if the batches differ in their number of features.
     pub fn bound_with(&self, cols: &Self) -> Result<ErrorBound> {
-        check_features(self, cols)?;
+        check_features(self.features(), cols.features())?;
         Ok(self.bound().max(cols.bound()))
     }
 
@@ -96,8 +145,7 @@ impl<T: Scalar> Inputs<T> {
 ///
 /// # Errors
 /// [`Error::Features`] if the inputs differ in their number of features.
-fn check_features<T: Scalar>(rows: &Inputs<T>, cols: &Inputs<T>) -> Result<()> {
-    let (expected, got) = (rows.features(), cols.features());
+fn check_features(expected: usize, got: usize) -> Result<()> {
     if got != expected {
         return Err(Error::Features {
             argument: "Z",
@@ -122,7 +170,7 @@ impl<'a, T: Scalar> InputPairs<'a, T> {
     /// # Errors
     /// [`Error::Features`] if the batches differ in their number of features.
     pub(super) fn new(rows: &'a Inputs<T>, cols: &'a Inputs<T>) -> Result<Self> {
-        check_features(rows, cols)?;
+        check_features(rows.features(), cols.features())?;
         Ok(Self { rows, cols })
     }
 

@@ -1,10 +1,13 @@
 //! Packed inputs with norms in double-double precision, so that differences and ratios of norms keep all digits.
 
+use std::ops::Range;
+
 use crate::engine::panel::Panels;
-use crate::engine::pool::{self, Load, Stop, unwatched};
+use crate::engine::pool::Watch;
+use crate::engine::rows::per_row;
 use crate::engine::scalar::{Line, Scalar};
 use crate::error::Result;
-use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
+use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH, blocks_of};
 use crate::math::double_double::{DoubleDouble, two_product, two_sum};
 
 /// Packed inputs, each in units of its own power of two, with their norms.
@@ -34,36 +37,35 @@ impl<T: Scalar> NormedRows<T> {
     /// Computes the norms of inputs that are `2^exponents[i]` times row i of `rows`. O(N·d).
     ///
     /// # Errors
-    /// As [`pool::for_each`].
+    /// As [`pool::for_each`](crate::engine::pool::for_each).
     ///
     /// # Panics
     /// If there is not one exponent per row.
-    pub fn new(rows: Panels<T>, exponents: &[i32]) -> Result<Self> {
+    pub fn new(rows: Panels<T>, exponents: &[i32], watch: &mut Watch<'_>) -> Result<Self> {
         assert_eq!(rows.rows(), exponents.len());
-        let isa = rows.all().isa();
-        let mut norms = vec![DoubleDouble::default(); rows.rows()];
-        let fill =
-            |entries: &mut Vec<Block>, (index, norms): (usize, &mut [DoubleDouble]), _: &Stop| {
-                load_rows(&rows, index, entries);
-                let [highs, lows] = isa.run(SquaredNorms(entries));
-                for (norm, (hi, lo)) in norms.iter_mut().zip(highs.into_iter().zip(lows)) {
-                    *norm = DoubleDouble { hi, lo }.sqrt();
-                }
-            };
-        let blocks = norms.chunks_mut(WIDTH).enumerate();
-        let load = Load::new(blocks.len(), 4.0 * (rows.rows() * rows.depth()) as f64);
-        pool::for_each(blocks, load, &mut unwatched, Vec::new, fill)?;
-        let invert = |norm: &DoubleDouble| match norm.hi {
-            0.0 => DoubleDouble::default(),
-            _ => DoubleDouble::from(1.0) / *norm,
+        let band = |band: Range<usize>| {
+            let norms = norms(&rows, &band);
+            let inverses: Vec<_> = norms.iter().map(|norm| inverse(*norm)).collect();
+            let exponents = exponents[band].iter().map(|e| f64::from(*e)).collect();
+            let [[norms, low], [inverses, inverses_low]] = [parts(&norms), parts(&inverses)];
+            let numbers = vec![norms, low, inverses, inverses_low, exponents];
+            Ok((Vec::<()>::new(), numbers))
         };
-        let inverses: Vec<_> = norms.iter().map(invert).collect();
+        let (_, numbers) = per_row(rows.rows(), Self::cycles(rows.depth()), watch, band)?;
+        let mut numbers = numbers.into_iter();
+        let mut next = || numbers.next().unwrap_or_default();
         Ok(Self {
-            norms: parts(&norms),
-            inverses: parts(&inverses),
-            exponents: exponents.iter().map(|e| f64::from(*e)).collect(),
+            norms: [next(), next()],
+            inverses: [next(), next()],
+            exponents: next(),
             rows,
         })
+    }
+
+    /// Estimated cycles of [`NormedRows::new`] per input of `features` features, on one thread.
+    pub fn cycles(features: usize) -> f64 {
+        // A root and a division in double-double precision, beside the sum.
+        4.0 * features as f64 + 200.0
     }
 
     /// The packed rows, in their units.
@@ -71,15 +73,11 @@ impl<T: Scalar> NormedRows<T> {
         &self.rows
     }
 
-    /// `√(|x|²/d)` of each input, in its original scale.
-    pub fn root_mean_squares(&self) -> Vec<DoubleDouble> {
+    /// `√(|x|²/d)` of an input, in its original scale.
+    pub fn root_mean_square(&self, row: usize) -> DoubleDouble {
         let width = DoubleDouble::from(self.rows.depth() as f64).sqrt();
-        let norms = self.norms[0].iter().zip(self.norms[1].iter());
-        let exponents = self.exponents.iter().map(|exponent| exponent as i32);
-        norms
-            .zip(exponents)
-            .map(|((hi, lo), exponent)| (DoubleDouble { hi, lo } / width).scaled(exponent))
-            .collect()
+        let [hi, lo] = self.norms.each_ref().map(|part| part.get(row));
+        (DoubleDouble { hi, lo } / width).scaled(self.exponents.get(row) as i32)
     }
 
     /// The gap of a row to itself: 0, or 1 for a zero row.
@@ -109,6 +107,28 @@ impl<T: Scalar> NormedRows<T> {
     /// Fills `entries` with the [`WIDTH`] rows of a block, side by side. Rows past the last one are zero.
     pub(crate) fn entries(&self, index: usize, entries: &mut Vec<Block>) {
         load_rows(&self.rows, index, entries);
+    }
+}
+
+/// The norms of a range of rows, which starts at a block.
+fn norms<T: Scalar>(rows: &Panels<T>, range: &Range<usize>) -> Vec<DoubleDouble> {
+    let (isa, mut entries) = (rows.all().isa(), Vec::new());
+    let mut norms = Vec::with_capacity(range.len());
+    for index in blocks_of(range) {
+        load_rows(rows, index, &mut entries);
+        let [highs, lows] = isa.run(SquaredNorms(&entries));
+        let squares = highs.into_iter().zip(lows);
+        norms.extend(squares.map(|(hi, lo)| DoubleDouble { hi, lo }.sqrt()));
+    }
+    norms.truncate(range.len());
+    norms
+}
+
+/// The inverse of a norm; 0 for a norm of 0.
+fn inverse(norm: DoubleDouble) -> DoubleDouble {
+    match norm.hi {
+        0.0 => DoubleDouble::default(),
+        _ => DoubleDouble::from(1.0) / norm,
     }
 }
 
@@ -193,6 +213,7 @@ impl Vectorized for Units<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::pool::unwatched;
     use ndarray::Array2;
 
     #[test]
@@ -201,17 +222,18 @@ mod tests {
         let tiny = 2.0_f64.powi(-34);
         for isa in Isa::available() {
             let matrix = Array2::from_shape_vec((1, 3), vec![3.0, 4.0, tiny]).unwrap();
-            let (rows, exponents) = Panels::pack_scaled(matrix.view(), "X").unwrap();
-            let normed = NormedRows::new(rows.with_isa(isa), &exponents).unwrap();
-            let root = normed.root_mean_squares()[0];
+            let (rows, exponents) =
+                Panels::pack_scaled(matrix.view(), "X", &mut unwatched).unwrap();
+            let normed = NormedRows::new(rows.with_isa(isa), &exponents, &mut unwatched).unwrap();
+            let root = normed.root_mean_square(0);
             let square = root * root * 3.0.into() - 25.0.into();
             assert!((square.hi / (tiny * tiny) - 1.0).abs() < 1e-6, "{isa}");
             assert_eq!(normed.own_gap(0), 0.0);
         }
         let zero = Array2::<f32>::zeros((9, 2));
-        let (rows, exponents) = Panels::pack_scaled(zero.view(), "X").unwrap();
-        let normed = NormedRows::new(rows, &exponents).unwrap();
-        assert_eq!(normed.root_mean_squares(), vec![0.0.into(); 9]);
+        let (rows, exponents) = Panels::pack_scaled(zero.view(), "X", &mut unwatched).unwrap();
+        let normed = NormedRows::new(rows, &exponents, &mut unwatched).unwrap();
+        assert!((0..9).all(|row| normed.root_mean_square(row) == 0.0.into()));
         assert_eq!(normed.own_gap(8), 1.0);
     }
 }

@@ -2,36 +2,103 @@
 
 use std::slice;
 
-use crate::engine::pool::{self, Load, Stop, Watch};
+use crate::engine::pool::{self, Load, Stages, Stop, Watch, unwatched};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
 use crate::error::{Error, Result};
-use crate::infinite::inputs::Inputs;
-use crate::infinite::recursion::{Output, PairRecursion, PairState, PlaneRow, Recursion, RowPairs};
+use crate::infinite::error_bound::ErrorBound;
+use crate::infinite::inputs::Packed;
+use crate::infinite::normed_rows::NormedRows;
+use crate::infinite::recursion::{
+    Batch, Output, PairRecursion, PairState, PlaneRow, Profile, Recursion, RowPairs,
+};
 use crate::isa::{Isa, WIDTH};
 use crate::math::double_double::DoubleDouble;
+
+/// The number of inputs whose profile is kept at a time: it takes gigabytes for a hundred thousand inputs of a deep
+/// network.
+const BATCH: usize = 1 << 15;
 
 /// The diagonal of one kernel, with the same bits as in the whole kernel. O(N·(d + layers)).
 ///
 /// # Errors
-/// [`Error::Cancelled`], [`Error::Panicked`]; as [`Isa::current`].
+/// [`Error::Cancelled`], [`Error::Panicked`]; as [`Recursion::profile`] and [`Isa::current`].
 pub fn diagonal<T: Scalar>(
     recursion: &Recursion,
-    inputs: &Inputs<T>,
+    packed: Packed<T>,
     output: Output,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
-    let (profile, outputs) = (&inputs.profile, [output]);
-    let pairs = recursion.between(Isa::current()?, profile, profile, &outputs);
-    let own_gap = |i: usize| inputs.normed.own_gap(i);
-    pointwise(&pairs, inputs.len(), own_gap, watch)
+    let (isa, outputs) = (Isa::current()?, [output]);
+    let mut values = vec![0.0; packed.len()];
+    let shares = [
+        recursion.profile_cycles(),
+        WIDTH as f64 * recursion.cycles(),
+    ];
+    let then = |profile: &Profile, first: usize, normed: &NormedRows<T>, watch: &mut Watch<'_>| {
+        let pairs = recursion.between(isa, profile, profile, &outputs);
+        let own_gap = |i: usize| normed.own_gap(first + i);
+        let values = &mut values[first..first + profile.len()];
+        pointwise(&pairs, values, own_gap, watch)
+    };
+    by_batch(recursion, packed, shares, watch, then)?;
+    Ok(values)
+}
+
+/// A bound on the error of any kernel entry between the inputs, round-off excluded. O(N·(d + layers)).
+///
+/// # Errors
+/// As [`diagonal`].
+pub fn error_bound<T: Scalar>(
+    recursion: &Recursion,
+    packed: Packed<T>,
+    watch: &mut Watch<'_>,
+) -> Result<ErrorBound> {
+    let mut bound = ErrorBound::default();
+    let shares = [recursion.profile_cycles(), 0.0];
+    by_batch(recursion, packed, shares, watch, |profile, _, _, _| {
+        bound = bound.max(profile.bound());
+        Ok(())
+    })?;
+    Ok(bound)
+}
+
+/// Calls `then` on the profiles of batches of inputs, one after the other, with the index of the first input of each.
+/// `shares` are the estimated cycles per input of a profile, and of `then`.
+fn by_batch<T: Scalar>(
+    recursion: &Recursion,
+    packed: Packed<T>,
+    [profile, pairs]: [f64; 2],
+    watch: &mut Watch<'_>,
+    mut then: impl FnMut(&Profile, usize, &NormedRows<T>, &mut Watch<'_>) -> Result<()>,
+) -> Result<()> {
+    let (rows, argument) = (packed.len(), packed.argument);
+    let firsts = (0..rows).step_by(BATCH);
+    let norm = NormedRows::<T>::cycles(packed.features());
+    let batches = firsts.clone().flat_map(|first| {
+        let rows = BATCH.min(rows - first) as f64;
+        [rows * profile, rows * pairs]
+    });
+    let shares: Vec<_> = [norm * rows as f64].into_iter().chain(batches).collect();
+    let mut stages = Stages::new(watch, &shares);
+    let normed = stages.next(|watch| packed.normed(watch))?;
+    for first in firsts {
+        let batch = Batch {
+            first,
+            rows: BATCH.min(rows - first),
+            argument,
+        };
+        let root = |row| normed.root_mean_square(row);
+        let profile = stages.next(|watch| recursion.profile(&batch, root, watch))?;
+        stages.next(|watch| then(&profile, first, &normed, watch))?;
+    }
+    Ok(())
 }
 
 /// One kernel of pairs of inputs, both with the norm `√(q n_0)`, for each of these correlations.
 ///
 /// # Errors
-/// [`Error::Invalid`] if a correlation is not in [−1, 1], or q is negative or not finite; as [`diagonal`] and
-/// [`Recursion::profile`].
+/// [`Error::Invalid`] if a correlation is not in [−1, 1], or q is negative or not finite; as [`diagonal`].
 pub fn scalar(
     recursion: &Recursion,
     rho: &[f64],
@@ -39,34 +106,60 @@ pub fn scalar(
     output: Output,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
-    if let Some(bad) = rho.iter().find(|rho| !(-1.0..=1.0).contains(*rho)) {
-        let message = format!("rho holds {bad}, but must be in [-1, 1]");
-        return Err(Error::Invalid(message));
-    }
+    let shares = [1.0, WIDTH as f64 * recursion.cycles()];
+    let mut stages = Stages::new(watch, &shares);
+    stages.next(|watch| check_correlations(rho, watch))?;
     if !(q.is_finite() && q >= 0.0) {
         let message = format!("q is {q}, but must be >= 0 and finite");
         return Err(Error::Invalid(message));
     }
     // All inputs have the same norm, so the profile of one band serves all bands.
-    let profile = recursion.profile(vec![DoubleDouble::from(q).sqrt(); BAND], "rho")?;
+    let (root, batch) = (DoubleDouble::from(q).sqrt(), Batch::whole(BAND, "rho"));
+    let profile = recursion.profile(&batch, |_| root, &mut unwatched)?;
     let outputs = [output];
     let pairs = recursion.between(Isa::current()?, &profile, &profile, &outputs);
     let gap = |i: usize| (1.0 - rho[i].abs()).copysign(rho[i]);
-    pointwise(&pairs, rho.len(), gap, watch)
+    let mut values = vec![0.0; rho.len()];
+    stages.next(|watch| pointwise(&pairs, &mut values, gap, watch))?;
+    Ok(values)
 }
+
+/// Checks that correlations are in [−1, 1].
+fn check_correlations(rho: &[f64], watch: &mut Watch<'_>) -> Result<()> {
+    let bands = rho.chunks(CHECKED);
+    let load = Load::new(bands.len(), rho.len() as f64);
+    let bad = |band: &[f64], _: &Stop| {
+        let bad = band.iter().find(|rho| !(-1.0..=1.0).contains(*rho));
+        bad.copied()
+    };
+    match pool::map(bands, load, watch, bad)?
+        .into_iter()
+        .flatten()
+        .next()
+    {
+        None => Ok(()),
+        Some(bad) => {
+            let message = format!("rho holds {bad}, but must be in [-1, 1]");
+            Err(Error::Invalid(message))
+        }
+    }
+}
+
+/// The number of correlations that one thread checks at a time.
+const CHECKED: usize = 1 << 16;
 
 /// The number of pairs that one thread computes at a time: a multiple of [`WIDTH`].
 const BAND: usize = 1024;
 
-/// The only output of `recursion` for `len` pairs of an input with itself, or with one of the same profile. `gap(i)` is
+/// Writes the only output of `recursion` for pairs of an input with itself, or with one of the same profile. `gap(i)` is
 /// the gap of pair i. The inputs are those of the profile, over and over.
 fn pointwise(
     recursion: &PairRecursion<'_>,
-    len: usize,
+    values: &mut [f64],
     gap: impl Fn(usize) -> f64 + Sync,
     watch: &mut Watch<'_>,
-) -> Result<Vec<f64>> {
-    let mut values = vec![0.0; len];
+) -> Result<()> {
+    let len = values.len();
     let bands = values.chunks_mut(BAND).enumerate();
     let load = Load::new(bands.len(), (WIDTH * len) as f64 * recursion.cycles());
     let scratch = || (PairState::default(), Tile::default());
@@ -83,6 +176,5 @@ fn pointwise(
                 *value = tile.row(0)[row % WIDTH];
             }
         };
-    pool::for_each(bands, load, watch, scratch, work)?;
-    Ok(values)
+    pool::for_each(bands, load, watch, scratch, work)
 }

@@ -3,7 +3,8 @@
 use crate::activations::activation::Formula;
 use crate::activations::differentiable::Form;
 use crate::activations::dual::{Description, Dual};
-use crate::activations::features::{Features, Variables};
+use crate::activations::features::Variables;
+use crate::engine::pool::Watch;
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Real, Vector, Vectorized};
 use crate::math::double_double::DoubleDouble;
@@ -260,15 +261,13 @@ fn power<N: RowNumber>(r: N, n: usize) -> N {
 }
 
 impl Dual for Polynomial {
-    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
-        let describe = |r: &DoubleDouble| self.expansion.root_and_features(*r);
-        let (roots, numbers): (Vec<_>, Vec<_>) = r.iter().map(describe).unzip();
-        let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
-        let count = self.expansion.features();
-        Ok(Description {
-            roots,
-            features: Features((0..count).map(feature).collect()),
-            missing: 0.0,
+    fn describe(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<Description> {
+        Description::in_bands(r, self.description_cycles(), watch, |r| {
+            let describe = |r: &DoubleDouble| self.expansion.root_and_features(*r);
+            let (roots, numbers): (Vec<_>, Vec<_>) = r.iter().map(describe).unzip();
+            let feature = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
+            let count = self.expansion.features();
+            (roots, (0..count).map(feature).collect())
         })
     }
 

@@ -9,6 +9,7 @@ use crate::activations::activation::Activation;
 use crate::activations::differentiable::DualStep;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
+use crate::engine::pool::unwatched;
 use crate::isa::{Isa, WIDTH};
 use crate::math::double_double::DoubleDouble;
 use crate::math::quadrature::legendre;
@@ -47,7 +48,8 @@ fn dual<'a>(name: &str, activation: &'a Arc<dyn Activation>) -> &'a dyn Dual {
 
 fn describe(dual: &dyn Dual, r: [f64; 2]) -> Description {
     let r = r.map(DoubleDouble::from);
-    dual.describe(&r).expect("the formulas do not fail")
+    dual.describe(&r, &mut unwatched)
+        .expect("the formulas do not fail")
 }
 
 /// The first of two variables, with both: the second one is in lane 1.
@@ -202,7 +204,7 @@ fn derivatives_of_descriptions_are_those_of_differences() {
     for (name, activation) in examples() {
         let dual = dual(name, &activation);
         for r in [[0.7, 1.3], [1.2, 0.4]] {
-            let slopes = dual.slopes(&r.map(DoubleDouble::from));
+            let slopes = dual.slopes(&r.map(DoubleDouble::from), &mut unwatched);
             let slopes = slopes.expect("the formulas do not fail");
             let sides = [H, -H].map(|h| describe(dual, r.map(|r| r * libm::exp(h))));
             for index in [0, 1] {
@@ -219,7 +221,7 @@ fn derivatives_of_steps_are_those_of_differences() {
     for (name, activation) in examples() {
         let dual = dual(name, &activation);
         for (r, gap) in &PAIRS[1..5] {
-            let slopes = dual.slopes(&r.map(DoubleDouble::from));
+            let slopes = dual.slopes(&r.map(DoubleDouble::from), &mut unwatched);
             let slopes = slopes.expect("the formulas do not fail").features;
             let features = |[u, v]: [f64; 2]| {
                 let r = [r[0] * libm::exp(u), r[1] * libm::exp(v)];

@@ -12,8 +12,10 @@ use super::kink_tail::{Fit, POWERS, PowerLaw};
 use super::octaves::{DIRECT, MOST_OCTAVES, NODES, octaves};
 use super::samples::{Interval, POINTS, Samples};
 use crate::activations::activation::Smooth;
+use crate::engine::pool::Watch;
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
+use crate::math::double_double::DoubleDouble;
 
 /// A series can end at an octave that holds less than this share of `E φ'²`, since the products of its coefficients
 /// with those of any other variable are round-off.
@@ -86,14 +88,15 @@ pub(super) struct CurveVariable<'a> {
 /// Builds the curve of every interval that contains one of the given r.
 ///
 /// # Errors
-/// [`Error::Invalid`] if an r is above [`LARGEST_ROOT`], and any error of evaluating φ.
+/// [`Error::Invalid`] if an r is above [`LARGEST_ROOT`], any error of evaluating φ, and [`Error::Cancelled`].
 pub(super) fn curves(
     phi: &dyn Smooth,
-    r: impl Iterator<Item = f64>,
+    r: &[DoubleDouble],
     isa: Isa,
+    watch: &mut Watch<'_>,
 ) -> Result<BTreeMap<Interval, Curve>> {
-    let mut curves = BTreeMap::new();
-    for r in r {
+    let (mut curves, count) = (BTreeMap::new(), r.len());
+    for (index, r) in r.iter().map(|r| r.hi).enumerate() {
         if r > LARGEST_ROOT {
             let message = format!(
                 "the kernel of {phi:?} is a series for √Σ(x, x) up to {LARGEST_ROOT}, but {r} came. Scale the inputs \
@@ -103,6 +106,9 @@ pub(super) fn curves(
         }
         if let Entry::Vacant(entry) = curves.entry(Interval::of(r)) {
             entry.insert(Curve::new(phi, Interval::of(r), isa)?);
+            if watch(index, count).is_break() {
+                return Err(Error::Cancelled);
+            }
         }
     }
     Ok(curves)

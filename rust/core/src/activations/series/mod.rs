@@ -33,6 +33,7 @@ use crate::activations::activation::{Formula, Smooth};
 use crate::activations::differentiable::{DescriptionSlopes, Differentiable, DualStep, elasticity};
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
+use crate::engine::pool::{Stages, Watch};
 use crate::error::Result;
 use crate::isa::{Block, Isa, Real};
 use crate::math::double_double::DoubleDouble;
@@ -43,6 +44,9 @@ use samples::Interval;
 /// A function whose dual is a Hermite series.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<S>(pub S);
+
+/// The shares of the curves, and of the variables on them, in the work.
+const SHARES: [f64; 2] = [1.0, 10.0];
 
 impl<F: Formula> Formula for Series<F> {
     #[inline(always)]
@@ -57,17 +61,23 @@ impl<F: Formula> Formula for Series<F> {
 }
 
 impl<S: Smooth> Dual for Series<S> {
-    fn describe(&self, r: &[DoubleDouble]) -> Result<Description> {
+    fn describe(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<Description> {
         let isa = Isa::current()?;
-        let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
+        let mut stages = Stages::new(watch, &SHARES);
+        let curves = stages.next(|watch| curves(&self.0, r, isa, watch))?;
         let curve = |r: f64| &curves[&Interval::of(r)];
-        let (roots, features) = packed::pack(r, |r| curve(r).at(r, isa))?;
+        let (roots, features) =
+            stages.next(|watch| packed::pack(r, |r| curve(r).at(r, isa), watch))?;
         let missing = r.iter().map(|r| curve(r.hi).missing(r.hi));
         Ok(Description {
             roots,
             features: Features(features),
             missing: missing.fold(0.0, f64::max),
         })
+    }
+
+    fn description_cycles(&self) -> f64 {
+        20_000.0
     }
 
     fn cycles(&self) -> f64 {
@@ -80,11 +90,13 @@ impl<S: Smooth> Dual for Series<S> {
 }
 
 impl<S: Smooth> Differentiable for Series<S> {
-    fn slopes(&self, r: &[DoubleDouble]) -> Result<DescriptionSlopes> {
+    fn slopes(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<DescriptionSlopes> {
         let isa = Isa::current()?;
-        let curves = curves(&self.0, r.iter().map(|r| r.hi), isa)?;
+        let mut stages = Stages::new(watch, &SHARES);
+        let curves = stages.next(|watch| curves(&self.0, r, isa, watch))?;
         let curve = |r: f64| &curves[&Interval::of(r)];
-        let (slopes, features) = packed::pack(r, |r| curve(r).slopes_at(r, isa))?;
+        let (slopes, features) =
+            stages.next(|watch| packed::pack(r, |r| curve(r).slopes_at(r, isa), watch))?;
         let roots = r.iter().map(|r| curve(r.hi).at(r.hi, isa).root);
         let pairs = roots.zip(slopes.iter().map(|slope| slope.hi));
         Ok(DescriptionSlopes {

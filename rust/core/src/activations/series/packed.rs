@@ -7,7 +7,7 @@ use super::interpolation::{CurveVariable, DIRECT_AT, length};
 use super::kink_tail::{self, POWERS, PowerLaw};
 use super::octaves::{DIRECT, NODES, Octave, octaves};
 use crate::activations::features::{Features, Variables};
-use crate::engine::pool::{self, Load, Stop, unwatched};
+use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Real, WIDTH};
 use crate::math::double_double::DoubleDouble;
@@ -45,6 +45,9 @@ impl Eight {
     }
 }
 
+/// Estimated cycles of interpolating one variable.
+const VARIABLE: f64 = 20_000.0;
+
 /// Returns the roots `√E φ²` and the features of the variables N(0, r²). `variable` returns the numbers of one of them,
 /// or the derivatives of these numbers.
 ///
@@ -53,15 +56,16 @@ impl Eight {
 pub(super) fn pack<'a>(
     r: &[DoubleDouble],
     variable: impl Fn(f64) -> CurveVariable<'a> + Sync,
+    watch: &mut Watch<'_>,
 ) -> Result<(Vec<DoubleDouble>, Vec<Blocks>)> {
     let mut blocks = vec![Eight::default(); r.len().div_ceil(WIDTH)];
-    let load = Load::new(blocks.len(), 4.0 * (DIRECT * r.len()) as f64);
+    let load = Load::new(blocks.len(), VARIABLE * r.len() as f64);
     let describe = |(): &mut (), (block, r): (&mut Eight, &[DoubleDouble]), _: &Stop| {
         let variables: Vec<_> = r.iter().map(|r| variable(r.hi)).collect();
         *block = Eight::new(&variables);
     };
     let items = blocks.iter_mut().zip(r.chunks(WIDTH));
-    pool::for_each(items, load, &mut unwatched, || (), describe)?;
+    pool::for_each(items, load, watch, || (), describe)?;
     let roots = blocks.iter().flat_map(|eight| &eight.roots).copied();
     let number = |index: usize| {
         let numbers = blocks.iter().flat_map(|eight| &eight.numbers[index]);

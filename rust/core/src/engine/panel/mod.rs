@@ -5,13 +5,14 @@
 //! output of one product is stored straight as the panels of the next.
 //!
 //! `pack` makes panels from an array, `slice` borrows some of them, `bands` splits matrices for several writers,
-//! `transpose` turns rows into columns, and `storage` owns the memory: the only `unsafe` code of this folder.
+//! `transpose` turns rows into columns, `whole` copies and compares matrices, and `storage` owns the memory: the only `unsafe` code of this folder.
 
 mod bands;
 mod pack;
 mod slice;
 mod storage;
 mod transpose;
+mod whole;
 
 use std::ops::Range;
 
@@ -60,41 +61,10 @@ impl<T: Scalar> Panels<T> {
         })
     }
 
-    /// A copy of the matrix.
-    ///
-    /// # Errors
-    /// [`Error::Memory`](crate::Error::Memory) if it cannot be allocated.
-    pub(crate) fn duplicate(&self) -> Result<Self> {
-        let mut lines = Storage::new(self.lines.len())?;
-        lines.copy_from_slice(&self.lines);
-        Ok(Self { lines, ..*self })
-    }
-
-    /// A matrix of zeros, of the same shape.
-    ///
-    /// # Errors
-    /// As [`Panels::duplicate`].
-    pub(crate) fn zeros_like(&self) -> Result<Self> {
-        let mut lines = Storage::new(self.lines.len())?;
-        lines.fill(T::Line::ZERO);
-        Ok(Self { lines, ..*self })
-    }
-
     /// The same matrix, using another instruction set.
     #[must_use]
     pub fn with_isa(self, isa: Isa) -> Self {
         Self { isa, ..self }
-    }
-
-    /// `Σ (a − b)²` over all entries of two matrices of the same shape.
-    pub(crate) fn squared_distance(&self, other: &Self) -> f64 {
-        let squares = |(a, b): (&T::Line, &T::Line)| -> f64 {
-            let lanes = a.lanes().iter().zip(b.lanes());
-            lanes
-                .map(|(a, b)| (a.widen() - b.widen()) * (a.widen() - b.widen()))
-                .sum()
-        };
-        self.lines.iter().zip(&*other.lines).map(squares).sum()
     }
 
     /// The number of rows.
@@ -141,7 +111,7 @@ impl<T: Scalar> Panels<T> {
     /// If there is no such entry.
     #[inline]
     pub fn value(&self, row: usize, k: usize) -> T {
-        assert!(k < self.depth);
+        assert!(row < self.rows && k < self.depth);
         self.lines[row / Self::LANES * self.depth + k].lanes()[row % Self::LANES]
     }
 

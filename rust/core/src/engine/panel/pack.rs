@@ -6,19 +6,29 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use ndarray::{ArrayView1, ArrayView2};
 
 use super::Panels;
-use crate::engine::pool::{self, Load, Stop, lock, unwatched};
+use crate::engine::pool::{self, Load, Stop, Watch, lock, unwatched};
 use crate::engine::scalar::{Line, Scalar};
 use crate::error::{Error, Result};
+
+/// The number of entries in a chunk of rows: a few hundredths of a second on fresh pages.
+const CHUNK: usize = 1 << 22;
+
+/// The least number of entries that a thread packs at a time, if there are so many.
+const PIECE: usize = 1 << 12;
 
 impl<T: Scalar> Panels<T> {
     /// Packs a matrix of any strides.
     ///
     /// # Errors
     /// [`Error::NotFinite`] with the first row that holds NaN or an infinity and its first such column,
-    /// [`Error::Memory`].
-    pub fn pack(matrix: ArrayView2<'_, T>, argument: &'static str) -> Result<Self> {
+    /// [`Error::Memory`], [`Error::Cancelled`].
+    pub fn pack(
+        matrix: ArrayView2<'_, T>,
+        argument: &'static str,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
-        panels.fill(matrix, argument, |_, _| 0)?;
+        panels.fill(matrix, argument, |_, _| 0, watch)?;
         Ok(panels)
     }
 
@@ -33,18 +43,17 @@ impl<T: Scalar> Panels<T> {
     pub fn pack_scaled(
         matrix: ArrayView2<'_, T>,
         argument: &'static str,
+        watch: &mut Watch<'_>,
     ) -> Result<(Self, Vec<i32>)> {
         let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
-        let exponents: Vec<AtomicI32> = matrix
-            .rows()
-            .into_iter()
-            .map(|_| AtomicI32::new(0))
-            .collect();
-        panels.fill(matrix, argument, |row, values| {
+        let rows = 0..matrix.nrows();
+        let exponents: Vec<AtomicI32> = rows.map(|_| AtomicI32::new(0)).collect();
+        let exponent = |row: usize, values: ArrayView1<'_, T>| {
             let exponent = libm::frexp(largest(values)).1;
             exponents[row].store(exponent, Ordering::Relaxed);
             exponent
-        })?;
+        };
+        panels.fill(matrix, argument, exponent, watch)?;
         Ok((
             panels,
             exponents.into_iter().map(AtomicI32::into_inner).collect(),
@@ -52,15 +61,19 @@ impl<T: Scalar> Panels<T> {
     }
 
     /// Stores every row of `matrix`, divided by `2^exponent(row, values)`.
+    ///
+    /// `watch` may run user-supplied code, which may write to the matrix. So it is called between chunks of rows, while
+    /// nobody reads them.
     fn fill(
         &mut self,
         matrix: ArrayView2<'_, T>,
         argument: &'static str,
         exponent: impl Fn(usize, ArrayView1<'_, T>) -> i32 + Sync,
+        watch: &mut Watch<'_>,
     ) -> Result<()> {
         let depth = self.depth;
         let bad: Mutex<Option<(usize, usize)>> = Mutex::new(None);
-        let fill_panel = |(): &mut (), (panel, lines): (usize, &mut [T::Line]), _: &Stop| {
+        let fill_panel = |panel: usize, lines: &mut [T::Line]| {
             let first = panel * Self::LANES;
             for row in first..matrix.nrows().min(first + Self::LANES) {
                 let values = matrix.row(row);
@@ -73,9 +86,29 @@ impl<T: Scalar> Panels<T> {
                 }
             }
         };
-        let panels = self.lines.chunks_mut(depth.max(1)).enumerate();
-        let load = Load::new(panels.len(), 4.0 * matrix.len() as f64);
-        pool::for_each(panels, load, &mut unwatched, || (), fill_panel)?;
+        let panel = depth.max(1) * Self::LANES;
+        // Pieces of some panels, so that claiming one costs nothing beside packing it.
+        let piece = (PIECE / panel).max(1);
+        let chunk = (CHUNK / (piece * panel)).max(pool::num_threads()?);
+        let mut pieces = self.lines.chunks_mut(piece * depth.max(1)).enumerate();
+        let total = pieces.len();
+        while pieces.len() > 0 {
+            let count = chunk.min(pieces.len());
+            let load = Load::new(count, 4.0 * (count * piece * panel) as f64);
+            let fill_piece = |(): &mut (), (index, lines): (usize, &mut [T::Line]), _: &Stop| {
+                for (panel, lines) in lines.chunks_mut(depth.max(1)).enumerate() {
+                    fill_panel(index * piece + panel, lines);
+                }
+            };
+            let part = pieces.by_ref().take(count);
+            pool::for_each(part, load, &mut unwatched, || (), fill_piece)?;
+            if watch(total - pieces.len(), total).is_break() {
+                return Err(Error::Cancelled);
+            }
+            if lock(&bad).is_some() {
+                break;
+            }
+        }
         match *lock(&bad) {
             None => Ok(()),
             Some((row, column)) => Err(Error::NotFinite {
@@ -178,7 +211,7 @@ mod tests {
             matrix.slice(s![..;-1, ..;-1]),
             matrix.slice(s![..;3, ..;2]),
         ] {
-            let panels = Panels::pack(view, "X").unwrap();
+            let panels = Panels::pack(view, "X", &mut unwatched).unwrap();
             let mut row = vec![f64::NAN; view.ncols()];
             for i in 0..view.nrows() {
                 panels.copy_row(i, &mut row);
@@ -189,7 +222,12 @@ mod tests {
 
     #[test]
     fn lanes_past_the_last_row_are_zero() {
-        let panels = Panels::pack(Array2::from_elem((3, 4), 7.0_f32).view(), "X").unwrap();
+        let panels = Panels::pack(
+            Array2::from_elem((3, 4), 7.0_f32).view(),
+            "X",
+            &mut unwatched,
+        )
+        .unwrap();
         for line in panels.all().panels().flatten() {
             assert_eq!(&line.lanes()[3..], &[0.0; 13]);
         }
@@ -199,7 +237,7 @@ mod tests {
     fn scaling_is_exact_over_the_whole_range_of_exponents() {
         let matrix =
             Array2::from_shape_vec((3, 2), vec![5e-324, -3e-320, 1.7e308, 1e5, 0.0, 0.0]).unwrap();
-        let (panels, exponents) = Panels::pack_scaled(matrix.view(), "X").unwrap();
+        let (panels, exponents) = Panels::pack_scaled(matrix.view(), "X", &mut unwatched).unwrap();
         let mut row = [f64::NAN; 2];
         for (i, exponent) in exponents.into_iter().enumerate() {
             panels.copy_row(i, &mut row);
@@ -222,6 +260,9 @@ mod tests {
             column: 1,
             value: f64::INFINITY,
         };
-        assert_eq!(Panels::pack(matrix.view(), "X").unwrap_err(), expected);
+        assert_eq!(
+            Panels::pack(matrix.view(), "X", &mut unwatched).unwrap_err(),
+            expected
+        );
     }
 }

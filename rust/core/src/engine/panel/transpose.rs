@@ -64,13 +64,14 @@ impl<'a, T: Scalar, I: Iterator<Item = (&'a [T::Line], &'a mut [T::Line])>> Vect
 mod tests {
     use super::super::Panels;
     use super::*;
+    use crate::engine::pool::unwatched;
     use ndarray::Array2;
 
     fn check<T: Scalar>() {
         // Shapes with whole squares and with partial ones, for either type.
         let matrix = Array2::from_shape_fn((37, 21), |(i, k)| T::narrow((i * 21 + k + 1) as f64));
-        let panels = Panels::pack(matrix.view(), "X").unwrap();
-        let expected = Panels::pack(matrix.t(), "X").unwrap();
+        let panels = Panels::pack(matrix.view(), "X", &mut unwatched).unwrap();
+        let expected = Panels::pack(matrix.t(), "X", &mut unwatched).unwrap();
         for isa in Isa::available() {
             let mut transposed = Panels::<T>::unwritten(21, 37).unwrap();
             for line in transposed.first_rows_mut(21) {

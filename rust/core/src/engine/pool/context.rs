@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use super::idle::PoolLease;
 use super::latch::Latch;
-use super::{QUICK, Stop, Watch, lock, message, unwatched, work_off};
+use super::{QUICK, STEPS, Stop, Watch, lock, message, unwatched, work_off};
 use crate::error::{Error, Result};
 
 /// The place where this thread's parallel loops run.
@@ -73,7 +73,7 @@ pub fn install<R: Send>(
         return part(watch);
     }
     let lease = PoolLease::take()?;
-    let latch = Latch::new(1, 0);
+    let latch = Latch::new(1, STEPS);
     let mut result = Err(Error::Cancelled);
     lease.pool.in_place_scope(|scope| {
         scope.spawn(|_| {

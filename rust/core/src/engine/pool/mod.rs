@@ -5,12 +5,13 @@
 //! built it: after `fork` the child leaves its parent's pools untouched.
 //!
 //! `context` decides where a loop runs, `idle` keeps the pools, `latch` lets the caller wait for its workers, `threads`
-//! sets their number, and `all_finite` is the flag by which workers report values that are not finite.
+//! sets their number, `stages` shares out the progress of a call, and `all_finite` is the flag by which workers report values that are not finite.
 
 mod all_finite;
 mod context;
 mod idle;
 mod latch;
+mod stages;
 mod threads;
 
 use std::any::Any;
@@ -28,6 +29,7 @@ use latch::Latch;
 pub use all_finite::AllFinite;
 pub use context::{install, serially};
 pub use idle::after_fork;
+pub use stages::{STEPS, Stages, fixed};
 pub use threads::{num_threads, set_num_threads};
 
 /// Called on the calling thread every 50 ms with (done, total), and once at the end. `Break` cancels the call.
@@ -187,6 +189,47 @@ pub fn for_each_with<I, S: Send>(
         work_off(&items, stop, state, &work, || ());
     };
     for_each(states.iter_mut(), load, watch, || (), claim)
+}
+
+/// Returns `work` of every item, in the order of the items.
+///
+/// # Errors
+/// As [`for_each`].
+pub fn map<I, R: Send>(
+    items: impl Iterator<Item = I> + Send,
+    load: Load,
+    watch: &mut Watch<'_>,
+    work: impl Fn(I, &Stop) -> R + Sync,
+) -> Result<Vec<R>> {
+    let mut results: Vec<Option<R>> = (0..load.items).map(|_| None).collect();
+    let slots = results.iter_mut().zip(items);
+    let fill = |(): &mut (), (slot, item): (&mut Option<R>, I), stop: &Stop| {
+        *slot = Some(work(item, stop));
+    };
+    for_each(slots, load, watch, || (), fill)?;
+    Ok(results.into_iter().flatten().collect())
+}
+
+/// Calls `work` on chunks of values, on all threads. `cycles` are the estimated cycles per value.
+///
+/// # Errors
+/// As [`for_each`].
+pub fn for_each_chunk<T: Send>(
+    values: &mut [T],
+    cycles: f64,
+    watch: &mut Watch<'_>,
+    work: impl Fn(&mut [T]) + Sync,
+) -> Result<()> {
+    const CHUNK: usize = 1 << 16;
+    let load = Load::new(values.len().div_ceil(CHUNK), cycles * values.len() as f64);
+    let chunks = values.chunks_mut(CHUNK);
+    for_each(
+        chunks,
+        load,
+        watch,
+        || (),
+        |(): &mut (), chunk, _| work(chunk),
+    )
 }
 
 /// Locks a mutex. A panic elsewhere does not poison it: the loop reports the panic itself.

@@ -15,7 +15,7 @@ use std::ops::Range;
 use ndarray::ArrayViewMut2;
 
 use crate::engine::panel::{PanelSlice, Panels, bands_mut};
-use crate::engine::pool::{self, AllFinite, Load, Stop, Watch};
+use crate::engine::pool::{self, AllFinite, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
 use crate::finite::network::{Layer, Network};
@@ -49,6 +49,9 @@ pub fn forward<T: Scalar>(
     let hidden = network.depth() - 1;
     let mut values = Layer::unwritten_outputs(&network.layers, x.rows())?;
     let mut slopes = Layer::unwritten_outputs(&network.layers[..hidden], x.rows())?;
+    let share = |layers: &Range<usize>| layers.len() as f64;
+    let shares: Vec<_> = network.stages().iter().map(share).collect();
+    let mut stages = Stages::new(watch, &shares);
     for layers in network.stages() {
         let (before, after) = values.split_at_mut(layers.start);
         let stage = Stage {
@@ -57,7 +60,7 @@ pub fn forward<T: Scalar>(
             slopes: &mut slopes[layers.start..layers.end.min(hidden)],
             layers,
         };
-        stage.run(network, watch)?;
+        stages.next(|watch| stage.run(network, watch))?;
     }
     let outputs = values.remove(hidden);
     values.insert(0, x);
@@ -79,7 +82,9 @@ pub(crate) fn forward_if_callable<T: Scalar>(
     watch: &mut Watch<'_>,
 ) -> Result<Option<ForwardPass<T>>> {
     if network.has_callable() {
-        forward(network, x.duplicate()?, watch).map(Some)
+        let mut stages = Stages::new(watch, &[0.0, 1.0]);
+        let x = stages.next(|watch| x.duplicate(watch))?;
+        stages.next(|watch| forward(network, x, watch)).map(Some)
     } else {
         Ok(None)
     }

@@ -71,9 +71,9 @@ struct LayerVelocity<T: Scalar> {
 
 impl<T: Scalar> LayerVelocity<T> {
     /// The velocity 0.
-    fn zero(layer: &Layer<T>) -> Result<Self> {
+    fn zero(layer: &Layer<T>, watch: &mut Watch<'_>) -> Result<Self> {
         Ok(Self {
-            weights: layer.columns.zeros_like()?,
+            weights: layer.columns.zeros_like(watch)?,
             bias: vec![0.0; layer.bias.len()],
         })
     }
@@ -100,11 +100,12 @@ impl<T: Scalar> Trainer<T> {
         let velocity = if optimizer.momentum == 0.0 {
             Ok(Vec::new())
         } else {
-            network.layers.iter().map(LayerVelocity::zero).collect()
+            let zero = |layer: &Layer<T>| LayerVelocity::zero(layer, watch);
+            network.layers.iter().map(zero).collect()
         };
         let mut trainer = Self {
-            network: network.duplicate()?,
-            origin: network.duplicate()?,
+            network: network.duplicate(watch)?,
+            origin: network.duplicate(watch)?,
             velocity: velocity?,
             batch: BatchPass::new(network, x, watch)?,
             targets: y,
@@ -177,26 +178,29 @@ impl<T: Scalar> Trainer<T> {
     }
 
     /// `‖θ_t − θ_0‖`.
-    pub fn distance(&self) -> f64 {
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn distance(&self, watch: &mut Watch<'_>) -> Result<f64> {
         let layers = self.network.layers.iter().zip(&self.origin.layers);
-        let square = |(now, then): (&Layer<T>, &Layer<T>)| -> f64 {
+        let mut square = |(now, then): (&Layer<T>, &Layer<T>)| -> Result<f64> {
             let biases: f64 = now
                 .bias
                 .iter()
                 .zip(&then.bias)
                 .map(|(a, b)| (a - b) * (a - b))
                 .sum();
-            now.columns.squared_distance(&then.columns) + biases
+            Ok(now.columns.squared_distance(&then.columns, watch)? + biases)
         };
-        layers.map(square).sum::<f64>().sqrt()
+        Ok(layers.map(&mut square).sum::<Result<f64>>()?.sqrt())
     }
 
     /// Writes θ: W^0 row-major, b^0, W^1, …
     ///
     /// # Errors
-    /// [`Error::Shape`] if `out` has another length.
-    pub fn parameters(&self, out: &mut [T]) -> Result<()> {
-        self.network.write_parameters(out)
+    /// [`Error::Shape`] if `out` has another length, [`Error::Cancelled`].
+    pub fn parameters(&self, out: &mut [T], watch: &mut Watch<'_>) -> Result<()> {
+        self.network.write_parameters(out, watch)
     }
 
     /// Runs the batch forward and backward, unless this was done since the last step.

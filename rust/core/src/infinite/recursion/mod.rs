@@ -33,6 +33,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::activations::activation::{Activation, check_alternation};
 use crate::activations::dual::{Description, Dual};
+use crate::engine::pool::{Stages, Watch};
 use crate::error::{Error, Result};
 use crate::infinite::error_bound::ErrorBound;
 use crate::isa::Isa;
@@ -69,6 +70,17 @@ pub enum Output {
     Ntk(usize),
     /// The contribution of dense layer l to Θ of the whole network, `own^{l+1}` times all later Σ̇.
     Part(usize),
+}
+
+/// Consecutive inputs whose profile is computed.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    /// The index of the first input.
+    pub first: usize,
+    /// The number of inputs.
+    pub rows: usize,
+    /// The name of all inputs in errors.
+    pub argument: &'static str,
 }
 
 /// An infinitely wide network: dense layers with activations between them.
@@ -116,35 +128,65 @@ impl Recursion {
         self.layers.len()
     }
 
-    /// The profile of inputs, given their root mean squares `√(|x|²/n_0)`.
+    /// The profile of some inputs. `root(i)` is the root mean square `√(|x|²/n_0)` of input i.
     ///
     /// # Errors
     /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's; as [`Dual::describe`].
     pub fn profile(
         &self,
-        root_mean_squares: Vec<DoubleDouble>,
-        argument: &'static str,
+        batch: &Batch,
+        root: impl Fn(usize) -> DoubleDouble + Sync,
+        watch: &mut Watch<'_>,
     ) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
-        let mut roots = root_mean_squares;
-        let mut bound = ErrorBound::default();
+        let (mut roots, mut bound) = (Vec::new(), ErrorBound::default());
+        let shares = self.profile_shares();
+        let mut stages = Stages::new(watch, &shares);
         for (index, scales) in self.layers.iter().enumerate() {
-            let mut level = Level::new(scales, &roots);
-            if let Some(row) = level.r.iter().position(|r| !r.hi.is_finite()) {
-                return Err(Error::Overflow { argument, row });
-            }
+            let mut level = stages.next(|watch| match index {
+                0 => Level::new(scales, batch, |row| root(batch.first + row), watch),
+                _ => Level::new(scales, batch, |row| roots[row], watch),
+            })?;
             if index < self.activations.len() {
+                let dual = self.dual(index);
                 let Description {
                     features,
                     roots: next,
                     missing,
-                } = self.dual(index).describe(&level.r)?;
+                } = stages.next(|watch| dual.describe(&level.r, watch))?;
                 (level.features, roots) = (features, next);
                 bound = bound.after(missing);
             }
             levels.push(level);
         }
-        Profile::new(levels, bound, argument)
+        stages.next(|watch| Profile::new(levels, bound, batch, watch))
+    }
+
+    /// Estimated cycles of [`Recursion::profile`] per input, on one thread.
+    pub fn profile_cycles(&self) -> f64 {
+        self.profile_shares().into_iter().sum()
+    }
+
+    /// Estimated cycles of the stages of [`Recursion::profile`].
+    fn profile_shares(&self) -> Vec<f64> {
+        let layers = 0..self.activations.len();
+        let dual = |index| [Level::CYCLES, self.dual(index).description_cycles()];
+        let levels = layers.flat_map(dual).chain([Level::CYCLES]);
+        let scaled = Level::SCALING_CYCLES * self.layers.len() as f64;
+        levels.chain([scaled]).collect()
+    }
+
+    /// Estimated cycles of the stages of [`ProfileSlopes::new`].
+    fn slope_shares(&self) -> Vec<f64> {
+        let layers = 0..self.activations.len();
+        let dual = |index| [Level::CYCLES, 3.0 * self.dual(index).description_cycles()];
+        layers.flat_map(dual).chain([Level::CYCLES]).collect()
+    }
+
+    /// True if an activation is a user-supplied function. Only the calling thread may then compute profiles.
+    pub fn has_callable(&self) -> bool {
+        let mut activations = self.activations.iter();
+        activations.any(|activation| activation.function().is_some())
     }
 
     /// The `outputs` between two batches of inputs, given their profiles.
@@ -196,6 +238,25 @@ impl Recursion {
         self.activations[index]
             .dual()
             .expect("every activation of a recursion has a dual")
+    }
+}
+
+impl Batch {
+    /// All of `rows` inputs.
+    pub fn whole(rows: usize, argument: &'static str) -> Self {
+        Self {
+            first: 0,
+            rows,
+            argument,
+        }
+    }
+
+    /// The error of an input, given its index in the batch, whose kernel is too large.
+    fn overflow(&self, row: usize) -> Error {
+        Error::Overflow {
+            argument: self.argument,
+            row: self.first + row,
+        }
     }
 }
 

@@ -1,10 +1,15 @@
 //! The recursion along the diagonal: per-row quantities of every layer.
 
-use super::LayerScales;
+use std::mem;
+use std::ops::Range;
+
 use super::bias::{BIAS_NUMBERS, bias_numbers, correlation};
 use super::row_pairs::RowPairs;
+use super::{Batch, LayerScales};
 use crate::activations::features::Features;
-use crate::error::{Error, Result};
+use crate::engine::pool::{Stages, Watch};
+use crate::engine::rows::{Numbers, per_row};
+use crate::error::Result;
 use crate::infinite::error_bound::ErrorBound;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
@@ -57,26 +62,25 @@ impl Profile {
     /// Scales the levels by the powers of two of the last one.
     ///
     /// # Errors
-    /// [`Error::Overflow`] if a layer's kernel is too large even in units of the last layer's.
+    /// [`Error::Overflow`](crate::Error::Overflow) if a layer's kernel is too large even in units of the last layer's.
     pub(super) fn new(
         mut levels: Vec<Level>,
         bound: ErrorBound,
-        argument: &'static str,
+        batch: &Batch,
+        watch: &mut Watch<'_>,
     ) -> Result<Self> {
+        let shares = vec![1.0; levels.len() + 1];
+        let mut stages = Stages::new(watch, &shares);
         let last = levels.last().map_or(&[][..], |level| &level.r);
-        let exponents: Vec<i32> = last.iter().map(|r| libm::frexp(r.hi).1 - 1).collect();
+        let (exponents, factors) = stages.next(|watch| powers(last, watch))?;
         for level in &mut levels {
-            level.scale(&exponents);
-            if let Some(row) = level.first_too_large() {
-                return Err(Error::Overflow { argument, row });
-            }
+            stages.next(|watch| level.scale(&exponents, batch, watch))?;
         }
         let moderate = exponents.iter().all(|exponent| exponent.abs() <= MODERATE);
-        let factors = moderate.then(|| exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect());
         Ok(Self {
             levels,
             exponents,
-            factors,
+            factors: moderate.then_some(factors),
             bound,
         })
     }
@@ -133,52 +137,106 @@ impl Vectorized for Unscale<'_> {
     }
 }
 
+/// The exponents of the powers of two in which numbers are in [1, 2), and these powers.
+fn powers(numbers: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<(Vec<i32>, Blocks)> {
+    let band = |rows: Range<usize>| {
+        let exponent = |r: &DoubleDouble| libm::frexp(r.hi).1 - 1;
+        let exponents: Vec<_> = numbers[rows].iter().map(exponent).collect();
+        let powers = exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect();
+        Ok((exponents, vec![powers]))
+    };
+    let (exponents, mut powers) = per_row(numbers.len(), 20.0, watch, band)?;
+    Ok((exponents, powers.swap_remove(0)))
+}
+
 impl Level {
+    /// Estimated cycles of [`Level::new`] per input.
+    pub(super) const CYCLES: f64 = 200.0;
+    /// Estimated cycles of [`Level::scale`] per input.
+    pub(super) const SCALING_CYCLES: f64 = 30.0;
+
     /// The inputs after a layer of these `scales`, given `√E φ²` of each. Features and scaled numbers are still empty.
-    pub(super) fn new(scales: &LayerScales, roots: &[DoubleDouble]) -> Self {
-        let sigma_w = DoubleDouble::from(scales.sigma_w);
-        let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
-        let own = (!scales.tau_is_sigma()).then(|| LayerTerm {
-            weights: roots.iter().map(|root| scales.tau_w * root.hi).collect(),
-            biases: roots.iter().map(|_| scales.tau_b).collect(),
-        });
-        let (r, bias) = if scales.sigma_b == 0.0 {
-            (u, None)
-        } else {
-            let sigma_b = scales.sigma_b;
-            let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
-            let pairs = u.iter().zip(&r);
-            let numbers: Vec<_> = pairs.map(|(u, r)| bias_numbers(*u, *r, sigma_b)).collect();
-            let number = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
-            (r, Some(std::array::from_fn(number)))
+    ///
+    /// # Errors
+    /// [`Error::Overflow`](crate::Error::Overflow) if r of an input is not finite.
+    pub(super) fn new(
+        scales: &LayerScales,
+        batch: &Batch,
+        root: impl Fn(usize) -> DoubleDouble + Sync,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
+        let band = |rows: Range<usize>| {
+            let roots: Vec<_> = rows.clone().map(&root).collect();
+            let numbers = level_numbers(scales, &roots);
+            match numbers.0.iter().position(|r| !r.hi.is_finite()) {
+                Some(row) => Err(batch.overflow(rows.start + row)),
+                None => Ok(numbers),
+            }
         };
-        Self {
+        let (r, numbers) = per_row(batch.rows, Self::CYCLES, watch, band)?;
+        let mut numbers = numbers.into_iter();
+        let mut next = || numbers.next().unwrap_or_default();
+        let bias = (scales.sigma_b != 0.0).then(|| [(); BIAS_NUMBERS].map(|()| next()));
+        let own = (!scales.tau_is_sigma()).then(|| LayerTerm {
+            weights: next(),
+            biases: next(),
+        });
+        Ok(Self {
             r,
             bias,
             own,
             ..Self::default()
-        }
+        })
     }
 
     /// Fills the numbers that are in units of the inputs' powers of two.
-    fn scale(&mut self, exponents: &[i32]) {
-        let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);
-        let roots = self.r.iter().map(|r| r.hi);
-        self.scaled = roots.zip(exponents).map(scale).collect();
-        if let Some(own) = &mut self.own {
-            for values in [&mut own.weights, &mut own.biases] {
-                *values = values.iter().zip(exponents).map(scale).collect();
+    ///
+    /// # Errors
+    /// [`Error::Overflow`](crate::Error::Overflow) if one of them is NaN or at least [`LARGEST`].
+    fn scale(&mut self, exponents: &[i32], batch: &Batch, watch: &mut Watch<'_>) -> Result<()> {
+        let band = |rows: Range<usize>| {
+            let scale = |(value, exponent): (f64, &i32)| libm::scalbn(value, -exponent);
+            let scaled = |numbers: &mut dyn Iterator<Item = f64>| -> Blocks {
+                numbers.zip(&exponents[rows.clone()]).map(scale).collect()
+            };
+            let own = self.own.iter().flat_map(|own| [&own.weights, &own.biases]);
+            let mut numbers: Vec<_> = own.map(|own| scaled(&mut own.of(&rows))).collect();
+            numbers.push(scaled(&mut self.r[rows.clone()].iter().map(|r| r.hi)));
+            let too_large = |number: f64| number.is_nan() || number >= LARGEST;
+            let mut rows_too_large = numbers.iter().map(|list| list.iter().position(too_large));
+            match rows_too_large.find_map(|row| row) {
+                Some(row) => Err(batch.overflow(rows.start + row)),
+                None => Ok((Vec::<()>::new(), numbers)),
             }
+        };
+        let (_, mut numbers) = per_row(self.r.len(), Self::SCALING_CYCLES, watch, band)?;
+        self.scaled = numbers.pop().unwrap_or_default();
+        if let (Some(own), [weights, biases]) = (&mut self.own, &mut numbers[..]) {
+            (own.weights, own.biases) = (mem::take(weights), mem::take(biases));
         }
+        Ok(())
     }
+}
 
-    /// The first input with a scaled number that is NaN or at least [`LARGEST`].
-    fn first_too_large(&self) -> Option<usize> {
-        let too_large = |number: f64| number.is_nan() || number >= LARGEST;
-        let own = self.own.iter().flat_map(|own| [&own.weights, &own.biases]);
-        own.chain([&self.scaled])
-            .find_map(|numbers| numbers.iter().position(too_large))
+/// r of inputs after a layer, given `√E φ²` of each; then the numbers of [`bias_numbers`], if there is a bias, and those
+/// of a [`LayerTerm`], unless that term is Σ.
+fn level_numbers(scales: &LayerScales, roots: &[DoubleDouble]) -> Numbers<DoubleDouble> {
+    let (sigma_w, sigma_b) = (DoubleDouble::from(scales.sigma_w), scales.sigma_b);
+    let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
+    let (r, mut numbers) = if sigma_b == 0.0 {
+        (u, Vec::new())
+    } else {
+        let r: Vec<_> = u.iter().map(|u| u.hypot(sigma_b.into())).collect();
+        let pairs = u.iter().zip(&r);
+        let numbers: Vec<_> = pairs.map(|(u, r)| bias_numbers(*u, *r, sigma_b)).collect();
+        let number = |index: usize| numbers.iter().map(|numbers| numbers[index]).collect();
+        (r, (0..BIAS_NUMBERS).map(number).collect())
+    };
+    if !scales.tau_is_sigma() {
+        numbers.push(roots.iter().map(|root| scales.tau_w * root.hi).collect());
+        numbers.push(roots.iter().map(|_| scales.tau_b).collect());
     }
+    (r, numbers)
 }
 
 impl LayerTerm {

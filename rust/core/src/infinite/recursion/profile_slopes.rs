@@ -5,8 +5,11 @@ use super::profile::Level;
 use super::{LayerScales, Profile, Recursion};
 use crate::activations::differentiable::DescriptionSlopes;
 use crate::activations::features::Features;
+use crate::engine::pool::{Stages, Watch};
+use crate::engine::rows::per_row;
 use crate::error::Result;
 use crate::isa::Blocks;
+use std::ops::Range;
 
 /// The index of `α = u²/r²`, the derivative of log r with respect to log u, in [`ProfileSlopes::numbers`].
 pub(super) const ALPHA: usize = 0;
@@ -43,22 +46,25 @@ impl ProfileSlopes {
     ///
     /// # Errors
     /// As [`Differentiable::slopes`](crate::activations::differentiable::Differentiable::slopes).
-    pub fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
+    pub fn new(recursion: &Recursion, profile: &Profile, watch: &mut Watch<'_>) -> Result<Self> {
         let mut levels = Vec::with_capacity(profile.levels.len());
         let mut elasticities: Blocks = profile.exponents.iter().map(|_| 0.0).collect();
+        let shares = recursion.slope_shares();
+        let mut stages = Stages::new(watch, &shares);
         for (index, level) in profile.levels.iter().enumerate() {
-            let scales = &recursion.layers[index];
-            let numbers = layer_numbers(scales, level, &profile.exponents, elasticities);
+            let (scales, exponents) = (&recursion.layers[index], &profile.exponents);
+            let numbers = stages.next(|watch| layer_numbers(scales, level, exponents, watch))?;
             let slopes = if index < recursion.activations.len() {
-                recursion.dual(index).slopes(&level.r)?
+                stages.next(|watch| recursion.dual(index).slopes(&level.r, watch))?
             } else {
                 DescriptionSlopes::default()
             };
-            elasticities = slopes.elasticities;
+            let [alpha, beta, root, tau_b, unit] = numbers;
             levels.push(LevelSlopes {
-                numbers,
+                numbers: [alpha, beta, root, tau_b, unit, elasticities],
                 features: slopes.features,
             });
+            elasticities = slopes.elasticities;
         }
         Ok(Self { levels })
     }
@@ -74,30 +80,36 @@ impl ProfileSlopes {
     }
 }
 
-/// These numbers for one dense layer, given the elasticities of the activation before it.
+/// These numbers for one dense layer, but for the elasticities.
 fn layer_numbers(
     scales: &LayerScales,
     level: &Level,
     exponents: &[i32],
-    elasticities: Blocks,
-) -> [Blocks; NUMBERS] {
-    let pairs = || level.r.iter().map(|r| r.hi).zip(exponents);
-    let scaled = |value: f64, exponent: &i32| libm::scalbn(value, -exponent);
-    // u/r.
-    let cosines: Blocks = match &level.bias {
-        Some(bias) => bias[COSINE].clone(),
-        None => level.r.iter().map(|_| 1.0).collect(),
+    watch: &mut Watch<'_>,
+) -> Result<[Blocks; ELASTICITY]> {
+    let band = |rows: Range<usize>| {
+        let (r, exponents) = (&level.r[rows.clone()], &exponents[rows.clone()]);
+        let pairs = || r.iter().map(|r| r.hi).zip(exponents);
+        let scaled = |value: f64, exponent: &i32| libm::scalbn(value, -exponent);
+        // u/r.
+        let cosines: Vec<f64> = match &level.bias {
+            Some(bias) => bias[COSINE].of(&rows).collect(),
+            None => vec![1.0; rows.len()],
+        };
+        let u = pairs()
+            .zip(&cosines)
+            .map(|((r, exponent), cosine)| scaled(cosine * r, exponent));
+        let constant = |value: f64| pairs().map(move |(_, exponent)| scaled(value, exponent));
+        let numbers = vec![
+            cosines.iter().map(|cosine| cosine * cosine).collect(),
+            pairs().map(|(r, _)| scales.sigma_b / r / r).collect(),
+            u.collect(),
+            constant(scales.tau_b).collect(),
+            constant(1.0).collect(),
+        ];
+        Ok((Vec::<()>::new(), numbers))
     };
-    let u = pairs()
-        .zip(cosines.iter())
-        .map(|((r, exponent), cosine)| scaled(cosine * r, exponent));
-    let scaled_constant = |value: f64| pairs().map(move |(_, exponent)| scaled(value, exponent));
-    [
-        cosines.iter().map(|cosine| cosine * cosine).collect(),
-        pairs().map(|(r, _)| scales.sigma_b / r / r).collect(),
-        u.collect(),
-        scaled_constant(scales.tau_b).collect(),
-        scaled_constant(1.0).collect(),
-        elasticities,
-    ]
+    let (_, numbers) = per_row(level.r.len(), Level::CYCLES, watch, band)?;
+    let mut numbers = numbers.into_iter();
+    Ok([(); ELASTICITY].map(|()| numbers.next().unwrap_or_default()))
 }

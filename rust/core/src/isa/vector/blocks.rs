@@ -39,9 +39,32 @@ impl Blocks {
         self.blocks[index / WIDTH][index % WIDTH]
     }
 
+    /// The values of a range.
+    ///
+    /// # Panics
+    /// If there are fewer values.
+    pub fn of(&self, range: &Range<usize>) -> impl Iterator<Item = f64> {
+        assert!(range.end <= self.len);
+        self.blocks.as_flattened()[range.clone()].iter().copied()
+    }
+
     /// The values, without the filling.
     pub fn iter(&self) -> impl Iterator<Item = f64> {
         self.blocks.as_flattened().iter().take(self.len).copied()
+    }
+
+    /// Joins lists, one after the other.
+    ///
+    /// # Panics
+    /// If a list before the last one does not fill its blocks.
+    pub fn join<'a>(lists: impl Iterator<Item = &'a Self>) -> Self {
+        let mut all = Self::default();
+        for list in lists {
+            assert_eq!(all.len % WIDTH, 0);
+            all.blocks.extend_from_slice(&list.blocks);
+            all.len += list.len;
+        }
+        all
     }
 
     /// All blocks.

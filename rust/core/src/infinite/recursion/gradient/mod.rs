@@ -254,9 +254,10 @@ impl LayerStates {
 mod tests {
     use super::*;
     use crate::activations::catalogue;
+    use crate::engine::pool::unwatched;
     use crate::engine::tile::Tile;
+    use crate::infinite::recursion::Batch;
     use crate::infinite::recursion::{LayerScales, PairState};
-    use crate::math::double_double::DoubleDouble;
 
     const ROOTS: [f64; 9] = [0.7, 0.7, 1.3, 0.2, 1.0, 2.5, 0.0, 1.1, 0.9];
     const GAPS: [f64; 9] = [0.0, -0.0, 0.3, -0.4, 1.0, 1e-6, 1.0, -1e-3, 0.9];
@@ -273,8 +274,11 @@ mod tests {
         Recursion::new(sigmas.iter().map(scales).collect(), activations.into()).unwrap()
     }
 
-    fn roots() -> Vec<DoubleDouble> {
-        ROOTS.map(DoubleDouble::from).into()
+    fn profile(recursion: &Recursion) -> Profile {
+        let (batch, root) = (Batch::whole(ROOTS.len(), "X"), |row: usize| {
+            ROOTS[row].into()
+        });
+        recursion.profile(&batch, root, &mut unwatched).unwrap()
     }
 
     fn row_pairs() -> RowPairs {
@@ -290,7 +294,7 @@ mod tests {
 
     fn kernel(isa: Isa, sigmas: &[[f64; 2]], output: Output) -> Tile {
         let recursion = recursion(sigmas);
-        let profile = recursion.profile(roots(), "X").unwrap();
+        let profile = profile(&recursion);
         let (mut planes, mut gaps) = ([Tile::default()], gaps());
         planes[0].reshape(1, 2 * WIDTH);
         let outputs = [output];
@@ -324,8 +328,8 @@ mod tests {
         const H: f64 = 1e-4;
         let sigmas = [[1.2, 0.1], [0.9, 0.3], [1.4, 0.2], [1.1, 0.5]];
         let (recursion, last) = (recursion(&sigmas), sigmas.len() - 1);
-        let profile = recursion.profile(roots(), "X").unwrap();
-        let slopes = ProfileSlopes::new(&recursion, &profile).unwrap();
+        let profile = profile(&recursion);
+        let slopes = ProfileSlopes::new(&recursion, &profile, &mut unwatched).unwrap();
         let outputs = [Output::Nngp(last), Output::Ntk(last)];
         let tied = [TiedScales {
             weights: true,
