@@ -58,6 +58,10 @@ impl Smooth for Callable {
             Error::Function
         })
     }
+
+    fn is_user_supplied(&self) -> bool {
+        true
+    }
 }
 
 impl Activation for Function {

@@ -54,6 +54,11 @@ pub trait Smooth: Debug + Send + Sync {
     /// # Errors
     /// If φ cannot be evaluated at one of the points.
     fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
+
+    /// True if the function is user-supplied: only the calling thread may evaluate it.
+    fn is_user_supplied(&self) -> bool {
+        false
+    }
 }
 
 /// φ, φ' and φ'' at one point: the only trait that finite networks need.

@@ -14,7 +14,8 @@ use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{Tile, product};
 use crate::error::Result;
 use crate::finite::forward::{BandScratch, ForwardPass, band_panels, store_unit};
-use crate::finite::network::{Layer, Network, unit_chunks};
+use crate::finite::layer::{Layer, unit_chunks};
+use crate::finite::network::Network;
 use crate::isa::{Vector, Vectorized};
 
 /// The directions `s_0 … s_{S−1}` in output space along which the outputs are differentiated.

@@ -17,7 +17,8 @@ use crate::finite::backward::{BackwardStep, BandSlopes};
 use crate::finite::forward::{
     BandScratch, DenseStep, ForwardPass, LayerOutput, band_panels, forward_if_callable, layer_input,
 };
-use crate::finite::network::{Layer, Network};
+use crate::finite::layer::Layer;
+use crate::finite::network::Network;
 use crate::isa::Isa;
 
 /// A batch, and the memory for repeated forward and backward passes over it.

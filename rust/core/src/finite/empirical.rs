@@ -17,7 +17,8 @@ use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_o
 use crate::error::{Error, Result};
 use crate::finite::backward::{Deltas, OutputDirections, backward, collapse};
 use crate::finite::forward::{ForwardPass, forward};
-use crate::finite::network::{Layer, Network};
+use crate::finite::layer::Layer;
+use crate::finite::network::Network;
 use crate::isa::{Vector, Vectorized};
 
 /// A choice of entries of the (O, O) block of each pair of samples, and how they are combined.

@@ -14,7 +14,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`network`] | dense layers, packed both ways, and the activations between them |
+//! | [`layer`] | dense layers, packed both ways |
+//! | [`network`] | dense layers with the activations between them |
 //! | [`forward`] | the forward pass over a batch, in bands of samples |
 //! | [`backward`] | the backward pass over a batch, along any output directions |
 //! | [`empirical`] | the empirical NTK, tile by tile, without a Jacobian |
@@ -32,6 +33,7 @@ pub mod empirical;
 pub mod ensemble;
 pub mod forward;
 pub mod jacobian;
+pub mod layer;
 pub mod loss;
 pub mod network;
 pub mod train;

@@ -19,7 +19,8 @@ use crate::finite::forward::{
     BandScratch, DenseStep, ForwardPass, LayerOutput, band_panels, forward_if_callable,
     layer_input, store_unit, too_large, write_rows,
 };
-use crate::finite::network::{Layer, Network, unit_chunks};
+use crate::finite::layer::{Layer, unit_chunks};
+use crate::finite::network::Network;
 
 /// Writes `Jᵀ u = Σ_im u_im ∂f_m(x_i)/∂θ` of K vectors u, (K, N, O), to `out`, (K, P).
 ///

@@ -4,15 +4,14 @@
 //! of the product of both roots `√E φ²`. The coefficients are analytic in r for any φ of interest. Fifteen points in a
 //! half octave of r leave errors of about 1e-15, and one more point measures the error.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::expansion::Expansion;
 use super::kink_tail::{Fit, POWERS, PowerLaw};
 use super::octaves::{DIRECT, MOST_OCTAVES, NODES, octaves};
 use super::samples::{Interval, POINTS, Samples};
 use crate::activations::activation::Smooth;
-use crate::engine::pool::Watch;
+use crate::engine::pool::{self, Load, Watch};
 use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
@@ -95,8 +94,8 @@ pub(super) fn curves(
     isa: Isa,
     watch: &mut Watch<'_>,
 ) -> Result<BTreeMap<Interval, Curve>> {
-    let (mut curves, count) = (BTreeMap::new(), r.len());
-    for (index, r) in r.iter().map(|r| r.hi).enumerate() {
+    let mut intervals = BTreeSet::new();
+    for r in r.iter().map(|r| r.hi) {
         if r > LARGEST_ROOT {
             let message = format!(
                 "the kernel of {phi:?} is a series for √Σ(x, x) up to {LARGEST_ROOT}, but {r} came. Scale the inputs \
@@ -104,15 +103,26 @@ pub(super) fn curves(
             );
             return Err(Error::Invalid(message));
         }
-        if let Entry::Vacant(entry) = curves.entry(Interval::of(r)) {
-            entry.insert(Curve::new(phi, Interval::of(r), isa)?);
-            if watch(index, count).is_break() {
-                return Err(Error::Cancelled);
-            }
+        intervals.insert(Interval::of(r));
+    }
+    let curve = |interval: &Interval| Ok((*interval, Curve::new(phi, *interval, isa)?));
+    if !phi.is_user_supplied() {
+        let load = Load::new(intervals.len(), CURVE * intervals.len() as f64);
+        let curves = pool::map(intervals.iter(), load, watch, |interval, _| curve(interval))?;
+        return curves.into_iter().collect();
+    }
+    let (mut curves, count) = (BTreeMap::new(), intervals.len());
+    for (index, interval) in intervals.iter().enumerate() {
+        curves.extend([curve(interval)?]);
+        if watch(index + 1, count).is_break() {
+            return Err(Error::Cancelled);
         }
     }
     Ok(curves)
 }
+
+/// Estimated cycles of building a curve.
+const CURVE: f64 = 2e6;
 
 /// Fits power laws to the last octaves of all samples. Also returns their largest error, as a share of `E φ'²`.
 fn laws(samples: &[Samples]) -> (Vec<PowerLaw<f64>>, f64) {

@@ -3,8 +3,9 @@
 use super::{store_unit, too_large};
 use crate::activations::activation::Smooth;
 use crate::engine::panel::Panels;
+use crate::engine::pool::Watch;
 use crate::engine::scalar::{Line, Scalar, all_fit};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The number of values per call: enough to make the cost of the call itself small, and few enough that they stay in cache
 /// and the call returns soon.
@@ -13,11 +14,12 @@ const CALL: usize = 1 << 16;
 /// Replaces pre-activations by φ and writes φ', one row per sample.
 ///
 /// # Errors
-/// The errors of the function, and [`crate::Error::TooLarge`].
+/// The errors of the function, [`Error::TooLarge`] and [`Error::Cancelled`].
 pub(super) fn apply<T: Scalar>(
     function: &dyn Smooth,
     values: &mut Panels<T>,
     slopes: &mut Panels<T>,
+    watch: &mut Watch<'_>,
 ) -> Result<()> {
     let (samples, units) = (values.rows(), values.depth());
     let panels = (CALL / (Panels::<T>::LANES * units)).max(1);
@@ -42,6 +44,9 @@ pub(super) fn apply<T: Scalar>(
         for (unit, (value, slope)) in rows.enumerate() {
             store_unit::<T>(values, units, unit, value);
             store_unit::<T>(slopes, units, unit, slope);
+        }
+        if watch(samples.min((chunk + 1) * size), samples).is_break() {
+            return Err(Error::Cancelled);
         }
     }
     Ok(())

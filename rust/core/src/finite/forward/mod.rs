@@ -18,7 +18,8 @@ use crate::engine::panel::{PanelSlice, Panels, bands_mut};
 use crate::engine::pool::{self, AllFinite, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
-use crate::finite::network::{Layer, Network};
+use crate::finite::layer::Layer;
+use crate::finite::network::Network;
 use callable::apply;
 pub(crate) use step::{BandScratch, DenseStep, LayerOutput, Precomputed, store_unit};
 
@@ -142,14 +143,16 @@ impl<T: Scalar> Stage<'_, T> {
         let work = |scratch: &mut BandScratch, band: ForwardBand<'_, T>, stop: &Stop| {
             finite.record(band.run(network, layers.clone(), scratch, stop));
         };
-        pool::for_each(bands.into_iter(), load, watch, BandScratch::default, work)?;
+        let callable = network.callable(layers.end - 1);
+        let shares = [1.0, f64::from(u8::from(callable.is_some()))];
+        let mut stages = Stages::new(watch, &shares);
+        let bands = bands.into_iter();
+        stages.next(|watch| pool::for_each(bands, load, watch, BandScratch::default, work))?;
         finite.check(too_large::<T>)?;
-        match (
-            network.callable(layers.end - 1),
-            self.values.last_mut(),
-            self.slopes.last_mut(),
-        ) {
-            (Some(function), Some(values), Some(slopes)) => apply(function, values, slopes),
+        match (callable, self.values.last_mut(), self.slopes.last_mut()) {
+            (Some(function), Some(values), Some(slopes)) => {
+                stages.next(|watch| apply(function, values, slopes, watch))
+            }
             _ => Ok(()),
         }
     }

@@ -9,7 +9,7 @@ use crate::engine::panel::{PanelSlice, Panels};
 use crate::engine::pool::Stop;
 use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{Tile, product};
-use crate::finite::network::{Layer, unit_chunks};
+use crate::finite::layer::{Layer, unit_chunks};
 use crate::isa::{Vector, Vectorized, WIDTH};
 
 /// Per-worker scratch space, reused between bands.

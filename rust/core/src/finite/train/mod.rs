@@ -19,8 +19,9 @@ use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
 use crate::error::{Error, Result};
 use crate::finite::batch_pass::BatchPass;
+use crate::finite::layer::Layer;
 pub use crate::finite::loss::Loss;
-use crate::finite::network::{Layer, Network};
+use crate::finite::network::Network;
 use weight_tile::WeightTile;
 
 /// The loss, and the rule by which parameters follow its gradient.

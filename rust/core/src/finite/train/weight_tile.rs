@@ -9,7 +9,7 @@ use crate::engine::scalar::{Line, Scalar};
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::finite::batch_gradient::sum_samples;
 use crate::finite::batch_pass::BatchPass;
-use crate::finite::network::Layer;
+use crate::finite::layer::Layer;
 use crate::isa::{Isa, Vector, Vectorized};
 
 /// The lines of a tile of a packed matrix: for each of its panels, a range of the lines.
