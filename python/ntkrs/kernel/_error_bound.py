@@ -37,8 +37,8 @@ def warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any], stacklevel: int)
     if max(bound) > max(_TOLERANCE, np.finfo(dtype).eps):
         warnings.warn(
             f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) and "
-            f"{bound.ntk:.1e} (ntk) of √(K_ii K_jj). Kinks away from 0, and inputs or sigma_w that are very large, "
-            "make series too long.",
+            f"{bound.ntk:.1e} (ntk) of √(K_ii K_jj). A kink of an activation away from 0, or waves far from "
+            "0, make series too long.",
             RuntimeWarning,
             stacklevel=stacklevel,
         )

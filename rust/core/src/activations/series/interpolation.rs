@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::expansion::Expansion;
 use super::kink_tail::{Fit, POWERS, PowerLaw};
-use super::octaves::{DIRECT, MOST_OCTAVES, NODES, octaves};
+use super::octaves::{DIRECT, NODES, WHOLE_AXIS, octaves};
 use super::samples::{Interval, POINTS, Samples};
 use crate::activations::activation::Smooth;
 use crate::engine::pool::{self, Load, Watch};
@@ -27,6 +27,9 @@ const MISSED: f64 = 1e-16;
 /// The largest missing share at which a series can end. While more is missing, the series continues, however little the
 /// last octave holds.
 const TOLERANCE: f64 = 1e-10;
+
+/// The largest missing share at which a series needs no octaves beyond those of [`WHOLE_AXIS`].
+const ENOUGH: f64 = 1e-12;
 
 /// The largest r that is accepted. Above it, φ(r z) varies too fast in z for the quadrature rules used here.
 const LARGEST_ROOT: f64 = 1_048_576.0;
@@ -124,8 +127,15 @@ pub(super) fn curves(
 /// Estimated cycles of building a curve.
 const CURVE: f64 = 2e6;
 
+/// The largest missing share of several samples that these power laws continue.
+fn missing(samples: &[Samples], laws: &[PowerLaw<f64>]) -> f64 {
+    let all = samples.iter().zip(laws);
+    let shares = all.map(|(sample, law)| Expansion::new(sample, law).missing);
+    shares.fold(0.0, f64::max)
+}
+
 /// Fits power laws to the last octaves of all samples. Also returns their largest error, as a share of `E φ'²`.
-fn laws(samples: &[Samples]) -> (Vec<PowerLaw<f64>>, f64) {
+fn fitted(samples: &[Samples]) -> (Vec<PowerLaw<f64>>, f64) {
     let count = samples[0].octaves.len();
     let window = count - Fit::OCTAVES..count;
     let fit = Fit::new(&octaves()[window.clone()]);
@@ -142,36 +152,74 @@ fn laws(samples: &[Samples]) -> (Vec<PowerLaw<f64>>, f64) {
     (laws, if most.is_nan() { f64::INFINITY } else { most })
 }
 
+/// Returns power laws that continue all samples with a negligible error, if there are any.
+fn continuation(samples: &[Samples]) -> Option<Vec<PowerLaw<f64>>> {
+    if samples[0].octaves.len() < Fit::OCTAVES {
+        return None;
+    }
+    let (laws, missed) = fitted(samples);
+    (missed < MISSED).then_some(laws)
+}
+
+/// Returns the fitted power laws or no laws, whichever misses less, and the share that it misses.
+fn best(samples: &[Samples], without: &[PowerLaw<f64>]) -> (Vec<PowerLaw<f64>>, f64) {
+    let ((laws, _), ended) = (fitted(samples), missing(samples, without));
+    let continued = missing(samples, &laws);
+    if continued < ended {
+        (laws, continued)
+    } else {
+        (without.to_vec(), ended)
+    }
+}
+
+/// Returns true if the last octave of all samples is negligible.
+fn is_negligible(samples: &[Samples]) -> bool {
+    let last = samples[0].octaves.len() - 1;
+    samples.iter().all(|sample| sample.held(last) < NOTHING)
+}
+
+/// Removes the last octave of all samples.
+fn shorten(samples: &mut [Samples]) {
+    for sample in samples {
+        sample.octaves.pop();
+    }
+}
+
 impl Curve {
     fn new(phi: &dyn Smooth, interval: Interval, isa: Isa) -> Result<Self> {
         let mut samples = Samples::direct(phi, interval, isa)?;
-        let none = [[0.0; POWERS]; 2];
-        let missing = |samples: &[Samples], laws: &[PowerLaw<f64>]| {
-            let all = samples.iter().zip(laws);
-            all.map(|(sample, law)| Expansion::new(sample, law).missing)
-                .fold(0.0, f64::max)
-        };
-        let without = vec![none; samples.len()];
-        for (index, octave) in octaves().iter().enumerate() {
+        let without = vec![[[0.0; POWERS]; 2]; samples.len()];
+        let (on_whole_axis, near_zero) = octaves().split_at(WHOLE_AXIS);
+        for octave in on_whole_axis {
             Samples::extend(&mut samples, octave, phi, interval, isa)?;
-            let negligible = samples.iter().all(|sample| sample.held(index) < NOTHING);
-            if negligible && missing(&samples, &without) < TOLERANCE {
-                samples
-                    .iter_mut()
-                    .for_each(|sample| sample.octaves.truncate(index));
-                break;
+            if is_negligible(&samples) && missing(&samples, &without) < TOLERANCE {
+                shorten(&mut samples);
+                return Ok(Self::between(&samples, &without, isa));
             }
-            if index + 1 < Fit::OCTAVES {
-                continue;
-            }
-            let (laws, missed) = laws(&samples);
-            let last = index + 1 == MOST_OCTAVES;
-            let better = || missing(&samples, &laws) < missing(&samples, &without);
-            if missed < MISSED || last && better() {
+            if let Some(laws) = continuation(&samples) {
                 return Ok(Self::between(&samples, &laws, isa));
             }
         }
-        Ok(Self::between(&samples, &without, isa))
+        let (mut laws, least) = best(&samples, &without);
+        if least > ENOUGH {
+            let mut longer = samples.clone();
+            for octave in near_zero {
+                Samples::extend(&mut longer, octave, phi, interval, isa)?;
+                if is_negligible(&longer) {
+                    shorten(&mut longer);
+                    break;
+                }
+                if continuation(&longer).is_some() {
+                    break;
+                }
+            }
+            // Coefficients from near 0 are wrong if φ' oscillates or jumps far away from 0.
+            let (more, left) = best(&longer, &without);
+            if left < least {
+                (samples, laws) = (longer, more);
+            }
+        }
+        Ok(Self::between(&samples, &laws, isa))
     }
 
     /// Builds the curve through these samples, of which the last only checks the interpolation.

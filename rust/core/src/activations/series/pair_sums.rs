@@ -351,7 +351,7 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
     fn octaves_there(&self, terms: R) -> usize {
         let mut count = 0;
         while count < self.rows[0].octaves.len()
-            && R::any(R::splat((DIRECT << count) as f64).less(terms))
+            && R::any(R::splat(self.octaves[count].start).less(terms))
         {
             count += 1;
         }
@@ -361,9 +361,9 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
     /// Adds the sums over an octave, in the lanes that have this octave and need it.
     #[inline(always)]
     fn add(&self, index: usize, terms: R, part: [R; 2], sums: &mut [R; 2]) {
-        let (zero, index) = (R::splat(0.0), index as u32);
-        let wanted = R::splat(f64::from(DIRECT as u32) * f64::from(1_u32 << index)).less(terms);
-        let there = R::splat(f64::from(index)).less(self.last);
+        let zero = R::splat(0.0);
+        let wanted = R::splat(self.octaves[index].start).less(terms);
+        let there = R::splat(index as f64).less(self.last);
         for (sum, part) in sums.iter_mut().zip(part) {
             *sum = *sum + R::select(wanted, R::select(there, part, zero), zero);
         }

@@ -16,6 +16,16 @@ const REACH: f64 = 13.0;
 /// A density of 0.5 leaves measured errors of about 1e-15.
 const DENSITY: f64 = 0.7;
 
+/// The width of the edge of the window near 0, times the root of the lowest order.
+const EDGE: f64 = 13.0;
+
+/// The length of the window near 0 and the distance of the middle of its edge, in widths of this edge.
+const WINDOW: f64 = 12.0;
+const MIDDLE: f64 = 6.0;
+
+/// The largest length of the first panel near 0, in units of 1/r.
+const FIRST: f64 = 4.0;
+
 /// The number of blocks that hold the orders below [`DIRECT`].
 pub(super) const BLOCKS: usize = DIRECT / WIDTH;
 
@@ -35,8 +45,32 @@ impl Quadrature {
     /// A quadrature for orders up to `orders`. The first panel is halved towards 0 `splits` times, for functions that
     /// vary quickly there.
     pub fn new(orders: usize, splits: u32) -> Self {
-        let panels = (DENSITY * (orders as f64).sqrt() * REACH / PER_PANEL as f64).ceil();
-        let width = REACH / panels;
+        Self::panels(REACH, (orders as f64).sqrt(), splits)
+    }
+
+    /// A quadrature near 0, for the orders from `lowest` to twice that of functions that vary on the scale 1/r.
+    ///
+    /// The weights have a factor `χ(z) = ½ erfc((z − c)/w)`, which is 1 near 0 and 0 beyond `z = 2c`. It removes a
+    /// function that is flat at 0 and smooth, of which he_m finds no more than `e^{−m w²/4}`: this is e^{−42}.
+    /// A kink at 0 counts in full. The window is as long as 25 waves of he_m, so the number of nodes depends on r/√m
+    /// alone.
+    pub fn near_zero(lowest: f64, r: f64) -> Self {
+        let width = EDGE / lowest.sqrt();
+        let reach = WINDOW * width;
+        let frequency = (2.0 * lowest).sqrt();
+        let first = reach / panel_count(reach, frequency);
+        let splits = (r * first / FIRST).max(1.0).log2().ceil();
+        let mut quadrature = Self::panels(reach, frequency, splits as u32);
+        for (z, weight) in quadrature.nodes.iter().zip(&mut quadrature.weights) {
+            *weight *= 0.5 * libm::erfc(z / width - MIDDLE);
+        }
+        quadrature
+    }
+
+    /// Panels up to `reach`, for polynomials that oscillate at this frequency.
+    fn panels(reach: f64, frequency: f64, splits: u32) -> Self {
+        let panels = panel_count(reach, frequency);
+        let width = reach / panels;
         let mut edges = vec![0.0];
         edges.extend(
             (1..=splits)
@@ -80,6 +114,11 @@ impl Quadrature {
         };
         self.nodes.iter().zip(&self.weights).map(of_node).collect()
     }
+}
+
+/// The number of panels of equal length up to `reach`.
+fn panel_count(reach: f64, frequency: f64) -> f64 {
+    (DENSITY * frequency * reach / PER_PANEL as f64).ceil()
 }
 
 /// Computes the expectations `E f(z) he_m(z)` of one function f for B blocks of orders m. The first half of the blocks

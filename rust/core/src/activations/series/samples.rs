@@ -3,11 +3,11 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::fractional_hermite::{self, Continuation};
-use super::octaves::{DIRECT, NODES, Octave};
+use super::octaves::{DIRECT, NODES, Octave, WHOLE_AXIS, octaves};
 use super::quadrature::{Moments, Quadrature};
 use crate::activations::activation::Smooth;
 use crate::error::Result;
-use crate::isa::{Isa, WIDTH};
+use crate::isa::{Block, Isa, WIDTH};
 
 /// The number of interpolation points of an interval. One more point checks the interpolation.
 pub(super) const POINTS: usize = 15;
@@ -28,9 +28,6 @@ pub(super) struct Samples {
     pub octaves: Vec<[[f64; NODES]; 2]>,
 }
 
-/// φ'(r z) at the nodes z of a quadrature, folded: its sums over ±z, then its differences.
-type Folded = [Vec<f64>; 2];
-
 impl Samples {
     /// Computes the samples at all points of an interval, without octaves.
     ///
@@ -48,7 +45,9 @@ impl Samples {
                 direct: Vec::new(),
                 octaves: Vec::new(),
             };
-            let [even, odd] = sample.fold(phi, &quadrature)?;
+            let (values, slopes) = quadrature.evaluate(phi, r)?;
+            sample.average(&quadrature, &values, &slopes);
+            let [even, odd] = folded(&slopes);
             let moments = isa.run(Moments {
                 orders: &orders,
                 folded: [&even, &odd],
@@ -70,48 +69,92 @@ impl Samples {
         interval: Interval,
         isa: Isa,
     ) -> Result<()> {
-        let quadrature = Quadrature::new(octave.nodes[NODES - 1] as usize, interval.splits());
-        let mut orders = vec![[[0.0; WIDTH]; fractional_hermite::BLOCKS]; quadrature.nodes.len()];
-        isa.run(Continuation {
-            octave,
-            nodes: &quadrature.nodes,
-            weights: &quadrature.weights,
-            values: &mut orders,
-        });
+        let on_whole_axis = octave.start < octaves()[WHOLE_AXIS].start;
+        let quadrature = if on_whole_axis {
+            Quadrature::new(octave.nodes[NODES - 1] as usize, interval.splits())
+        } else {
+            Quadrature::near_zero(octave.start, interval.end())
+        };
+        let orders = octave.orders(&quadrature, isa);
         for sample in samples {
-            let [even, odd] = sample.fold(phi, &quadrature)?;
-            let moments = isa.run(Moments {
-                orders: &orders,
-                folded: [&even, &odd],
-            });
-            let (even, odd) = moments.split_at(fractional_hermite::BLOCKS / 2);
-            sample.octaves.push([even, odd].map(|moments| {
-                std::array::from_fn(|k| octave.roots[k] * moments.as_flattened()[k])
-            }));
+            let (values, slopes) = quadrature.evaluate(phi, sample.r)?;
+            if on_whole_axis {
+                sample.average(&quadrature, &values, &slopes);
+            }
+            sample
+                .octaves
+                .push(octave.coefficients(&orders, &slopes, isa));
         }
         Ok(())
     }
 
-    /// Returns φ'(r z) at the nodes of a quadrature, folded. Also computes `E φ`, `E φ²` and `E φ'²` again, with this
-    /// quadrature.
-    fn fold(&mut self, phi: &dyn Smooth, quadrature: &Quadrature) -> Result<Folded> {
-        let nodes = quadrature.nodes.len();
-        let at = |r: f64| quadrature.nodes.iter().map(move |z| r * z);
-        let mut values: Vec<f64> = at(self.r).chain(at(-self.r)).collect();
-        let mut slopes = vec![0.0; 2 * nodes];
-        phi.evaluate(&mut values, &mut slopes)?;
-        let (right, left) = slopes.split_at(nodes);
-        let (ahead, behind) = values.split_at(nodes);
+    /// Sets `E φ`, `E φ²` and `E φ'²`, given φ(r z) and φ'(r z) at the nodes of a quadrature over the whole axis.
+    fn average(&mut self, quadrature: &Quadrature, values: &[f64], slopes: &[f64]) {
         let square = |(a, b): (&f64, &f64)| a * a + b * b;
-        self.mean = quadrature.mean(ahead.iter().zip(behind).map(|(a, b)| a + b));
-        self.square = quadrature.mean(ahead.iter().zip(behind).map(square));
-        self.slope_square = quadrature.mean(right.iter().zip(left).map(square));
-        let both = || right.iter().zip(left);
-        Ok([
-            both().map(|(a, b)| a + b).collect(),
-            both().map(|(a, b)| a - b).collect(),
-        ])
+        self.mean = quadrature.mean(sides(values).map(|(a, b)| a + b));
+        self.square = quadrature.mean(sides(values).map(square));
+        self.slope_square = quadrature.mean(sides(slopes).map(square));
     }
+}
+
+impl Octave {
+    /// The Hermite functions of the orders of this octave, as [`Continuation`] gives them.
+    fn orders(
+        &self,
+        quadrature: &Quadrature,
+        isa: Isa,
+    ) -> Vec<[Block; fractional_hermite::BLOCKS]> {
+        let mut orders = vec![[[0.0; WIDTH]; fractional_hermite::BLOCKS]; quadrature.nodes.len()];
+        isa.run(Continuation {
+            octave: self,
+            nodes: &quadrature.nodes,
+            weights: &quadrature.weights,
+            values: &mut orders,
+        });
+        orders
+    }
+
+    /// The coefficients `b_m` at the nodes of this octave, times the roots of the node weights.
+    fn coefficients(
+        &self,
+        orders: &[[Block; fractional_hermite::BLOCKS]],
+        slopes: &[f64],
+        isa: Isa,
+    ) -> [[f64; NODES]; 2] {
+        let [even, odd] = folded(slopes);
+        let moments = isa.run(Moments {
+            orders,
+            folded: [&even, &odd],
+        });
+        let (even, odd) = moments.split_at(fractional_hermite::BLOCKS / 2);
+        [even, odd]
+            .map(|moments| std::array::from_fn(|k| self.roots[k] * moments.as_flattened()[k]))
+    }
+}
+
+impl Quadrature {
+    /// Returns φ(r z) and φ'(r z) at the nodes z, and then at their negatives.
+    fn evaluate(&self, phi: &dyn Smooth, r: f64) -> Result<(Vec<f64>, Vec<f64>)> {
+        let at = |r: f64| self.nodes.iter().map(move |z| r * z);
+        let mut values: Vec<f64> = at(r).chain(at(-r)).collect();
+        let mut slopes = vec![0.0; values.len()];
+        phi.evaluate(&mut values, &mut slopes)?;
+        Ok((values, slopes))
+    }
+}
+
+/// The values at each node z and at −z.
+fn sides(values: &[f64]) -> impl Iterator<Item = (&f64, &f64)> {
+    let (right, left) = values.split_at(values.len() / 2);
+    right.iter().zip(left)
+}
+
+/// The sums over ±z, then the differences.
+fn folded(slopes: &[f64]) -> [Vec<f64>; 2] {
+    [
+        sides(slopes).map(|(a, b)| a + b).collect(),
+        sides(slopes).map(|(a, b)| a - b).collect(),
+    ]
 }
 
 /// An interval of r: a half octave, or r = 0 alone. The same r always lies in the same interval, whatever other r
@@ -146,6 +189,12 @@ impl Interval {
         (exponent - 1).max(0).unsigned_abs()
     }
 
+    /// An upper bound of the r in the interval, less than twice as large as they are.
+    fn end(self) -> f64 {
+        self.exponent
+            .map_or(0.0, |exponent| libm::scalbn(1.0, exponent))
+    }
+
     /// The Chebyshev points of the interval, ends included. Last comes the point that checks the interpolation: midway
     /// between two of them near the middle.
     fn points(self) -> Vec<f64> {
@@ -163,5 +212,74 @@ impl Interval {
         places
             .map(|j| libm::scalbn(middle + half * libm::cos(PI * j / last), exponent))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `x/(1 + |x|)`, with jumps of φ'' and of all its even derivatives.
+    #[derive(Debug)]
+    struct Kinked;
+
+    /// `log cosh x + x`, without a kink.
+    #[derive(Debug)]
+    struct Analytic;
+
+    impl Smooth for Kinked {
+        fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
+            for (x, slope) in x.iter_mut().zip(slopes) {
+                let inverse = 1.0 / (1.0 + x.abs());
+                (*x, *slope) = (*x * inverse, inverse * inverse);
+            }
+            Ok(())
+        }
+    }
+
+    impl Smooth for Analytic {
+        fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()> {
+            for (x, slope) in x.iter_mut().zip(slopes) {
+                let rest = libm::log1p(libm::exp(-2.0 * x.abs()));
+                *slope = 1.0 + libm::tanh(*x);
+                *x += x.abs() + rest - std::f64::consts::LN_2;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn coefficients_from_near_zero_are_those_from_the_whole_axis() {
+        let functions: [&dyn Smooth; 2] = [&Kinked, &Analytic];
+        for (phi, r) in functions
+            .into_iter()
+            .flat_map(|phi| [30.0, 900.0].map(|r| (phi, r)))
+        {
+            let interval = Interval::of(r);
+            for octave in &octaves()[12..WHOLE_AXIS] {
+                let all = Quadrature::new(octave.nodes[NODES - 1] as usize, interval.splits());
+                let near = Quadrature::near_zero(octave.start, interval.end());
+                assert!(near.nodes.len() < all.nodes.len());
+                for isa in Isa::available() {
+                    let coefficients = |quadrature: &Quadrature| {
+                        let orders = octave.orders(quadrature, isa);
+                        let (_, slopes) = quadrature.evaluate(phi, r).expect("it does not fail");
+                        octave.coefficients(&orders, &slopes, isa)
+                    };
+                    let (exact, found) = (coefficients(&all), coefficients(&near));
+                    let pairs = exact.as_flattened().iter().zip(found.as_flattened());
+                    for (node, (exact, found)) in pairs.enumerate() {
+                        // The round-off of sums over |φ'| ≤ 2 times he_m ≤ 1, over some thousand nodes, times the root
+                        // of a node weight: √m/2.
+                        let tolerance = 1e-15 * octave.start.sqrt();
+                        assert!(
+                            (exact - found).abs() < tolerance,
+                            "{phi:?} {r} {} {node}: {exact} {found}",
+                            octave.start
+                        );
+                    }
+                }
+            }
+        }
     }
 }
