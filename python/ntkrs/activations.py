@@ -59,6 +59,7 @@ __all__ = [
     "Silu",
     "Sin",
     "Softplus",
+    "Softsign",
     "Tanh",
 ]
 
@@ -277,6 +278,27 @@ class Softplus(Elementwise):
     """
 
     name = "softplus"
+
+
+@dataclass(frozen=True)
+class Softsign(Elementwise):
+    """The softsign, ``φ(x) = x/(1 + |x|)``, with ``φ'(x) = 1/(1 + |x|)²``.
+
+    Its kernels are computed by a series: see :meth:`ntkrs.Kernel.error_bound`. The jump of φ'' at 0 enters the series
+    as a power law, so kernels of near-duplicate inputs keep their digits.
+
+    References
+    ----------
+    Turian, Bergstra, Bengio (2009); Glorot & Bengio (2010).
+
+    Examples
+    --------
+    >>> from ntkrs import Softsign, mlp
+    >>> mlp(1, 1, 1, Softsign()).kernel()([[1.0, 0.0]], [[0.0, 1.0]])  # φ is odd: 0 between orthogonal inputs
+    array([[0.]])
+    """
+
+    name = "softsign"
 
 
 @dataclass(frozen=True)

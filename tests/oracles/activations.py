@@ -190,6 +190,9 @@ TABLE: dict[str, Entry] = {
     "tanh": Entry(np.tanh, lambda x: 1 / np.cosh(np.clip(x, -350, 350)) ** 2, mp.tanh),  # beyond 350, cosh² overflows
     "sigmoid": Entry(special.expit, _sigmoid_derivative, lambda x: 1 / (1 + mp.exp(-x))),
     "silu": Entry(lambda x: x * special.expit(x), _silu_derivative, lambda x: x / (1 + mp.exp(-x))),
+    "softsign": Entry(
+        lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2, lambda x: x / (1 + abs(x)), kink=True
+    ),
     "softplus": Entry(lambda x: np.logaddexp(0.0, x), special.expit, _exact_softplus),
     "mish": Entry(
         lambda x: x * np.tanh(np.logaddexp(0.0, x)), _mish_derivative, lambda x: x * mp.tanh(_exact_softplus(x))

@@ -47,6 +47,7 @@ SERIES = {
     "sigmoid": "sigmoid",
     "silu": "silu",
     "softplus": "softplus",
+    "softsign": "softsign",
     "mish": "mish",
     "gelu_tanh": "gelu_tanh",
     "elu": ("elu", 0.7),

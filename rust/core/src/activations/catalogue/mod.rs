@@ -16,6 +16,7 @@ mod polynomial;
 mod rectified_power;
 mod sigmoid;
 mod sign;
+mod softsign;
 mod tanh;
 mod wave;
 
@@ -63,6 +64,7 @@ fn catalogue() -> Vec<Entry> {
         entry("silu", [], |[]| Ok(Series(sigmoid::Silu))),
         entry("sin", [1.3, 0.9, 0.4], |[a, b, p]| Wave::sine(a, b, p)),
         entry("softplus", [], |[]| Ok(Series(sigmoid::Softplus))),
+        entry("softsign", [], |[]| Ok(Series(softsign::Softsign))),
         entry("tanh", [], |[]| Ok(Series(tanh::Tanh))),
     ]
 }
