@@ -51,6 +51,7 @@ class TestTorch:
 
     ACTIVATIONS = (
         ("ReLU", {}), ("Tanh", {}), ("Sigmoid", {}), ("SiLU", {}), ("SELU", {}), ("Mish", {}), ("GELU", {}),
+        ("Softsign", {}),
         ("LeakyReLU", {"negative_slope": 0.3}), ("ELU", {}), ("CELU", {}), ("Softplus", {}), ("Identity", {}),
     )  # fmt: skip
 

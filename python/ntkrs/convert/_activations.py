@@ -24,6 +24,7 @@ _CLASSES = {
     "swish": "Silu",
     "gelu": "Gelu",
     "softplus": "Softplus",
+    "softsign": "Softsign",
     "elu": "Elu",
     "selu": "Selu",
     "mish": "Mish",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 #: Activations without parameters.
-_PLAIN = ("ReLU", "Tanh", "Sigmoid", "SiLU", "SELU", "Mish")
+_PLAIN = ("ReLU", "Tanh", "Sigmoid", "SiLU", "SELU", "Softsign", "Mish")
 
 #: Modules that do not change (N, n_0) rows in evaluation mode.
 _NEUTRAL = ("Identity", "Dropout", "AlphaDropout", "Flatten")
