@@ -95,7 +95,7 @@ def main() -> None:
 def compare(x: Array) -> None:
     """Print the times of all series activations."""
     out = np.zeros((len(x), len(x)))
-    for name in ("relu", "tanh", "sigmoid", "silu", "softplus", "mish", "gelu_tanh", "elu", "selu"):
+    for name in ("relu", "tanh", "sigmoid", "silu", "softplus", "softsign", "mish", "gelu_tanh", "elu", "selu"):
         kernel = mlp(LAYERS, 1, 1, name, SIGMA_W).kernel()
         times = [seconds(lambda kernel=kernel: kernel(x, out=out))[0] for _ in range(5)]  # type: ignore[misc]
         rows = min(seconds(lambda kernel=kernel: kernel.error_bound(x))[0] for _ in range(3))  # type: ignore[misc]
