@@ -26,6 +26,9 @@ pub trait Scalar:
     /// The NumPy name of the type.
     const NAME: &'static str;
 
+    /// The smallest positive number: twice the largest rounding error of subnormal numbers.
+    const ROUNDING: f64;
+
     /// The value in `f64`, exactly.
     fn widen(self) -> f64;
 
@@ -114,6 +117,7 @@ impl<const W: usize> Line<f32> for Lanes<f32, W> {
 impl Scalar for f64 {
     type Line = Lanes<f64, 8>;
     const NAME: &'static str = "float64";
+    const ROUNDING: f64 = f64::from_bits(1);
 
     #[inline]
     fn widen(self) -> f64 {
@@ -160,6 +164,7 @@ impl Scalar for f64 {
 impl Scalar for f32 {
     type Line = Lanes<f32, 16>;
     const NAME: &'static str = "float32";
+    const ROUNDING: f64 = f32::from_bits(1) as f64;
 
     #[inline]
     fn widen(self) -> f64 {

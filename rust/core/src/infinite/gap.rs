@@ -9,14 +9,16 @@
 //! ```
 //!
 //! with norms in double-double precision. Where most of the distance is the difference of the norms, this cancels.
-//! There the unit vectors are formed in double-double precision, and the gap is `|x/|x| − y/|y||²/2`. If one pair of
-//! eight rows and eight columns is close, the distances of all 64 pairs are computed, which costs twice as much as
+//! There the unit vectors are formed in double-double precision, and the gap is `|x/|x| − y/|y||²/2`. Gaps too small
+//! for these, down to the 0 of parallel rows, follow from cross products (see [`super::cross_products`]). If one pair
+//! of eight rows and eight columns is close, the distances of all 64 pairs are computed, which costs twice as much as
 //! their inner products.
 
 use std::ops::Range;
 
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile};
+use crate::infinite::cross_products::{FromCrossProducts, Side, any_tiny, pivots};
 use crate::infinite::normed_rows::{Lengths, NormedRows, Units};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 
@@ -39,6 +41,8 @@ struct Entries {
     values: Vec<Block>,
     /// The unit vectors of the rows in double-double precision, computed on first use.
     units: Vec<[Block; 2]>,
+    /// The index of a largest entry of each row, computed on first use.
+    pivots: Option<[usize; WIDTH]>,
 }
 
 impl Entries {
@@ -46,6 +50,7 @@ impl Entries {
     fn load<T: Scalar>(&mut self, normed: &NormedRows<T>, index: usize) {
         normed.entries(index, &mut self.values);
         self.units.clear();
+        self.pivots = None;
     }
 
     /// The unit vectors, given the lengths of the rows.
@@ -59,6 +64,16 @@ impl Entries {
             units.fill(isa);
         }
         &self.units
+    }
+
+    /// The rows as a side of [`FromCrossProducts`].
+    fn side<'a>(&'a mut self, lengths: Lengths<'a>) -> Side<'a> {
+        let pivots = *self.pivots.get_or_insert_with(|| pivots(&self.values));
+        Side {
+            entries: &self.values,
+            inverses: lengths.inverses[0],
+            pivots,
+        }
     }
 }
 
@@ -92,7 +107,7 @@ pub fn gaps<T: Scalar>(
             let band = band.clone();
             let mut square = GapSquare { tile, band, chunk };
             for sign in close.signs() {
-                scratch.replace_close(isa, lengths, sign, &mut square);
+                scratch.replace_close(isa, lengths, T::ROUNDING, sign, &mut square);
             }
         }
     }
@@ -132,11 +147,13 @@ const UNKNOWN: f64 = -1.0;
 
 impl Scratch {
     /// Replaces the close gaps of this sign between the loaded rows and columns: by differences of the rows, or by
-    /// those of their unit vectors where the former cancel.
+    /// those of their unit vectors where the former cancel, or by cross products where the latter cancel too. `rounding`
+    /// is that of the entries.
     fn replace_close(
         &mut self,
         isa: Isa,
         lengths: [Lengths<'_>; 2],
+        rounding: f64,
         sign: f64,
         square: &mut GapSquare<'_>,
     ) {
@@ -158,6 +175,14 @@ impl Scratch {
                 if *known != UNKNOWN {
                     *unit = UNKNOWN;
                 }
+            }
+            if any_tiny(&units) {
+                isa.run(FromCrossProducts {
+                    rows: self.rows.side(lengths[0]),
+                    cols: self.cols.side(lengths[1]),
+                    rounding,
+                    gaps: &mut units,
+                });
             }
             square.replace(&units, sign);
         }
@@ -246,7 +271,9 @@ impl Vectorized for FromDifferences<'_> {
         /// The exponent of t is at most this, of either sign. Norms further apart cancel for any such t, and unit
         /// vectors are used instead.
         const FAR: f64 = 64.0;
-        let ([rows, cols], half) = (self.lengths, V::splat(0.5));
+        /// Norms have errors of some 1e-32. In a smaller square than this they would be visible.
+        const FAINT: f64 = 1e-36;
+        let ([rows, cols], half, zero) = (self.lengths, V::splat(0.5), V::splat(0.0));
         let ([norms, rests], inverses) = (cols.norms.map(V::load), V::load(cols.inverses[0]));
         let exponents = V::load(cols.exponents);
         let mut scales = [half; WIDTH];
@@ -266,8 +293,10 @@ impl Vectorized for FromDifferences<'_> {
             let turn = square - apart * apart;
             let gap = half * (turn * (inverse * inverses)) / scales[r];
             // If less than half of the square is left, the difference may have lost digits.
-            let known = V::select(turn.less(half * square), V::splat(UNKNOWN), gap);
-            known.store(value);
+            let unknown = V::splat(UNKNOWN);
+            let known = V::select(turn.less(half * square), unknown, gap);
+            let faint = V::select(zero.less(square), unknown, zero);
+            V::select(square.less(V::splat(FAINT)), faint, known).store(value);
         }
         values
     }

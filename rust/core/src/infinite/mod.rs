@@ -5,9 +5,11 @@
 //!   [`crate::engine`]
 //! - [`pointwise`]: the diagonal, and single pairs given by their correlation
 //! - [`recursion`]: the equations, through all layers
-//! - [`normed_rows`], [`gap`]: norms of the inputs and gaps between them, from which the recursion starts
+//! - [`normed_rows`], [`gap`], [`cross_products`]: norms of the inputs and gaps between them, from which the recursion
+//!   starts
 //! - [`error_bound`]: the truncation error of activations that are computed by series
 
+pub mod cross_products;
 pub mod error_bound;
 pub mod gap;
 pub mod gradient;
