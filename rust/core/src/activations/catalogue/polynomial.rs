@@ -177,7 +177,8 @@ fn hermite<R: Real>(degree: usize, x: R) -> (R, R) {
 /// ```
 ///
 /// The coefficients divided by their norm form a unit vector. The product of two such vectors is the new correlation
-/// for ρ = 1. Its gap is half the square of their distance, accurate to the rounding of an angle.
+/// for ρ = 1. Its gap is half the square of their distance, with all digits because the vectors are in double-double
+/// precision.
 #[derive(Clone, Debug)]
 struct HermiteExpansion {
     /// `c_j j!/(2^i i! √l!)`: one list for each l, over i.
@@ -226,10 +227,11 @@ impl HermiteExpansion {
 
     /// The number of features of a variable.
     fn features(&self) -> usize {
-        2 * self.degree() + 1
+        3 * self.degree() + 2
     }
 
-    /// `√E φ²`, and the features: the unit vector of the a_l, then `√l a_l/r` from l = 1 on.
+    /// `√E φ²`, and the features: the high parts of the unit vector of the a_l, their low parts, then `√l a_l/r` from
+    /// l = 1 on.
     fn root_and_features<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
         let all: Vec<_> = (0..=self.degree())
             .map(|l| self.coefficient(l, r, self.lowest))
@@ -238,16 +240,22 @@ impl HermiteExpansion {
             .iter()
             .fold(N::constant(0.0), |norm, a| norm + *a * *a)
             .sqrt();
-        let unit = all.iter().map(|a| {
+        let unit = |a: &N| {
             if norm.value() > 0.0 {
-                (*a / norm).single()
+                *a / norm
             } else {
-                N::Single::splat(0.0)
+                N::constant(0.0)
             }
-        });
+        };
+        let unit: Vec<_> = all.iter().map(unit).collect();
+        let (high, low) = (
+            unit.iter().map(|a| a.single()),
+            unit.iter().map(|a| a.low()),
+        );
         let slope =
             |l: usize| N::Single::splat((l as f64).sqrt()) * self.coefficient(l, r, 1).single();
-        let numbers = unit.chain((1..=self.degree()).map(slope)).collect();
+        let slopes = (1..=self.degree()).map(slope);
+        let numbers = high.chain(low).chain(slopes).collect();
         (
             moderate(norm * power(r, self.lowest), self.degree() as f64),
             numbers,
@@ -300,8 +308,9 @@ impl Form for Polynomial {
         let (mut power, mut fall, mut turn) = (one, zero, one);
         let (mut to_equal, mut to_opposite, mut falls) = (zero, zero, zero);
         for l in 0..=degree {
+            let (u_low, v_low) = (u(degree + 1 + l), turn * v(degree + 1 + l));
             let (u, v) = (u(l), turn * v(l));
-            let (difference, sum) = (u - v, u + v);
+            let (difference, sum) = ((u - v) + (u_low - v_low), (u + v) + (u_low + v_low));
             to_equal = difference.mul_add(difference, to_equal);
             to_opposite = sum.mul_add(sum, to_opposite);
             falls = (u * v).mul_add(fall, falls);
@@ -314,7 +323,7 @@ impl Form for Polynomial {
         let new = R::select(to_opposite.less(to_equal), -to_opposite, to_equal);
         let signed_rho = rho.copysign(gap);
         let (mut slope, mut power) = (zero, one);
-        for l in degree + 1..=2 * degree {
+        for l in 2 * (degree + 1)..=3 * degree + 1 {
             slope = (u(l) * v(l)).mul_add(power, slope);
             power = power * signed_rho;
         }
