@@ -4,7 +4,9 @@
     Sigma^{l+1} = sigma_w^2 T(Sigma^l) + sigma_b^2,       Theta^{l+1} = Sigma^{l+1} + sigma_w^2 Tdot Theta^l
 
 `activations` has one entry per hidden layer. sigma_w and sigma_b are numbers, or have one entry per dense
-layer, that is one more than there are activations.
+layer, that is one more than there are activations. Layers learn at the scales tau_w and tau_b; None: at sigma_w and
+sigma_b. tau_w is per sqrt(n): layer l adds tau_w^2 T + tau_b^2 to Theta, and the first one tau_w^2 <x, x'> / n_0 +
+tau_b^2.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ def kernels(
     activations: Sequence[Activation],
     digits: int = 50,
     rounded: bool = False,
+    tau_w: Scale | None = None,
+    tau_b: Scale | None = None,
 ) -> tuple[Array, Array]:
     """(nngp, ntk), (N, M) each, of rows x (N, d) and z (M, d; None: x).
 
@@ -42,12 +46,14 @@ def kernels(
     Inputs, sigmas and activation parameters count as the exact values of the floats given.
     """
     rows, columns = _exact(x), _exact(x if z is None else z)
-    sw, sb = scales(sigma_w, len(activations) + 1), scales(sigma_b, len(activations) + 1)
+    depth = len(activations) + 1
+    sw, sb = scales(sigma_w, depth), scales(sigma_b, depth)
+    tau = scales(sigma_w if tau_w is None else tau_w, depth), scales(sigma_b if tau_b is None else tau_b, depth)
     with mp.workdps(_working_digits(rows + columns, sw, sb, activations, digits)):
         q_rows = [_diagonal(row, sw, sb, activations) for row in rows]
         q_columns = [_diagonal(row, sw, sb, activations) for row in columns]
         pairs = [
-            [_recursion(r, s, q1, q2, sw, sb, activations) for s, q2 in zip(columns, q_columns, strict=True)]
+            [_recursion(r, s, q1, q2, sw, sb, tau, activations) for s, q2 in zip(columns, q_columns, strict=True)]
             for r, q1 in zip(rows, q_rows, strict=True)
         ]
     with mp.workdps(digits):
@@ -83,15 +89,16 @@ def _recursion(
     q2: list[Any],
     sw: list[float],
     sb: list[float],
+    tau: tuple[list[float], list[float]],
     activations: Sequence[Activation],
 ) -> tuple[Any, Any]:
     """(Sigma^L, Theta^L) of one pair of rows."""
-    nngp = _first(row, column, sw, sb)
-    ntk = nngp
+    nngp, ntk = _first(row, column, sw, sb), _first(row, column, *tau)
     for layer, activation in enumerate(activations, start=1):
         value, dot = dual(activation, q1[layer - 1], q2[layer - 1], nngp, mp)
         nngp = mp.mpf(sw[layer]) ** 2 * value + mp.mpf(sb[layer]) ** 2
-        ntk = nngp + mp.mpf(sw[layer]) ** 2 * dot * ntk
+        own = mp.mpf(tau[0][layer]) ** 2 * value + mp.mpf(tau[1][layer]) ** 2
+        ntk = own + mp.mpf(sw[layer]) ** 2 * dot * ntk
     return nngp, ntk
 
 
@@ -127,8 +134,6 @@ def kernels_numpy(
 ) -> tuple[Array, Array]:
     """(nngp, ntk), (N, M) each, in plain float64: near 1e-14 relative for generic pairs.
 
-    Layers learn at the scales tau_w and tau_b; None: at sigma_w and sigma_b. tau_w is per sqrt(n): the first layer
-    adds tau_w^2 <x, x'> / n_0 + tau_b^2 to the NTK.
     Where |rho| is near 1 (duplicate rows) a kinked activation has an error of sqrt(eps) = 1.5e-8 per layer.
     """
     x = np.asarray(x, dtype=float)

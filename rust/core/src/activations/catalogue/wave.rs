@@ -199,8 +199,7 @@ impl ClosedForm for Wave {
 
     #[inline(always)]
     fn pair<R: Real>(&self, u: WaveVariable<R>, v: WaveVariable<R>, gap: R) -> (R, R) {
-        let (one, two) = (R::splat(1.0), R::splat(2.0));
-        let (odd, even) = (R::splat(self.odd), R::splat(self.even));
+        let (two, odd, even) = (R::splat(2.0), R::splat(self.odd), R::splat(self.even));
         let opposite = gap.is_negative();
         let pair = WavePair::new(u, v, gap.abs());
         let WavePair {
@@ -218,13 +217,7 @@ impl ClosedForm for Wave {
         let from_opposite = R::select(to_opposite.less(to_equal), -to_opposite, to_equal);
         let new = R::select(opposite, from_opposite, aligned);
 
-        let kappa = R::splat(self.odd - self.even); // cos 2p
-        let (plus, minus) = (
-            R::select(opposite, far, near),
-            R::select(opposite, near, far),
-        );
-        let dot = R::splat(self.slope) * scale * ((one + plus) + kappa * (one + minus));
-        (new, dot)
+        (new, self.slope_of(pair, opposite))
     }
 }
 
@@ -261,6 +254,27 @@ impl<R: Real> WavePair<R> {
 }
 
 impl Wave {
+    /// `Ṫ = a²b² e^{−(x1+x2)/2} (S cosh(x0ρ) + C sinh(x0ρ))`.
+    #[inline(always)]
+    fn slope_of<R: Real>(&self, pair: WavePair<R>, opposite: R::Mask) -> R {
+        let WavePair {
+            scale, near, far, ..
+        } = pair;
+        let one = R::splat(1.0);
+        // The exponentials of x0(ρ−1) and of x0(−ρ−1), both minus 1.
+        let plus = R::select(opposite, far, near);
+        let minus = R::select(opposite, near, far);
+        let exponentials = if self.odd < self.even {
+            // Small variables see the cosh alone, which S makes small, or the sinh, where 1 would swallow the digits.
+            let (cosh, sinh) = ((one + plus) + (one + minus), plus - minus);
+            R::splat(self.odd) * cosh + R::splat(self.even) * sinh
+        } else {
+            let kappa = R::splat(self.odd - self.even); // cos 2p
+            (one + plus) + kappa * (one + minus)
+        };
+        R::splat(self.slope) * scale * exponentials
+    }
+
     /// `√(t(x1)t(x2)) − t(x0)`, as the difference of the squares over the sum.
     #[inline(always)]
     fn spread<R: Real>(&self, u: WaveVariable<R>, v: WaveVariable<R>, pair: WavePair<R>) -> R {
