@@ -6,7 +6,7 @@ Along an eigenvector of eigenvalue λ, training for a time t multiplies the resi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 #: If the whole kernel is 0, 1/λ is at most the inverse of this, so that sums of such terms stay finite.
 _TINIEST = 2.0**-1000
+
+#: Where the product of x and the effective time is below this, d_t may underflow. It is then proportional to x.
+_LINEAR = 2.0**-900
+
+#: The number of terms of the series for short times. The last is below 1/20! times the first.
+_TERMS = 20
+
+#: Longer finite times are no different, and would overflow.
+_LONGEST = 1e280
 
 #: A learning rate within this relative distance of the bound is at the bound. Eigenvalues are not more accurate.
 _AT_BOUND = 1e-12
@@ -78,16 +87,28 @@ class Flow:
         if self.momentum == 0:
             with np.errstate(over="ignore"):
                 return np.asarray(-np.expm1(-product((self.rate, t), exponent)[..., None] * scaled))
+        mu = self.momentum
         rates = product((self.rate, scaled), exponent)
-        overdamped = rates <= (1 - self.momentum) ** 2 / 4 / self.momentum
-        return _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
+        decay = _by_damping(rates <= (1 - mu) ** 2 / 4 / mu, rates, t, self._overdamped, self._underdamped)
+        short = self._short(t)
+        start = t[short][..., None]
+        with np.errstate(over="ignore"):
+            stiffness = product((self.rate, start), exponent) * scaled * (start / mu)
+        decay[short] = _near_start(decay[short], start / mu * (1 - mu), stiffness, 0.0)
+        return decay
 
     def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``ηt/Z``; with momentum, ``(η/Z)(t − τ(1 − e^{−t/τ}))/(1 − μ)``, where ``τ = μ/(1 − μ)``."""
-        if self.momentum == 0:
+        mu = self.momentum
+        if mu == 0:
             return product((self.rate, t), exponent)
-        tau = self.momentum / (1 - self.momentum)
-        return product((self.rate, (t + tau * np.expm1(-t / tau)) / (1 - self.momentum)), exponent)
+        with np.errstate(over="ignore"):
+            tau = mu / (1 - mu)
+            drift = product((self.rate, (t + tau * np.expm1(-t / tau)) / (1 - mu)), exponent)
+        short = self._short(t)
+        start = t[short]
+        drift[short] = product((self.rate, start), exponent) * (start / mu / 2) * _series(start / mu * (1 - mu), 0.0, 0.0)
+        return drift
 
     def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
         """Return ``1/x`` for μ = 0; with momentum, the inverse of the smaller decay rate."""
@@ -97,22 +118,28 @@ class Flow:
             monotone = (friction + np.sqrt(np.maximum(discriminant, 0.0))) / (2 * rates)
         return np.where(discriminant < 0, 2 * self.momentum / friction, monotone)
 
+    def _short(self, t: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return True for times up to ``μ/(1 − μ)``, in which friction does little."""
+        with np.errstate(over="ignore"):
+            return np.asarray(t / self.momentum * (1 - self.momentum) <= 1)
+
     def _overdamped(self, x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``d_t`` where both decay rates are real."""
         mu, friction = self.momentum, 1 - self.momentum
         root = np.sqrt(np.maximum(friction**2 - 4 * mu * x, 0.0))
         slow = 2 * x / (friction + root)  # the smaller of the two decay rates; the other is slow + root/μ
         width = np.broadcast_to(root / mu, np.broadcast_shapes(root.shape, t.shape))
-        between = np.divide(-np.expm1(-width * t), width, out=t + 0 * width, where=width > 0)
+        between = np.array(np.broadcast_to(t, width.shape))
+        np.divide(-np.expm1(-width * t), width, out=between, where=width > 0)
         return -np.expm1(-slow * t) - slow * np.exp(-slow * t) * between
 
     def _underdamped(self, x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``d_t`` where the decay rates are complex."""
         mu, friction = self.momentum, 1 - self.momentum
         damping = friction / (2 * mu) * t
-        with np.errstate(over="ignore"):  # such a phase has no correct digits, but the amplitude bounds its effect
-            root = np.sqrt(np.maximum(4 * mu * x - friction**2, np.finfo(float).tiny))
-            phase = np.minimum(root / (2 * mu) * t, 1e300)
+        root = np.sqrt(np.maximum(4 * mu * x - friction**2, np.finfo(float).tiny))
+        # A longer phase has no correct digits, but the amplitude bounds its effect.
+        phase = np.minimum(root / (2 * mu) * t, 1e300)
         oscillation = 2 * np.sin(phase / 2) ** 2 - friction / root * np.sin(phase)
         return -np.expm1(-damping) + np.exp(-damping) * oscillation
 
@@ -170,12 +197,21 @@ class Descent:
         mu = self.momentum
         rates = np.minimum(product((self.rate, scaled), exponent), 2 * (1 + mu))
         overdamped = np.minimum(rates, 2 * (1 + mu) - rates) <= self._critical
-        return _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
+        decay = _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
+        short = self._short(t)
+        steps = t[short][..., None] + 1
+        decay[short] = _near_start(decay[short], steps * (1 - mu + rates), steps**2 * rates, 1 / steps)
+        return decay
 
     def drift(self, exponent: int, t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``(η/Z) (k − μ(1 − μ^k)/(1 − μ))/(1 − μ)``."""
         mu = self.momentum
-        return product((self.rate, (t - mu * (1 - mu**t) / (1 - mu)) / (1 - mu)), exponent)
+        with np.errstate(over="ignore"):
+            drift = product((self.rate, (t - mu * (1 - mu**t) / (1 - mu)) / (1 - mu)), exponent)
+        short = self._short(t)
+        steps = t[short] + 1
+        drift[short] = product((self.rate, t[short] * steps / 2 * _series(steps * (1 - mu), 0.0, 1 / steps)), exponent)
+        return drift
 
     def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
         """Return ``−1/log|z|`` of the larger root."""
@@ -187,6 +223,10 @@ class Descent:
         with np.errstate(divide="ignore"):
             logs[overdamped] = np.log1p(-self._roots(mirrored[overdamped])[0])
             return np.asarray(1 / np.abs(logs))
+
+    def _short(self, k: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return True for fewer than ``1/(1 − μ)`` steps, in which friction does little."""
+        return np.asarray((k + 1) * (1 - self.momentum) <= 1)
 
     @property
     def _critical(self) -> float:
@@ -209,7 +249,7 @@ class Descent:
         power, shrinkage = np.exp(logarithm), -np.expm1(logarithm)
         if mu == 0:
             return np.asarray(np.where(mirrored, 1 - _sign(k) * power, shrinkage))
-        slow = 1 - gap
+        slow = np.maximum(1 - gap, max(mu**0.5, 1e-20))  # z₊ is at least √μ
         fast = mu / slow
         with np.errstate(divide="ignore"):  # z₋/z₊ below ε: its powers are 0
             ratio = -np.log1p(-between / slow)
@@ -241,13 +281,20 @@ def responses(modes: Modes, rule: Rule, t: NDArray[np.float64]) -> tuple[NDArray
     """
     positive, null = modes.positive, modes.null
     rule.check(float(positive.max(initial=0.0)), modes.exponent, t, exact=modes.rotation is None)
+    drift = rule.drift(modes.exponent, t)
     decay = np.zeros((*t.shape, modes.scaled.size))
     decay[..., null:] = rule.decay(positive, modes.exponent, t)
-    drift = np.minimum(rule.drift(modes.exponent, t), 1 / (modes.scaled_cutoff or _TINIEST))
-    response = np.repeat(np.where(np.isinf(t), 0.0, drift)[..., None], modes.scaled.size, axis=-1)
-    # Where d_t underflows, d_t/λ may not. The limit for λ → 0 holds there, too.
-    tiny = product((rule.rate, modes.scaled), modes.exponent) < _TINIEST
-    np.divide(decay, modes.scaled, out=response, where=(modes.scaled > 0) & ((decay != 0) | ~tiny))
+    capped = np.minimum(drift, 1 / (modes.scaled_cutoff or _TINIEST))
+    response = np.repeat(np.where(np.isinf(t), 0.0, capped)[..., None], modes.scaled.size, axis=-1)
+    np.divide(decay[..., null:], positive, out=response[..., null:])
+    with np.errstate(over="ignore"):
+        linear = drift[..., None] * positive
+    # The limit for λ → 0, where d_t or x lose digits to underflow.
+    tiny = (linear < _LINEAR) | (product((rule.rate, positive), modes.exponent) < _LINEAR)
+    if tiny.any():
+        decay[..., null:][tiny] = shrinkage = -np.expm1(-linear[tiny])
+        limit, values = (np.broadcast_to(array, linear.shape)[tiny] for array in (drift[..., None], positive))
+        response[..., null:][tiny] = np.where(linear[tiny] < _LINEAR, limit, shrinkage / values)
     return decay, response
 
 
@@ -262,14 +309,54 @@ def _by_damping(
 
     It is exactly 0 at t = 0 and 1 at t = ∞.
     """
-    within = np.where((t == 0) | np.isinf(t), 1.0, t)[..., None]
+    within = np.where((t == 0) | np.isinf(t), 1.0, np.minimum(t, _LONGEST))[..., None]
     decay = np.empty((*t.shape, x.size))
-    for modes, formula in ((overdamped, real), (~overdamped, oscillating)):
-        if modes.any():
-            decay[..., modes] = formula(x[modes], within)
+    with np.errstate(over="ignore"):  # of exponents, whose exponential is 0
+        for modes, formula in ((overdamped, real), (~overdamped, oscillating)):
+            if modes.any():
+                decay[..., modes] = formula(x[modes], within)
     decay[t == 0] = 0.0
     decay[np.isinf(t)] = 1.0
     return decay
+
+
+def _near_start(
+    decay: NDArray[np.float64], damping: NDArray[np.float64], stiffness: NDArray[np.float64], inverse: Any
+) -> NDArray[np.float64]:
+    """Return d_t, given by other formulas, with its values by :func:`_series` where this converges fast.
+
+    There d_t is of second order in t, and other formulas form it as a difference of terms of first order.
+    """
+    near = (stiffness <= 1) & (damping <= 1)
+    damping, inverse = (np.broadcast_to(values, near.shape)[near] for values in (damping, inverse))
+    decay[near] = stiffness[near] * (1 - inverse) / 2 * _series(damping, stiffness[near], inverse)
+    return decay
+
+
+def _series(damping: NDArray[np.float64], stiffness: Any, inverse: Any) -> NDArray[np.float64]:
+    """Return d_t over its first term, ``(1 − 1/K) stiffness/2``, for short times.
+
+    With decay rates a and b, ``A = a + b`` and ``B = ab``, which may be complex, flow with momentum has
+
+        d_t = B t² Σ_{n≥1} (−1)^{n−1} t^{n−1} h_{n−1}(a, b)/(n + 1)!,    h_{m+1} = A h_m − B h_{m−1},  h_0 = 1
+
+    with complete homogeneous polynomials h. After ``k = K − 1`` steps of the heavy ball with roots 1 − a and 1 − b, a
+    binomial coefficient ``C(K, n + 1)`` replaces ``t^{n+1}/(n + 1)!``.
+
+    Parameters
+    ----------
+    damping, stiffness : ndarray
+        ``A t`` and ``B t²``, or ``A K`` and ``B K²``, at most 1.
+    inverse : float or ndarray
+        0 for flow; 1/K for steps.
+    """
+    total, coefficient = np.ones(damping.shape), np.ones(damping.shape)
+    earlier, polynomial = np.zeros(damping.shape), np.ones(damping.shape)
+    for n in range(2, _TERMS):
+        earlier, polynomial = polynomial, damping * polynomial - stiffness * earlier
+        coefficient = coefficient * (n * inverse - 1) / (n + 1)
+        total = total + coefficient * polynomial
+    return total
 
 
 def _sign(k: NDArray[np.float64]) -> NDArray[np.float64]:
