@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ntkrs._checks.scaling import ldexp
+from ntkrs.predict import square_flow
+from ntkrs.predict.continuous import Flow
+from ntkrs.predict.coordinates import Coefficients, Features
+from ntkrs.predict.learning_rates import largest_eigenvalue
+from ntkrs.predict.rules import Flow as FlowRule
+from ntkrs.predict.solving import StuckError, TooLongError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
+    from ntkrs.predict.coordinates import Coordinates
     from ntkrs.predict.losses import LossFunction
+    from ntkrs.predict.modes import Modes
     from ntkrs.predict.operators import Products
 
-#: Solvers that use a Jacobian.
-IMPLICIT = ("LSODA", "BDF", "Radau")
+#: Above this order the factorizations of a stiff solver cost more than the small steps of an explicit one.
+_STIFF = 2000
+
+#: In times longer than this, in units of the fastest mode, the drift of null modes would hide f.
+_LONG = 1e10
+
+#: The longest time in these units. Differences of longer times are not resolved.
+_LONGEST = 1e290
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +70,8 @@ class State:
 class Integrator:
     """Training by the ODE ``dα/dt = −η ∇L(f_0 + Kα)`` or by discrete steps, with or without momentum.
 
-    Computations use units in which K and η are near 1. With ``K = 2^e K̂``, ``r = η 2^e``, ``α̂ = 2^e α`` and ``τ = rt``
-    the ODE is ``dα̂/dτ = −∇L(f_0 + K̂α̂)``. With momentum, ``μr d²α̂/dτ² + (1 − μ) dα̂/dτ`` replaces the derivative.
+    Computations use units in which K and η are near 1. With ``K = 2^e K̂``, ``r = η 2^e`` and ``α̂ = 2^e α`` the ODE is
+    ``dα̂/dt = −r ∇L(f_0 + K̂α̂)``. With momentum, ``μ d²α̂/dt² + (1 − μ) dα̂/dt`` replaces the derivative.
     """
 
     products: Products
@@ -73,22 +87,47 @@ class Integrator:
 
     def run(self, start: State, times: NDArray[np.float64]) -> list[State]:
         """Return the states at ascending times, none of which is before the start."""
-        advance = self._descend if self.solver == "steps" else self._integrate
-        return advance(start, times)
+        if self.solver == "steps":
+            return self._descend(start, times)
+        rate = float(ldexp(self.rate, self.products.exponent))
+        if not (times > start.time).any() or rate == 0:
+            return [replace(start, time=float(time)) for time in times]
+        if self.loss.square and self.solver == "auto" and self._modes is not None:
+            return self._square(self._modes, start, times)
+        try:
+            return self._integrate(start, times, rate)
+        except StuckError as error:
+            reached = start.time + error.args[0] * (times[-1] - start.time)
+            raise RuntimeError(
+                f"{self.solver} gave up after t = {reached:g}, where its steps became too small. Choose another "
+                "solver, larger tolerances, or optimizer='gd'."
+            ) from None
+        except TooLongError as error:
+            raise ValueError(
+                f"t holds {times[-1]:g}, for which solver {self.solver!r} would need about {error.args[0]:.0e} "
+                f"evaluations of the loss with learning_rate {self.rate:g} and this kernel. Pass a smaller t or "
+                "learning_rate, or another solver."
+            ) from None
 
-    def _force(self, initial: NDArray[np.float64]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        """Return the function ``α̂ ↦ −∇L(f_0 + K̂α̂)`` of flat arrays."""
-        samples = initial.shape[0]
+    @cached_property
+    def _modes(self) -> Modes | None:
+        """The eigenmodes of an array that is small and a kernel, otherwise None."""
+        if not self.products.dense or self.products.size > _STIFF:
+            return None
+        try:
+            return self.products.modes()
+        except np.linalg.LinAlgError:
+            return None
 
-        def force(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
-            f = initial.ravel() + self.products(alpha.reshape(self.products.size, self.columns)).ravel()
-            return -self.loss.gradient(f.reshape(samples, -1)).ravel()
-
-        return force
+    @cached_property
+    def _largest(self) -> float:
+        """The largest eigenvalue of K̂, or 1 if K is 0."""
+        return max(largest_eigenvalue(self.products), 0.0) or 1.0
 
     def _descend(self, start: State, times: NDArray[np.float64]) -> list[State]:
         """Take the steps ``v ← μv − η∇L, α ← α + v`` one by one."""
-        force, exponent = self._force(start.fx_train_0), self.products.exponent
+        force = Coefficients(self.products, self.loss, start.fx_train_0, self.columns).force
+        exponent = self.products.exponent
         rate = float(ldexp(self.rate, exponent))
         alpha, velocity = (np.ldexp(a, exponent).ravel() for a in (start.coefficients, start.velocity))
         reached, step = [], int(start.time)
@@ -103,105 +142,96 @@ class Integrator:
                             f"training diverged at step {step} with learning_rate {self.rate:g}. Lower it: see "
                             "ntkrs.predict.max_learning_rate."
                         )
-                reached.append(self._state(start, float(step), alpha, velocity, 1.0))
+                reached.append(self._state(start, float(step), alpha, velocity))
         return reached
 
-    def _integrate(self, start: State, times: NDArray[np.float64]) -> list[State]:
-        """Integrate the ODE through all times."""
-        exponent = self.products.exponent
-        rate = float(ldexp(self.rate, exponent))
-        if not (times > start.time).any() or rate == 0:
-            return [replace(start, time=float(time)) for time in times]
-        state = np.ldexp(start.coefficients, exponent).ravel()
-        if self.momentum:
-            state = np.concatenate([state, np.ldexp(start.velocity, exponent).ravel() / rate])
-        reached = self._solve(start, rate, state, times)
-        size = start.coefficients.size
-        still = np.zeros(size)
+    def _square(self, modes: Modes, start: State, times: NDArray[np.float64]) -> list[State]:
+        """Return the states for the square loss from its closed form."""
+        shape = (self.products.size, self.columns)
+        alpha, velocity = (a.reshape(shape) for a in self._scaled(start))
+        residual = (start.fx_train_0.ravel() - self.loss.targets.ravel()).reshape(shape) + self.products(alpha)
+        rule = FlowRule(self.rate * self.loss.curvature, self.momentum)
+        changes, velocities = square_flow.advance(modes, rule, residual, velocity, times - start.time)
         return [
-            self._state(start, float(time), values[:size], values[size:] if self.momentum else still, rate)
-            for time, values in zip(times, reached, strict=True)
+            self._state(start, float(time), alpha + change, moving) if time > start.time else start
+            for time, change, moving in zip(times, changes, velocities, strict=True)
         ]
 
-    def _solve(
-        self, start: State, rate: float, state: NDArray[np.float64], times: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return α̂, followed by dα̂/dτ if there is momentum, at each time. The solver's own time runs from 0 to 1."""
-        from scipy.integrate import solve_ivp
-
-        right, jacobian = self._system(start.fx_train_0, rate)
-        duration = times[-1] - start.time
+    def _integrate(self, start: State, times: NDArray[np.float64], rate: float) -> list[State]:
+        """Integrate the ODE through all times."""
+        since = times - start.time
         with np.errstate(over="ignore"):  # refused below
-            span = rate * duration
-        if not np.isfinite(span):
-            raise ValueError(f"t holds {times[-1]}, which with this kernel and learning_rate exceeds float64")
-        options = {} if jacobian is None else {"jac": lambda _, values: span * jacobian(values)}
-        solution = solve_ivp(
-            lambda _, values: span * right(values),
-            (0.0, 1.0),
-            state,
-            method=self.solver,
-            t_eval=(times - start.time) / duration,
-            rtol=self.tolerances[0],
-            atol=self.tolerances[1],
-            **options,
-        )
-        if not solution.success or not np.isfinite(solution.y).all():
-            reached = start.time + (solution.t[-1] * duration if len(solution.t) else 0.0)
-            raise RuntimeError(
-                f"{self.solver} gave up after t = {reached:g}: {solution.message} Choose another solver, larger "
-                "tolerances, or optimizer='gd'."
+            span = np.float64(rate) * since[-1] * self.loss.curvature * max(self.products.size, 1) / (1 - self.momentum)
+        if not span < _LONGEST:
+            raise ValueError(
+                f"t holds {times[-1]:g}, which with learning_rate {self.rate:g} and this kernel exceeds float64. Pass "
+                "a smaller t or learning_rate."
             )
-        return np.asarray(solution.y.T)
+        alpha, velocity = self._scaled(start)
+        flow = self._flow(start.fx_train_0, rate, long=bool(span > _LONG))
+        coordinates, q = flow.coordinates, flow.coordinates.start(alpha)
+        if self.momentum and not flow.negligible_inertia(float(since[-1])):
+            moved, speeds = self._with_momentum(flow, (q, coordinates.start(velocity)), since)
+        else:
+            flow = replace(flow, rate=rate / (1 - self.momentum))
+            advance = flow.long_gradient_flow if isinstance(coordinates, Features) else flow.gradient_flow
+            moved = advance(q, since, "LSODA" if self._method == "auto" else self._method, self.tolerances)
+            speeds = np.array([flow.rate * coordinates.force(one) * (self.momentum > 0) for one in moved])
+        return [
+            self._state(start, float(time), coordinates.moved(alpha, one), coordinates.coefficients(speed))
+            for time, one, speed in zip(times, moved, speeds, strict=True)
+        ]
 
-    def _system(
-        self, initial: NDArray[np.float64], rate: float
-    ) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
-        """Return the right-hand side of the ODE in τ, and its Jacobian as :meth:`_force_jacobian` does."""
-        force, mass, friction = self._force(initial), self.momentum * rate, 1 - self.momentum
-        size = initial.size
-        if not self.momentum:
-            return force, self._force_jacobian(initial)
+    def _with_momentum(
+        self, flow: Flow, state: tuple[NDArray[np.float64], NDArray[np.float64]], since: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return q and its velocity at times since the start, and warn if rounding exceeds the tolerance."""
+        reached = flow.with_momentum(state, since, self._method, self.tolerances)
+        error = flow.attainable(float(since[-1]))
+        if error > self.tolerances[1] + self.tolerances[0] * flow.scale:
+            warnings.warn(
+                f"with momentum {self.momentum:g} and this kernel the outputs oscillate so long that rounding leaves "
+                f"an error of about {error:.2g}, more than the tolerances. Raise them, or lower t or learning_rate.",
+                RuntimeWarning,
+                stacklevel=6,
+            )
+        return reached
 
-        def right(state: NDArray[np.float64]) -> NDArray[np.float64]:
-            velocity = state[size:]
-            return np.concatenate([velocity, (force(state[:size]) - friction * velocity) / mass])
+    def _flow(self, initial: NDArray[np.float64], rate: float, *, long: bool) -> Flow:
+        """Return the ODE, in the kernel's features if there is momentum or time is long, and if they are known."""
+        known = bool(self.momentum or long)
+        coordinates: Coordinates = Coefficients(self.products, self.loss, initial, self.columns)
+        if known and self._modes is not None and self._modes.positive.size:
+            coordinates = Features(self._modes, self.loss, initial, self.columns)
+        largest = self._largest if known else 1.0
+        distance = initial.ravel() - self.loss.targets.ravel()
+        return Flow(
+            coordinates=coordinates,
+            rate=rate,
+            momentum=self.momentum,
+            stiffness=self.loss.curvature * largest,
+            bound=coordinates.bound(largest),
+            scale=float(np.abs(distance).max(initial=0.0)),
+            jacobian=self.loss.hessian is not None,
+        )
 
-        inner = self._force_jacobian(initial)
-        if inner is None:
-            return right, None
+    @property
+    def _method(self) -> str:
+        """The solver; "auto" where a stiff one is among the candidates."""
+        small = self.products.size * self.columns <= _STIFF and self.products.dense
+        return self.solver if self.solver != "auto" or small else "DOP853"
 
-        def jacobian(state: NDArray[np.float64]) -> NDArray[np.float64]:
-            one, zero = np.eye(size), np.zeros((size, size))
-            return np.block([[zero, one], [inner(state[:size]) / mass, -friction / mass * one]])
+    def _scaled(self, start: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return α̂ and its velocity, flat."""
+        exponent = self.products.exponent
+        return np.ldexp(start.coefficients, exponent).ravel(), np.ldexp(start.velocity, exponent).ravel()
 
-        return right, jacobian
-
-    def _force_jacobian(self, initial: NDArray[np.float64]) -> Callable[..., NDArray[np.float64]] | None:
-        """Return ``α̂ ↦ −∂²L/∂f² K̂``, or None if the loss has no known Hessian or the solver uses no Jacobian."""
-        hessian = self.loss.hessian
-        if hessian is None or self.solver not in IMPLICIT:
-            return None
-        n, size = initial.shape[0], initial.size
-        outputs = size // max(n, 1)
-        kernel = self.products(np.eye(self.products.size))
-        full = np.asarray(np.kron(kernel, np.eye(outputs)) if self.columns > 1 else kernel)
-        blocks = full.reshape(n, outputs, size)
-
-        def jacobian(alpha: NDArray[np.float64]) -> NDArray[np.float64]:
-            f = initial.ravel() + full @ alpha
-            return np.asarray(-np.matmul(hessian(f.reshape(n, outputs)), blocks).reshape(size, size))
-
-        return jacobian
-
-    def _state(
-        self, start: State, time: float, alpha: NDArray[np.float64], velocity: NDArray[np.float64], rate: float
-    ) -> State:
-        """Return the state of these α̂ and velocities in the user's units; ``rate`` is dτ/dt, or 1 for steps."""
+    def _state(self, start: State, time: float, alpha: NDArray[np.float64], velocity: NDArray[np.float64]) -> State:
+        """Return the state of these α̂ and velocities in the user's units."""
         shape, exponent = start.coefficients.shape, self.products.exponent
         return State(
             time,
             start.fx_train_0,
             ldexp(alpha, -exponent).reshape(shape),
-            ldexp(velocity * rate, -exponent).reshape(shape),
+            ldexp(velocity, -exponent).reshape(shape),
         )

@@ -74,7 +74,7 @@ def max_learning_rate(
     products.check_symmetric()
     if products.size and not size:
         raise ValueError(f"y_train_size is 0, but k_train_train is {products.size} × {products.size}")
-    largest = _largest_eigenvalue(products)
+    largest = largest_eigenvalue(products)
     if largest < 0:
         raise np.linalg.LinAlgError(
             f"k_train_train has eigenvalues up to {ldexp(largest, products.exponent):.3g} only: it is not a kernel"
@@ -82,7 +82,7 @@ def max_learning_rate(
     return float(ldexp(2 * (1 + mu) * z / largest, -products.exponent)) if largest else float("inf")
 
 
-def _largest_eigenvalue(products: Products) -> float:
+def largest_eigenvalue(products: Products) -> float:
     """Return λ_max over ``2^exponent``, exactly 0 if the kernel is 0."""
     from scipy.sparse.linalg import LinearOperator, eigsh
 

@@ -22,10 +22,27 @@ _Gradient: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class LossFunction:
-    """The functions f ↦ ∂L/∂f, (N, O), and f ↦ ∂²L/∂f², one block per sample, (N, O, O); None if not known."""
+    """A loss and its derivatives.
+
+    Attributes
+    ----------
+    gradient : callable
+        f ↦ ∂L/∂f, (N, O).
+    hessian : callable or None
+        f ↦ ∂²L/∂f², one block per sample, (N, O, O); None if not known.
+    targets : (N, O) ndarray
+        Y.
+    curvature : float
+        A bound of the Hessian's eigenvalues; for a loss without a known Hessian that of a mean of squares.
+    square : bool
+        True for the square loss, whose gradient is ``curvature · (f − Y)``.
+    """
 
     gradient: _Gradient
     hessian: _Gradient | None
+    targets: NDArray[np.float64]
+    curvature: float
+    square: bool = False
 
 
 def loss_function(loss: Loss, y_train: Array) -> LossFunction:
@@ -38,7 +55,7 @@ def loss_function(loss: Loss, y_train: Array) -> LossFunction:
     """
     y = y_train.astype(np.float64)
     if callable(loss):
-        return LossFunction(_checked(loss, y), None)
+        return LossFunction(_checked(loss, y), None, y.reshape(len(y), -1) if y.size else y, 1 / max(y.size, 1))
     name = numbers.choice(loss, "loss", ("mse", "softmax_cross_entropy"))
     return _square(y) if name == "mse" else _cross_entropy(y)
 
@@ -48,7 +65,7 @@ def _square(y: NDArray[np.float64]) -> LossFunction:
     outputs = y.shape[1] if y.ndim == 2 else 1
     targets, size = y.reshape(len(y), outputs), max(y.size, 1)
     curvature = np.broadcast_to(np.eye(outputs) / size, (len(y), outputs, outputs))
-    return LossFunction(lambda f: (f - targets) / size, lambda _: curvature)
+    return LossFunction(lambda f: (f - targets) / size, lambda _: curvature, targets, 1 / size, square=True)
 
 
 def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
@@ -71,7 +88,7 @@ def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
         p = softmax(f, axis=1)
         return np.asarray((p[:, :, None] * (np.eye(y.shape[1]) - p[:, None, :])) / count)
 
-    return LossFunction(lambda f: (softmax(f, axis=1) - y) / count, hessian)
+    return LossFunction(lambda f: (softmax(f, axis=1) - y) / count, hessian, y, 0.5 / count)
 
 
 def _checked(loss: Callable[[Any, Any], Any], y: NDArray[np.float64]) -> _Gradient:

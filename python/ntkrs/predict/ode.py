@@ -18,12 +18,9 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike, Optimizer
     from ntkrs.predict.losses import Loss
 
-#: Solvers of SciPy. "auto" is LSODA, which switches to a stiff method if needed, up to the order _STIFF; then DOP853.
+#: Solvers of SciPy, or "auto" for the one that suits the problem.
 Solver: TypeAlias = Literal["auto", "LSODA", "BDF", "Radau", "RK45", "DOP853"]
 _SOLVERS = ("auto", "LSODA", "BDF", "Radau", "RK45", "DOP853")
-
-#: Above this order the factorizations of a stiff solver cost more than the small steps of an explicit one.
-_STIFF = 2000
 
 
 class LossDynamics:
@@ -270,9 +267,6 @@ def gradient_descent(
     block = operator_blocks(k_train_train, products.size, y)
     steps = numbers.choice(optimizer, "optimizer", ("flow", "gd")) == "gd"
     method = numbers.choice(solver, "solver", _SOLVERS)
-    if method == "auto":
-        small = y.size <= _STIFF and not kernels.is_operator(k_train_train)
-        method = "LSODA" if small else "DOP853"
     tolerances = (
         numbers.positive(relative_tolerance, "relative_tolerance"),
         numbers.positive(absolute_tolerance, "absolute_tolerance"),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ntkrs._checks import kernels
 from ntkrs._checks.scaling import exponent_of, scaled
+from ntkrs.predict.modes import kernel_modes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike
+    from ntkrs.predict.modes import Modes
 
 #: The number of rows of a float32 kernel that are converted at once.
 _ROWS = 1024
@@ -71,6 +74,24 @@ class Products:
         change = self._apply(vectors)
         np.ldexp(change, -self.exponent, out=change)
         return change + self._regularizer * vectors if self._regularizer else change
+
+    @property
+    def dense(self) -> bool:
+        """True for an array, False for an operator."""
+        return self._matrix is not None
+
+    def modes(self) -> Modes:
+        """Return the eigenmodes of an array without its regularizer, over the same ``2^exponent``.
+
+        Raises
+        ------
+        numpy.linalg.LinAlgError
+            If it has an eigenvalue that is negative beyond round-off.
+        """
+        modes = kernel_modes(self._matrix.astype(np.float64), self.eps, 0.0, absolute=False)
+        shift = modes.exponent - self.exponent
+        values, cutoff = np.ldexp(modes.scaled, shift), float(np.ldexp(modes.scaled_cutoff, shift))
+        return replace(modes, scaled=values, scaled_cutoff=cutoff, exponent=self.exponent)
 
     def check_symmetric(self) -> None:
         """Refuse an array that is far from symmetric, by comparing a product with it and one with its transpose.

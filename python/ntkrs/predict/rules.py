@@ -107,7 +107,9 @@ class Flow:
             drift = product((self.rate, (t + tau * np.expm1(-t / tau)) / (1 - mu)), exponent)
         short = self._short(t)
         start = t[short]
-        drift[short] = product((self.rate, start), exponent) * (start / mu / 2) * _series(start / mu * (1 - mu), 0.0, 0.0)
+        drift[short] = (
+            product((self.rate, start), exponent) * (start / mu / 2) * _series(start / mu * (1 - mu), 0.0, 0.0)
+        )
         return drift
 
     def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:

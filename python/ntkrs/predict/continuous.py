@@ -1,0 +1,163 @@
+"""The ODE of gradient flow, with or without momentum, in units of its own time scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ntkrs.predict.solving import IMPLICIT, Leg, System, solve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ntkrs.predict.coordinates import Coordinates
+
+#: The logarithm of the factor by which oscillations shrink until they are below any tolerance.
+_SILENCE = 28.0
+
+#: If oscillations end after this share of the time, one explicit solver does everything.
+_SHARE = 0.7
+
+#: Inertia whose time constant is below this times the time scale of the flow has no effect.
+_INERTIA = 1e-20
+
+#: Errors of f below this times its scale are lost in rounding.
+_ROUNDING = 2.0**-50
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The flow ``q' = r F(q)``, or ``μq'' + (1 − μ)q' = r F(q)``.
+
+    Attributes
+    ----------
+    coordinates : Coordinates
+        q and F.
+    rate : float
+        r.
+    momentum : float
+        μ.
+    stiffness : float
+        A bound of the eigenvalues of F's derivative, for a loss of known curvature.
+    bound : float
+        An error δ of q is an error of f up to this times δ.
+    scale : float
+        The size of ``f − Y`` at the start.
+    jacobian : bool
+        True if F has a known derivative.
+    """
+
+    coordinates: Coordinates
+    rate: float
+    momentum: float
+    stiffness: float
+    bound: float
+    scale: float
+    jacobian: bool
+
+    def gradient_flow(
+        self, q: NDArray[np.float64], times: NDArray[np.float64], method: str, tolerances: tuple[float, float]
+    ) -> NDArray[np.float64]:
+        """Return q at ascending times >= 0, (T, n), for μ = 0. The solver's own time runs from 0 to 1."""
+        span, force, slope = self.rate * float(times[-1]), self.coordinates.force, self.coordinates.jacobian
+        jacobian = (lambda q: span * slope(q)) if self.jacobian else None
+        system = System(lambda q: span * force(q), jacobian)
+        return solve(system, q, times / times[-1], [Leg(method, 1.0, 1.0)], tolerances)
+
+    def long_gradient_flow(
+        self, q: NDArray[np.float64], times: NDArray[np.float64], method: str, tolerances: tuple[float, float]
+    ) -> NDArray[np.float64]:
+        """Return the same as :meth:`gradient_flow`. The solver's own unit of time is that of the fastest mode."""
+        force, slope = self.coordinates.force, self.coordinates.jacobian
+        jacobian = (lambda q: slope(q) / self.stiffness) if self.jacobian else None
+        system = System(lambda q: force(q) / self.stiffness, jacobian)
+        own = self.rate * self.stiffness * times
+        return solve(system, q, own, [Leg(method, float(own[-1]), float(own[-1]))], tolerances)
+
+    @property
+    def oscillation(self) -> tuple[float, float]:
+        """The frequency ω of the fastest mode, and the friction in units of it, ``(1 − μ)/(μω)``."""
+        frequency = float(np.sqrt(self.rate) * np.sqrt(self.stiffness / self.momentum))
+        return frequency, (1 - self.momentum) / self.momentum / frequency
+
+    @property
+    def overdamped(self) -> bool:
+        """True if no mode oscillates for long."""
+        return self.oscillation[1] >= 1
+
+    def negligible_inertia(self, end: float) -> bool:
+        """Return True if up to this time momentum does nothing but to divide the learning rate by ``1 − μ``."""
+        friction = 1 - self.momentum
+        with np.errstate(over="ignore", divide="ignore"):
+            slowest = np.float64(friction) / max(self.rate * self.stiffness, friction / end)
+            return bool(self.momentum / friction < _INERTIA * slowest)
+
+    def accumulation(self, end: float) -> float:
+        """Return the number of radians of the fastest mode that friction lets errors of steps live on."""
+        frequency, friction = self.oscillation
+        return float(min(frequency * end, 2 / friction))
+
+    def attainable(self, end: float) -> float:
+        """Return the error of f that rounding leaves."""
+        return _ROUNDING * self.scale * (1 + self.accumulation(end))
+
+    def with_momentum(
+        self,
+        start: tuple[NDArray[np.float64], NDArray[np.float64]],
+        times: NDArray[np.float64],
+        method: str,
+        tolerances: tuple[float, float],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return q and q' at ascending times >= 0, (T, n) each, from those at time 0.
+
+        With w, the velocity in units in which it is as large as q, and s = σt, the ODE is ``dq/ds = aw`` and
+        ``dw/ds = bF(q) − cw``. Modes that oscillate keep an error of a step until friction ends it, so the tolerance of
+        a step is that of f, divided by the number of radians for which errors add up. It is the same for all components
+        and for q and w, since a relative tolerance of q, which is largest in slow modes, would be a loose one in fast
+        modes.
+        """
+        end = float(times[-1])
+        sigma, a, b, c = self._units(end)
+        size, force, slope = start[0].size, self.coordinates.force, self.coordinates.jacobian
+
+        def right(state: NDArray[np.float64]) -> NDArray[np.float64]:
+            w = state[size:]
+            return np.concatenate([a * w, b * force(state[:size]) - c * w])
+
+        def jacobian(state: NDArray[np.float64]) -> NDArray[np.float64]:
+            one, zero = np.eye(size), np.zeros((size, size))
+            return np.block([[zero, a * one], [b * slope(state[:size]), -c * one]])
+
+        error = (tolerances[1] + tolerances[0] * self.scale) / (1 + self.accumulation(end)) / self.bound
+        states = solve(
+            System(right, jacobian if self.jacobian else None),
+            np.concatenate([start[0], start[1] / (a * sigma)]),
+            sigma * times,
+            self._legs(sigma * end, method),
+            (0.0, error),
+        )
+        return states[:, :size], states[:, size:] * (a * sigma)
+
+    def _units(self, end: float) -> tuple[float, float, float, float]:
+        """Return σ, a, b and c of :meth:`with_momentum`."""
+        frequency, damping = self.oscillation
+        if damping < 1:
+            return frequency, 1.0, 1 / self.stiffness, damping
+        friction = 1 - self.momentum
+        sigma = max(self.rate * self.stiffness / friction, 1 / end)
+        relaxation = friction / (self.momentum * sigma)
+        return sigma, self.rate * self.stiffness / (friction * sigma), relaxation / self.stiffness, relaxation
+
+    def _legs(self, end: float, method: str) -> list[Leg]:
+        """Return the solvers for a time in units of :meth:`_units`, and the end of the oscillations."""
+        _, damping = self.oscillation
+        silence = min(2 * _SILENCE / damping, end) if damping < 1 else end
+        if method != "auto":
+            return [Leg(method, end, silence if method in IMPLICIT else end)]
+        if damping >= 1:
+            return [Leg("LSODA", end, end)]
+        if silence >= _SHARE * end:
+            return [Leg("DOP853", end, end)]
+        return [Leg("DOP853", silence, silence), Leg("Radau", end, end)]
