@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs.predict.solving import IMPLICIT, Leg, System, solve
+from ntkrs.predict.solving import IMPLICIT, LEAST_RELATIVE, Leg, System, solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,11 +20,11 @@ _SILENCE = 28.0
 #: If oscillations end after this share of the time, one explicit solver does everything.
 _SHARE = 0.7
 
+#: Up to this order complex factorizations take less than a tenth of a second.
+_FACTORED = 600
+
 #: Inertia whose time constant is below this times the time scale of the flow has no effect.
 _INERTIA = 1e-20
-
-#: Errors of f below this times its scale are lost in rounding.
-_ROUNDING = 2.0**-50
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Flow:
         span, force, slope = self.rate * float(times[-1]), self.coordinates.force, self.coordinates.jacobian
         jacobian = (lambda q: span * slope(q)) if self.jacobian else None
         system = System(lambda q: span * force(q), jacobian)
-        return solve(system, q, times / times[-1], [Leg(method, 1.0, 1.0)], tolerances)
+        return solve(system, q, times / times[-1], [Leg(method, 1.0, 1.0, tolerances)])[0]
 
     def long_gradient_flow(
         self, q: NDArray[np.float64], times: NDArray[np.float64], method: str, tolerances: tuple[float, float]
@@ -74,7 +74,7 @@ class Flow:
         jacobian = (lambda q: slope(q) / self.stiffness) if self.jacobian else None
         system = System(lambda q: force(q) / self.stiffness, jacobian)
         own = self.rate * self.stiffness * times
-        return solve(system, q, own, [Leg(method, float(own[-1]), float(own[-1]))], tolerances)
+        return solve(system, q, own, [Leg(method, float(own[-1]), float(own[-1]), tolerances)])[0]
 
     @property
     def oscillation(self) -> tuple[float, float]:
@@ -99,18 +99,16 @@ class Flow:
         frequency, friction = self.oscillation
         return float(min(frequency * end, 2 / friction))
 
-    def attainable(self, end: float) -> float:
-        """Return the error of f that rounding leaves."""
-        return _ROUNDING * self.scale * (1 + self.accumulation(end))
-
     def with_momentum(
         self,
         start: tuple[NDArray[np.float64], NDArray[np.float64]],
         times: NDArray[np.float64],
         method: str,
         tolerances: tuple[float, float],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return q and q' at ascending times >= 0, (T, n) each, from those at time 0.
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return q and q' at ascending times >= 0, (T, n) each, from those at time 0, and the error of f.
+
+        The error is relative to the tolerance: above 1, rounding exceeds it.
 
         With w, the velocity in units in which it is as large as q, and s = σt, the ODE is ``dq/ds = aw`` and
         ``dw/ds = bF(q) − cw``. Modes that oscillate keep an error of a step until friction ends it, so the tolerance of
@@ -130,15 +128,15 @@ class Flow:
             one, zero = np.eye(size), np.zeros((size, size))
             return np.block([[zero, a * one], [b * slope(state[:size]), -c * one]])
 
-        error = (tolerances[1] + tolerances[0] * self.scale) / (1 + self.accumulation(end)) / self.bound
-        states = solve(
+        error = (tolerances[1] + tolerances[0] * self.scale) / self.bound
+        states, evaluations = solve(
             System(right, jacobian if self.jacobian else None),
             np.concatenate([start[0], start[1] / (a * sigma)]),
             sigma * times,
-            self._legs(sigma * end, method),
-            (0.0, error),
+            self._legs(end, method, size, (tolerances[0], error)),
         )
-        return states[:, :size], states[:, size:] * (a * sigma)
+        rounding = LEAST_RELATIVE * self.scale * min(self.accumulation(end), evaluations)
+        return states[:, :size], states[:, size:] * (a * sigma), rounding / (error * self.bound)
 
     def _units(self, end: float) -> tuple[float, float, float, float]:
         """Return σ, a, b and c of :meth:`with_momentum`."""
@@ -150,14 +148,16 @@ class Flow:
         relaxation = friction / (self.momentum * sigma)
         return sigma, self.rate * self.stiffness / (friction * sigma), relaxation / self.stiffness, relaxation
 
-    def _legs(self, end: float, method: str) -> list[Leg]:
-        """Return the solvers for a time in units of :meth:`_units`, and the end of the oscillations."""
+    def _legs(self, end: float, method: str, size: int, tolerances: tuple[float, float]) -> list[Leg]:
+        """Return the solvers for a time, in units of :meth:`_units`, and until when they follow oscillations."""
         _, damping = self.oscillation
-        silence = min(2 * _SILENCE / damping, end) if damping < 1 else end
+        strict = (0.0, tolerances[1] / (1 + self.accumulation(end)))
+        stop = self._units(end)[0] * end
+        silence = min(2 * _SILENCE / damping, stop) if damping < 1 else stop
         if method != "auto":
-            return [Leg(method, end, silence if method in IMPLICIT else end)]
+            return [Leg(method, stop, silence if method in IMPLICIT else stop, strict)]
         if damping >= 1:
-            return [Leg("LSODA", end, end)]
-        if silence >= _SHARE * end:
-            return [Leg("DOP853", end, end)]
-        return [Leg("DOP853", silence, silence), Leg("Radau", end, end)]
+            return [Leg("LSODA", stop, stop, strict)]
+        if silence >= _SHARE * stop or size > _FACTORED:
+            return [Leg("DOP853", stop, stop, strict)]
+        return [Leg("DOP853", silence, silence, strict), Leg("Radau", stop, stop, tolerances)]

@@ -32,7 +32,7 @@ _STIFF = 2000
 _LONG = 1e10
 
 #: The longest time in these units. Differences of longer times are not resolved.
-_LONGEST = 1e290
+_LONGEST = 1e304
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +98,9 @@ class Integrator:
             return self._integrate(start, times, rate)
         except StuckError as error:
             reached = start.time + error.args[0] * (times[-1] - start.time)
-            raise RuntimeError(
-                f"{self.solver} gave up after t = {reached:g}, where its steps became too small. Choose another "
-                "solver, larger tolerances, or optimizer='gd'."
+            raise ValueError(
+                f"t holds {times[-1]:g}, but solver {self.solver!r} gave up after t = {reached:g} with learning_rate "
+                f"{self.rate:g}. Pass a smaller t or learning_rate, larger tolerances, or another solver."
             ) from None
         except TooLongError as error:
             raise ValueError(
@@ -186,16 +186,15 @@ class Integrator:
         self, flow: Flow, state: tuple[NDArray[np.float64], NDArray[np.float64]], since: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return q and its velocity at times since the start, and warn if rounding exceeds the tolerance."""
-        reached = flow.with_momentum(state, since, self._method, self.tolerances)
-        error = flow.attainable(float(since[-1]))
-        if error > self.tolerances[1] + self.tolerances[0] * flow.scale:
+        moved, speeds, excess = flow.with_momentum(state, since, self._method, self.tolerances)
+        if excess > 1:
             warnings.warn(
-                f"with momentum {self.momentum:g} and this kernel the outputs oscillate so long that rounding leaves "
-                f"an error of about {error:.2g}, more than the tolerances. Raise them, or lower t or learning_rate.",
+                f"with momentum {self.momentum:g} the outputs oscillate so long that rounding errors add up to about "
+                f"{excess:.1g} times the tolerances. Raise these, or lower t or learning_rate.",
                 RuntimeWarning,
                 stacklevel=6,
             )
-        return reached
+        return moved, speeds
 
     def _flow(self, initial: NDArray[np.float64], rate: float, *, long: bool) -> Flow:
         """Return the ODE, in the kernel's features if there is momentum or time is long, and if they are known."""

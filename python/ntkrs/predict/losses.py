@@ -70,8 +70,6 @@ def _square(y: NDArray[np.float64]) -> LossFunction:
 
 def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
     """Return ``−1/N Σ y log softmax(f)``, for targets that are probabilities."""
-    from scipy.special import softmax
-
     if y.ndim != 2:
         raise ValueError(
             f"y_train has shape {y.shape}, but softmax_cross_entropy needs (N, O) probabilities. "
@@ -84,11 +82,26 @@ def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
         raise ValueError(f"row {i} of y_train sums to {sums[i]}, but probabilities are >= 0 and sum to 1 in each row")
     count = max(len(y), 1)
 
-    def hessian(f: NDArray[np.float64]) -> NDArray[np.float64]:
-        p = softmax(f, axis=1)
-        return np.asarray((p[:, :, None] * (np.eye(y.shape[1]) - p[:, None, :])) / count)
+    eye = np.eye(y.shape[1])
+    distinct = 1 - eye
 
-    return LossFunction(lambda f: (softmax(f, axis=1) - y) / count, hessian, y, 0.5 / count)
+    def gradient(f: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = _softmax(f)
+        # 1 − p as a sum of the others, which keeps its digits where p is close to 1
+        return np.asarray(((1 - y) * p - y * (p @ distinct)) / count)
+
+    def hessian(f: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = _softmax(f)
+        diagonal = (p * (p @ distinct))[:, :, None] * eye
+        return np.asarray((diagonal - p[:, :, None] * p[:, None, :] * distinct) / count)
+
+    return LossFunction(gradient, hessian, y, 0.5 / count)
+
+
+def _softmax(f: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``e^f / Σ e^f`` over the last axis."""
+    powers = np.exp(f - f.max(axis=1, keepdims=True, initial=-np.inf))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def _checked(loss: Callable[[Any, Any], Any], y: NDArray[np.float64]) -> _Gradient:

@@ -289,15 +289,28 @@ def responses(modes: Modes, rule: Rule, t: NDArray[np.float64]) -> tuple[NDArray
     capped = np.minimum(drift, 1 / (modes.scaled_cutoff or _TINIEST))
     response = np.repeat(np.where(np.isinf(t), 0.0, capped)[..., None], modes.scaled.size, axis=-1)
     np.divide(decay[..., null:], positive, out=response[..., null:])
+    moving = drift[drift > 0].min(initial=np.inf)
+    least = positive.min(initial=np.inf)
+    if least * moving < _LINEAR or product((rule.rate, np.asarray(least)), modes.exponent) < _LINEAR:
+        _without_underflow(decay[..., null:], response[..., null:], (rule.rate, modes.exponent), positive, drift)
+    return decay, response
+
+
+def _without_underflow(
+    decay: NDArray[np.float64],
+    response: NDArray[np.float64],
+    rate: tuple[float, int],
+    positive: NDArray[np.float64],
+    drift: NDArray[np.float64],
+) -> None:
+    """Set d_t and φ_t to their limits for λ → 0 where d_t or x lose digits to underflow."""
     with np.errstate(over="ignore"):
         linear = drift[..., None] * positive
-    # The limit for λ → 0, where d_t or x lose digits to underflow.
-    tiny = (linear < _LINEAR) | (product((rule.rate, positive), modes.exponent) < _LINEAR)
-    if tiny.any():
-        decay[..., null:][tiny] = shrinkage = -np.expm1(-linear[tiny])
-        limit, values = (np.broadcast_to(array, linear.shape)[tiny] for array in (drift[..., None], positive))
-        response[..., null:][tiny] = np.where(linear[tiny] < _LINEAR, limit, shrinkage / values)
-    return decay, response
+    tiny = (linear < _LINEAR) | (product((rate[0], positive), rate[1]) < _LINEAR)
+    shrinkage = -np.expm1(-linear[tiny])
+    limit, values = (np.broadcast_to(array, linear.shape)[tiny] for array in (drift[..., None], positive))
+    decay[tiny] = shrinkage
+    response[tiny] = np.where(linear[tiny] < _LINEAR, limit, shrinkage / values)
 
 
 def _by_damping(
