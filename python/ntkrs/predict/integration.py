@@ -31,6 +31,9 @@ _STIFF = 2000
 #: In times longer than this, in units of the fastest mode, the drift of null modes would hide f.
 _LONG = 1e10
 
+#: Beyond this many radians of oscillation, rounding of the coefficients would show in f.
+_MANY = 100.0
+
 #: The longest time in these units. Differences of longer times are not resolved.
 _LONGEST = 1e304
 
@@ -168,13 +171,13 @@ class Integrator:
                 "a smaller t or learning_rate."
             )
         alpha, velocity = self._scaled(start)
-        flow = self._flow(start.fx_train_0, rate, long=bool(span > _LONG))
+        flow = self._flow(start.fx_train_0, rate, float(since[-1]), long=bool(span > _LONG))
         coordinates, q = flow.coordinates, flow.coordinates.start(alpha)
         if self.momentum and not flow.negligible_inertia(float(since[-1])):
             moved, speeds = self._with_momentum(flow, (q, coordinates.start(velocity)), since)
         else:
             flow = replace(flow, rate=rate / (1 - self.momentum))
-            advance = flow.long_gradient_flow if isinstance(coordinates, Features) else flow.gradient_flow
+            advance = flow.long_gradient_flow if span > _LONG else flow.gradient_flow
             moved = advance(q, since, "LSODA" if self._method == "auto" else self._method, self.tolerances)
             speeds = np.array([flow.rate * coordinates.force(one) * (self.momentum > 0) for one in moved])
         return [
@@ -196,15 +199,12 @@ class Integrator:
             )
         return moved, speeds
 
-    def _flow(self, initial: NDArray[np.float64], rate: float, *, long: bool) -> Flow:
-        """Return the ODE, in the kernel's features if there is momentum or time is long, and if they are known."""
-        known = bool(self.momentum or long)
+    def _flow(self, initial: NDArray[np.float64], rate: float, end: float, *, long: bool) -> Flow:
+        """Return the ODE, in the kernel's features if time is long or oscillations are many, and if they are known."""
         coordinates: Coordinates = Coefficients(self.products, self.loss, initial, self.columns)
-        if known and self._modes is not None and self._modes.positive.size:
-            coordinates = Features(self._modes, self.loss, initial, self.columns)
-        largest = self._largest if known else 1.0
+        largest = self._largest if self.momentum or long else 1.0
         distance = initial.ravel() - self.loss.targets.ravel()
-        return Flow(
+        flow = Flow(
             coordinates=coordinates,
             rate=rate,
             momentum=self.momentum,
@@ -213,6 +213,11 @@ class Integrator:
             scale=float(np.abs(distance).max(initial=0.0)),
             jacobian=self.loss.hessian is not None,
         )
+        many = long or (self.momentum > 0 and flow.accumulation(end) > _MANY)
+        if many and self._modes is not None and self._modes.positive.size:
+            features = Features(self._modes, self.loss, initial, self.columns)
+            return replace(flow, coordinates=features, bound=features.bound(largest))
+        return flow
 
     @property
     def _method(self) -> str:
