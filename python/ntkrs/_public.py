@@ -48,5 +48,5 @@ def _parts(found: Any) -> Iterator[Any]:
                 yield member.__func__
             elif isinstance(member, property):
                 yield member.fget
-            else:
+            elif callable(member):  # a default value, such as a named tuple, keeps its own module
                 yield member
