@@ -163,7 +163,7 @@ class TestFormats:
     def test_networks_are_made_in_one_place(self, monkeypatch):
         monkeypatch.setattr(ntkrs.Network, "from_standard", lambda *read: read, raising=False)
         arch, weights, biases = convert.from_torch(module())
-        dense = [ntkrs.Dense(4, 1.0, 1.0), ntkrs.Dense(3, 1.0, 0.0), ntkrs.Dense(2, 1.0, 1.0)]
+        dense = [ntkrs.Dense(4, None, None), ntkrs.Dense(3, None, 0.0), ntkrs.Dense(2, None, None)]
         assert arch == ntkrs.Sequential(dense[0], Relu(), dense[1], LeakyRelu(0.2), dense[2])
         assert all(map(np.array_equal, weights, V))
         assert [bias is None for bias in biases] == [False, True, False]

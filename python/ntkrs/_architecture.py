@@ -27,16 +27,19 @@ class Dense:
     ----------
     width : int
         The number of units. An infinite-width kernel ignores it.
-    sigma_w : float
-        Scale of the weights, positive.
-    sigma_b : float
-        Scale of the biases; 0 for a layer without biases.
+    sigma_w : float or None
+        Scale of the weights, positive. None if it is unknown, as in networks that :mod:`ntkrs.convert` reads: a trained
+        model does not tell what its parameters were drawn from. Kernels at infinite width and ``init`` refuse such a
+        layer. A network in the standard parameterization does not need its scales.
+    sigma_b : float or None
+        Scale of the biases; 0 for a layer without biases. None for a layer with biases if ``sigma_w`` is None.
     trainable : bool
         If False, the layer is not trained, and adds nothing to a tangent kernel. A finite network holds its parameters
         all the same, and derivatives with respect to them are 0.
     tau_b : float, optional
         Scale at which the biases learn, by default ``sigma_b``. If it is given, a finite network holds and trains b'
         with ``tau_b · b' = sigma_b · b``, drawn from N(0, (sigma_b/tau_b)²). With 0, it holds b and does not train it.
+        Biases that start at 0 and are trained, as in Keras and Flax, have ``sigma_b=0.0, tau_b=1.0``.
 
     Raises
     ------
@@ -51,8 +54,8 @@ class Dense:
     """
 
     width: int
-    sigma_w: float = 1.0
-    sigma_b: float = 0.0
+    sigma_w: float | None = 1.0
+    sigma_b: float | None = 0.0
     trainable: bool = True
     tau_b: float | None = None
 
@@ -61,12 +64,8 @@ class Dense:
         width = numbers.integer(self.width, "width")
         if width < 1:
             raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
-        sigma_w, sigma_b = numbers.positive(self.sigma_w, "sigma_w"), numbers.real(self.sigma_b, "sigma_b")
-        if sigma_b < 0:
-            raise ValueError(f"sigma_b is {sigma_b}, but must be >= 0 (0: no biases)")
         object.__setattr__(self, "width", width)
-        object.__setattr__(self, "sigma_w", sigma_w)
-        object.__setattr__(self, "sigma_b", sigma_b + 0.0)  # -0.0 and 0.0 are one value
+        self._check_scales()
         if not isinstance(self.trainable, bool):
             raise TypeError(f"trainable is {self.trainable!r}, but must be True or False")
         if self.tau_b is not None:
@@ -74,6 +73,24 @@ class Dense:
             if tau_b < 0:
                 raise ValueError(f"tau_b is {tau_b}, but must be >= 0 (0: biases that are not trained)")
             object.__setattr__(self, "tau_b", None if tau_b == self.sigma_b else tau_b + 0.0)
+
+    def _check_scales(self) -> None:
+        """Check the scales, and store them as float, or None if they are unknown."""
+        if self.sigma_w is None:
+            if self.sigma_b not in (None, 0) or self.tau_b is not None:
+                raise ValueError(
+                    f"sigma_w is None, but sigma_b is {self.sigma_b!r} and tau_b is {self.tau_b!r}. Where sigma_w is "
+                    "unknown, tau_b must be None too, and sigma_b None, or 0 for a layer without biases."
+                )
+            object.__setattr__(self, "sigma_b", None if self.sigma_b is None else 0.0)
+            return
+        if self.sigma_b is None:
+            raise ValueError(f"sigma_b is None, but sigma_w is {self.sigma_w!r}: scales are known or unknown together")
+        sigma_w, sigma_b = numbers.positive(self.sigma_w, "sigma_w"), numbers.real(self.sigma_b, "sigma_b")
+        if sigma_b < 0:
+            raise ValueError(f"sigma_b is {sigma_b}, but must be >= 0 (0: no biases)")
+        object.__setattr__(self, "sigma_w", sigma_w)
+        object.__setattr__(self, "sigma_b", sigma_b + 0.0)  # -0.0 and 0.0 are one value
 
     def __repr__(self) -> str:
         extras = "" if self.trainable else ", trainable=False"
@@ -83,12 +100,25 @@ class Dense:
     @property
     def has_bias(self) -> bool:
         """True if the layer has biases, whether or not they are trained."""
-        return self.sigma_b > 0 or bool(self.tau_b)
+        return self.sigma_b is None or self.sigma_b > 0 or bool(self.tau_b)
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """The scales (σ_w, σ_b).
+
+        Raises
+        ------
+        ValueError
+            If they are unknown. The message says which scales other libraries start from.
+        """
+        if self.sigma_w is None or self.sigma_b is None:
+            raise ValueError(f"{self!r} has unknown scales. {UNKNOWN_SCALES}")
+        return self.sigma_w, self.sigma_b
 
     @property
     def bias_scale(self) -> float:
         """The factor of the biases in a finite network: ``tau_b`` if it is given and not 0, otherwise ``sigma_b``."""
-        return self.tau_b or self.sigma_b
+        return self.tau_b or self.scales[1]
 
     def learning_scales(self, parameterization: str, inputs: int) -> tuple[float, float]:
         """Return the learning scales (τ_w, τ_b) of a layer with n ``inputs``.
@@ -98,21 +128,32 @@ class Dense:
         Raises
         ------
         ValueError
-            If ``tau_b`` is given and the parameterization is "standard".
+            If ``tau_b`` is given and not 1 and the parameterization is "standard", or if it is "ntk" and the scales are
+            unknown.
         """
         if not self.trainable:
             return 0.0, 0.0
         if parameterization == "ntk":
-            return self.sigma_w, self.sigma_b if self.tau_b is None else self.tau_b
-        if self.tau_b is not None:
+            sigma_w, sigma_b = self.scales
+            return sigma_w, sigma_b if self.tau_b is None else self.tau_b
+        if self.tau_b not in (None, 1):
             raise ValueError(f"{self!r} has tau_b, but in standard parameters biases learn at the scale 1")
-        return inputs**0.5, 1.0 if self.sigma_b else 0.0
+        return inputs**0.5, 1.0 if self.has_bias else 0.0
 
     def tied_scales(self, parameterization: str) -> tuple[bool, bool]:
         """Return a pair for the learning scales: True if τ_w equals σ_w and changes with it; the same for τ_b, σ_b."""
         ours = self.trainable and parameterization == "ntk"
         return ours, ours and self.tau_b is None
 
+
+#: What is said of unknown scales, and how to fill them in.
+UNKNOWN_SCALES = (
+    "A trained model does not tell what its parameters were drawn from. By default a layer of n inputs and m outputs "
+    "starts in PyTorch from sigma_w² = 1/3 and sigma_b² = 1/(3n), in Keras from sigma_w² = 2n/(n + m) and biases of 0, "
+    "in Flax from sigma_w² = 1 and biases of 0, in scikit-learn from sigma_w² = 2n/(n + m) and sigma_b² = 2/(n + m) (a "
+    "third of both for logistic). ntkrs.convert.init_scales gives these. Pass scales='torch', 'keras', 'flax', "
+    "'sklearn', or (sigma_w, sigma_b) to the function of ntkrs.convert that reads the model."
+)
 
 #: One layer of an architecture.
 Layer: TypeAlias = Dense | Elementwise
@@ -214,6 +255,15 @@ def check_architecture(arch: object) -> None:
         raise TypeError(f"arch is {arch!r}, but a Sequential is needed, such as mlp(...)")
 
 
+def check_scales(arch: Architecture, purpose: str) -> None:
+    """Raise ValueError if the scales of a layer are unknown. ``purpose`` names what needs them, for the message."""
+    for index, layer in enumerate(arch.layers):
+        if isinstance(layer, Dense) and layer.sigma_w is None:
+            raise ValueError(
+                f"layer {index} is {layer!r}, whose sigma_w is unknown, but {purpose} needs it. {UNKNOWN_SCALES}"
+            )
+
+
 def layer_inputs(arch: Architecture, in_features: int) -> list[int]:
     """Return the number of inputs of each dense layer."""
     return [in_features, *(dense.width for dense in arch.dense[:-1])]
@@ -230,8 +280,10 @@ def layer_scales(
     scales = []
     for dense, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True):
         root = inputs**0.5
-        bias_scale = dense.sigma_b if unit_biases else dense.bias_scale
-        own = (dense.sigma_w / root, bias_scale) if parameterization == "ntk" else (1.0, 1.0)
+        own = (1.0, 1.0)
+        if parameterization == "ntk":
+            sigma_w, sigma_b = dense.scales
+            own = sigma_w / root, sigma_b if unit_biases else dense.bias_scale
         tau_w, tau_b = dense.learning_scales(parameterization, inputs)
         scales.append((*own, tau_w / root, tau_b))
     return scales

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ntkrs import _core
-from ntkrs._architecture import check_architecture, layer_inputs, layer_scales
+from ntkrs._architecture import check_architecture, check_scales, layer_inputs, layer_scales
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
 
@@ -107,6 +107,7 @@ def ensemble_ntk(
     True
     """
     check_architecture(arch)
+    check_scales(arch, "an ensemble of random networks")
     arch = arch if width is None else arch.with_width(width)
     x = _float64(X, "X")
     z = None if Z is None else _float64(Z, "Z")
@@ -115,7 +116,7 @@ def ensemble_ntk(
     if z is not None and z.shape[1] != x.shape[1]:
         raise ValueError(f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0)")
     # The scales belong to the layers as they are, before _triangular makes the inputs narrower.
-    scales = [dense.sigma_w / n**0.5 for dense, n in zip(arch.dense, layer_inputs(arch, x.shape[1]), strict=True)]
+    scales = [dense.scales[0] / n**0.5 for dense, n in zip(arch.dense, layer_inputs(arch, x.shape[1]), strict=True)]
     if numbers.choice(draws, "draws", ("parameters", "law")) == "law":
         x, z = _triangular(x, z)
     core = _core_network(arch)

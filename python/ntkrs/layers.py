@@ -99,7 +99,8 @@ class Sequential(Architecture):
         Raises
         ------
         TypeError, ValueError
-            If ``in_features`` is not a positive integer, ``rng`` is not a seed, or the dtype is another one.
+            If ``in_features`` is not a positive integer, ``rng`` is not a seed, the dtype is another one, or the scales
+            of a layer are unknown.
         MemoryError
             If the parameters do not fit in memory. None is drawn then.
 
@@ -155,6 +156,7 @@ def mlp(
         raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")
     layer = by_name(activation) if isinstance(activation, str) else activation
     last = numbers.count(outputs, "outputs")
+    numbers.positive(sigma_w, "sigma_w")  # Dense takes None for an unknown scale
     blocks: list[Layer] = [Dense(width, sigma_w, sigma_b), layer] * hidden
     return Sequential(*blocks, Dense(last, sigma_w, sigma_b))
 

@@ -8,6 +8,15 @@ read.
 
 The network is float32 if all arrays are float32, float16 or bfloat16, and float64 otherwise.
 
+Trained parameters do not tell what they were drawn from. So the scales of a converted architecture are unknown,
+``sigma_w=None``. Outputs, Jacobians, :meth:`~ntkrs.Network.ntk` and training do not need them. ``net.arch.kernel()``
+and ``net.arch.init()`` do, and raise ValueError. ``scales=`` fills them in: the name of the library whose defaults the
+model started from (see :func:`init_scales`), or a pair (σ_w, σ_b) for all layers. The network does not depend on it.
+
+Layers that the model has frozen are ``trainable=False``, and add nothing to the NTK. Torch modules tell by
+``requires_grad``, Keras variables by ``trainable``. Bare arrays, state dicts and Flax parameters do not tell, and count
+as trained.
+
 Examples
 --------
 The NTK of one dense layer in V and c is ``⟨x, x'⟩ + 1``:
@@ -16,18 +25,29 @@ The NTK of one dense layer in V and c is ``⟨x, x'⟩ + 1``:
 >>> net = ntkrs.convert.from_keras([np.zeros((2, 1)), np.zeros(1)], "relu")
 >>> net.ntk([[3.0, 4.0]], outputs=0)
 array([[26.]])
+>>> net.arch
+Sequential(Dense(width=1, sigma_w=None, sigma_b=None))
+
+With scales, the architecture has a kernel at infinite width. Those of Keras are σ_w² = 2n/(n + m) = 4/3 and biases that
+start at 0 and learn at the scale 1:
+
+>>> net = ntkrs.convert.from_keras([np.zeros((2, 1)), np.zeros(1)], "relu", scales="keras")
+>>> net.arch.kernel()([[3.0, 4.0]], get="nngp")  # σ_w² |x|²/n
+array([[16.66666667]])
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from ntkrs._public import publish
 from ntkrs.convert._flax import read_params
 from ntkrs.convert._keras import read_weights
 from ntkrs.convert._safetensors import read_file, refuse_path
+from ntkrs.convert._scales import InitScales, WidthScale, filled, init_scales
 from ntkrs.convert._sklearn import read_estimator
-from ntkrs.convert._standard import network
 from ntkrs.convert._torch import read_module, read_state
+from ntkrs.network import Network
 
 if TYPE_CHECKING:
     import os
@@ -35,12 +55,26 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import ArrayLike
     from ntkrs.activations import Elementwise
-    from ntkrs.network import Network
+    from ntkrs.convert._scales import Scale
+    from ntkrs.convert._standard import Standard
 
-__all__ = ["from_flax", "from_keras", "from_safetensors", "from_sklearn", "from_state_dict", "from_torch"]
+    #: The scales of a converted architecture: those of a library, or (σ_w, σ_b).
+    Scales: TypeAlias = Literal["torch", "keras", "flax", "sklearn"] | tuple[Scale, Scale] | None
+
+__all__ = [
+    "InitScales",
+    "WidthScale",
+    "from_flax",
+    "from_keras",
+    "from_safetensors",
+    "from_sklearn",
+    "from_state_dict",
+    "from_torch",
+    "init_scales",
+]
 
 
-def from_torch(module: Any) -> Network:
+def from_torch(module: Any, *, scales: Scales = None) -> Network:
     """Convert a PyTorch module into a network.
 
     Parameters
@@ -49,6 +83,10 @@ def from_torch(module: Any) -> Network:
         A ``Linear``, or a ``Sequential`` of ``Linear``, activations, ``Dropout``, ``Flatten``, ``Identity`` and nested
         ``Sequential``. Dropout does nothing, as in evaluation mode. Flatten does nothing either, since inputs are
         (N, n_0) rows.
+    scales : str or (sigma_w, sigma_b), optional
+        The scales of the architecture: "torch", "keras", "flax" or "sklearn" for the defaults of that library, as
+        :func:`init_scales` gives them, or a pair of numbers for all layers. By default they stay unknown, and
+        ``net.arch`` has no kernel at infinite width. The network itself does not depend on them.
 
     Returns
     -------
@@ -57,19 +95,20 @@ def from_torch(module: Any) -> Network:
     Raises
     ------
     TypeError
-        If a layer is of another class, or of a subclass. The message names its place, such as ``module[2][0]``.
+        If a layer is of another class, or of a subclass: normalisation, for example, which is never read as if it did
+        nothing. The message names its place, such as ``module[2][0]``. If ``scales`` is neither a name nor a pair.
     ValueError
         If a layer has hooks or shares its parameters with another layer, if an activation has parameters that make it
-        a different function from the one here (such as GELU's tanh approximation), or if an activation is not between
-        two dense layers.
+        a different function from the one here (such as GELU's tanh approximation), if an activation is not between
+        two dense layers, or if a layer has its weight frozen and its bias not, or the other way round.
 
     Notes
     -----
-    The parameters are copied. Frozen parameters (``requires_grad=False``) count in the NTK like all others. φ' at a
-    kink is that of torch. Above its threshold, 20, torch's Softplus returns x itself, which differs from the softplus
-    here by 1e-10 of x.
+    The parameters are copied. φ' at a kink is that of torch. Above its threshold, 20, torch's Softplus returns x
+    itself, which differs from the softplus here by 1e-10 of x.
 
-    The NTK is J Jᵀ, where J is the Jacobian of ``module(X)`` in all parameters of the module.
+    The NTK is J Jᵀ, where J is the Jacobian of ``module(X)`` in the parameters that the module trains. Frozen layers
+    (``requires_grad=False``) are ``trainable=False``, so after ``module.requires_grad_(False)`` the NTK is 0.
 
     Examples
     --------
@@ -81,16 +120,18 @@ def from_torch(module: Any) -> Network:
     True
     """
     refuse_path(module, "module", "a torch.nn.Module")
-    return network(read_module(module))
+    return _network(read_module(module), scales)
 
 
-def from_sklearn(estimator: Any) -> Network:
+def from_sklearn(estimator: Any, *, scales: Scales = None) -> Network:
     """Convert a fitted scikit-learn ``MLPRegressor`` or ``MLPClassifier`` into a network.
 
     Parameters
     ----------
     estimator : MLPRegressor or MLPClassifier
         A fitted estimator.
+    scales : str or (sigma_w, sigma_b), optional
+        As in :func:`from_torch`.
 
     Returns
     -------
@@ -116,12 +157,14 @@ def from_sklearn(estimator: Any) -> Network:
     True
     """
     refuse_path(estimator, "estimator", "a fitted estimator")
-    return network(read_estimator(estimator))
+    return Network.from_standard(*filled(read_estimator(estimator), scales, estimator.activation))
 
 
 def from_keras(
     weights: Sequence[ArrayLike] | Sequence[Sequence[ArrayLike | None]],
     activation: str | Elementwise | Sequence[str | Elementwise],
+    *,
+    scales: Scales = None,
 ) -> Network:
     """Convert the weights of a Keras model into a network.
 
@@ -135,6 +178,8 @@ def from_keras(
         The activation of all hidden layers, or one for each hidden layer. It is a name (``"relu"``, ``"tanh"``) or an
         object (``LeakyRelu(0.2)``). Leave out the activation of the output layer: a network returns the values before
         it.
+    scales : str or (sigma_w, sigma_b), optional
+        As in :func:`from_torch`.
 
     Returns
     -------
@@ -144,7 +189,8 @@ def from_keras(
     ------
     TypeError, ValueError
         If an array does not belong to a dense layer, shapes do not fit, an activation is unknown, or its name stands
-        for several functions in Keras (``"leaky_relu"``).
+        for several functions in Keras (``"leaky_relu"``); or if a kernel is frozen (a variable with
+        ``trainable=False``) and its bias is not, or the other way round.
 
     Examples
     --------
@@ -154,13 +200,15 @@ def from_keras(
     array([[3.]])
     """
     refuse_path(weights, "weights", "a list of arrays")
-    return network(read_weights(weights, activation))
+    return _network(read_weights(weights, activation), scales)
 
 
 def from_flax(
     params: Mapping[str, Any],
     activation: str | Elementwise | Sequence[str | Elementwise],
     layers: Sequence[str] | None = None,
+    *,
+    scales: Scales = None,
 ) -> Network:
     """Convert the parameters of a Flax module into a network.
 
@@ -174,6 +222,8 @@ def from_flax(
     layers : sequence of str, optional
         The names of the dense layers in order of application, such as ``"block/Dense_0"`` for a nested one. Only these
         are read. By default all layers are read, in the order of the numbers in their names.
+    scales : str or (sigma_w, sigma_b), optional
+        As in :func:`from_torch`.
 
     Returns
     -------
@@ -193,13 +243,15 @@ def from_flax(
     array([[3.]])
     """
     refuse_path(params, "params", "a nested mapping")
-    return network(read_params(params, activation, layers))
+    return _network(read_params(params, activation, layers), scales)
 
 
 def from_state_dict(
     state: Mapping[str, Any],
     activation: str | Elementwise | Sequence[str | Elementwise],
     layers: Sequence[str] | None = None,
+    *,
+    scales: Scales = None,
 ) -> Network:
     """Convert a PyTorch state dict, or any mapping with the same layout, into a network.
 
@@ -213,6 +265,8 @@ def from_state_dict(
     layers : sequence of str, optional
         The names of the dense layers in order of application. Only these are read. By default all layers are read, in
         the order of the numbers in their names: ``0``, ``2``, ``10``, or ``fc1``, ``fc2``.
+    scales : str or (sigma_w, sigma_b), optional
+        As in :func:`from_torch`.
 
     Returns
     -------
@@ -237,13 +291,15 @@ def from_state_dict(
     array([[3.]])
     """
     refuse_path(state, "state", "a mapping")
-    return network(read_state(state, activation, layers))
+    return _network(read_state(state, activation, layers), scales)
 
 
 def from_safetensors(
     path: str | os.PathLike[str],
     activation: str | Elementwise | Sequence[str | Elementwise],
     layers: Sequence[str] | None = None,
+    *,
+    scales: Scales = None,
 ) -> Network:
     """Convert a state dict in a safetensors file into a network.
 
@@ -253,6 +309,8 @@ def from_safetensors(
         The file, as written by ``safetensors.torch.save_file(module.state_dict(), path)``.
     activation, layers
         As in :func:`from_state_dict`.
+    scales : str or (sigma_w, sigma_b), optional
+        As in :func:`from_torch`.
 
     Returns
     -------
@@ -283,4 +341,12 @@ def from_safetensors(
     >>> net([[3.0, -2.0]])  # relu(3) + relu(-2)
     array([[3.]])
     """
-    return network(read_state(read_file(path), activation, layers))
+    return _network(read_state(read_file(path), activation, layers), scales)
+
+
+def _network(read: Standard, scales: Scales) -> Network:
+    """Return the network, whose NTK is taken in V and c, with these scales in its architecture."""
+    return Network.from_standard(*filled(read, scales))
+
+
+publish(globals())

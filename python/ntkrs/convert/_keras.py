@@ -35,8 +35,8 @@ def _from_pairs(pairs: Sequence[Sequence[Any]]) -> Iterator[Affine]:
     for index, pair in enumerate(pairs):
         if len(pair) not in {1, 2}:
             raise ValueError(f"weights[{index}] has {len(pair)} entries, but (kernel, bias) or (kernel,) is needed")
-        kernel, bias = Found(f"weights[{index}][0]", pair[0]), pair[1] if len(pair) == 2 else None
-        yield affine(f"layer {index}", kernel, None if bias is None else Found(f"weights[{index}][1]", bias))
+        kernel, bias = _found(f"weights[{index}][0]", pair[0]), pair[1] if len(pair) == 2 else None
+        yield affine(f"layer {index}", kernel, None if bias is None else _found(f"weights[{index}][1]", bias))
 
 
 def _from_flat(arrays: Sequence[Any]) -> Iterator[Affine]:
@@ -46,7 +46,7 @@ def _from_flat(arrays: Sequence[Any]) -> Iterator[Affine]:
     """
     layers: list[list[Found]] = []
     for index, array in enumerate(arrays):
-        dimensions, found = np.ndim(array), Found(f"weights[{index}]", array)
+        dimensions, found = np.ndim(array), _found(f"weights[{index}]", array)
         if dimensions == 2:
             layers.append([found])
         elif dimensions == 1 and layers and len(layers[-1]) == 1:
@@ -58,3 +58,8 @@ def _from_flat(arrays: Sequence[Any]) -> Iterator[Affine]:
             )
     for number, (kernel, *bias) in enumerate(layers):
         yield affine(f"layer {number}", kernel, bias[0] if bias else None)
+
+
+def _found(name: str, values: Any) -> Found:
+    """Return an array, or a Keras variable, which tells by ``trainable`` whether it is trained."""
+    return Found(name, values, bool(getattr(values, "trainable", True)))

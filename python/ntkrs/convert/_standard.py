@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from ntkrs._checks import arrays
 from ntkrs.activations import Identity
 from ntkrs.layers import Dense, Sequential
-from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +23,7 @@ class Standard(NamedTuple):
     Attributes
     ----------
     arch : Sequential
-        The architecture. All layers have ``sigma_w = 1``; ``sigma_b`` is 1 for layers with biases and 0 for others.
+        The architecture. The scales of all layers are None, unknown, but ``sigma_b`` is 0 for layers without biases.
     weights : list of (n_l, n_{l+1}) ndarray
         The weights V^l.
     biases : list of (n_{l+1},) ndarray or None
@@ -37,19 +36,21 @@ class Standard(NamedTuple):
 
 
 class Found(NamedTuple):
-    """An array, and the user's expression for it, for messages."""
+    """An array, the user's expression for it, for messages, and True if the model trains it."""
 
     name: str
     values: ArrayLike
+    trainable: bool = True
 
 
 @dataclass(frozen=True)
 class Affine:
-    """A dense layer ``x · weight + bias``, and the place where it was found, for messages."""
+    """A dense layer ``x · weight + bias``, the place where it was found, for messages, and True if it is trained."""
 
     where: str
     weight: Array
     bias: Array | None
+    trainable: bool
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def affine(where: str, weight: Found, bias: Found | None, *, outputs_first: bool
     Raises
     ------
     TypeError, ValueError
-        If an array does not consist of finite real numbers, or has the wrong shape.
+        If an array does not consist of finite real numbers, or has the wrong shape, or if one of the two is frozen and
+        the other is not.
     """
     values = arrays.floating(weight.values, weight.name)
     layout = "(outputs, inputs)" if outputs_first else "(inputs, outputs)"
@@ -83,11 +85,17 @@ def affine(where: str, weight: Found, bias: Found | None, *, outputs_first: bool
     values = arrays.finite(values, weight.name)
     values = values.T if outputs_first else values
     if bias is None:
-        return Affine(where, values, None)
+        return Affine(where, values, None, weight.trainable)
     shifts = arrays.floating(bias.values, bias.name)
     if shifts.shape != values.shape[1:]:
         raise ValueError(f"{bias.name} has shape {shifts.shape}, but {weight.name} has {values.shape[1]} outputs")
-    return Affine(where, values, arrays.finite(shifts, bias.name))
+    if weight.trainable != bias.trainable:
+        frozen, other = (bias, weight) if weight.trainable else (weight, bias)
+        raise ValueError(
+            f"{frozen.name} is frozen, but {other.name} is not: a layer is trained as a whole, or not at all. "
+            "Freeze both, or neither."
+        )
+    return Affine(where, values, arrays.finite(shifts, bias.name), weight.trainable)
 
 
 def interleave(dense: Sequence[Affine], activations: Sequence[Elementwise]) -> Iterator[Step]:
@@ -119,7 +127,7 @@ def assemble(steps: Iterable[Step]) -> Standard:
         if dense:
             _check_widths(dense[-1], step)
             layers.append(Identity() if pending is None else pending.activation)
-        layers.append(Dense(step.weight.shape[1], 1.0, 0.0 if step.bias is None else 1.0))
+        layers.append(Dense(step.weight.shape[1], None, 0.0 if step.bias is None else None, step.trainable))
         dense.append(step)
         pending = None
     if not dense:
@@ -151,8 +159,3 @@ def _check_widths(before: Affine, after: Affine) -> None:
     outputs, inputs = before.weight.shape[1], after.weight.shape[0]
     if inputs != outputs:
         raise ValueError(f"{after.where} has {inputs} inputs, but {before.where} before it has {outputs} outputs")
-
-
-def network(read: Standard) -> Network:
-    """Return the network, whose NTK is taken in V and c."""
-    return Network.from_standard(*read)

@@ -103,7 +103,7 @@ def _linear(module: Any, where: str, seen: dict[int, str]) -> Affine:
                 f"{name} is also {seen[id(parameter)]}, but the parameters of a Network are independent: "
                 "its NTK would be another"
             )
-    weight, bias = (None if value is None else _found(name, value) for name, value in named_parameters.items())
+    weight, bias = (None if value is None else _parameter(name, value) for name, value in named_parameters.items())
     return affine(f"{where} (Linear)", cast("Found", weight), bias, outputs_first=True)
 
 
@@ -132,6 +132,11 @@ def _activation(module: Any, kind: str, where: str) -> Any:
             "from softplus by less than 1e-10 of it"
         )
     return named(kind, where, beta=(module.beta, 1.0))
+
+
+def _parameter(name: str, parameter: Any) -> Found:
+    """Return the values of a parameter of a module; ``requires_grad`` tells whether it is trained."""
+    return _found(name, parameter)._replace(trainable=bool(getattr(parameter, "requires_grad", True)))
 
 
 def _found(name: str, tensor: Any) -> Found:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ntkrs._architecture import layer_inputs
+from ntkrs._architecture import check_scales, layer_inputs
 from ntkrs._checks import arrays
 from ntkrs._core import InfiniteKernel
 from ntkrs._runtime.progress import reporter
@@ -25,10 +25,12 @@ def core_kernel(arch: Architecture, parameterization: Parameterization, in_featu
     Raises
     ------
     ValueError
-        If an activation has no infinite-width kernel, or a layer has ``tau_b`` in the standard parameterization.
+        If the scales of a layer are unknown, an activation has no infinite-width kernel, or a layer has a ``tau_b``
+        other than 1 in the standard parameterization.
     """
+    check_scales(arch, "a kernel at infinite width")
     scales = [
-        (layer.sigma_w, layer.sigma_b, *layer.learning_scales(parameterization, inputs))
+        (*layer.scales, *layer.learning_scales(parameterization, inputs))
         for layer, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True)
     ]
     return InfiniteKernel(scales, [activation.spec() for activation in arch.activations])

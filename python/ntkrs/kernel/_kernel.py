@@ -53,8 +53,9 @@ class Kernel:
     Raises
     ------
     ValueError
-        If an activation has no infinite-width kernel, if ``parameterization`` is neither "ntk" nor "standard", or if
-        it is "standard" and a layer has ``tau_b``.
+        If the scales of a layer are unknown (``sigma_w=None``, from :mod:`ntkrs.convert`), an activation has no
+        infinite-width kernel, ``parameterization`` is neither "ntk" nor "standard", or it is "standard" and a layer has
+        a ``tau_b`` other than 1.
 
     Notes
     -----

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ntkrs._architecture import check_architecture
+from ntkrs._architecture import check_architecture, check_scales
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import options_by_name, shown
 from ntkrs.network import _forward, _ntk, _parameters, _training, _vector_products
@@ -73,7 +73,8 @@ class Network:
     Raises
     ------
     ValueError
-        If the number of arrays or a shape does not match the architecture, or an array holds NaN or an infinity.
+        If the number of arrays or a shape does not match the architecture, an array holds NaN or an infinity, or the
+        scales of a layer are unknown.
     TypeError
         If an array does not hold real numbers.
 
@@ -97,6 +98,7 @@ class Network:
         biases: Sequence[ArrayLike | None] | None = None,
     ) -> None:
         check_architecture(arch)
+        check_scales(arch, "Network, in the NTK parameterization,")
         self._state = NetworkState(arch, *_parameters.flattened(arch, weights, biases))
 
     @classmethod
@@ -118,7 +120,8 @@ class Network:
         Parameters
         ----------
         arch : Sequential
-            The architecture: widths, activations, and biases where ``sigma_b`` is not 0. Its scales have no effect.
+            The architecture: widths, activations, and biases where ``sigma_b`` is not 0. Its scales have no effect, and
+            may be unknown (``Dense(n, sigma_w=None, sigma_b=None)``).
         weights : sequence of (n_l, n_{l+1}) array_like
             V of each dense layer, inputs by outputs. PyTorch holds the transposes.
         biases : sequence of (n_{l+1},) array_like or None, optional

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs._architecture import parameter_shapes, parameter_views
+from ntkrs._architecture import check_scales, parameter_shapes, parameter_views
 from ntkrs._checks import arrays, chunks, memory
 
 if TYPE_CHECKING:
@@ -50,13 +50,16 @@ def drawn(arch: Architecture, in_features: int, rng: np.random.Generator, dtype:
 
     Raises
     ------
+    ValueError
+        If the scales of a layer are unknown.
     TypeError, MemoryError
         As :func:`standard_normal`.
     """
+    check_scales(arch, "init, which draws parameters,")
     theta = standard_normal(sum(size for size, _ in parameter_shapes(arch, in_features)), rng, dtype)
     for dense, (_, bias) in zip(arch.dense, parameter_views(arch, in_features, theta), strict=True):
         if bias is not None and dense.tau_b:
-            np.multiply(bias, dense.sigma_b / dense.tau_b, out=bias)
+            np.multiply(bias, dense.scales[1] / dense.tau_b, out=bias)
     return theta
 
 
