@@ -158,6 +158,20 @@ class TestOperator:
         x[:] = 0
         assert np.array_equal(operator @ np.ones(20), expected)
 
+    @pytest.mark.parametrize(
+        ("batches", "message"),
+        [
+            (([[np.nan, 1.0]],), r"X holds nan at \(0, 0\)"),
+            (([[1.0, 1.0]], [[1.0, -np.inf]]), r"Z holds -inf at \(0, 1\)"),
+            (([[1.0, 1.0]], [[1.0]]), "Z has 1 features, but X has 2"),
+            ((np.ones((2, 0)),), "X has 0 features"),
+            (([1.0, 2.0],), r"X has shape \(2,\)"),
+        ],
+    )
+    def test_inputs_are_refused_when_it_is_made(self, batches, message):
+        with pytest.raises(ValueError, match=message):
+            mlp(1, 1, 1).kernel().operator(*batches)
+
     def test_what_cannot_be_multiplied_is_refused(self):
         operator = mlp(1, 1, 1).kernel().operator(np.eye(3))
         with pytest.raises(ValueError, match="V holds nan"):

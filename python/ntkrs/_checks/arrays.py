@@ -164,6 +164,24 @@ def pair(X: ArrayLike, Z: ArrayLike | None, dtype: np.dtype[Any] | None = None) 
     return x, z
 
 
+def snapshots(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
+    """Return copies of X and Z, which a kernel accepts whenever they are used later.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an entry is not finite, or the batches have no features or not the same number; otherwise as :func:`pair`.
+    """
+    x, z = pair(X, Z)
+    if x.shape[1] == 0:
+        raise ValueError("X has 0 features, but a kernel is a mean over n_0 >= 1 features")
+    if z is not None and z.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0). Did you pass Z transposed?"
+        )
+    return finite(copied(x), "X"), None if z is None else finite(copied(z), "Z")
+
+
 def sequence(values: Any, name: str) -> list[Any]:
     """Return ``values`` as a list.
 

@@ -395,6 +395,5 @@ class Kernel:
         True
         """
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
-        x, z = arrays.pair(X, Z)
-        inputs = arrays.copied(x), None if z is None else arrays.copied(z)
-        return linear_operator(self._for(x), *inputs, wanted, reporter(progress))
+        x, z = arrays.snapshots(X, Z)
+        return linear_operator(self._for(x), x, z, wanted, reporter(progress))
