@@ -48,6 +48,7 @@ __all__ = [
     "get_num_threads",
     "isa",
     "linear_gram",
+    "max_num_threads",
     "peak_flops",
     "set_num_threads",
 ]
@@ -65,13 +66,16 @@ PROFILE: Final[str]
 def set_num_threads(count: int) -> None:
     """Set the number of threads that computations use.
 
-    Raises ValueError if ``count`` is 0.
+    Raises ValueError if ``count`` is 0, or exceeds ``max_num_threads()``.
     """
+
+def max_num_threads() -> int:
+    """Return the largest number of threads that can be set: 64, or four for each processor of this process."""
 
 def get_num_threads() -> int:
     """Return the number of threads that computations use.
 
-    Raises ValueError if an environment variable that sets it is not a number.
+    Raises ValueError if an environment variable that sets it is not a number, or exceeds ``max_num_threads()``.
     """
 
 def after_fork() -> None:
@@ -262,6 +266,13 @@ class Trainer:
         """Return the loss, and the distance of the parameters from their initial values, after ``done`` steps.
 
         Raises FloatingPointError if the loss is not finite.
+        """
+
+    def flat_since(self) -> int | None:
+        """Return the number of steps after which the gradient was exactly 0 in every step so far.
+
+        Biases of the last layer do not count if there are other layers. None if the gradient of the last step was not
+        0, or if no other parameter is trained.
         """
 
     def outputs(self, out: Array) -> None:

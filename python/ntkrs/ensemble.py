@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike, Outputs, Progress
 
 
+#: Advice for when an ensemble does not fit into memory.
+_REMEDY = "Pass fewer rows of X, a smaller width, fewer seeds or fewer outputs, or use fewer threads (ntkrs.threads)."
+
+
 class EnsembleNtk(NamedTuple):
     """The mean and sample variance (over S − 1) of each entry of a kernel, both of the shape of ``Network.ntk``."""
 
@@ -119,7 +123,6 @@ def ensemble_ntk(
     scales = [dense.scales[0] / n**0.5 for dense, n in zip(arch.dense, layer_inputs(arch, x.shape[1]), strict=True)]
     if numbers.choice(draws, "draws", ("parameters", "law")) == "law":
         x, z = _triangular(x, z)
-    core = _core_network(arch)
     selection, drawn = numbers.selection(outputs, arch.outputs), _seeds(seeds)
     report = reporter(progress)
     pairs, count = (len(x), len(x if z is None else z)), arch.outputs
@@ -130,7 +133,9 @@ def ensemble_ntk(
     # Each thread holds kernels, a network and its rows while they are drawn, inputs, activations and deltas.
     layers = sum(pairs) * (sizes[0] + (2 + block) * sum(sizes[1:]))
     count = (2 + 3 * threads) * math.prod(shape) + threads * (2 * parameters + layers)
-    memory.require(8 * count, f"an ensemble of kernels {shape} of networks of {parameters} parameters")
+    what = f"an ensemble of kernels {shape} of {len(drawn)} networks of {parameters} parameters, on {threads} threads,"
+    memory.require(8 * (count + len(drawn)), what, _REMEDY)
+    core = _core_network(arch)
     mean, variance = np.empty(math.prod(shape)), np.empty(math.prod(shape))
     _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, drawn, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
@@ -174,13 +179,15 @@ def _core_network(arch: Architecture) -> _core.Network:
     return _core.Network((weights, biases), scales, [activation.spec() for activation in arch.activations])
 
 
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    """Return the list of seeds that a number or sequence stands for, checked."""
-    given = [seeds] if np.ndim(seeds) == 0 else arrays.sequence(seeds, "seeds")
-    checked = [numbers.integer(seed, "seeds") for seed in given]
-    values = list(range(checked[0])) if np.ndim(seeds) == 0 else checked
+def _seeds(seeds: int | Sequence[int]) -> Sequence[int]:
+    """Return the seeds that a number or sequence stands for, checked."""
+    if np.ndim(seeds) == 0:
+        values: Sequence[int] = range(numbers.integer(seeds, "seeds"))
+    else:
+        values = [numbers.integer(seed, "seeds") for seed in arrays.sequence(seeds, "seeds")]
     if len(values) < 2:
         raise ValueError(f"seeds is {seeds!r}, but a variance needs at least 2 networks")
-    if min(values) < 0:
-        raise ValueError(f"seeds holds {min(values)}, but seeds are >= 0")
+    lowest = 0 if isinstance(values, range) else min(values)
+    if lowest < 0:
+        raise ValueError(f"seeds holds {lowest}, but seeds are >= 0")
     return values

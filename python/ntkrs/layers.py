@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import Parameterization
 
+#: The largest number of hidden layers of :func:`mlp`. The deepest networks that were ever trained have 10,000.
+_MAX_DEPTH = 100_000
+
 __all__ = ["Architecture", "Dense", "Sequential", "mlp"]
 
 
@@ -129,7 +132,7 @@ def mlp(
     Parameters
     ----------
     depth : int
-        The number of hidden layers; 0 gives a linear model.
+        The number of hidden layers, at most 100,000; 0 gives a linear model.
     width : int
         The number of units in each hidden layer.
     outputs : int
@@ -154,6 +157,11 @@ def mlp(
     hidden = numbers.integer(depth, "depth")
     if hidden < 0:
         raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")
+    if hidden > _MAX_DEPTH:
+        raise ValueError(
+            f"depth is {hidden}, but mlp makes at most {_MAX_DEPTH} hidden layers: each takes several kilobytes in a "
+            "kernel, and deeper networks were never trained. Build a Sequential for more."
+        )
     layer = by_name(activation) if isinstance(activation, str) else activation
     last = numbers.count(outputs, "outputs")
     numbers.positive(sigma_w, "sigma_w")  # Dense takes None for an unknown scale

@@ -1,5 +1,7 @@
 """The available memory. Arrays that cannot fit are rejected before any work is done."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 
@@ -37,7 +39,7 @@ _REMEDY = "Compute it in blocks of rows of X, pass float32 inputs, or pass out=n
 
 def available() -> int | None:
     """Return the bytes that this process can still allocate, or None if the system does not tell."""
-    known = [amount for amount in (_machine(), _cgroup()) if amount is not None]
+    known = [amount for amount in (_machine(), _cgroup(), _address_space()) if amount is not None]
     return min(known, default=None)
 
 
@@ -63,6 +65,26 @@ def require(bytes_needed: int, what: str, remedy: str = _REMEDY) -> None:
         )
 
 
+@contextmanager
+def required(bytes_needed: int, what: str, remedy: str) -> Iterator[None]:
+    """Reject work that does not fit into memory, before it begins. If an allocation fails in it, say the same.
+
+    Raises
+    ------
+    MemoryError
+        As for :func:`require`, or if the work raises one.
+    """
+    require(bytes_needed, what, remedy)
+    try:
+        yield
+    except MemoryError as error:
+        reason = str(error).rstrip(".") or "an allocation failed"
+        raise MemoryError(
+            f"{what} needs about {bytes_needed} bytes ({bytes_needed / 2**30:.1f} GiB), which are not available: "
+            f"{reason}. {remedy}"
+        ) from error
+
+
 def _machine() -> int | None:
     """Return the bytes available on this machine, or None if the system does not tell."""
     try:
@@ -83,6 +105,19 @@ def _cgroup() -> int | None:
         if limit != "max":
             return max(0, int(limit) - usage + droppable)
     return None
+
+
+def _address_space() -> int | None:
+    """Return the bytes that the limit on this process's address space leaves, or None if there is no such limit."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return None
+        return max(0, limit - int(_read("/proc/self/statm").split()[0]) * resource.getpagesize())
+    except (ImportError, OSError):
+        return None
 
 
 def _field(path: str, name: str) -> int | None:

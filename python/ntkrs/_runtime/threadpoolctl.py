@@ -26,8 +26,8 @@ def register() -> None:
             return get_num_threads()
 
         def set_num_threads(self, num_threads: int) -> None:
-            """Set the number of threads of later calls."""
-            set_num_threads(num_threads)
+            """Set the number of threads of later calls. A limit for all libraries may exceed that of this one."""
+            set_num_threads(min(num_threads, _core.max_num_threads()))
 
         def get_version(self) -> str:
             """Return the version of this library."""

@@ -20,12 +20,12 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        The number of threads, at least 1.
+        The number of threads: at least 1, and at most 64 or four for each processor of this process, whichever is more.
 
     Raises
     ------
     TypeError, ValueError
-        If ``n`` is not an integer, or is less than 1.
+        If ``n`` is not an integer, or is out of its range. More threads than processors make nothing faster.
 
     Examples
     --------
@@ -39,6 +39,12 @@ def set_num_threads(n: int) -> None:
     count = numbers.integer(n, "n")
     if count < 1:
         raise ValueError(f"n is {count}, but at least 1 thread is needed")
+    most = _core.max_num_threads()
+    if count > most:
+        raise ValueError(
+            f"n is {count}, but at most {most} threads can be set here: four for each processor of this process, or "
+            "64. More threads than processors make nothing faster."
+        )
     _core.set_num_threads(count)
 
 
@@ -57,7 +63,7 @@ def get_num_threads() -> int:
     Raises
     ------
     ValueError
-        If the environment variable that applies is not a number.
+        If the environment variable that applies is not a number, or exceeds the limit of :func:`set_num_threads`.
 
     Examples
     --------
@@ -78,12 +84,12 @@ def threads(n: int) -> Iterator[None]:
     Parameters
     ----------
     n : int
-        The number of threads, at least 1.
+        The number of threads: at least 1, and at most 64 or four for each processor of this process, whichever is more.
 
     Raises
     ------
     TypeError, ValueError
-        If ``n`` is not an integer, or is less than 1.
+        If ``n`` is not an integer, or is out of its range. More threads than processors make nothing faster.
 
     Examples
     --------

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs import predict
-from ntkrs._checks import arrays, numbers
+from ntkrs._checks import arrays, memory, numbers
 from ntkrs.activations import Activation
-from ntkrs.diagnostics._second_derivative import SecondDerivative
+from ntkrs.diagnostics._second_derivative import SecondDerivative, bytes_needed
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
@@ -109,6 +109,22 @@ def kappa(
             )
     tolerance, limit = numbers.positive(rtol, "rtol"), numbers.count(max_iterations, "max_iterations")
     count = numbers.count(starts, "starts")
+    samples = len(arrays.batch(X, "X"))
+    what, remedy = f"kappa on {samples} samples", "Pass fewer rows of X, or a narrower net."
+    with memory.required(bytes_needed(net, samples), what, remedy):
+        return _kappa(net, X, y, numbers.generator(rng), count, tolerance, limit)
+
+
+def _kappa(
+    net: Network,
+    X: ArrayLike,
+    y: ArrayLike,
+    generator: np.random.Generator,
+    count: int,
+    tolerance: float,
+    limit: int,
+) -> float:
+    """Return κ, with ``count`` iterations of at most ``limit`` steps for the norm of the second derivative."""
     net = net.with_parameters(net.parameters.astype(np.float64))
     outputs = net(X)
     residual = outputs - arrays.targets(y, outputs.shape, "y")
@@ -119,7 +135,6 @@ def kappa(
         raise ValueError(
             "X gives a kernel that is all 0: the outputs do not move with the parameters, and kappa is 0/0"
         )
-    generator = np.random.default_rng(rng)
     if not net.arch.activations:
         return 0.0
     x = arrays.converted(arrays.batch(X, "X"), net.dtype, "X")

@@ -38,6 +38,12 @@ class _Layer(NamedTuple):
     scales: tuple[float, float]
 
 
+def bytes_needed(net: Network, samples: int) -> int:
+    """Return the number of bytes that :class:`SecondDerivative` and its products hold."""
+    units = sum(dense.width for dense in net.arch.dense)
+    return 8 * (samples * (net.in_features + 12 * units) + 5 * net.parameters.size)
+
+
 class SecondDerivative:
     """The second derivative D²f of a float64 network at its parameters, on inputs (N, n_0).
 
@@ -57,9 +63,7 @@ class SecondDerivative:
 
     def __init__(self, net: Network, x: Any) -> None:
         self._net = net
-        units = sum(dense.width for dense in net.arch.dense)
-        count = len(x) * (net.in_features + 12 * units) + 5 * net.parameters.size
-        memory.require(8 * count, f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
+        memory.require(bytes_needed(net, len(x)), f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
         self._layers: list[_Layer] = []
         activations = [*net.arch.activations, None]
         scales = layer_scales(net.arch, net.in_features, net.parameterization)

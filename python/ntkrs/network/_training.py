@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ntkrs import _core
 from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks.scaling import ldexp, scaled
 from ntkrs._runtime.progress import reporter
 from ntkrs.network._ntk import ntk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -80,31 +84,76 @@ def train(
     if len(x) == 0:
         raise ValueError("X has no samples, but training needs at least 1")
     stops, wanted = _stops(steps, record_every), _record(record)
-    _require(state, len(x), len(stops), wanted)
+    rule = (numbers.positive(learning_rate, "learning_rate"), numbers.momentum(momentum))
+    start = _Start(state, x, _alpha(alpha, state.dtype), numbers.boolean(centred, "centred"))
+    with _memory(state, len(x), stops, wanted):
+        since, trained, history = _run(start, y, loss, rule, stops, wanted, progress)
+    _warn_if_flat(since, float(history.loss[-1]), rule, state.dtype)
+    return trained, history
+
+
+class _Start(NamedTuple):
+    """The network and the inputs to train on; the model is α f, or α (f − f_0) if ``centred``."""
+
+    state: NetworkState
+    x: Array
+    alpha: float
+    centred: bool
+
+
+def _run(
+    start: _Start,
+    y: ArrayLike,
+    loss: Loss,
+    rule: tuple[float, float],
+    stops: _Stops,
+    wanted: frozenset[str],
+    progress: Progress,
+) -> tuple[int | None, NetworkState, History]:
+    """Train. Return the step from which on the gradient was exactly 0, if any, the state, and the records."""
+    state, x, scale, centre = start
     if "kernel_drift" in wanted:
         x = arrays.copied(x)  # one set of inputs for all kernels, whatever other threads write
     targets = _targets(y, loss, len(x), state.arch.outputs)
-    rate = numbers.positive(learning_rate, "learning_rate")
-    scale = _alpha(alpha, state.dtype)
     data = (x, arrays.converted(targets, state.dtype, "y"))
-    rule = (rate / scale**2, numbers.momentum(momentum))
-    centre = numbers.boolean(centred, "centred")
-    recorder = _Recorder(state, x, len(stops), wanted)
+    recorder = _Recorder(state, x, stops.count, wanted)
     report = reporter(progress)
-    trainer = _core.Trainer(state.core_network(scale), data, loss, rule, centre, stops[-1], report)
+    steps = (rule[0] / scale**2, rule[1])
+    trainer = _core.Trainer(state.core_network(scale), data, loss, steps, centre, stops.last, report)
     done = 0
     try:
-        for row, stop in enumerate(stops):
-            trainer.advance(stop - done, done, stops[-1], report)
+        for row, stop in enumerate(stops.steps()):
+            trainer.advance(stop - done, done, stops.last, report)
             done = stop
-            recorder.add(row, trainer, trainer.state(done, stops[-1], report))
+            recorder.add(row, trainer, trainer.state(done, stops.last, report))
     except FloatingPointError as error:
         raise ValueError(
-            f"training diverged with learning_rate {rate} and momentum {rule[1]}: {error}. {_HINT}"
+            f"training diverged with learning_rate {rule[0]} and momentum {rule[1]}: {error}. {_HINT}"
         ) from None
     if report is not None:
         report(done, done)
-    return recorder.state(trainer), recorder.history(stops)
+    return trainer.flat_since(), recorder.state(trainer), recorder.history(stops)
+
+
+def _warn_if_flat(since: int | None, loss: float, rule: tuple[float, float], dtype: np.dtype[Any]) -> None:
+    """Warn if the gradient has been exactly 0 from step ``since`` on, biases of the last layer apart, but not the loss.
+
+    A loss below the square of the smallest normal number counts as 0: the gradient of such residuals underflows.
+    """
+    if since is None or loss <= float(np.finfo(dtype).tiny) ** 2:
+        return
+    reason = (
+        "From the start no output depends on these parameters, as for inputs of 0, or the residuals cancel exactly."
+        if since == 0
+        else f"Steps with learning_rate {rule[0]} and momentum {rule[1]} have probably driven all units to where their "
+        f"activation is flat. {_HINT}"
+    )
+    warnings.warn(
+        f"the gradient has been exactly 0 since step {since}, biases of the last layer apart, but the loss is "
+        f"{loss:.6g}: training has come to a stop. {reason}",
+        RuntimeWarning,
+        stacklevel=4,  # the line that called Network.train
+    )
 
 
 class _Recorder:
@@ -129,9 +178,12 @@ class _Recorder:
         if self._outputs is not None:
             trainer.outputs(self._outputs[row])
         if self._drift is not None and self._kernel is not None:
-            change = ntk(self.state(trainer), self._x)
+            try:
+                change = ntk(self.state(trainer), self._x)
+            except ValueError:  # that of the first state was finite
+                raise FloatingPointError(f"the kernel of X leaves the range of {self._x.dtype}") from None
             change -= self._kernel
-            self._drift[row] = np.linalg.norm(change) / np.linalg.norm(self._kernel)
+            self._drift[row] = _norm(change) / _norm(self._kernel)
 
     def state(self, trainer: _core.Trainer) -> NetworkState:
         """Return the state of the network at present."""
@@ -139,9 +191,19 @@ class _Recorder:
         trainer.parameters(theta)
         return self._start.with_parameters(theta)
 
-    def history(self, stops: list[int]) -> History:
+    def history(self, stops: _Stops) -> History:
         """Return the history, whose rows were recorded after ``stops`` steps."""
-        return History(np.array(stops, np.int64), self._loss, self._distance, self._outputs, self._drift)
+        return History(stops.array(), self._loss, self._distance, self._outputs, self._drift)
+
+
+def _norm(values: Array) -> float:
+    """Return the Frobenius norm, also where the squares of entries overflow."""
+    with np.errstate(over="ignore"):
+        norm = float(np.linalg.norm(values))
+    if np.isfinite(norm):
+        return norm
+    rest, exponent = scaled(values.astype(np.float64))
+    return float(ldexp(np.linalg.norm(rest), exponent))
 
 
 def _targets(y: ArrayLike, loss: object, samples: int, outputs: int) -> Array:
@@ -183,7 +245,29 @@ def _alpha(alpha: float, dtype: np.dtype[Any]) -> float:
     return scale
 
 
-def _stops(steps: int, record_every: int | None) -> list[int]:
+@dataclass(frozen=True)
+class _Stops:
+    """The numbers of steps after which to record: 0, every multiple of ``every`` below ``last``, and ``last``."""
+
+    last: int
+    every: int
+
+    @property
+    def count(self) -> int:
+        """The number of records."""
+        return -(-self.last // self.every) + 1
+
+    def steps(self) -> Iterator[int]:
+        """Yield the numbers of steps."""
+        yield from range(0, self.last, self.every)
+        yield self.last
+
+    def array(self) -> NDArray[np.int64]:
+        """Return the numbers of steps."""
+        return np.append(np.arange(0, self.last, self.every, dtype=np.int64), np.int64(self.last))
+
+
+def _stops(steps: int, record_every: int | None) -> _Stops:
     """Return the numbers of steps after which to record."""
     last = numbers.integer(steps, "steps")
     if last < 0:
@@ -191,7 +275,7 @@ def _stops(steps: int, record_every: int | None) -> list[int]:
     every = max(last, 1) if record_every is None else numbers.integer(record_every, "record_every")
     if every < 1:
         raise ValueError(f"record_every is {every}, but must be at least 1")
-    return [*range(0, last, every), last]
+    return _Stops(last, every)
 
 
 def _record(record: Iterable[str]) -> frozenset[str]:
@@ -200,12 +284,16 @@ def _record(record: Iterable[str]) -> frozenset[str]:
     return frozenset(numbers.choice(name, "record", _RECORDS) for name in names)
 
 
-def _require(state: NetworkState, samples: int, records: int, wanted: frozenset[str]) -> None:
-    """Raise MemoryError unless the activations and deltas, the packed parameters and the records fit in memory."""
-    count = samples * state.values_per_sample() + 6 * state.theta.size
-    if "outputs" in wanted:
-        count += records * samples * state.arch.outputs
+def _memory(state: NetworkState, samples: int, stops: _Stops, wanted: frozenset[str]) -> AbstractContextManager[None]:
+    """Reject training for which activations, deltas, packed parameters or records do not fit in memory."""
+    values = samples * state.arch.outputs
+    records = stops.count * (4 * 8 + ("outputs" in wanted) * values * state.dtype.itemsize)
+    work = samples * state.values_per_sample() + 6 * state.theta.size
     if "kernel_drift" in wanted:
-        count += 2 * (samples * state.arch.outputs) ** 2
-    remedy = "Train on fewer samples, use float32, or record less."
-    memory.require(count * state.dtype.itemsize, f"training on {samples} samples", remedy)
+        work += 2 * values**2
+    needed = records + work * state.dtype.itemsize
+    if 2 * records > needed:
+        what = f"a history of {stops.count} records, one for every {stops.every} of {stops.last} steps,"
+        return memory.required(needed, what, "Pass a larger record_every, or leave values out of record.")
+    remedy = "Train on fewer samples (rows of X), use float32, or record less."
+    return memory.required(needed, f"training on {samples} samples", remedy)

@@ -132,7 +132,7 @@ class MseDynamics:
         initial, residual, scale = self._residual(fx_train_0)
         modes = self._spectral.modes(residual, self._rule, times)
         components = modes.components(residual)
-        decay, response = responses(modes, self._rule, times)
+        decay, response = responses(modes, self._rule, times, self._columns)
         trained = self._evolve(initial, modes.combine(_stacked(decay, components)), decay, scale)
         if k_test_train is None:
             if fx_test_0 is not None:
@@ -186,7 +186,7 @@ class MseDynamics:
         times = self._rule.times(t)
         initial, residual, scale = self._residual(fx_train_0)
         modes = self._spectral.modes(residual, self._rule, times)
-        response = responses(modes, self._rule, times)[1]
+        response = responses(modes, self._rule, times, self._columns)[1]
         change = modes.combine(_stacked(response, modes.components(residual)))
         return self._evolve(np.zeros_like(initial), change, response, scale - modes.exponent)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from ntkrs._checks import memory
 from ntkrs._checks.kernels import steps, times
 from ntkrs._checks.scaling import ldexp, product
 
@@ -275,12 +276,21 @@ class Descent:
         return np.asarray(np.where(mirrored, 1 - _sign(k) * alternating, shrinkage - (1 - mu - y) / 2 * sums))
 
 
-def responses(modes: Modes, rule: Rule, t: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def responses(
+    modes: Modes, rule: Rule, t: NDArray[np.float64], columns: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ``d_t`` and ``2^exponent φ_t``, where ``φ_t(λ) = d_t/λ``, for all modes, (..., m) each.
 
     For null modes d_t is 0. φ_t is its limit for λ → 0, ηt/Z without momentum, but at most 1/λ of the smallest λ that
     can count as nonzero. At t = ∞ it is 0, as in the pseudo-inverse.
+
+    Raises
+    ------
+    MemoryError
+        If these, and three arrays of results with that many ``columns``, do not fit in memory.
     """
+    needed = 8 * t.size * modes.scaled.size * (2 + 3 * columns)
+    memory.require(needed, f"f_t of {modes.scaled.size} samples at {t.size} times t", "Pass fewer times t per call.")
     positive, null = modes.positive, modes.null
     rule.check(float(positive.max(initial=0.0)), modes.exponent, t, exact=modes.rotation is None)
     drift = rule.drift(modes.exponent, t)

@@ -38,7 +38,9 @@ mod _core {
     };
 
     #[pymodule_export]
-    use super::runtime::{after_fork, get_num_threads, isa, peak_flops, set_num_threads};
+    use super::runtime::{
+        after_fork, get_num_threads, isa, max_num_threads, peak_flops, set_num_threads,
+    };
 
     #[pymodule_export]
     use super::gram::linear_gram;

@@ -23,6 +23,12 @@ pub fn set_num_threads(count: usize) -> Result<()> {
     Ok(pool::set_num_threads(count)?)
 }
 
+/// Returns the largest number of threads that [`set_num_threads`] accepts.
+#[pyfunction]
+pub fn max_num_threads() -> usize {
+    pool::max_num_threads()
+}
+
 /// Returns the number of threads that computations use.
 #[pyfunction]
 pub fn get_num_threads() -> Result<usize> {

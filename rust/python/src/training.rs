@@ -83,6 +83,15 @@ impl Trainer {
         }
     }
 
+    /// Returns the number of steps after which the gradient was exactly 0 in every step so far, biases of the read-out
+    /// apart. None if the last one was not, or if no other parameter is trained.
+    fn flat_since(&self) -> Option<usize> {
+        match &self.0 {
+            Typed::F64(trainer) => trainer.flat_since(),
+            Typed::F32(trainer) => trainer.flat_since(),
+        }
+    }
+
     /// Writes the model's outputs to `out` (N, O).
     fn outputs(
         &mut self,

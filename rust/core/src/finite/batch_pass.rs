@@ -126,6 +126,11 @@ impl<T: Scalar> BatchPass<T> {
         pool::for_each_with(&mut self.scratch, bands, cycles, watch, work)
     }
 
+    /// True if a layer is the last of several: its biases alone can change outputs that depend on no input any more.
+    pub(crate) fn is_read_out(&self, layer: usize) -> bool {
+        layer > 0 && layer + 1 == self.deltas.len()
+    }
+
     /// `x^l` and `δ^{l+1}` of a layer, one row per unit. The products of these rows, times the weight scale, are the
     /// gradient of its weights.
     pub(crate) fn factors(&self, layer: usize) -> (&Panels<T>, &Panels<T>) {

@@ -30,7 +30,7 @@ pub use all_finite::AllFinite;
 pub use context::{install, serially};
 pub use idle::after_fork;
 pub use stages::{STEPS, Stages, fixed};
-pub use threads::{num_threads, set_num_threads};
+pub use threads::{max_num_threads, num_threads, set_num_threads};
 
 /// Called on the calling thread every 50 ms with (done, total), and once at the end. `Break` cancels the call.
 pub type Watch<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;

@@ -9,28 +9,59 @@ use crate::error::{Error, Result};
 /// Environment variables that set the number of threads. The first one found counts.
 const VARIABLES: [&str; 2] = ["NTKRS_NUM_THREADS", "RAYON_NUM_THREADS"];
 
+/// A number of threads that can be set on every machine.
+const ALWAYS: usize = 64;
+
 /// The number set by [`set_num_threads`], or 0 if the environment decides.
 static CHOSEN: AtomicUsize = AtomicUsize::new(0);
+
+/// The largest number of threads: 64, or four for each processor that affinity and cgroup allow.
+///
+/// More threads than processors never make a call faster: they only cost the time and memory to start them. The room
+/// above is for tests and for processes whose affinity is widened later.
+pub fn max_num_threads() -> usize {
+    processors().saturating_mul(4).max(ALWAYS)
+}
 
 /// Sets the number of threads of later calls in this process.
 ///
 /// # Errors
-/// [`Error::Invalid`] for 0.
+/// [`Error::Invalid`] for 0, or for more than [`max_num_threads`].
 pub fn set_num_threads(count: usize) -> Result<()> {
     if count == 0 {
         return Err(Error::Invalid(
             "the number of threads must be at least 1, but 0 was given".into(),
         ));
     }
+    check_number("the number of threads", count)?;
     CHOSEN.store(count, Ordering::Relaxed);
     Ok(())
+}
+
+/// Checks that `count` threads are not too many. `what` names the number.
+fn check_number(what: &str, count: usize) -> Result<()> {
+    // Asking for the number of processors takes tens of microseconds.
+    if count <= ALWAYS || count <= max_num_threads() {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!(
+        "{what} is {count}, but at most {} can be set here: four for each of {} processors, or {ALWAYS}. More threads \
+         than processors make nothing faster.",
+        max_num_threads(),
+        processors()
+    )))
+}
+
+/// The number of processors that affinity and cgroup allow.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The number of threads that a call made now would use. It is the number set by [`set_num_threads`], or else that of
 /// the environment variables `NTKRS_NUM_THREADS` and `RAYON_NUM_THREADS`, or else as many as affinity and cgroup allow.
 ///
 /// # Errors
-/// [`Error::Invalid`] if the environment variable that counts is not a number.
+/// [`Error::Invalid`] if the environment variable that counts is not a number, or exceeds [`max_num_threads`].
 pub fn num_threads() -> Result<usize> {
     match CHOSEN.load(Ordering::Relaxed) {
         0 => from_environment(),
@@ -46,14 +77,16 @@ fn from_environment() -> Result<usize> {
         return match value.to_str().map(str::trim).map(str::parse) {
             // In rayon 0 means "choose for me", and so it does here.
             Some(Ok(0)) => continue,
-            Some(Ok(count)) => Ok(count),
+            Some(Ok(count)) => {
+                check_number(&format!("the environment variable {variable}"), count).map(|()| count)
+            }
             _ => Err(Error::Invalid(format!(
                 "the environment variable {variable} is {value:?}, but a number of threads is needed. \
                  Unset it, or set it to a positive integer."
             ))),
         };
     }
-    Ok(thread::available_parallelism().map_or(1, usize::from))
+    Ok(processors())
 }
 
 #[cfg(test)]
@@ -63,5 +96,15 @@ mod tests {
     #[test]
     fn zero_threads_are_an_error() {
         assert!(set_num_threads(0).is_err());
+    }
+
+    #[test]
+    fn too_many_threads_are_an_error() {
+        let most = max_num_threads();
+        assert!(most >= 64 && most >= 4 * processors());
+        assert!(check_number("n", most).is_ok());
+        let error = check_number("n", most + 1).unwrap_err().to_string();
+        assert!(error.contains(&format!("at most {most}")), "{error}");
+        assert!(set_num_threads(usize::MAX).is_err());
     }
 }

@@ -9,6 +9,7 @@
 mod weight_tile;
 
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use ndarray::{Array2, ArrayViewMut2};
@@ -60,6 +61,8 @@ pub struct Trainer<T: Scalar> {
     steps: usize,
     /// True if the batch has been run with the current parameters.
     evaluated: bool,
+    /// The step from which on every gradient was exactly 0, biases of the read-out apart.
+    flat_since: Option<usize>,
 }
 
 /// The velocity v of one layer.
@@ -114,6 +117,7 @@ impl<T: Scalar> Trainer<T> {
             optimizer,
             steps: 0,
             evaluated: false,
+            flat_since: None,
         };
         if centred {
             trainer.evaluate(watch)?;
@@ -151,7 +155,9 @@ impl<T: Scalar> Trainer<T> {
                 watch(step, steps)
             };
             self.evaluate(&mut seldom)?;
-            self.descend(&mut seldom)?;
+            let slope = self.descend(&mut seldom)?;
+            let flat = self.flat_since.unwrap_or(self.steps);
+            self.flat_since = (!slope && self.is_trainable()).then_some(flat);
             self.steps += 1;
             self.evaluated = false;
         }
@@ -165,6 +171,13 @@ impl<T: Scalar> Trainer<T> {
     pub fn loss(&mut self, watch: &mut Watch<'_>) -> Result<f64> {
         self.evaluate(watch)?;
         Ok(self.batch.losses.iter().sum())
+    }
+
+    /// The number of steps after which the gradient was exactly 0 in every step so far, biases of the read-out apart. None
+    /// if that of the last step was not, or if no other parameter is trained. At a loss above 0 the network is dead: its
+    /// outputs do not depend on the inputs any more.
+    pub fn flat_since(&self) -> Option<usize> {
+        self.flat_since
     }
 
     /// Writes the model's outputs at the current parameters to an (N, O) array.
@@ -236,8 +249,20 @@ impl<T: Scalar> Trainer<T> {
         }
     }
 
-    /// Takes one step of all weights and biases.
-    fn descend(&mut self, watch: &mut Watch<'_>) -> Result<()> {
+    /// True if a step changes parameters whose gradient is not 0, biases of the read-out apart.
+    fn is_trainable(&self) -> bool {
+        let moves = |scale: f64| self.optimizer.learning_rate * scale != 0.0;
+        let mut layers = self.network.layers.iter().enumerate();
+        layers.any(|(index, layer)| {
+            let biases = layer.has_bias() && !self.batch.is_read_out(index);
+            moves(layer.weight_learning_scale) || biases && moves(layer.bias_learning_scale)
+        })
+    }
+
+    /// Takes one step of all weights and biases. Returns true if a trained parameter has a gradient other than 0, biases of
+    /// the read-out apart.
+    fn descend(&mut self, watch: &mut Watch<'_>) -> Result<bool> {
+        let slope = AtomicBool::new(false);
         let count = self.network.layers.iter().map(WeightTile::count).sum();
         let load = Load::new(count, self.network.cycles(self.batch.samples()));
         let (batch, optimizer) = (&self.batch, self.optimizer);
@@ -251,9 +276,10 @@ impl<T: Scalar> Trainer<T> {
                 WeightTile::of_layer(index, layer, velocity.next(), threads)
             });
         let work = |gradient: &mut Tile, weights: WeightTile<'_, T>, _: &Stop| {
-            weights.step(batch, optimizer, gradient)
+            weights.step(batch, optimizer, gradient, &slope)
         };
-        pool::for_each(items, load, watch, Tile::default, work)
+        pool::for_each(items, load, watch, Tile::default, work)?;
+        Ok(slope.into_inner())
     }
 }
 

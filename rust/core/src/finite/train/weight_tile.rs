@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{LayerVelocity, Optimizer};
 use crate::engine::panel::{Panels, tiles_mut, transpose};
@@ -83,8 +84,15 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
         tiles
     }
 
-    /// Takes one step along the gradient of the batch.
-    pub(super) fn step(mut self, batch: &BatchPass<T>, optimizer: Optimizer, gradient: &mut Tile) {
+    /// Takes one step along the gradient of the batch. Sets `slope` if a trained parameter has a gradient other than 0,
+    /// biases of the read-out apart.
+    pub(super) fn step(
+        mut self,
+        batch: &BatchPass<T>,
+        optimizer: Optimizer,
+        gradient: &mut Tile,
+        slope: &AtomicBool,
+    ) {
         let rate = optimizer.learning_rate * self.weight_learning_scale;
         // At rate 0 the weights are not trained, so their gradient is not formed.
         if rate != 0.0 {
@@ -96,6 +104,9 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
                 deltas.slice(self.outputs.clone()),
                 gradient,
             );
+            note(slope, || {
+                (0..gradient.shape()[0]).flat_map(|row| gradient.row(row))
+            });
             batch.isa().run(Descent::<T> {
                 gradient,
                 rate,
@@ -105,7 +116,7 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
             });
             self.repack(batch.isa());
         }
-        self.step_bias(batch, optimizer);
+        self.step_bias(batch, optimizer, slope);
     }
 
     /// Copies the columns of W to its rows.
@@ -122,13 +133,16 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
     }
 
     /// Takes one step of the biases.
-    fn step_bias(&mut self, batch: &BatchPass<T>, optimizer: Optimizer) {
+    fn step_bias(&mut self, batch: &BatchPass<T>, optimizer: Optimizer, slope: &AtomicBool) {
         let lanes = Panels::<T>::LANES;
         let rate = optimizer.learning_rate * self.bias_learning_scale;
         let (_, deltas) = batch.factors(self.layer);
         let mut sums = vec![0.0; lanes];
         for (index, bias) in self.bias.chunks_mut(lanes).enumerate() {
             sum_samples(deltas, self.outputs.start + index, &mut sums);
+            if rate != 0.0 && !batch.is_read_out(self.layer) {
+                note(slope, || &sums);
+            }
             for (lane, (bias, gradient)) in bias.iter_mut().zip(&sums).enumerate() {
                 let step = match self.bias_velocity.get_mut(index * lanes + lane) {
                     None => -rate * gradient,
@@ -141,6 +155,13 @@ impl<'a, T: Scalar> WeightTile<'a, T> {
                 *bias = T::narrow(*bias + step).widen();
             }
         }
+    }
+}
+
+/// Sets `slope` if one of the gradients is not 0. The first of them usually is not, and nothing is read once it is set.
+fn note<'g, G: IntoIterator<Item = &'g f64>>(slope: &AtomicBool, gradients: impl Fn() -> G) {
+    if !slope.load(Ordering::Relaxed) && gradients().into_iter().any(|gradient| *gradient != 0.0) {
+        slope.store(true, Ordering::Relaxed);
     }
 }
 
