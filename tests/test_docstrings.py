@@ -43,7 +43,7 @@ OPTIONAL = {
     "matplotlib": r"matplotlib|\bplot\b",
     "safetensors": r"safetensors",
     "sklearn": r"\b(sklearn|demo)\b",
-    "torch": r"\btorch\b",
+    "torch": r"import .*\btorch\b",
 }
 
 #: Words without a noun. A comment that begins with one of them hides its subject.

@@ -28,7 +28,9 @@ def trained(net, *arguments, **options):
     (warning,) = caught
     assert warning.category is RuntimeWarning
     assert warning.filename == __file__
-    found = re.search(r"since step (\d+), .* but the loss is ([\d.e+-]+): training has come to a stop", str(warning.message))
+    found = re.search(
+        r"since step (\d+), .* but the loss is ([\d.e+-]+): training has come to a stop", str(warning.message)
+    )
     assert float(found[2]) == pytest.approx(history.loss[-1], rel=1e-5)  # six digits
     return net, history, int(found[1])
 
@@ -160,5 +162,7 @@ def test_kernels_that_grow_beyond_all_bounds():
     assert _training._norm(np.full((2, 2), 1e200)) == 2e200
     assert _training._norm(np.full((2, 2), 1e30, np.float32)) == pytest.approx(2e30, rel=1e-7)
     net = mlp(2, 64, 1, "gelu").init(3)
-    with pytest.raises(ValueError, match=r"training diverged with learning_rate .* the kernel of X leaves the range of"):
+    with pytest.raises(
+        ValueError, match=r"training diverged with learning_rate .* the kernel of X leaves the range of"
+    ):
         net.train(X, Y, rate(net, 100), 20, record_every=1, record=["kernel_drift"])

@@ -146,7 +146,7 @@ class Dense:
         return ours, ours and self.tau_b is None
 
 
-#: What is said of unknown scales, and how to fill them in.
+#: The part of messages that tells from which scales models start, and how to fill them in.
 UNKNOWN_SCALES = (
     "A trained model does not tell what its parameters were drawn from. By default a layer of n inputs and m outputs "
     "starts in PyTorch from sigma_w² = 1/3 and sigma_b² = 1/(3n), in Keras from sigma_w² = 2n/(n + m) and biases of 0, "
