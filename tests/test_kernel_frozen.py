@@ -89,9 +89,7 @@ def test_gradients_of_small_inputs(size):
     kernel = Sequential(Dense(1, 1.0), Cos(), Dense(1, 1.0, trainable=False)).kernel()
     slopes = kernel.gradient(x).sigma_w[0]
     step = 2.0**-20
-    sides = [
-        infinite.kernels(x, None, [1 + h, 1.0], 0.0, ["cos"], tau_w=[1 + h, 0.0])[1] for h in (step, -step)
-    ]
+    sides = [infinite.kernels(x, None, [1 + h, 1.0], 0.0, ["cos"], tau_w=[1 + h, 0.0])[1] for h in (step, -step)]
     exact = (sides[0] - sides[1]) / (2 * step)
     # Truncation: step² = 1e-12 times a sixth of the third derivative, of the order of the first.
     assert errors(slopes, exact).max() <= 1e-11

@@ -69,7 +69,7 @@ def test_float32_rows_whose_small_entries_were_rounded_stay_parallel():
 
 @st.composite
 def related_rows(draw, dtype):
-    """Rows that are parallel, opposite, one ulp from that, one-hot, constant or unrelated; each at a scale of its own."""
+    """Rows that are parallel, opposite, one ulp from that, one-hot, constant or unrelated, each at its own scale."""
     d = draw(st.integers(1, 6))
     entry = st.integers(-2048, 2048)
     row = st.lists(entry, min_size=d, max_size=d).filter(any)

@@ -52,6 +52,6 @@ def _kernels(rows: list[list[Any]], sigmas: list[Any], activations: Sequence[Act
     result = np.empty((size, size, 2), dtype=object)
     for i in range(size):
         for j in range(i + 1):
-            pair = infinite._recursion(rows[i], rows[j], q[i], q[j], sw, sb, activations)
+            pair = infinite._recursion(rows[i], rows[j], q[i], q[j], sw, sb, (sw, sb), activations)
             result[i, j] = result[j, i] = pair
     return result

@@ -109,3 +109,71 @@ fn gaps_of_row<V: Vector>(rows: &Side<'_>, cols: &Side<'_>, rounding: f64, r: us
     let from_y = (square - along_y * along_y).max(zero) * (y_scale * y_scale);
     V::splat(0.25) * (from_x + from_y)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::isa::Isa;
+
+    /// The first gap between the rows x and y.
+    fn gap(isa: Isa, x: &[f64], y: &[f64]) -> f64 {
+        let fill =
+            |row: &[f64]| -> Vec<Block> { row.iter().map(|entry| [*entry; WIDTH]).collect() };
+        let entries = [fill(x), fill(y)];
+        let norm = |row: &[f64]| row.iter().fold(0.0_f64, |norm, entry| norm.hypot(*entry));
+        let inverses = [[1.0 / norm(x); WIDTH], [1.0 / norm(y); WIDTH]];
+        let [rows, cols] = [0, 1].map(|side| Side {
+            entries: &entries[side],
+            inverses: &inverses[side],
+            pivots: pivots(&entries[side]),
+        });
+        let mut gaps = [[0.5 * TINY; WIDTH]; WIDTH];
+        isa.run(FromCrossProducts {
+            rows,
+            cols,
+            rounding: 0.0,
+            gaps: &mut gaps,
+        });
+        gaps[0][0]
+    }
+
+    #[test]
+    fn parallel_rows_have_no_gap_and_others_have_their_own() {
+        for isa in Isa::available() {
+            assert_eq!(
+                gap(isa, &[0.625, 0.171875], &[1.875, 0.515625]),
+                0.0,
+                "{isa}"
+            );
+            assert_eq!(gap(isa, &[0.0, 0.3], &[0.0, -0.7]), 0.0, "{isa}");
+            assert_eq!(
+                gap(isa, &[0.5, 0.0, 0.125], &[1.5, 0.0, 0.375]),
+                0.0,
+                "{isa}"
+            );
+            // sin θ = |x ∧ y|/(|x||y|), where |x ∧ y| is x_0 times the ulp of y_1.
+            for (x, y, wedge) in [
+                ([0.5, 0.25], [0.75, 0.375], 0.5 * f64::EPSILON / 4.0),
+                ([0.5, 1e-20], [0.5, 1e-20], 0.5e-20_f64.next_up() - 0.5e-20),
+            ] {
+                let y = [y[0], y[1].next_up()];
+                let sines = wedge / (x[0].hypot(x[1]) * y[0].hypot(y[1]));
+                let (there, back) = (gap(isa, &x, &y), gap(isa, &y, &x));
+                let exact = 0.5 * sines * sines;
+                assert!(
+                    (there / exact - 1.0).abs() <= 16.0 * f64::EPSILON,
+                    "{isa} {there} {exact}"
+                );
+                assert_eq!(there.to_bits(), back.to_bits(), "{isa}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_gaps_stay_as_they_are() {
+        assert!(is_tiny(0.0) && is_tiny(1e-40));
+        assert!(!is_tiny(-1.0) && !is_tiny(1e-29));
+        let wide = [[TINY; WIDTH]; WIDTH];
+        assert!(!any_tiny(&wide));
+    }
+}
