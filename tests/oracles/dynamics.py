@@ -1,4 +1,4 @@
-"""Training dynamics on the square loss 1 / (2 Z) sum (f - y)^2, by matrix exponential or literal simulation.
+"""Training dynamics on the square loss 1 / (2 Z) sum (f - y)^2, by matrix exponential, literal simulation or mpmath.
 
 Kernels are (N, N) on the training inputs and (M, N) from test to training inputs, or full: (N, N, O, O) and
 (M, N, O, O). y and f are (N,) or (N, O). `z` is the loss scale Z: 1 for the sum, N O for the mean. Nothing
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import mpmath
 import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.linalg import expm
@@ -120,6 +121,63 @@ def flow_any_loss(
 
     end = _integrate(rate, np.concatenate([fx_train_0.ravel(), fx_test_0.ravel()]), t)
     return end[:n].reshape(fx_train_0.shape), end[n:].reshape(fx_test_0.shape)
+
+
+def heavy_ball_any_loss(
+    k_train_train: Array,
+    loss_gradient: Callable[[Array], Array],
+    fx_train_0: Array,
+    learning_rate: float,
+    t: float,
+    momentum: float,
+) -> Array:
+    """mu f'' + (1 - mu) f' = -eta K grad L(f) from f' = 0 by an ODE solver, for a kernel (N, N)."""
+
+    def rate(_: float, state: Array) -> Array:
+        f, velocity = state.reshape(2, *fx_train_0.shape)
+        force = -learning_rate * (k_train_train @ loss_gradient(f))
+        return np.concatenate([velocity.ravel(), ((force - (1 - momentum) * velocity) / momentum).ravel()])
+
+    start = np.concatenate([fx_train_0.ravel(), np.zeros(fx_train_0.size)])
+    return _integrate(rate, start, t)[: fx_train_0.size].reshape(fx_train_0.shape)
+
+
+def flow_mode(x: float, momentum: float, t: float) -> mpmath.mpf:
+    """d_t of a mode: 1 minus its residual over that at t = 0, with x = eta lambda / Z, to 50 digits."""
+    with mpmath.workdps(1000):  # d_t may be as small as 1e-900
+        x, mu, t = mpmath.mpf(x), mpmath.mpf(momentum), mpmath.mpf(t)
+        if mu == 0:
+            return -mpmath.expm1(-x * t)
+        damping = (1 - mu) / (2 * mu)
+        root = mpmath.sqrt(damping**2 - x / mu + mpmath.mpf(10) ** -1900)
+        fast, slow = damping + root, damping - root
+        left = (fast * mpmath.exp(-slow * t) - slow * mpmath.exp(-fast * t)) / (2 * root)
+        return 1 - mpmath.re(left)
+
+
+def flow_null_mode(momentum: float, t: float) -> mpmath.mpf:
+    """The limit of d_t / x for x -> 0, to 50 digits."""
+    with mpmath.workdps(1000):
+        mu, t = mpmath.mpf(momentum), mpmath.mpf(t)
+        if mu == 0:
+            return t
+        tau = mu / (1 - mu)
+        return (t + tau * mpmath.expm1(-t / tau)) / (1 - mu)
+
+
+def descent_mode(x: float, momentum: float, k: int) -> mpmath.mpf:
+    """1 minus the residual of a mode after k steps over that at the start, from a matrix power, to 50 digits."""
+    with mpmath.workdps(700):
+        x, mu = mpmath.mpf(x), mpmath.mpf(momentum)
+        power = mpmath.matrix([[1 + mu - x, -mu], [1, 0]]) ** k
+        return 1 - power[1, 0] * (1 - x) - power[1, 1]
+
+
+def descent_null_mode(momentum: float, k: int) -> mpmath.mpf:
+    """The limit of the same over x for x -> 0, as k velocities 1 + mu + ... + mu^j, to 50 digits."""
+    with mpmath.workdps(700):
+        mu = mpmath.mpf(momentum)
+        return (k - mu * (1 - mu**k) / (1 - mu)) / (1 - mu)
 
 
 def _integrate(rate: Callable[[float, Array], Array], start: Array, t: float) -> Array:

@@ -84,9 +84,13 @@ class LossDynamics:
         Raises
         ------
         ValueError
-            If t is negative, not finite, or earlier than ``start``, a shape does not match, or training diverges.
-        RuntimeError
-            If the solver fails.
+            If t is negative, not finite, or earlier than ``start``, a shape does not match, or training diverges; if the
+            solver fails, or would need too many evaluations of the loss for this t and learning rate.
+
+        Warns
+        -----
+        RuntimeWarning
+            If outputs oscillate so long that rounding errors add up to more than the tolerances.
 
         Notes
         -----
@@ -140,7 +144,7 @@ class LossDynamics:
 
         Raises
         ------
-        ValueError, RuntimeError
+        ValueError
             As for a call, and if t is an array.
 
         Examples
@@ -228,9 +232,13 @@ def gradient_descent(
     optimizer : "flow" or "gd"
         "flow" integrates the ODE in time t. "gd" takes steps one by one, and t is the number of them.
     solver : "auto", "LSODA", "BDF", "Radau", "RK45" or "DOP853"
-        SciPy's method for "flow". "auto" is LSODA up to N·O = 2000, and DOP853 above that and for operators.
+        SciPy's method for "flow". "auto" is the closed form for "mse" if K is an array of order N or N·O up to 2000.
+        Otherwise it is LSODA up to N·O = 2000, and DOP853 above that and for operators. Where momentum makes outputs
+        oscillate, it is DOP853 until friction has ended that, and then Radau.
     relative_tolerance, absolute_tolerance : float
-        Error of α that the solver accepts per step, in units in which the entries of K are below 1.
+        Without momentum, the error of α that the solver accepts per step, in units in which the entries of K are below
+        1; friction lets errors shrink. With momentum, the error of f_t, relative to the largest ``|f_0 − Y|`` or
+        absolute: steps are so accurate that their errors do not exceed it together. BDF may exceed it 50 times.
 
     Returns
     -------
@@ -246,7 +254,9 @@ def gradient_descent(
     Notes
     -----
     Each evaluation of the right-hand side takes one product with K, O(N² O). Test inputs take one product per time,
-    however many evaluations there are. A stiff solver sometimes factorizes matrices of order N·O.
+    however many evaluations there are. A stiff solver sometimes factorizes matrices of order N·O. In very long times,
+    and where momentum makes many oscillations, a small array is decomposed once, O(N³), and null modes do not drift. A
+    solver that would need more than 500 000 evaluations is stopped, as soon as its progress shows that.
 
     References
     ----------
