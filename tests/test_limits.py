@@ -96,6 +96,15 @@ class TestSizes:
             with pytest.raises(MemoryError, match=r"3 samples at 1001 times t needs 192192 bytes .* fewer times t"):
                 call(np.arange(1001.0))
 
+    def test_covariances(self, limit_memory):
+        ensemble = predict.gradient_descent_mse_ensemble(mlp(1, 1, 1).kernel(), np.eye(3), np.zeros(3))
+        ensemble(np.arange(1000.0))
+        limit_memory(16 * 1000 * 3**2)
+        with pytest.raises(
+            MemoryError, match=r"covariance of 3 points at 1001 times t needs 144144 bytes .* compute_cov"
+        ):
+            ensemble(np.arange(1001.0))
+
     def test_schedules_are_not_stored(self):
         """A long training that records seldom needs no memory for its steps."""
         calls = []

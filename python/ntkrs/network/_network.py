@@ -598,6 +598,12 @@ class Network:
         MemoryError
             If activations, gradients and records do not fit in memory. Nothing is computed then.
 
+        Warns
+        -----
+        RuntimeWarning
+            If from some step on the gradient is exactly 0, biases of the last layer apart, but the loss is not: a step
+            that was too long has killed all units, so that no output depends on its input. The warning names the step.
+
         Notes
         -----
         6 N P flops per step. Activations and deltas of all layers are held for all samples. Recording the drift costs

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs._checks import kernels, numbers
+from ntkrs._checks import kernels, memory, numbers
 from ntkrs._checks.scaling import ldexp
 from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, merged, projected
 from ntkrs.predict.mse import Eigenbasis, MseDynamics, training_rule
@@ -76,6 +76,8 @@ class Ensemble:
             If an argument is invalid, or gradient descent diverges with this learning rate.
         numpy.linalg.LinAlgError
             If a kernel has an eigenvalue, or the result a variance, that is negative beyond round-off.
+        MemoryError
+            If the covariances at all times do not fit in memory.
 
         Notes
         -----
@@ -109,6 +111,9 @@ class Ensemble:
         dtype = np.result_type(self._kernels.x, self._y, x)
         if not with_covariance:
             return Gaussian(as_dtype(mean, dtype), None)
+        needed = 16 * times.size * len(x) ** 2  # each as a list of matrices, and as one array
+        what = f"the covariance of {len(x)} points at {times.size} times t"
+        memory.require(needed, what, "Pass fewer times t per call, fewer points, or compute_cov=False.")
         prior, left, weights, cross = self._affine(modes, times, None if test is None else (x, *test))
         inner = self._kernels.prior("nngp", basis)
         found = [covariance(prior, left * weight, inner, cross, self._kernels.eps) for weight in weights]

@@ -109,6 +109,8 @@ class MseDynamics:
         ------
         ValueError
             If t is negative, NaN, or not a whole number of steps, or if a shape does not match.
+        MemoryError
+            If the results at all times do not fit in memory.
 
         Notes
         -----
