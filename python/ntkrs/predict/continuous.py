@@ -20,6 +20,12 @@ _SILENCE = 28.0
 #: If oscillations end after this share of the time, one explicit solver does everything.
 _SHARE = 0.7
 
+#: Newton's method is exact to the square of this, relative to the size of f − Y.
+_NEAR = 1e-5
+
+#: Curvatures below this share of the largest possible one may be those of a loss without a minimum.
+_FLAT = 1e-9
+
 #: Up to this order complex factorizations take less than a tenth of a second.
 _FACTORED = 600
 
@@ -72,9 +78,18 @@ class Flow:
         """Return the same as :meth:`gradient_flow`. The solver's own unit of time is that of the fastest mode."""
         force, slope = self.coordinates.force, self.coordinates.jacobian
         jacobian = (lambda q: slope(q) / self.stiffness) if self.jacobian else None
-        system = System(lambda q: force(q) / self.stiffness, jacobian)
+        system = System(lambda q: force(q) / self.stiffness, jacobian, self._limit)
         own = self.rate * self.stiffness * times
         return solve(system, q, own, [Leg(method, float(own[-1]), float(own[-1]), tolerances)])[0]
+
+    def _limit(self, q: NDArray[np.float64], time: float) -> NDArray[np.float64] | None:
+        """Return the optimum if it is near and reached in this time, in units of the fastest mode."""
+        found = self.coordinates.to_optimum(q, _FLAT * self.stiffness)
+        if found is None:
+            return None
+        step, slowest = found
+        near = float(np.abs(step).max()) * self.bound <= _NEAR * self.scale
+        return q + step if near and slowest / self.stiffness * time > _SILENCE else None
 
     @property
     def oscillation(self) -> tuple[float, float]:

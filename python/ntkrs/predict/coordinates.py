@@ -37,6 +37,15 @@ class Coordinates(Protocol):
     def bound(self, largest: float) -> float:
         """Return a bound of ``|A δ|/|δ|``, where ``largest`` is the largest eigenvalue of K̂."""
 
+    def conserved(self, q: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return states q, (T, n), without the drift of what an invariance of the loss conserves from the start."""
+
+    def to_optimum(self, q: NDArray[np.float64], cutoff: float) -> tuple[NDArray[np.float64], float] | None:
+        """Return the Newton step to the optimum and the slowest rate of the approach to it, None if there is none.
+
+        There is none if the Jacobian has eigenvalues below the cutoff, apart from those of an invariance of the loss.
+        """
+
 
 class Coefficients:
     """q = α̂: the force is ``−∇L(f_0 + K̂α̂)``. Needs only products with K."""
@@ -79,6 +88,14 @@ class Coefficients:
     def bound(self, largest: float) -> float:
         """Return λ_max."""
         return largest
+
+    def conserved(self, q: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:  # noqa: ARG002
+        """Return q."""
+        return q
+
+    def to_optimum(self, q: NDArray[np.float64], cutoff: float) -> tuple[NDArray[np.float64], float] | None:  # noqa: ARG002
+        """Return None: null modes keep moving."""
+        return None
 
 
 class Features:
@@ -130,6 +147,27 @@ class Features:
     def bound(self, largest: float) -> float:
         """Return ``√λ_max``."""
         return float(largest**0.5)
+
+    def conserved(self, q: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return q with the mean over outputs that it has at the start, if the loss is invariant to it."""
+        if not self._loss.invariant or self._columns == 1:
+            return q
+        drift = (q - start).reshape(len(q), -1, self._columns).mean(axis=-1, keepdims=True)
+        return np.asarray((q.reshape(len(q), -1, self._columns) - drift).reshape(q.shape))
+
+    def to_optimum(self, q: NDArray[np.float64], cutoff: float) -> tuple[NDArray[np.float64], float] | None:
+        """Return the Newton step and the slowest rate of a convex loss, from the eigenvalues of its Hessian."""
+        if self._loss.hessian is None:
+            return None
+        from scipy.linalg import eigh
+
+        values, vectors = eigh(-self.jacobian(q), driver="evd")
+        curved = values > cutoff
+        invariant = len(self._roots) if self._loss.invariant and self._columns > 1 else 0
+        if not curved.any() or np.count_nonzero(~curved) > invariant:
+            return None
+        values, vectors = values[curved], vectors[:, curved]
+        return vectors @ ((vectors.T @ self.force(q)) / values), float(values.min())
 
     def _outputs(self, q: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``f_0 + Φq``, (N, O)."""

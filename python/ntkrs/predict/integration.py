@@ -179,6 +179,7 @@ class Integrator:
             flow = replace(flow, rate=rate / (1 - self.momentum))
             advance = flow.long_gradient_flow if span > _LONG else flow.gradient_flow
             moved = advance(q, since, "LSODA" if self._method == "auto" else self._method, self.tolerances)
+            moved = coordinates.conserved(moved, q)
             speeds = np.array([flow.rate * coordinates.force(one) * (self.momentum > 0) for one in moved])
         return [
             self._state(start, float(time), coordinates.moved(alpha, one), coordinates.coefficients(speed))
@@ -197,7 +198,7 @@ class Integrator:
                 RuntimeWarning,
                 stacklevel=6,
             )
-        return moved, speeds
+        return flow.coordinates.conserved(moved, state[0]), speeds
 
     def _flow(self, initial: NDArray[np.float64], rate: float, end: float, *, long: bool) -> Flow:
         """Return the ODE, in the kernel's features if time is long or oscillations are many, and if they are known."""

@@ -36,6 +36,8 @@ class LossFunction:
         A bound of the Hessian's eigenvalues; for a loss without a known Hessian that of a mean of squares.
     square : bool
         True for the square loss, whose gradient is ``curvature · (f − Y)``.
+    invariant : bool
+        True if adding a number to all outputs of a sample changes nothing.
     """
 
     gradient: _Gradient
@@ -43,6 +45,7 @@ class LossFunction:
     targets: NDArray[np.float64]
     curvature: float
     square: bool = False
+    invariant: bool = False
 
 
 def loss_function(loss: Loss, y_train: Array) -> LossFunction:
@@ -84,18 +87,19 @@ def _cross_entropy(y: NDArray[np.float64]) -> LossFunction:
 
     eye = np.eye(y.shape[1])
     distinct = 1 - eye
+    others = y @ distinct
 
     def gradient(f: NDArray[np.float64]) -> NDArray[np.float64]:
         p = _softmax(f)
-        # 1 − p as a sum of the others, which keeps its digits where p is close to 1
-        return np.asarray(((1 - y) * p - y * (p @ distinct)) / count)
+        # 1 − p as a sum of the others keeps its digits where p is close to 1.
+        return np.asarray((others * p - y * (p @ distinct)) / count)
 
     def hessian(f: NDArray[np.float64]) -> NDArray[np.float64]:
         p = _softmax(f)
         diagonal = (p * (p @ distinct))[:, :, None] * eye
         return np.asarray((diagonal - p[:, :, None] * p[:, None, :] * distinct) / count)
 
-    return LossFunction(gradient, hessian, y, 0.5 / count)
+    return LossFunction(gradient, hessian, y, 0.5 / count, invariant=True)
 
 
 def _softmax(f: NDArray[np.float64]) -> NDArray[np.float64]:

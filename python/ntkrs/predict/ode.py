@@ -84,8 +84,8 @@ class LossDynamics:
         Raises
         ------
         ValueError
-            If t is negative, not finite, or earlier than ``start``, a shape does not match, or training diverges; if the
-            solver fails, or would need too many evaluations of the loss for this t and learning rate.
+            If t is negative, not finite, or earlier than ``start``, a shape does not match, or training diverges.
+            If the solver fails, or would need too many evaluations of the loss for this t and learning rate.
 
         Warns
         -----

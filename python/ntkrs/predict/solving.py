@@ -32,10 +32,22 @@ LEAST_RELATIVE = 2.3e-14
 
 @dataclass(frozen=True)
 class System:
-    """The ODE ``ds/dt = right(s)``, with the Jacobian of the right-hand side, or None."""
+    """The ODE ``ds/dt = right(s)``.
+
+    Attributes
+    ----------
+    right : callable
+        The right-hand side.
+    jacobian : callable or None
+        Its Jacobian.
+    limit : callable or None
+        The function of a state and a time that returns the limit of the ODE, if from this state it is reached in this
+        time, and otherwise None.
+    """
 
     right: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     jacobian: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None
+    limit: Callable[[NDArray[np.float64], float], NDArray[np.float64] | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,16 +126,41 @@ def solve(
             solver = _started(system, start, reached, leg)
             watch = _Watch(leg, reached, spent)
             while solver.status == "running":
-                solver.step()
-                if solver.status == "failed" or not np.isfinite(solver.y).all():
-                    raise StuckError(solver.t / times[-1])
-                watch.check(solver.t, solver.nfev)
+                try:
+                    _step(solver, watch, times[-1])
+                except (TooLongError, StuckError):
+                    limit = _limit(system, solver, times[done])
+                    if limit is None:
+                        raise
+                    result[done:] = limit
+                    return result, spent + solver.nfev
                 upto = int(np.searchsorted(times, solver.t, side="right"))
                 if upto > done:
                     result[done:upto] = solver.dense_output()(times[done:upto]).T
                     done = upto
             start, reached, spent = solver.y, leg.stop, spent + solver.nfev
     return result, spent
+
+
+def _step(solver: Any, watch: _Watch, end: float) -> None:
+    """Take a step.
+
+    Raises
+    ------
+    TooLongError, StuckError
+        If there is no use in further steps.
+    """
+    solver.step()
+    if solver.status == "failed" or not np.isfinite(solver.y).all():
+        raise StuckError(solver.t / end)
+    watch.check(solver.t, solver.nfev)
+
+
+def _limit(system: System, solver: Any, time: float) -> NDArray[np.float64] | None:
+    """Return the limit of the ODE if it is reached before this time."""
+    if system.limit is None or not np.isfinite(solver.y).all():
+        return None
+    return system.limit(solver.y, time - solver.t)
 
 
 def _started(system: System, start: NDArray[np.float64], begin: float, leg: Leg) -> Any:
