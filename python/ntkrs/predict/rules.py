@@ -28,8 +28,11 @@ _TINIEST = 2.0**-1000
 #: Where the product of x and the effective time is below this, d_t may underflow. It is then proportional to x.
 _LINEAR = 2.0**-900
 
-#: The number of terms of the series for short times. The last is below 1/20! times the first.
-_TERMS = 20
+#: The series for short times is used where rates times t are at most this. Other formulas lose a digit there.
+_START = 1 / 8
+
+#: The number of its terms. The next is below ε/10 of the first.
+_TERMS = 12
 
 #: Longer finite times are no different, and would overflow.
 _LONGEST = 1e280
@@ -91,9 +94,10 @@ class Flow:
         mu = self.momentum
         rates = product((self.rate, scaled), exponent)
         decay = _by_damping(rates <= (1 - mu) ** 2 / 4 / mu, rates, t, self._overdamped, self._underdamped)
-        short = self._short(t)
-        start = t[short][..., None]
         with np.errstate(over="ignore"):
+            least = product((self.rate, t), exponent) * scaled.min(initial=np.inf) * (t / mu)
+            short = self._short(t) & (least <= _START**2)
+            start = t[short][..., None]
             stiffness = product((self.rate, start), exponent) * scaled * (start / mu)
         decay[short] = _near_start(decay[short], start / mu * (1 - mu), stiffness, 0.0)
         return decay
@@ -122,9 +126,9 @@ class Flow:
         return np.where(discriminant < 0, 2 * self.momentum / friction, monotone)
 
     def _short(self, t: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return True for times up to ``μ/(1 − μ)``, in which friction does little."""
+        """Return True for times far below ``μ/(1 − μ)``, in which friction does little."""
         with np.errstate(over="ignore"):
-            return np.asarray(t / self.momentum * (1 - self.momentum) <= 1)
+            return np.asarray(t / self.momentum * (1 - self.momentum) <= _START)
 
     def _overdamped(self, x: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``d_t`` where both decay rates are real."""
@@ -201,7 +205,8 @@ class Descent:
         rates = np.minimum(product((self.rate, scaled), exponent), 2 * (1 + mu))
         overdamped = np.minimum(rates, 2 * (1 + mu) - rates) <= self._critical
         decay = _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
-        short = self._short(t)
+        with np.errstate(over="ignore"):
+            short = self._short(t) & (t**2 * rates.min(initial=np.inf) <= _START**2)
         steps = t[short][..., None] + 1
         decay[short] = _near_start(decay[short], steps * (1 - mu + rates), steps**2 * rates, 1 / steps)
         return decay
@@ -228,8 +233,8 @@ class Descent:
             return np.asarray(1 / np.abs(logs))
 
     def _short(self, k: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return True for fewer than ``1/(1 − μ)`` steps, in which friction does little."""
-        return np.asarray((k + 1) * (1 - self.momentum) <= 1)
+        """Return True for far fewer than ``1/(1 − μ)`` steps, in which friction does little."""
+        return np.asarray((k + 1) * (1 - self.momentum) <= _START)
 
     @property
     def _critical(self) -> float:
@@ -352,7 +357,7 @@ def _near_start(
 
     There d_t is of second order in t, and other formulas form it as a difference of terms of first order.
     """
-    near = (stiffness <= 1) & (damping <= 1)
+    near = (stiffness <= _START**2) & (damping <= _START)
     damping, inverse = (np.broadcast_to(values, near.shape)[near] for values in (damping, inverse))
     decay[near] = stiffness[near] * (1 - inverse) / 2 * _series(damping, stiffness[near], inverse)
     return decay
@@ -371,7 +376,7 @@ def _series(damping: NDArray[np.float64], stiffness: Any, inverse: Any) -> NDArr
     Parameters
     ----------
     damping, stiffness : ndarray
-        ``A t`` and ``B t²``, or ``A K`` and ``B K²``, at most 1.
+        ``A t`` and ``B t²``, or ``A K`` and ``B K²``, at most :data:`_START` and its square.
     inverse : float or ndarray
         0 for flow; 1/K for steps.
     """
