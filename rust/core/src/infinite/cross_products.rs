@@ -152,10 +152,11 @@ mod tests {
                 "{isa}"
             );
             // sin θ = |x ∧ y|/(|x||y|), where |x ∧ y| is x_0 times the ulp of y_1.
-            for (x, y, wedge) in [
+            let pairs: [([f64; 2], [f64; 2], f64); 2] = [
                 ([0.5, 0.25], [0.75, 0.375], 0.5 * f64::EPSILON / 4.0),
                 ([0.5, 1e-20], [0.5, 1e-20], 0.5e-20_f64.next_up() - 0.5e-20),
-            ] {
+            ];
+            for (x, y, wedge) in pairs {
                 let y = [y[0], y[1].next_up()];
                 let sines = wedge / (x[0].hypot(x[1]) * y[0].hypot(y[1]));
                 let (there, back) = (gap(isa, &x, &y), gap(isa, &y, &x));
