@@ -168,9 +168,10 @@ f, x, progress = {f}, numpy.random.default_rng(0).standard_normal({shape}), None
 # An alarm, whose handler is that of Ctrl-C: a thread would wait for the interpreter, which some stages hold.
 signal.signal(signal.SIGALRM, signal.default_int_handler)
 with threads(1):
-    start = time.perf_counter()
-    {call}
-    whole = time.perf_counter() - start
+    for _ in range(2):  # the first call finds no pages and no tables
+        start = time.perf_counter()
+        {call}
+        whole = time.perf_counter() - start
     alarm = time.perf_counter() + whole / 10
     signal.setitimer(signal.ITIMER_REAL, whole / 10)
     try:

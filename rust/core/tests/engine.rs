@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use ndarray::{Array2, Array3, Array4, ArrayView2};
+use ntkrs_core::Error;
 use ntkrs_core::activations::catalogue::activation;
 use ntkrs_core::engine::gram;
 use ntkrs_core::engine::linear::Linear;
@@ -16,7 +17,7 @@ use ntkrs_core::finite::jacobian::jacobian;
 use ntkrs_core::finite::network::{Dense, Network};
 use ntkrs_core::infinite::inputs::{Inputs, Packed};
 use ntkrs_core::infinite::kernel::Infinite;
-use ntkrs_core::infinite::pointwise::diagonal;
+use ntkrs_core::infinite::pointwise::{diagonal, error_bound};
 use ntkrs_core::infinite::recursion::{LayerScales, Output, Recursion};
 use ntkrs_core::isa::Isa;
 use proptest::prelude::*;
@@ -233,6 +234,39 @@ fn the_diagonal_has_the_bits_of_the_whole_kernel() {
             kernel.diag().to_vec()
         );
     }
+}
+
+#[test]
+fn many_inputs_have_the_diagonal_and_the_error_bound_of_their_parts() {
+    const ROWS: usize = 40_000;
+    let layers = vec![scales(1.4, 0.1); 3];
+    let activations = vec![
+        activation("elu", &[]).unwrap(),
+        activation("tanh", &[]).unwrap(),
+    ];
+    let recursion = Recursion::new(layers, activations).unwrap();
+    // Norms over many octaves: the first and the last inputs differ in what their series miss.
+    let x = Array2::from_shape_fn((ROWS, 1), |(i, _)| libm::exp2((i / 1000) as f64 / 4.0));
+    let pack = |rows| Packed::new(x.slice(ndarray::s![rows, ..]), "X", &mut unwatched).unwrap();
+    let diagonal = |rows| diagonal(&recursion, pack(rows), Output::Ntk(2), &mut unwatched).unwrap();
+    let (whole, last) = (diagonal(0..ROWS), ROWS - 100..ROWS);
+    assert_eq!(whole[last.clone()], diagonal(last));
+    let inputs = Inputs::new(&recursion, pack(0..ROWS), &mut unwatched).unwrap();
+    let bound = error_bound(&recursion, pack(0..ROWS), &mut unwatched).unwrap();
+    assert_eq!(bound, inputs.bound());
+    assert!(bound.ntk > 0.0);
+}
+
+#[test]
+fn the_row_of_an_overflow_is_that_of_the_whole_batch() {
+    let layers = vec![scales(1e300, 0.0); 2];
+    let recursion = Recursion::new(layers, vec![activation("relu", &[]).unwrap()]).unwrap();
+    let mut x = Array2::from_elem((40_000, 1), 1e-300);
+    x[[39_999, 0]] = 1e300;
+    let packed = Packed::new(x.view(), "X", &mut unwatched).unwrap();
+    let (argument, row) = ("X", 39_999);
+    let error = diagonal(&recursion, packed, Output::Ntk(1), &mut unwatched).unwrap_err();
+    assert_eq!(error, Error::Overflow { argument, row });
 }
 
 /// A layer with equal learning scales.

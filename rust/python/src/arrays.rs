@@ -87,7 +87,11 @@ pub fn copied<T: Element + Copy + Default + Send + Sync, D: Dimension + RemoveAx
     /// The number of entries between two looks at the watch, and of those that a thread copies at a time.
     const CHUNKS: [usize; 2] = [1 << 22, 1 << 18];
     let mut copy = Array::default(array.raw_dim());
-    let (rows, axis) = (array.len_of(Axis(0)), Axis(0));
+    let axes = (0..array.ndim()).map(Axis);
+    let axis = axes
+        .max_by_key(|axis| array.len_of(*axis))
+        .unwrap_or(Axis(0));
+    let rows = array.len_of(axis);
     let each = array.len() / rows.max(1);
     let [chunk, piece] = CHUNKS.map(|entries| (entries / each.max(1)).max(1));
     for start in (0..rows).step_by(chunk) {

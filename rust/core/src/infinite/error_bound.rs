@@ -16,6 +16,13 @@ pub struct ErrorBound {
 }
 
 impl ErrorBound {
+    /// Bounds on the errors of a network, given the relative truncation error of each activation.
+    #[must_use]
+    pub(crate) fn of_network(missing: &[f64]) -> Self {
+        let missing = missing.iter();
+        missing.fold(Self::default(), |bound, missing| bound.after(*missing))
+    }
+
     /// The larger of both bounds, which holds for pairs of one batch with another.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
@@ -27,7 +34,7 @@ impl ErrorBound {
 
     /// Propagates the bound through an activation with relative truncation error `missing`, and a dense layer.
     #[must_use]
-    pub(crate) fn after(self, missing: f64) -> Self {
+    fn after(self, missing: f64) -> Self {
         // Once for the gap, and once for the diagonal.
         let nngp = self.nngp + 2.0 * missing;
         // Θ' = own + σ_w² Ṫ Θ, and own has the error of Σ. The error of the sum is at most the larger of the two.

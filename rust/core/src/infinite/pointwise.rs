@@ -54,13 +54,16 @@ pub fn error_bound<T: Scalar>(
     packed: Packed<T>,
     watch: &mut Watch<'_>,
 ) -> Result<ErrorBound> {
-    let mut bound = ErrorBound::default();
+    // The largest error of each activation: those of a pair may come from different batches.
+    let mut missing = Vec::new();
     let shares = [recursion.profile_cycles(), 0.0];
     by_batch(recursion, packed, shares, watch, |profile, _, _, _| {
-        bound = bound.max(profile.bound());
+        missing.resize(profile.missing().len(), 0.0);
+        let pairs = missing.iter_mut().zip(profile.missing());
+        pairs.for_each(|(most, missing): (&mut f64, &f64)| *most = most.max(*missing));
         Ok(())
     })?;
-    Ok(bound)
+    Ok(ErrorBound::of_network(&missing))
 }
 
 /// Calls `then` on the profiles of batches of inputs, one after the other, with the index of the first input of each.

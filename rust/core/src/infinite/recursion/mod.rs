@@ -35,7 +35,6 @@ use crate::activations::activation::{Activation, check_alternation};
 use crate::activations::dual::{Description, Dual};
 use crate::engine::pool::{Stages, Watch};
 use crate::error::{Error, Result};
-use crate::infinite::error_bound::ErrorBound;
 use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;
 
@@ -139,7 +138,7 @@ impl Recursion {
         watch: &mut Watch<'_>,
     ) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
-        let (mut roots, mut bound) = (Vec::new(), ErrorBound::default());
+        let (mut roots, mut all_missing) = (Vec::new(), Vec::new());
         let shares = self.profile_shares();
         let mut stages = Stages::new(watch, &shares);
         for (index, scales) in self.layers.iter().enumerate() {
@@ -155,11 +154,11 @@ impl Recursion {
                     missing,
                 } = stages.next(|watch| dual.describe(&level.r, watch))?;
                 (level.features, roots) = (features, next);
-                bound = bound.after(missing);
+                all_missing.push(missing);
             }
             levels.push(level);
         }
-        stages.next(|watch| Profile::new(levels, bound, batch, watch))
+        stages.next(|watch| Profile::new(levels, all_missing, batch, watch))
     }
 
     /// Estimated cycles of [`Recursion::profile`] per input, on one thread.

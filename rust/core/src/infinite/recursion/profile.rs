@@ -31,8 +31,8 @@ pub struct Profile {
     pub(super) exponents: Vec<i32>,
     /// The powers of two with these exponents, if all of them are moderate.
     factors: Option<Blocks>,
-    /// The error of the last layer's kernels between any two of the inputs.
-    bound: ErrorBound,
+    /// The truncation error of each activation for any two of the inputs.
+    missing: Vec<f64>,
 }
 
 /// The inputs after one dense layer, where `u = σ_w √E φ²` is the root before the bias and `r = √(u² + σ_b²)` the one
@@ -65,7 +65,7 @@ impl Profile {
     /// [`Error::Overflow`](crate::Error::Overflow) if a layer's kernel is too large even in units of the last layer's.
     pub(super) fn new(
         mut levels: Vec<Level>,
-        bound: ErrorBound,
+        missing: Vec<f64>,
         batch: &Batch,
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
@@ -81,7 +81,7 @@ impl Profile {
             levels,
             exponents,
             factors: moderate.then_some(factors),
-            bound,
+            missing,
         })
     }
 
@@ -97,7 +97,12 @@ impl Profile {
 
     /// Bound on the error of any kernel entry between these inputs, round-off excluded.
     pub fn bound(&self) -> ErrorBound {
-        self.bound
+        ErrorBound::of_network(&self.missing)
+    }
+
+    /// The relative truncation error of each activation, for any two of the inputs.
+    pub fn missing(&self) -> &[f64] {
+        &self.missing
     }
 
     /// Scales kernels of `pairs` back from the units of both inputs. The row is in this profile, the columns are in
