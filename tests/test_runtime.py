@@ -216,9 +216,15 @@ REPORTING = {name: case for name, case in LONG.items() if "progress" in case[2]}
 
 @pytest.mark.parametrize(("f", "shape", "call"), REPORTING.values(), ids=REPORTING)
 def test_progress_rises_and_is_never_silent_for_long(f, shape, call):
-    """From the start of a call to its end. 0.1 s is the promise, which benchmarks check; a busy machine has more."""
-    silence, whole = map(float, python(LISTENED.format(f=f, shape=shape, call=call)).split())
-    assert silence < max(0.4, whole / 4)
+    """From the start of a call to its end. 0.1 s is the promise, which benchmarks check; a busy machine has more.
+
+    A stage that does not report is silent in every try; another process that takes the processors is not.
+    """
+    for _ in range(3):
+        silence, whole = map(float, python(LISTENED.format(f=f, shape=shape, call=call)).split())
+        if silence < max(0.4, whole / 4):
+            return
+    pytest.fail(f"silent for {silence:.2f} of {whole:.2f} s, three times")
 
 
 def test_the_result_is_that_of_the_inputs_at_entry():

@@ -1,4 +1,4 @@
-"""What to do instead: the parts of error messages that depend on what came."""
+"""The parts of error messages that depend on what came: how it is shown, and what to pass instead."""
 
 from __future__ import annotations
 

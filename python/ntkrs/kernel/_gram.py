@@ -62,5 +62,5 @@ def gram(
     with arrays.call(X, Z, outs, shape, planes) as (call, results):
         x, _, written = call
         bound = ErrorBound(*core(x).gram(call, wanted if written else [], reporter(progress)))
-    warn_of_truncation(bound, x.dtype, stacklevel=4)
+    warn_of_truncation(bound, x.dtype, stacklevel=5)  # the call of Kernel.__call__, which is decorated
     return results

@@ -235,7 +235,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activations::series::octaves::octaves;
+    use crate::activations::series::octaves::{WHOLE_AXIS, octaves};
 
     /// The coefficients that a law gives in three octaves.
     fn coefficients(law: &PowerLaw<f64>) -> Vec<[[f64; NODES]; 2]> {
@@ -273,7 +273,7 @@ mod tests {
             let t = -libm::log1p(-size);
             let found = TailSums::new(&u, &v, 1.0 / 256.0, t, size);
             let (mut dots, mut values, mut openings) = ([0.0; 2], [0.0; 2], [0.0; 2]);
-            for octave in octaves()[8..].iter().rev() {
+            for octave in octaves()[8..WHOLE_AXIS].iter().rev() {
                 for parity in [0, 1] {
                     for k in 0..NODES {
                         let b = coefficient(&u[parity], octave, parity, k)
@@ -287,7 +287,7 @@ mod tests {
                 }
             }
             let whole = TailSums::new(&u, &v, 1.0 / 256.0, 0.0, 0.0);
-            // The octaves end at u = 2^22. Beyond that, 1 − |ρ|^n is 1, and `openings` misses the sum of b b'/n.
+            // These octaves end at u = 2^22. Beyond that, 1 − |ρ|^n is 1, and `openings` misses the sum of b b'/n.
             let beyond = TailSums::new(&u, &v, libm::exp2(-16.0), 0.0, 0.0).values();
             for parity in [0, 1] {
                 let close = |a: f64, b: f64, scale: f64| {
