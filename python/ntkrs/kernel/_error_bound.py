@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from ntkrs._runtime.warning import warn
 
 
 class ErrorBound(NamedTuple):
@@ -29,16 +30,11 @@ class ErrorBound(NamedTuple):
 _TOLERANCE = 1e-10
 
 
-def warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any], stacklevel: int) -> None:
-    """Warn if entries may be off by more than the tolerance and the ε of ``dtype``.
-
-    ``stacklevel`` is that of :func:`warnings.warn`: at 2, the warning names the line that called this function.
-    """
+def warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any]) -> None:
+    """Warn if entries may be off by more than the tolerance and the ε of ``dtype``."""
     if max(bound) > max(_TOLERANCE, np.finfo(dtype).eps):
-        warnings.warn(
+        warn(
             f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) and "
             f"{bound.ntk:.1e} (ntk) of √(K_ii K_jj). A kink of an activation away from 0, or waves far from "
-            "0, make series too long.",
-            RuntimeWarning,
-            stacklevel=stacklevel,
+            "0, make series too long."
         )

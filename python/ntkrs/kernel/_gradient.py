@@ -53,8 +53,7 @@ def gradients(
 ) -> list[KernelGradient]:
     """Return the derivatives of each kernel in ``names``; with weights, their weighted sums.
 
-    ``core`` returns the core's kernel for given inputs. Only :meth:`ntkrs.kernel.Kernel.gradient` may call this
-    function: warnings then name the line that called the method.
+    ``core`` returns the core's kernel for given inputs.
 
     Raises
     ------
@@ -66,7 +65,7 @@ def gradients(
         results, bound = _full(kernel, inputs, names, tied, report)
     else:
         results, bound = _contracted(kernel, inputs, weights, names, tied, report)
-    warn_of_truncation(ErrorBound(*bound), inputs[0].dtype, stacklevel=4)
+    warn_of_truncation(ErrorBound(*bound), inputs[0].dtype)
     return results
 
 

@@ -48,8 +48,7 @@ def gram(
 ) -> list[Array]:
     """Return the ``wanted`` kernels, one (N, M) array for each of ``outs``; if ``stacked``, all in a single array.
 
-    ``core`` returns the core's kernel for given inputs. Only methods of :class:`ntkrs.kernel.Kernel` may call this
-    function: warnings then name the line that called the method.
+    ``core`` returns the core's kernel for given inputs.
     """
     leading = (len(wanted),) if stacked else ()
 
@@ -62,5 +61,5 @@ def gram(
     with arrays.call(X, Z, outs, shape, planes) as (call, results):
         x, _, written = call
         bound = ErrorBound(*core(x).gram(call, wanted if written else [], reporter(progress)))
-    warn_of_truncation(bound, x.dtype, stacklevel=5)  # the call of Kernel.__call__, which is decorated
+    warn_of_truncation(bound, x.dtype)
     return results

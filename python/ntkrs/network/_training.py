@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ from ntkrs import _core
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.scaling import ldexp, scaled
 from ntkrs._runtime.progress import reporter
+from ntkrs._runtime.warning import warn
 from ntkrs.network._ntk import ntk
 
 if TYPE_CHECKING:
@@ -148,11 +148,9 @@ def _warn_if_flat(since: int | None, loss: float, rule: tuple[float, float], dty
         else f"Steps with learning_rate {rule[0]} and momentum {rule[1]} have probably driven all units to where their "
         f"activation is flat. {_HINT}"
     )
-    warnings.warn(
+    warn(
         f"the gradient has been exactly 0 since step {since}, biases of the last layer apart, but the loss is "
-        f"{loss:.6g}: training has come to a stop. {reason}",
-        RuntimeWarning,
-        stacklevel=4,  # the line that called Network.train
+        f"{loss:.6g}: training has come to a stop. {reason}"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ntkrs._checks.scaling import ldexp
+from ntkrs._runtime.warning import warn
 from ntkrs.predict import square_flow
 from ntkrs.predict.continuous import Flow
 from ntkrs.predict.coordinates import Coefficients, Features
@@ -192,11 +192,9 @@ class Integrator:
         """Return q and its velocity at times since the start, and warn if rounding exceeds the tolerance."""
         moved, speeds, excess = flow.with_momentum(state, since, self._method, self.tolerances)
         if excess > 1:
-            warnings.warn(
+            warn(
                 f"with momentum {self.momentum:g} the outputs oscillate so long that rounding errors add up to about "
-                f"{excess:.1g} times the tolerances. Raise these, or lower t or learning_rate.",
-                RuntimeWarning,
-                stacklevel=6,
+                f"{excess:.1g} times the tolerances. Raise these, or lower t or learning_rate."
             )
         return flow.coordinates.conserved(moved, state[0]), speeds
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ntkrs._runtime.warning import warn
 from ntkrs.predict.modes import KrylovReport, assemble
 from ntkrs.predict.operators import Products
 from ntkrs.predict.rules import responses
@@ -188,11 +188,9 @@ class RitzModes:
     def _told(self, lanczos: BlockLanczos, modes: Modes, error: float) -> Modes:
         """Return the modes with their report, and warn if the tolerance was not reached."""
         if error > self._tolerance:
-            warnings.warn(
+            warn(
                 f"after {lanczos.count} products with the kernel the estimated error is {error:.2g}, not the tolerance "
-                f"{self._tolerance:.2g}. Raise max_iterations or tolerance, or pass a smaller t, or diag_reg.",
-                RuntimeWarning,
-                stacklevel=4,
+                f"{self._tolerance:.2g}. Raise max_iterations or tolerance, or pass a smaller t, or diag_reg."
             )
         report = KrylovReport(
             products=lanczos.count,

@@ -241,7 +241,7 @@ fn many_inputs_have_the_diagonal_and_the_error_bound_of_their_parts() {
     const ROWS: usize = 40_000;
     let layers = vec![scales(1.4, 0.1); 3];
     let activations = vec![
-        activation("elu", &[]).unwrap(),
+        activation("elu", &[1.0]).unwrap(),
         activation("tanh", &[]).unwrap(),
     ];
     let recursion = Recursion::new(layers, activations).unwrap();

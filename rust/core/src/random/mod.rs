@@ -19,8 +19,8 @@ use crate::isa::{Isa, Vector, Vectorized};
 pub struct Normal {
     isa: Isa,
     stream: Stream,
-    batch: Batch,
-    /// The number of numbers of the batch that are used up.
+    draws: Draws,
+    /// The number of draws that are used up.
     used: usize,
     /// The number of its rejected ones that were passed.
     passed: usize,
@@ -28,7 +28,7 @@ pub struct Normal {
 
 /// Numbers of the generator, and the normal number of each.
 #[derive(Debug)]
-struct Batch {
+struct Draws {
     bits: [u64; BATCH],
     normal: [f64; BATCH],
     /// The indices of the rejected numbers, ascending, then [`BATCH`].
@@ -41,7 +41,7 @@ impl Normal {
         Self {
             isa,
             stream: Stream::new(seed),
-            batch: Batch {
+            draws: Draws {
                 bits: [0; BATCH],
                 normal: [0.0; BATCH],
                 rejected: [BATCH as u16; BATCH + 1],
@@ -57,7 +57,7 @@ impl Normal {
             if self.used == BATCH {
                 self.renew();
             }
-            let rejected = usize::from(self.batch.rejected[self.passed]);
+            let rejected = usize::from(self.draws.rejected[self.passed]);
             if self.used == rejected {
                 values[0] = self.draw();
                 values = &mut values[1..];
@@ -67,7 +67,7 @@ impl Normal {
             } else {
                 let run = values.len().min(rejected - self.used);
                 let (target, rest) = values.split_at_mut(run);
-                target.copy_from_slice(&self.batch.normal[self.used..self.used + run]);
+                target.copy_from_slice(&self.draws.normal[self.used..self.used + run]);
                 self.used += run;
                 values = rest;
             }
@@ -76,8 +76,8 @@ impl Normal {
 
     /// Makes the next batch.
     fn renew(&mut self) {
-        self.stream.fill(self.isa, &mut self.batch.bits);
-        self.isa.run(&mut self.batch);
+        self.stream.fill(self.isa, &mut self.draws.bits);
+        self.isa.run(&mut self.draws);
         (self.used, self.passed) = (0, 0);
     }
 
@@ -124,7 +124,7 @@ impl Normal {
             self.renew();
         }
         self.used += 1;
-        self.batch.bits[self.used - 1]
+        self.draws.bits[self.used - 1]
     }
 }
 
@@ -145,7 +145,7 @@ fn proposal(bits: u64) -> (f64, usize, bool) {
     )
 }
 
-impl Vectorized for &mut Batch {
+impl Vectorized for &mut Draws {
     type Output = ();
 
     #[inline(always)]
