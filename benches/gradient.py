@@ -1,10 +1,13 @@
 """Time gradients of kernels against central differences, which take two kernels per scale, and measure the errors.
 
-    python benches/gradient.py [--samples N] [--features D]
+    python benches/gradient.py [--samples N] [--features D] [--inputs]
 
 Each line: seconds of the kernel, of all its derivatives contracted with weights, of central differences (4 kernels a
 layer), and their ratio. Then the largest error of both against 50 digits, in units of √(K_ii K_jj), on a few rows that
 cost digits. Needs the test extra.
+
+With ``--inputs`` the gradients are those with respect to the inputs. Each line: seconds of ``kernel(X, Z)``, and the
+time of ``input_gradient(X, Z)`` in kernels, for a vector of weights and for one of each pair; then the same for X alone.
 """
 
 from __future__ import annotations
@@ -85,16 +88,40 @@ def errors(sigmas: Any, activation: str) -> tuple[float, float]:
     return gradient, difference
 
 
+def inputs(x: Any) -> None:
+    """Print a line for each network: gradients with respect to the inputs."""
+    rng = np.random.default_rng(1)
+    z, vector = rng.standard_normal(x.shape), rng.standard_normal(len(x))
+    pairs = rng.standard_normal((len(x), len(x)))
+    print("activation depth bias   kernel(X, Z)  vector  pairs     kernel(X)  vector  pairs")
+    for activation in (*ACTIVATIONS, "tanh"):
+        for depth, bias in ((1, 0.0), (1, SIGMA_B), (3, 0.0), (3, SIGMA_B), (10, SIGMA_B)):
+            sigmas = np.array([[SIGMA_W] * (depth + 1), [bias] * (depth + 1)])
+            kernel, line = kernel_of(sigmas, activation), f"{activation:10} {depth:5}  {bias:.1f}"
+            for other in (z, None):
+                once = median(lambda kernel=kernel, other=other: kernel(x, other))
+                line += f"     {once:.3f} s"
+                for weights in (vector, pairs):
+                    both = kernel, other, weights
+                    seconds = median(lambda both=both: both[0].input_gradient(x, both[1], weights=both[2]))
+                    line += f"    {seconds / once:4.1f}"
+            print(line, flush=True)
+
+
 def main() -> int:
     """Print a line for each network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--features", type=int, default=100)
+    parser.add_argument("--inputs", action="store_true")
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
     x = rng.standard_normal((arguments.samples, arguments.features))
     weights = rng.standard_normal((len(x), len(x)))
     print(f"N = {len(x)}, {x.shape[1]} features, {ntkrs.get_num_threads()} threads")
+    if arguments.inputs:
+        inputs(x)
+        return 0
     print("activation depth  kernel   gradient (kernels)  differences (ratio)  error     of differences")
     for activation in ACTIVATIONS:
         for depth in DEPTHS:

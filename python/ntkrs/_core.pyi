@@ -180,6 +180,20 @@ class InfiniteKernel:
         Raises ValueError as :meth:`gram`, and if a sum is not finite.
         """
 
+    def input_gradient(
+        self,
+        inputs: _Batches,
+        weights: tuple[NDArray[np.float64], bool],
+        get: Sequence[str],
+        progress: Report | None,
+    ) -> tuple[list[Array], tuple[float, float]]:
+        """Return ``Σ_j W_ij ∂₁K(x_i, z_j)``, (N, n_0, O), for each kernel in ``get``, and the bounds of its error.
+
+        ``weights`` are (W, True) with W (N, M), or (α, False) with ``W_ij = α_j`` and α (M, O).
+
+        Raises ValueError as :meth:`gram`, and if a sum is not finite.
+        """
+
 # network.rs
 
 @final

@@ -28,14 +28,22 @@ def publish(namespace: dict[str, Any]) -> None:
     for name in namespace["__all__"]:
         home = getattr(namespace.get(name), "__module__", None)
         if home is not None and ("._" in home or (own and home.startswith(own))):
-            for part in _parts(namespace[name]):
-                if getattr(part, "__module__", None) == home:
-                    part.__module__ = module
+            for owner in _with_bases(namespace[name], own or home):
+                private = owner.__module__
+                for part in _parts(owner):
+                    if getattr(part, "__module__", None) == private:
+                        part.__module__ = module
 
 
 def keep_pickles() -> None:
     """Make classes that have moved available at their old places, for pickles of earlier versions."""
     sys.modules.update((old, sys.modules[new]) for old, new in _MOVED.items())
+
+
+def _with_bases(found: Any, folder: str) -> list[Any]:
+    """Return a function, or a class and those of its bases that lie in the same folder: parts of it in other files."""
+    bases = found.__mro__[1:] if isinstance(found, type) else ()
+    return [found, *(base for base in bases if base.__module__.startswith(folder))]
 
 
 def _parts(found: Any) -> Iterator[Any]:

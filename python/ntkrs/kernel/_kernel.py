@@ -9,8 +9,8 @@ from ntkrs._architecture import check_architecture
 from ntkrs._checks import arrays, numbers
 from ntkrs._checks.advice import options_by_name
 from ntkrs._runtime.progress import reporter
+from ntkrs.kernel._derivatives import KernelDerivatives
 from ntkrs.kernel._error_bound import ErrorBound
-from ntkrs.kernel._gradient import gradients
 from ntkrs.kernel._gram import core_kernel, gram
 from ntkrs.kernel._operator import linear_operator, narrowed
 from ntkrs.kernel._results import name_of, named, names_of, outs_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class Kernel(KernelDerivatives):
     """The NNGP Σ and the NTK Θ of an infinitely wide network, as functions of two inputs.
 
     ::
@@ -237,57 +237,6 @@ class Kernel:
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
         x = arrays.batch(X, "X")
         return narrowed(self._for(x).diag(x, wanted), x.dtype)
-
-    def gradient(
-        self,
-        X: ArrayLike,
-        Z: ArrayLike | None = None,
-        *,
-        get: Get = "ntk",
-        weights: ArrayLike | None = None,
-        progress: Progress = None,
-    ) -> Any:
-        """Return the derivatives of the kernel with respect to ``sigma_w`` and ``sigma_b`` of every dense layer.
-
-        ``∂K_ij/∂σ_w^l`` and ``∂K_ij/∂σ_b^l``; or, with weights A, their sums ``Σ_ij A_ij ∂K_ij/∂σ^l``.
-
-        Parameters
-        ----------
-        X, Z, get, progress
-            As for :meth:`__call__`. A tuple in ``get`` costs little more than one kernel.
-        weights : (N, M) array_like, optional
-            A. Pass ∂f/∂K to get the gradient of f(K) in the scales without forming the (L, N, M) arrays.
-
-        Returns
-        -------
-        KernelGradient, or a named tuple of them in the order of ``get``
-            ``.sigma_w`` and ``.sigma_b``: (L, N, M) each, in the dtype of the inputs; with weights (L,) each, in
-            float64. Entry (l, i, j) depends on rows i and j alone, to the last bit. Sums do not depend on the number
-            of threads.
-
-        Raises
-        ------
-        ValueError
-            If ``weights`` is not a finite (N, M) array.
-
-        Notes
-        -----
-        Reverse mode along each pair: O(N·M·(n_0 + L)) time, that of three to six kernels. τ_w changes with σ_w, and
-        τ_b with σ_b unless ``tau_b`` is given. docs/gradients.md has the conventions at ``sigma_b=0`` and at jumps,
-        the accuracy, and the weights for the gradient of a marginal likelihood.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from ntkrs import mlp
-        >>> kernel, X = mlp(depth=2, width=1, outputs=1, sigma_w=1.5).kernel(), np.eye(3)
-        >>> by_layer = kernel.gradient(X, get="nngp").sigma_w
-        >>> np.allclose(1.5 * by_layer, 2 * kernel(X, get="nngp"), rtol=1e-14)  # Σ is homogeneous of degree 2 in each
-        True
-        """
-        names = names_of(get)
-        tied = [layer.tied_scales(self.parameterization) for layer in self.arch.dense]
-        return named(get, gradients(self._for, arrays.pair(X, Z), names, tied, weights, progress))
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
         """Return bounds on the errors of the kernel that come from truncated series.

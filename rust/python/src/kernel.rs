@@ -15,6 +15,7 @@ use crate::arrays::{Batches, Gram, Matrix, Typed, copied, views};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::gram::fill;
+use crate::input_gradient::{Gradients, WeightedSums, input_gradient};
 use crate::kernel_arguments::{Bounds, Snapshot, Wanted, call_cycles, output};
 use crate::kernel_gradient::{self, Derivatives};
 use crate::ticker::Progress;
@@ -162,6 +163,28 @@ impl InfiniteKernel {
             Typed::F32(inputs) => {
                 kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
             }
+        }
+    }
+
+    /// Returns `Σ_j W_ij ∂₁K(x_i, z_j)`, (N, d, O), for each kernel in `get`, and the bounds of `error_bound`. The weights
+    /// W are those of pairs, (N, M), or of columns, (M, O).
+    fn input_gradient<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        weights: (Matrix<'py, f64>, bool),
+        get: Vec<String>,
+        progress: Progress,
+    ) -> Result<(Gradients<'py>, Bounds)> {
+        let recursion = &self.recursion;
+        let wanted = WeightedSums {
+            names: get,
+            weights: &weights.0,
+            of_pairs: weights.1,
+        };
+        match inputs {
+            Typed::F64(inputs) => input_gradient(py, recursion, inputs, wanted, progress),
+            Typed::F32(inputs) => input_gradient(py, recursion, inputs, wanted, progress),
         }
     }
 }

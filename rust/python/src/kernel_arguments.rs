@@ -40,8 +40,10 @@ pub fn output(recursion: &Recursion, (name, layer): &Wanted) -> Result<Output> {
 
 /// Packed copies of X and Z, made while no other Python thread can change the arrays.
 pub struct Snapshot<T: Scalar> {
-    x: Packed<T>,
-    z: Option<Packed<T>>,
+    /// X, the inputs of the rows.
+    pub x: Packed<T>,
+    /// Z, the inputs of the columns, unless it is X.
+    pub z: Option<Packed<T>>,
 }
 
 impl<T: Scalar + Element> Snapshot<T> {

@@ -11,6 +11,7 @@ mod callable;
 mod ensemble;
 mod errors;
 mod gram;
+mod input_gradient;
 mod kernel;
 mod kernel_arguments;
 mod kernel_gradient;

@@ -79,6 +79,10 @@ impl<T: Scalar> Packed<T> {
     }
 }
 
+/// The root mean square that stands for that of a row of zeros where derivatives are computed. Its square is beyond the
+/// digits of every sum, and kernels are scaled so that nothing underflows.
+pub(super) const SMALL: f64 = 1.0 / (1_u128 << 100) as f64;
+
 /// Packed inputs and their per-row recursion (the kernel's diagonal at every layer).
 #[derive(Debug)]
 pub struct Inputs<T: Scalar> {
@@ -92,6 +96,16 @@ impl<T: Scalar> Inputs<T> {
     /// # Errors
     /// As [`pool::for_each`](crate::engine::pool::for_each) and [`Recursion::profile`].
     pub fn new(recursion: &Recursion, packed: Packed<T>, watch: &mut Watch<'_>) -> Result<Self> {
+        Self::with_roots(recursion, packed, DoubleDouble::default(), watch)
+    }
+
+    /// Runs the recursion, with this root mean square for rows of zeros.
+    fn with_roots(
+        recursion: &Recursion,
+        packed: Packed<T>,
+        of_zeros: DoubleDouble,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         let shares = [
             NormedRows::<T>::cycles(packed.features()),
             recursion.profile_cycles(),
@@ -99,7 +113,10 @@ impl<T: Scalar> Inputs<T> {
         let mut stages = Stages::new(watch, &shares);
         let batch = Batch::whole(packed.len(), packed.argument);
         let normed = stages.next(|watch| packed.normed(watch))?;
-        let root = |row| normed.root_mean_square(row);
+        let root = |row| match normed.root_mean_square(row) {
+            root if root.hi == 0.0 => of_zeros,
+            root => root,
+        };
         Ok(Self {
             profile: stages.next(|watch| recursion.profile(&batch, root, watch))?,
             normed,
@@ -110,6 +127,19 @@ impl<T: Scalar> Inputs<T> {
     pub fn cycles(recursion: &Recursion, packed: &Packed<T>) -> f64 {
         let norm = NormedRows::<T>::cycles(packed.features());
         packed.len() as f64 * (norm + recursion.profile_cycles())
+    }
+
+    /// [`Inputs::new`], but rows of zeros count as rows of norm `√d·SMALL` that are orthogonal to all others. Derivatives
+    /// with respect to the inputs have a limit there.
+    ///
+    /// # Errors
+    /// As [`Inputs::new`].
+    pub fn without_zeros(
+        recursion: &Recursion,
+        packed: Packed<T>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
+        Self::with_roots(recursion, packed, SMALL.into(), watch)
     }
 
     /// The number of inputs.

@@ -18,10 +18,11 @@
 //! - `row_pairs`, `row_and_columns`: one row against blocks of columns, and the numbers of both
 //! - `bias`: the gap after a bias is added
 //! - `pairs`: all layers, on the pairs of one row. `table`: the same by one look-up, for homogeneous networks
-//! - `gradient`: derivatives with respect to `σ_w` and `σ_b` of every layer
+//! - `gradient`: derivatives with respect to `σ_w` and `σ_b` of every layer. `pair_slopes`: with respect to the inputs
 
 mod bias;
 mod gradient;
+mod pair_slopes;
 mod pairs;
 mod profile;
 mod profile_slopes;
@@ -39,6 +40,7 @@ use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;
 
 pub use gradient::{DifferentiatedProfile, GradientRecursion, LayerStates, TiedScales};
+pub use pair_slopes::{ChainedProfile, PairSlopes, RootChain, SLOPES, SlopeState};
 pub use pairs::{PairRecursion, PairState};
 pub use profile::Profile;
 pub use profile_slopes::ProfileSlopes;

@@ -121,6 +121,11 @@ impl Profile {
             }
         }
     }
+
+    /// The exponent of the power of two that is the unit of an input.
+    pub fn exponent(&self, row: usize) -> i32 {
+        self.exponents[row]
+    }
 }
 
 /// `values[j] ← row · cols[j] · values[j]`.

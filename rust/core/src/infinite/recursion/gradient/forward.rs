@@ -1,25 +1,46 @@
 //! One dense layer on the pairs of one row, forward.
 
-use super::LayerState;
+use super::{DifferentiatedProfile, LayerState};
 use crate::infinite::recursion::LayerScales;
 use crate::infinite::recursion::bias::{BIAS_NUMBERS, add_bias, bias_number_slopes, correlation};
 use crate::infinite::recursion::profile_slopes::{NUMBERS, ROOT, TAU_B};
 use crate::infinite::recursion::row_and_columns::RowAndColumns;
+use crate::infinite::recursion::row_pairs::RowPairs;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 
 /// A dense layer, with the numbers of one row and of the columns.
-pub(super) struct LayerPairs<'a> {
+#[derive(Clone, Copy)]
+pub(in super::super) struct LayerPairs<'a> {
     pub scales: LayerScales,
     pub numbers: RowAndColumns<'a, NUMBERS>,
     /// The numbers that [`add_bias`] reads, if there is a bias.
     pub bias: Option<RowAndColumns<'a, BIAS_NUMBERS>>,
 }
 
+impl<'a> LayerPairs<'a> {
+    /// Dense layer `index` with the numbers of `pairs`. `sides` are the rows and the columns.
+    pub fn new(
+        scales: LayerScales,
+        index: usize,
+        sides: [DifferentiatedProfile<'a>; 2],
+        pairs: &RowPairs,
+    ) -> Self {
+        let [rows, cols] = sides.map(|side| side.slopes.numbers(index));
+        let bias = sides.map(|side| &side.profile.levels[index].bias);
+        let bias = bias[0].as_ref().zip(bias[1].as_ref());
+        Self {
+            scales,
+            numbers: RowAndColumns::new(pairs, rows, cols),
+            bias: bias.map(|(rows, cols)| RowAndColumns::new(pairs, rows, cols)),
+        }
+    }
+}
+
 /// The numbers that [`add_bias`] reads of a block, with derivatives with respect to log u of the row in direction 1,
 /// and of the columns in direction 2.
 #[inline(always)]
-pub(super) fn with_slopes<V: Vector>(
+pub(in super::super) fn with_slopes<V: Vector>(
     numbers: &RowAndColumns<'_, BIAS_NUMBERS>,
     block: usize,
 ) -> [[Tangent<V, 3>; BIAS_NUMBERS]; 2] {
@@ -34,7 +55,7 @@ pub(super) fn with_slopes<V: Vector>(
 }
 
 /// `(a/b)²`.
-pub(super) fn squared_ratio(a: f64, b: f64) -> f64 {
+pub(in super::super) fn squared_ratio(a: f64, b: f64) -> f64 {
     (a / b) * (a / b)
 }
 

@@ -22,14 +22,15 @@ mod backward;
 mod forward;
 
 use super::profile_slopes::ProfileSlopes;
-use super::row_and_columns::RowAndColumns;
 use super::row_pairs::{PlaneRow, RowPairs};
 use super::{Output, Profile, Recursion};
 use crate::activations::differentiable::DualStep;
 use crate::isa::{Block, Isa, WIDTH};
 
 use backward::{Backward, LayerTermSlopes};
-use forward::{Forward, LayerPairs};
+use forward::Forward;
+
+pub(super) use forward::{LayerPairs, squared_ratio, with_slopes};
 
 /// The learning scales of a layer that equal its `σ_w` and `σ_b`, and change with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,14 +209,7 @@ impl<'a> GradientRecursion<'a> {
 
     /// Dense layer `layer` with the numbers of `pairs`.
     fn layer(&self, layer: usize, pairs: &RowPairs) -> LayerPairs<'_> {
-        let [rows, cols] = self.sides.map(|side| side.slopes.numbers(layer));
-        let bias = self.sides.map(|side| &side.profile.levels[layer].bias);
-        let bias = bias[0].as_ref().zip(bias[1].as_ref());
-        LayerPairs {
-            scales: self.recursion.layers[layer],
-            numbers: RowAndColumns::new(pairs, rows, cols),
-            bias: bias.map(|(rows, cols)| RowAndColumns::new(pairs, rows, cols)),
-        }
+        LayerPairs::new(self.recursion.layers[layer], layer, self.sides, pairs)
     }
 }
 

@@ -5,18 +5,21 @@
 //! alone. On either side of ρ = 0 they are smooth in `s = √gap`. Polynomials in s, on a few pieces of [0, 1], give them
 //! to the last digit, at a cost that does not depend on the depth.
 //!
-//! This file has the look-up and the fit of a whole table; `polynomial` interpolates on one piece.
+//! This file fits a whole table, `polynomial` interpolates on one piece, and `look_up` reads kernels and their derivatives.
 
+mod look_up;
 mod polynomial;
 
 use std::ops::{Range, RangeInclusive};
 
 use super::LayerScales;
 use crate::activations::dual::Dual;
-use crate::isa::{Block, LUT_LEN, Lut, Vector, Vectorized};
+use crate::isa::{LUT_LEN, Lut};
 use crate::math::double_double::DoubleDouble;
 
 use polynomial::{FittedPolynomial, extrema};
+
+pub(super) use look_up::{LookUp, LookUpSlopes, NNGP, NTK, Query};
 
 /// The numbers of activations for which there is a table. Fewer are computed as fast as they are looked up; for more,
 /// no degree is high enough.
@@ -91,101 +94,6 @@ impl Table {
             }
         }
         Some(Self { coefficients })
-    }
-}
-
-/// The column of a [`Table`] that holds `Σ/(r_i r_j)`.
-pub(super) const NNGP: usize = 0;
-/// The column of a [`Table`] that holds `Θ/(r_i r_j)`.
-pub(super) const NTK: usize = 1;
-
-/// The pairs of one row with some columns, to be looked up in a table.
-#[derive(Clone, Copy)]
-pub(super) struct Query<'a> {
-    pub(super) table: &'a Table,
-    /// `r_i` and `r_j` of the last layer.
-    pub(super) r: f64,
-    pub(super) cols: &'a [Block],
-    pub(super) gaps: &'a [Block],
-}
-
-/// Looks up K kernels of the last layer: `r_i r_j` times their polynomials.
-pub(super) struct LookUp<'a, const K: usize> {
-    pub(super) query: Query<'a>,
-    /// The kernels, [`NNGP`] or [`NTK`] each, and one target for each.
-    pub(super) columns: [usize; K],
-    pub(super) targets: [&'a mut [Block]; K],
-}
-
-/// The number of vectors that are looked up together: each coefficient is loaded once for all of them.
-const GROUP: usize = 4;
-
-/// The pieces that a group of vectors lies on, and the arguments of the polynomials.
-struct Arguments<V: Vector> {
-    /// `t = s − centre`, with `s = √gap`.
-    t: [V; GROUP],
-    /// The indices of the pieces in a [`Lut`].
-    piece: [V::Indices; GROUP],
-}
-
-impl<V: Vector> Arguments<V> {
-    /// At most [`GROUP`] blocks of gaps; the vectors past the last one are 0.
-    #[inline(always)]
-    fn of_gaps(gaps: &[Block]) -> Self {
-        let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        let (mut ts, mut indices) = ([zero; GROUP], [zero.indices(); GROUP]);
-        for (gap, (t, index)) in gaps.iter().zip(ts.iter_mut().zip(&mut indices)) {
-            let gap = V::load(gap);
-            let (s, opposite) = (gap.abs().sqrt(), gap.is_negative());
-            let by_sign = |number: fn(SignRange) -> f64| {
-                V::select(
-                    opposite,
-                    V::splat(number(OPPOSITE)),
-                    V::splat(number(ALIGNED)),
-                )
-            };
-            let piece = (s * by_sign(|side| 1.0 / side.step)).round();
-            *t = piece.mul_add(by_sign(|side| -side.step), s);
-            *index = V::select(opposite, -one - piece, piece).indices();
-        }
-        Self {
-            t: ts,
-            piece: indices,
-        }
-    }
-}
-
-impl<const K: usize> Vectorized for LookUp<'_, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(mut self) {
-        let Query {
-            table,
-            r,
-            cols,
-            gaps,
-        } = self.query;
-        let r = V::splat(r);
-        for start in (0..gaps.len()).step_by(GROUP) {
-            let blocks = start..gaps.len().min(start + GROUP);
-            let Arguments { t, piece } = Arguments::<V>::of_gaps(&gaps[blocks.clone()]);
-            // Horner's rule, for K kernels and GROUP vectors side by side.
-            let mut sums = [[V::splat(0.0); GROUP]; K];
-            for coefficients in table.coefficients.iter().rev() {
-                for (sums, column) in sums.iter_mut().zip(self.columns) {
-                    for (sum, (t, piece)) in sums.iter_mut().zip(t.iter().zip(&piece)) {
-                        *sum = sum.mul_add(*t, V::lookup(&coefficients[column], *piece));
-                    }
-                }
-            }
-            for (sums, target) in sums.iter().zip(&mut self.targets) {
-                let pairs = cols[blocks.clone()].iter().zip(&mut target[blocks.clone()]);
-                for (sum, (col, target)) in sums.iter().zip(pairs) {
-                    (r * V::load(col) * *sum).store(target);
-                }
-            }
-        }
     }
 }
 
@@ -276,7 +184,7 @@ mod tests {
     use super::*;
     use crate::activations::activation::Activation;
     use crate::activations::catalogue;
-    use crate::isa::Isa;
+    use crate::isa::{Block, Isa};
 
     /// A network of `depth` equal activations. Every third layer is not trained.
     fn network(slope: f64, depth: usize) -> (Vec<LayerScales>, Vec<Arc<dyn Activation>>) {
