@@ -47,7 +47,8 @@ def hostile(scale=30.0):
 
 def derivatives(kernel, x, z, get="ntk"):
     """∂₁K(x_i, z_j) for all pairs, (N, M, d)."""
-    return kernel.input_gradient(x, z, get=get, weights=np.eye(len(z), dtype=x.dtype)).swapaxes(1, 2)
+    weights = np.eye(len(z), len(z) + 1)  # one column more: a square array would be the weights of pairs
+    return kernel.input_gradient(x, z, get=get, weights=weights)[..., :-1].swapaxes(1, 2)
 
 
 def errors(kernel, x, z, exact):
@@ -56,6 +57,7 @@ def errors(kernel, x, z, exact):
     for get, reference in zip(("nngp", "ntk"), exact, strict=True):
         scale = np.sqrt(np.outer(kernel.diag(x, get=get), kernel.diag(z, get=get)))
         scale = scale / np.linalg.norm(x, axis=1)[:, None] + np.abs(reference).max(axis=2)
+        scale = np.maximum(scale, np.finfo(float).tiny)  # where z_j is 0 and there is no bias
         worst = max(worst, np.max(np.abs(derivatives(kernel, x, z, get) - reference).max(axis=2) / scale))
     return worst / EPS
 
@@ -246,8 +248,10 @@ def test_zero_rows_have_the_derivatives_of_their_neighbourhood(name, sigma_b):
     exact = input_gradients.derivatives(z[2:], z, sigma_w, sigma_b, [name] * 2)
     kernel = network(sigma_w, sigma_b, [built(name)] * 2)
     for get, reference in zip(("nngp", "ntk"), exact, strict=True):
-        assert_allclose(derivatives(kernel, z[2:], z, get), reference, rtol=0, atol=40 * EPS * np.abs(reference).max())
-        assert_allclose(derivatives(kernel, z, z, get)[2:], reference, rtol=0, atol=40 * EPS * np.abs(reference).max())
+        # kernels of degree 4 in x have a derivative of 0
+        tolerance = max(40 * EPS * np.abs(reference).max(), 1e-80)
+        assert_allclose(derivatives(kernel, z[2:], z, get), reference, rtol=0, atol=tolerance)
+        assert_allclose(derivatives(kernel, z, z, get)[2:], reference, rtol=0, atol=tolerance)
 
 
 def test_zero_rows_without_biases_have_the_linear_part():
@@ -271,8 +275,7 @@ def test_scales_of_the_inputs_are_exact():
         once = kernel.input_gradient(z, weights=alpha)
         for power in (300, -300):
             # ∂₁K is of degree 0 in x, and of degree 1 in z
-            assert_array_equal(kernel.input_gradient(2.0**power * z, z, weights=alpha), once)
-            assert_array_equal(kernel.input_gradient(z, 2.0**power * z, weights=alpha), 2.0**power * once)
+            assert_array_equal(kernel.input_gradient(2.0**power * z, weights=alpha), 2.0**power * once)
         assert np.isfinite(kernel.input_gradient(1e150 * z, 1e-150 * z, weights=alpha)).all()
 
 

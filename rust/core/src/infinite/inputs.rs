@@ -79,10 +79,6 @@ impl<T: Scalar> Packed<T> {
     }
 }
 
-/// The root mean square that stands for that of a row of zeros where derivatives are computed. Its square is beyond the
-/// digits of every sum, and kernels are scaled so that nothing underflows.
-pub(super) const SMALL: f64 = 1.0 / (1_u128 << 100) as f64;
-
 /// Packed inputs and their per-row recursion (the kernel's diagonal at every layer).
 #[derive(Debug)]
 pub struct Inputs<T: Scalar> {
@@ -96,16 +92,6 @@ impl<T: Scalar> Inputs<T> {
     /// # Errors
     /// As [`pool::for_each`](crate::engine::pool::for_each) and [`Recursion::profile`].
     pub fn new(recursion: &Recursion, packed: Packed<T>, watch: &mut Watch<'_>) -> Result<Self> {
-        Self::with_roots(recursion, packed, DoubleDouble::default(), watch)
-    }
-
-    /// Runs the recursion, with this root mean square for rows of zeros.
-    fn with_roots(
-        recursion: &Recursion,
-        packed: Packed<T>,
-        of_zeros: DoubleDouble,
-        watch: &mut Watch<'_>,
-    ) -> Result<Self> {
         let shares = [
             NormedRows::<T>::cycles(packed.features()),
             recursion.profile_cycles(),
@@ -113,10 +99,7 @@ impl<T: Scalar> Inputs<T> {
         let mut stages = Stages::new(watch, &shares);
         let batch = Batch::whole(packed.len(), packed.argument);
         let normed = stages.next(|watch| packed.normed(watch))?;
-        let root = |row| match normed.root_mean_square(row) {
-            root if root.hi == 0.0 => of_zeros,
-            root => root,
-        };
+        let root = |row| normed.root_mean_square(row);
         Ok(Self {
             profile: stages.next(|watch| recursion.profile(&batch, root, watch))?,
             normed,
@@ -129,17 +112,30 @@ impl<T: Scalar> Inputs<T> {
         packed.len() as f64 * (norm + recursion.profile_cycles())
     }
 
-    /// [`Inputs::new`], but rows of zeros count as rows of norm `√d·SMALL` that are orthogonal to all others. Derivatives
-    /// with respect to the inputs have a limit there.
+    /// The recursion along the diagonal if rows of zeros had the root mean square `small`. `None` if no row is zero, or
+    /// one would then leave the range of `f64` in some layer.
     ///
     /// # Errors
-    /// As [`Inputs::new`].
-    pub fn without_zeros(
+    /// [`Error::Cancelled`].
+    pub(super) fn profile_without_zeros(
+        &self,
         recursion: &Recursion,
-        packed: Packed<T>,
+        small: f64,
         watch: &mut Watch<'_>,
-    ) -> Result<Self> {
-        Self::with_roots(recursion, packed, SMALL.into(), watch)
+    ) -> Result<Option<Profile>> {
+        let root = |row| self.normed.root_mean_square(row);
+        if (0..self.len()).all(|row| root(row).hi != 0.0) {
+            return Ok(None);
+        }
+        let positive = |row| match root(row) {
+            root if root.hi == 0.0 => small.into(),
+            root => root,
+        };
+        let batch = Batch::whole(self.len(), "X");
+        match recursion.profile(&batch, positive, watch) {
+            Err(Error::Cancelled) => Err(Error::Cancelled),
+            profile => Ok(profile.ok()),
+        }
     }
 
     /// The number of inputs.

@@ -40,7 +40,8 @@ impl ClosedForm for Sign {
     #[inline(always)]
     fn pair<R: Real>(&self, _u: (), _v: (), gap: R) -> (R, R) {
         let (angle, _) = angle_and_lift(gap.abs());
-        let new = (angle * R::splat(FRAC_2_PI)).min(R::splat(1.0));
+        // In this order, the derivative at a right angle is that of the angle.
+        let new = R::splat(1.0).min(angle * R::splat(FRAC_2_PI));
         (new.copysign(gap), R::splat(0.0))
     }
 }

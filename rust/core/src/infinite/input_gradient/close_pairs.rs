@@ -148,8 +148,8 @@ impl Vectorized for AddDifferences<'_> {
         for ((rows, cols), target) in rows.iter().zip(cols).zip(self.target) {
             let mut terms = [V::splat(0.0); WIDTH];
             for (term, (row, col)) in terms.iter_mut().zip(rows.iter().zip(cols)) {
-                let [hi, lo] =
-                    [0, 1].map(|part| V::load(&col[part]) - signs * V::splat(row[part][self.lane]));
+                let hi = V::load(&col[0]) - signs * V::splat(row[0][self.lane]);
+                let lo = V::load(&col[1]) - signs * V::splat(row[1][self.lane]);
                 *term = factors * (hi + lo);
             }
             let mut sum = V::load(target);

@@ -5,18 +5,44 @@ use crate::engine::pool::{self, Load, Stop, unwatched};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::EDGE;
 use crate::error::Result;
-use crate::infinite::inputs::{Inputs, Packed, SMALL};
+use crate::infinite::inputs::{Inputs, Packed};
 use crate::infinite::recursion::{
-    ChainedProfile, DifferentiatedProfile, ProfileSlopes, Recursion, RootChain,
+    ChainedProfile, DifferentiatedProfile, Profile, ProfileSlopes, Recursion, RootChain,
 };
 use crate::isa::{Block, Blocks, Lanes, WIDTH, blocks_of};
+
+/// The root mean square that stands for that of a row of zeros, where the limit of derivatives is computed. Terms of
+/// higher order are smaller than the others by this factor, which is beyond the digits of a sum.
+const SMALL: f64 = 1.0 / (1_u128 << 100) as f64;
+
+/// The derivatives of a [`Profile`].
+#[derive(Debug)]
+struct ProfileDerivatives {
+    slopes: ProfileSlopes,
+    chain: RootChain,
+}
+
+impl ProfileDerivatives {
+    fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
+        let slopes = ProfileSlopes::new(recursion, profile)?;
+        let chain = RootChain::new(recursion, &slopes);
+        Ok(Self { slopes, chain })
+    }
+
+    fn of<'a>(&'a self, profile: &'a Profile) -> ChainedProfile<'a> {
+        let Self { slopes, chain } = self;
+        let profile = DifferentiatedProfile { profile, slopes };
+        ChainedProfile { profile, chain }
+    }
+}
 
 /// Inputs with their unit vectors, and with the derivatives of their per-row recursion.
 #[derive(Debug)]
 pub struct DirectedInputs<T: Scalar> {
     pub(super) inputs: Inputs<T>,
-    slopes: ProfileSlopes,
-    chain: RootChain,
+    derivatives: ProfileDerivatives,
+    /// The recursion for rows, if some of them are zero: these count as small, and orthogonal to all columns.
+    without_zeros: Option<(Profile, ProfileDerivatives)>,
     /// For each tile of rows, the entries of their unit vectors: a packed (d, rows) matrix.
     units: Vec<Panels<f64>>,
     /// The powers of two that are the units of the inputs' kernels.
@@ -29,18 +55,30 @@ impl<T: Scalar> DirectedInputs<T> {
     /// # Errors
     /// As [`Inputs::new`] and [`ProfileSlopes::new`]; [`Error::Memory`](crate::Error::Memory).
     pub fn new(recursion: &Recursion, packed: Packed<T>) -> Result<Self> {
-        let inputs = Inputs::without_zeros(recursion, packed)?;
-        let slopes = ProfileSlopes::new(recursion, &inputs.profile)?;
+        let inputs = Inputs::new(recursion, packed)?;
+        let derivatives = ProfileDerivatives::new(recursion, &inputs.profile)?;
+        let without_zeros = match inputs.profile_without_zeros(recursion, SMALL) {
+            None => None,
+            Some(profile) => {
+                let derivatives = ProfileDerivatives::new(recursion, &profile)?;
+                Some((profile, derivatives))
+            }
+        };
         let exponents = (0..inputs.len()).map(|row| inputs.profile.exponent(row));
         Ok(Self {
-            chain: RootChain::new(recursion, &slopes),
-            slopes,
+            derivatives,
+            without_zeros,
             units: unit_vectors(&inputs)?,
             powers: exponents
                 .map(|exponent| libm::scalbn(1.0, exponent))
                 .collect(),
             inputs,
         })
+    }
+
+    /// True if the recursion of these inputs is not the same for rows and for columns.
+    pub(super) fn has_zeros(&self) -> bool {
+        self.without_zeros.is_some()
     }
 
     /// The inputs.
@@ -53,14 +91,16 @@ impl<T: Scalar> DirectedInputs<T> {
         self.inputs.normed.rows().depth()
     }
 
-    /// The recursion along the diagonal.
-    pub(super) fn profile(&self) -> ChainedProfile<'_> {
-        ChainedProfile {
-            profile: DifferentiatedProfile {
-                profile: &self.inputs.profile,
-                slopes: &self.slopes,
-            },
-            chain: &self.chain,
+    /// The recursion along the diagonal, for columns.
+    pub(super) fn column_profile(&self) -> ChainedProfile<'_> {
+        self.derivatives.of(&self.inputs.profile)
+    }
+
+    /// The recursion along the diagonal, for rows.
+    pub(super) fn row_profile(&self) -> ChainedProfile<'_> {
+        match &self.without_zeros {
+            None => self.column_profile(),
+            Some((profile, derivatives)) => derivatives.of(profile),
         }
     }
 
@@ -86,7 +126,7 @@ impl<T: Scalar> DirectedInputs<T> {
             lengths.inverses[0][row % WIDTH],
             lengths.exponents[row % WIDTH] as i32,
         );
-        let unit = self.inputs.profile.exponent(row);
+        let unit = self.row_profile().profile.profile.exponent(row);
         if inverse == 0.0 {
             (1.0 / (SMALL * (self.features() as f64).sqrt()), unit)
         } else {

@@ -113,12 +113,17 @@ pub fn input_gradient<T: Scalar>(
     let mut results: Vec<Array3<T>> = outputs.iter().map(|_| Array3::default(shape)).collect();
     let isa = Isa::current()?;
     let task = TileTask {
-        slopes: PairSlopes::new(recursion, isa, [rows.profile(), cols.profile()], outputs),
+        slopes: PairSlopes::new(
+            recursion,
+            isa,
+            [rows.row_profile(), cols.column_profile()],
+            outputs,
+        ),
         inputs,
         sides: [rows, cols],
         weights,
         isa,
-        symmetric: ptr::eq(rows, cols),
+        symmetric: ptr::eq(rows, cols) && !rows.has_zeros(),
     };
     task.run(recursion, &mut results, watch)?;
     Ok(results)
@@ -131,6 +136,7 @@ struct TileTask<'a, T: Scalar> {
     sides: [&'a DirectedInputs<T>; 2],
     weights: &'a Weights,
     isa: Isa,
+    /// True if rows and columns are the same, so that each pair serves twice.
     symmetric: bool,
 }
 

@@ -346,22 +346,33 @@ impl DenseSlopes<'_> {
         let (step, before) = (&steps[block], &self.pairs[block].gap_slopes);
         // Slopes are those along log gap. At a gap of 0, what does not vanish belongs to a cusp.
         let inverse = V::select(zero.less(gap.abs()), V::splat(1.0) / gap, zero);
-        let [row, col] = chain.pair::<V>(AFTER_BIAS, block);
-        let along = |slopes: &[Block; DIRECTIONS]| {
-            let along = V::load(&slopes[0]) * inverse;
-            [
-                along * V::load(&before[0]),
-                along * V::load(&before[1]) + V::load(&slopes[1]) * row,
-                along * V::load(&before[2]) + V::load(&slopes[2]) * col,
-            ]
-        };
+        let roots = chain.pair::<V>(AFTER_BIAS, block);
         StepTangent {
             gap: V::load(&step.gap),
-            gap_slopes: along(&step.gap_slopes),
+            gap_slopes: chained(&step.gap_slopes, before, inverse, roots),
             dot: V::load(&step.dot),
-            dot_slopes: along(&step.dot_slopes),
+            dot_slopes: chained(&step.dot_slopes, before, inverse, roots),
         }
     }
+}
+
+/// The derivatives of a result of an activation, given those along its log gap and the two log roots. `before` are the
+/// derivatives of the gap, `roots` those of the log roots, and `inverse` is 1/gap.
+///
+/// A function, not a closure: a closure would be compiled without the vector instructions.
+#[inline(always)]
+fn chained<V: Vector>(
+    slopes: &[Block; DIRECTIONS],
+    before: &[Block; DIRECTIONS],
+    inverse: V,
+    roots: [V; 2],
+) -> [V; DIRECTIONS] {
+    let along = V::load(&slopes[0]) * inverse;
+    [
+        along * V::load(&before[0]),
+        along * V::load(&before[1]) + V::load(&slopes[1]) * roots[0],
+        along * V::load(&before[2]) + V::load(&slopes[2]) * roots[1],
+    ]
 }
 
 #[cfg(test)]
