@@ -6,8 +6,8 @@ Each line: seconds of the kernel, of all its derivatives contracted with weights
 layer), and their ratio. Then the largest error of both against 50 digits, in units of √(K_ii K_jj), on a few rows that
 cost digits. Needs the test extra.
 
-With ``--inputs`` the gradients are those with respect to the inputs. Each line: seconds of ``kernel(X, Z)``, and the time
-of ``input_gradient(X, Z)`` in kernels, for a vector of weights and for one of each pair; then the same for X alone.
+With ``--inputs`` the gradients are those with respect to the inputs. Each line: seconds of ``kernel(X, Z)``, and the
+time of ``input_gradient(X, Z)`` in kernels, for a vector of weights and for weights of pairs; then both for X alone.
 """
 
 from __future__ import annotations

@@ -40,8 +40,10 @@ impl ClosedForm for Sign {
     #[inline(always)]
     fn pair<R: Real>(&self, _u: (), _v: (), gap: R) -> (R, R) {
         let (angle, _) = angle_and_lift(gap.abs());
-        // In this order, the derivative at a right angle is that of the angle.
-        let new = R::splat(1.0).min(angle * R::splat(FRAC_2_PI));
+        let new = angle * R::splat(FRAC_2_PI);
+        // The bound is for round-off alone, and has no part in the derivative.
+        let one = R::Value::splat(1.0);
+        let new = R::with_known_slopes(new.value().min(one), [(one, new)]);
         (new.copysign(gap), R::splat(0.0))
     }
 }
