@@ -1,15 +1,16 @@
 //! Weighted sums of the derivatives of infinite-width kernels with respect to their first input.
 
+use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::infinite::input_gradient::{self, DirectedInputs, Weights};
 use ntkrs_core::infinite::recursion::Recursion;
 use numpy::{Element, PyArray3};
 use pyo3::prelude::*;
 
-use crate::arrays::{Batches, Matrix};
+use crate::arrays::{Batches, Matrix, copied};
 use crate::call::Call;
 use crate::errors::Result;
-use crate::kernel_arguments::{Bounds, Snapshot, output};
+use crate::kernel_arguments::{Bounds, Snapshot, call_cycles, output};
 use crate::ticker::Progress;
 
 /// One array (N, d, O) for each kernel, in the dtype of the inputs.
@@ -37,29 +38,34 @@ pub fn input_gradient<'py, T: Scalar + Element>(
     wanted: WeightedSums<'_, '_>,
     progress: Progress,
 ) -> Result<(Gradients<'py>, Bounds)> {
-    let call = Call::enter(py, progress);
+    let mut call = Call::enter(py, progress);
     let last = recursion.layers() - 1;
     let names = wanted.names.into_iter();
     let outputs = names.map(|name| output(recursion, &(name, last)));
     let outputs = outputs.collect::<ntkrs_core::Result<Vec<_>>>()?;
-    let snapshot = Snapshot::of(inputs)?;
-    let weights = wanted.weights.as_array().to_owned();
+    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let weights = call.read(|watch| copied(wanted.weights.as_array(), watch))?;
     let weights = if wanted.of_pairs {
         Weights::Pairs(weights)
     } else {
         Weights::Columns(weights)
     };
-    let (gradients, bounds) = call.detach(|ticker| {
-        let Snapshot { x, z } = snapshot;
-        let rows = DirectedInputs::new(recursion, x)?;
-        let other = z.map(|z| DirectedInputs::new(recursion, z)).transpose()?;
-        let cols = other.as_ref().unwrap_or(&rows);
-        let bound = rows.inputs().bound_with(cols.inputs())?;
-        let watch = &mut ticker.progress();
-        let sides = [&rows, cols];
-        let gradients =
-            input_gradient::input_gradient(recursion, sides, &outputs, &weights, watch)?;
-        Ok((gradients, (bound.nngp, bound.ntk)))
+    let [inputs, kernel] = snapshot.cycles(recursion);
+    let shares = [inputs, 2.0 * inputs, 2.0 * inputs, 5.0 * kernel];
+    let (gradients, bounds) = call.detach(call_cycles(recursion, &shares), |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let inputs = stages.next(|watch| snapshot.prepare(recursion, watch))?;
+        let bounds = inputs.bounds()?;
+        let directed =
+            |inputs, watch: &mut Watch<'_>| DirectedInputs::new(recursion, inputs, watch);
+        let rows = stages.next(|watch| directed(inputs.rows, watch))?;
+        let cols = |watch: &mut Watch<'_>| inputs.other.map(|z| directed(z, watch)).transpose();
+        let other = stages.next(cols)?;
+        let sides = [&rows, other.as_ref().unwrap_or(&rows)];
+        let gradients = stages.next(|watch| {
+            input_gradient::input_gradient(recursion, sides, &outputs, &weights, watch)
+        })?;
+        Ok((gradients, bounds))
     })?;
     let arrays = gradients.into_iter();
     let arrays = arrays.map(|array| PyArray3::from_owned_array(py, array).into_any());

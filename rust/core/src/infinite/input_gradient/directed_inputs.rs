@@ -1,11 +1,11 @@
 //! Inputs with unit vectors and with the derivatives of the recursion along their diagonal.
 
 use crate::engine::panel::{PanelSlice, Panels};
-use crate::engine::pool::{self, Load, Stop, unwatched};
+use crate::engine::pool::{self, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::EDGE;
 use crate::error::Result;
-use crate::infinite::inputs::{Inputs, Packed};
+use crate::infinite::inputs::Inputs;
 use crate::infinite::recursion::{
     ChainedProfile, DifferentiatedProfile, Profile, ProfileSlopes, Recursion, RootChain,
 };
@@ -23,8 +23,8 @@ struct ProfileDerivatives {
 }
 
 impl ProfileDerivatives {
-    fn new(recursion: &Recursion, profile: &Profile) -> Result<Self> {
-        let slopes = ProfileSlopes::new(recursion, profile)?;
+    fn new(recursion: &Recursion, profile: &Profile, watch: &mut Watch<'_>) -> Result<Self> {
+        let slopes = ProfileSlopes::new(recursion, profile, watch)?;
         let chain = RootChain::new(recursion, &slopes);
         Ok(Self { slopes, chain })
     }
@@ -42,7 +42,7 @@ pub struct DirectedInputs<T: Scalar> {
     pub(super) inputs: Inputs<T>,
     derivatives: ProfileDerivatives,
     /// The recursion for rows, if some of them are zero: these count as small, and orthogonal to all columns.
-    without_zeros: Option<(Profile, ProfileDerivatives)>,
+    without_zeros: Option<(ProfileDerivatives, Profile)>,
     /// For each tile of rows, the entries of their unit vectors: a packed (d, rows) matrix.
     units: Vec<Panels<f64>>,
     /// The powers of two that are the units of the inputs' kernels.
@@ -53,22 +53,23 @@ impl<T: Scalar> DirectedInputs<T> {
     /// Differentiates the recursion along the diagonal of the inputs. O(N·(d + layers)).
     ///
     /// # Errors
-    /// As [`Inputs::new`] and [`ProfileSlopes::new`]; [`Error::Memory`](crate::Error::Memory).
-    pub fn new(recursion: &Recursion, packed: Packed<T>) -> Result<Self> {
-        let inputs = Inputs::new(recursion, packed)?;
-        let derivatives = ProfileDerivatives::new(recursion, &inputs.profile)?;
-        let without_zeros = match inputs.profile_without_zeros(recursion, SMALL) {
-            None => None,
-            Some(profile) => {
-                let derivatives = ProfileDerivatives::new(recursion, &profile)?;
-                Some((profile, derivatives))
-            }
+    /// As [`ProfileSlopes::new`]; [`Error::Memory`](crate::Error::Memory).
+    pub fn new(recursion: &Recursion, inputs: Inputs<T>, watch: &mut Watch<'_>) -> Result<Self> {
+        let mut stages = Stages::new(watch, &[1.0; 4]);
+        let derive = |profile: &Profile, watch: &mut Watch<'_>| {
+            ProfileDerivatives::new(recursion, profile, watch)
         };
+        let derivatives = stages.next(|watch| derive(&inputs.profile, watch))?;
+        let profile = stages.next(|watch| inputs.profile_without_zeros(recursion, SMALL, watch))?;
+        let without_zeros = stages.next(|watch| {
+            let derived = |profile| Ok((derive(&profile, watch)?, profile));
+            profile.map(derived).transpose()
+        })?;
         let exponents = (0..inputs.len()).map(|row| inputs.profile.exponent(row));
         Ok(Self {
             derivatives,
             without_zeros,
-            units: unit_vectors(&inputs)?,
+            units: stages.next(|watch| unit_vectors(&inputs, watch))?,
             powers: exponents
                 .map(|exponent| libm::scalbn(1.0, exponent))
                 .collect(),
@@ -100,7 +101,7 @@ impl<T: Scalar> DirectedInputs<T> {
     pub(super) fn row_profile(&self) -> ChainedProfile<'_> {
         match &self.without_zeros {
             None => self.column_profile(),
-            Some((profile, derivatives)) => derivatives.of(profile),
+            Some((derivatives, profile)) => derivatives.of(profile),
         }
     }
 
@@ -136,7 +137,7 @@ impl<T: Scalar> DirectedInputs<T> {
 }
 
 /// The unit vectors of each tile of rows, packed (d, rows) matrices.
-fn unit_vectors<T: Scalar>(inputs: &Inputs<T>) -> Result<Vec<Panels<f64>>> {
+fn unit_vectors<T: Scalar>(inputs: &Inputs<T>, watch: &mut Watch<'_>) -> Result<Vec<Panels<f64>>> {
     let (rows, depth) = (inputs.len(), inputs.normed.rows().depth());
     let starts = (0..rows).step_by(EDGE);
     let tile = |start: usize| Panels::unwritten(depth, EDGE.min(rows - start));
@@ -157,6 +158,6 @@ fn unit_vectors<T: Scalar>(inputs: &Inputs<T>) -> Result<Vec<Panels<f64>>> {
         }
     };
     let items = tiles.iter_mut().enumerate();
-    pool::for_each(items, load, &mut unwatched, Vec::new, fill)?;
+    pool::for_each(items, load, watch, Vec::new, fill)?;
     Ok(tiles)
 }

@@ -4,8 +4,9 @@
 
 use super::*;
 use crate::activations::catalogue;
+use crate::engine::pool::unwatched;
 use crate::engine::tile::Tile;
-use crate::infinite::recursion::{LayerScales, PairState, Profile};
+use crate::infinite::recursion::{Batch, LayerScales, PairState, Profile};
 use crate::isa::WIDTH;
 
 const ROOTS: [f64; WIDTH] = [0.7, 0.7, 1.3, 0.2, 1.0, 2.5, 1.1, 0.9];
@@ -24,8 +25,9 @@ fn recursion(names: &[&str], sigma_b: f64) -> Recursion {
 }
 
 fn profile(recursion: &Recursion, shift: f64) -> Profile {
-    let roots = ROOTS.map(|root| (root * shift.exp()).into());
-    recursion.profile(roots.into(), "X").unwrap()
+    let root = |row: usize| (ROOTS[row] * shift.exp()).into();
+    let batch = Batch::whole(WIDTH, "X");
+    recursion.profile(&batch, root, &mut unwatched).unwrap()
 }
 
 /// Runs `compute` on row 0 against all columns.
@@ -64,7 +66,7 @@ fn derivatives_are_those_of_finite_differences_on_every_instruction_set() {
     for (names, sigma_b) in networks {
         let recursion = recursion(names, sigma_b);
         let own = profile(&recursion, 0.0);
-        let slopes = ProfileSlopes::new(&recursion, &own).unwrap();
+        let slopes = ProfileSlopes::new(&recursion, &own, &mut unwatched).unwrap();
         let chain = RootChain::new(&recursion, &slopes);
         let (profile, slopes) = (&own, &slopes);
         let side = ChainedProfile {
