@@ -54,9 +54,42 @@ fn kernel(recursion: &Recursion, isa: Isa, output: Output, shifts: [f64; 3]) -> 
     })[0]
 }
 
+/// Asserts that the derivatives of `outputs` are those of central differences.
+fn assert_close(recursion: &Recursion, isa: Isa, side: ChainedProfile<'_>, outputs: &[Output]) {
+    const H: f64 = 1e-4;
+    let own = side.profile.profile;
+    let pairs = PairSlopes::new(recursion, isa, [side; 2], outputs);
+    let found = planes(pairs.planes(), |row, target| {
+        pairs.run(row, &[GAPS], &mut SlopeState::default(), target);
+    });
+    for (n, mut found) in found.into_iter().enumerate() {
+        let direction = n % SLOPES;
+        let at = |h: f64| {
+            let shifts = std::array::from_fn(|d| if d == direction { h } else { 0.0 });
+            kernel(recursion, isa, outputs[n / SLOPES], shifts)
+        };
+        // They are in units of both inputs.
+        own.unscale(
+            own,
+            isa,
+            &RowPairs {
+                row: 0,
+                blocks: 0..1,
+            },
+            std::slice::from_mut(&mut found),
+        );
+        let (above, below) = (at(H), at(-H));
+        for lane in 0..WIDTH {
+            let difference = (above[lane] - below[lane]) / (2.0 * H);
+            // H² times third derivatives, which reach some thousands where the gap is 0.02.
+            let error = (found[lane] - difference).abs();
+            assert!(error < 1e-4, "{isa} {outputs:?} {n} {lane}: {error}");
+        }
+    }
+}
+
 #[test]
 fn derivatives_are_those_of_finite_differences_on_every_instruction_set() {
-    const H: f64 = 1e-4;
     let networks: [(&[&str], f64); 4] = [
         (&["gelu", "relu", "erf"], 0.3),
         (&["relu"], 0.0),
@@ -75,34 +108,7 @@ fn derivatives_are_those_of_finite_differences_on_every_instruction_set() {
         };
         let outputs = [Output::Nngp(names.len()), Output::Ntk(names.len())];
         for isa in Isa::available() {
-            let pairs = PairSlopes::new(&recursion, isa, [side; 2], &outputs);
-            let found = planes(pairs.planes(), |row, target| {
-                pairs.run(row, &[GAPS], &mut SlopeState::default(), target);
-            });
-            for (n, mut found) in found.into_iter().enumerate() {
-                let direction = n % SLOPES;
-                let at = |h: f64| {
-                    let shifts = std::array::from_fn(|d| if d == direction { h } else { 0.0 });
-                    kernel(&recursion, isa, outputs[n / SLOPES], shifts)
-                };
-                // They are in units of both inputs.
-                own.unscale(
-                    &own,
-                    isa,
-                    &RowPairs {
-                        row: 0,
-                        blocks: 0..1,
-                    },
-                    std::slice::from_mut(&mut found),
-                );
-                let (above, below) = (at(H), at(-H));
-                for lane in 0..WIDTH {
-                    let difference = (above[lane] - below[lane]) / (2.0 * H);
-                    // H² times third derivatives, which reach some thousands where the gap is 0.02.
-                    let error = (found[lane] - difference).abs();
-                    assert!(error < 1e-4, "{isa} {names:?} {n} {lane}: {error}");
-                }
-            }
+            assert_close(&recursion, isa, side, &outputs);
         }
     }
 }
