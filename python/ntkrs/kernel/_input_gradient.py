@@ -28,8 +28,7 @@ def input_gradients(
 ) -> list[Array]:
     """Return ``Σ_j W_ij ∂₁K(x_i, z_j)`` for each kernel in ``names``: (N, d), or (N, d, O) for weights (M, O).
 
-    ``core`` returns the core's kernel for given inputs. Only :meth:`ntkrs.kernel.Kernel.input_gradient` may call this
-    function: warnings then name the line that called the method.
+    ``core`` returns the core's kernel for given inputs.
 
     Raises
     ------
@@ -46,7 +45,7 @@ def input_gradients(
         "Compute it in blocks of rows of X, or of columns of weights.",
     )
     gradients, bound = core(x).input_gradient(inputs, (factors, of_pairs), list(names), reporter(progress))
-    warn_of_truncation(ErrorBound(*bound), x.dtype, stacklevel=4)
+    warn_of_truncation(ErrorBound(*bound), x.dtype)
     return [gradient.reshape(sizes) for gradient in gradients]
 
 
