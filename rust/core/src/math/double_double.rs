@@ -21,6 +21,9 @@ pub fn two_sum<R: Real>(a: R, b: R) -> (R, R) {
 #[inline(always)]
 pub fn two_product<R: Real>(a: R, b: R) -> (R, R) {
     let product = a * b;
+    if R::FUSED {
+        return (product, a.mul_add(b, -product));
+    }
     let ((a, a_lo), (b, b_lo)) = (halves(a), halves(b));
     let lo = ((a * b - product) + (a * b_lo + a_lo * b)) + a_lo * b_lo;
     (product, lo)

@@ -108,6 +108,8 @@ impl<R: Real, const N: usize> Neg for Tangent<R, N> {
 }
 
 impl<R: Real, const N: usize> Real for Tangent<R, N> {
+    const FUSED: bool = R::FUSED;
+
     type Mask = R::Mask;
 
     type Value = R::Value;

@@ -60,6 +60,8 @@ operators! { Avx2:
 impl Real for Avx2 {
     without_slopes!();
 
+    const FUSED: bool = true;
+
     /// Lanes whose bits are all 1 or all 0. Only the sign bits count.
     type Mask = Self;
 

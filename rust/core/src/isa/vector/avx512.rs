@@ -53,6 +53,8 @@ operators! { Avx512:
 impl Real for Avx512 {
     without_slopes!();
 
+    const FUSED: bool = true;
+
     type Mask = x86::__mmask8;
 
     #[inline(always)]

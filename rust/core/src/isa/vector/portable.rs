@@ -45,6 +45,8 @@ operators! { Portable:
 impl Real for Portable {
     without_slopes!();
 
+    const FUSED: bool = false;
+
     type Mask = [bool; WIDTH];
 
     #[inline(always)]

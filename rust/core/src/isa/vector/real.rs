@@ -16,10 +16,13 @@ pub trait Real:
     /// The result of a comparison: true or false in each lane.
     type Mask: Copy;
 
+    /// True if [`Real::mul_add`] rounds once.
+    const FUSED: bool;
+
     /// `value` in every lane.
     fn splat(value: f64) -> Self;
 
-    /// `self · factor + term`, rounded once where the instruction set can.
+    /// `self · factor + term`, rounded once if [`Real::FUSED`].
     fn mul_add(self, factor: Self, term: Self) -> Self;
 
     /// √self.
@@ -102,6 +105,8 @@ pub(super) const EXPONENT_SHIFT: u32 = 52;
 
 impl Real for f64 {
     without_slopes!();
+
+    const FUSED: bool = false;
 
     type Mask = bool;
 
