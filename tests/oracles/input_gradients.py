@@ -41,7 +41,9 @@ def derivatives(
                     moved = [*row[:k], row[k] + h, *row[k + 1 :]]
                     own = infinite._diagonal(moved, sw, sb, activations)
                     pairs = zip(columns, q, strict=True)
-                    sides.append([infinite._recursion(moved, c, own, q2, sw, sb, activations) for c, q2 in pairs])
+                    sides.append(
+                        [infinite._recursion(moved, c, own, q2, sw, sb, (sw, sb), activations) for c, q2 in pairs]
+                    )
                 above, below = np.array(sides, dtype=object)  # (M, 2)
                 differences.append((above - below) / (2 * step))
     shape = (len(rows), len(rows[0]), len(columns), 2)
@@ -62,7 +64,7 @@ def of_the_diagonal(x: Array, sigma_w: Scale, sigma_b: Scale, activations: Seque
                 for h in (step, -step):
                     moved = [*row[:k], row[k] + h, *row[k + 1 :]]
                     own = infinite._diagonal(moved, sw, sb, activations)
-                    sides.append(infinite._recursion(moved, moved, own, own, sw, sb, activations))
+                    sides.append(infinite._recursion(moved, moved, own, own, sw, sb, (sw, sb), activations))
                 differences.append([(above - below) / (2 * step) for above, below in zip(*sides, strict=True)])
     both = np.array(differences, dtype=float).reshape(*np.shape(x), 2)
     return both[..., 0], both[..., 1]
