@@ -104,7 +104,7 @@ pub fn install<R: Send>(
 
 impl PoolWorker {
     /// [`for_each`](super::for_each) on the pool that this thread belongs to. This thread works too, and calls `watch`
-    /// after each of its items.
+    /// after each of its items and at the end.
     pub fn for_each<I, S>(
         &self,
         items: impl Iterator<Item = I> + Send,
@@ -136,7 +136,8 @@ impl PoolWorker {
         });
         match lock(&panic).take() {
             Some(message) => Err(Error::Panicked(message)),
-            None if stop.requested() => Err(Error::Cancelled),
+            // Other threads may have ended the last items.
+            None if stop.requested() || watch(total, total).is_break() => Err(Error::Cancelled),
             None => Ok(()),
         }
     }

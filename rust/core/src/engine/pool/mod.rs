@@ -344,6 +344,26 @@ mod tests {
     }
 
     #[test]
+    fn the_last_report_of_an_installed_loop_is_complete_whichever_thread_ends_last() {
+        set_num_threads(3).unwrap();
+        let mut last = (0, 0);
+        let mut watch = |done, total| {
+            last = (done, total);
+            ControlFlow::Continue(())
+        };
+        let part = |watch: &mut Watch<'_>| {
+            let driver = thread::current().id();
+            let slow_elsewhere = |(): &mut (), _: usize, _: &Stop| {
+                let slow = thread::current().id() != driver;
+                thread::sleep(Duration::from_millis(if slow { 50 } else { 1 }));
+            };
+            for_each(0..3, load(3), watch, || (), slow_elsewhere)
+        };
+        install(f64::INFINITY, &mut watch, part).unwrap();
+        assert_eq!(last, (3, 3));
+    }
+
+    #[test]
     fn installed_loops_share_one_pool() {
         set_num_threads(3).unwrap();
         let hits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
