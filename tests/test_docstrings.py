@@ -24,6 +24,7 @@ MODULES = [
     "ntkrs",
     "ntkrs.predict",
     "ntkrs.diagnostics",
+    "ntkrs.regression",
     "ntkrs.convert",
     "ntkrs.plot",
     "ntkrs.layers",

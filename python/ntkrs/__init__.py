@@ -30,7 +30,7 @@ from ntkrs.layers import Dense, Sequential, mlp
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
-    from ntkrs import convert, diagnostics, predict
+    from ntkrs import convert, diagnostics, predict, regression
 
 __all__ = [  # and all activations, which are added below
     "Dense",
@@ -44,6 +44,7 @@ __all__ = [  # and all activations, which are added below
     "get_num_threads",
     "mlp",
     "predict",
+    "regression",
     "set_num_threads",
     "show_versions",
     "threads",
@@ -53,7 +54,7 @@ __all__ += activations.__all__
 __version__ = _core.VERSION
 
 #: Modules of this package that are imported on first access.
-_LAZY = ("convert", "diagnostics", "predict")
+_LAZY = ("convert", "diagnostics", "predict", "regression")
 
 
 def __getattr__(name: str) -> Any:
