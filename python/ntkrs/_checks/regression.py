@@ -34,9 +34,7 @@ def kernel_and_labels(k_train_train: ArrayLike, y_train: ArrayLike) -> tuple[Arr
         raise ValueError(f"k_train_train has shape {kernel.shape}, but (N, N) with N >= 1 is needed")
     y = kernels.targets(y_train)
     if len(y) != len(kernel):
-        raise ValueError(
-            f"y_train has shape {y.shape}, but k_train_train has shape {kernel.shape}: N must be the same"
-        )
+        raise ValueError(f"y_train has shape {y.shape}, but k_train_train has shape {kernel.shape}: N must be the same")
     return kernel, y.astype(np.float64, copy=False)
 
 
@@ -55,9 +53,7 @@ def sample_weights(values: ArrayLike | None, count: int) -> NDArray[np.float64]:
         raise ValueError(f"sample_weight has shape {weights.shape}, but ({count},) is needed to match y_train")
     if weights.min() <= 0:
         at = int(weights.argmin())
-        raise ValueError(
-            f"sample_weight holds {weights[at]} at {at}, but weights are positive. Drop rows of weight 0."
-        )
+        raise ValueError(f"sample_weight holds {weights[at]} at {at}, but weights are positive. Drop rows of weight 0.")
     return weights
 
 

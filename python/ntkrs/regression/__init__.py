@@ -21,8 +21,10 @@ True
 """
 
 from ntkrs._public import publish
+from ntkrs.regression.dual import Dual
 from ntkrs.regression.evidence import Evidence, log_marginal_likelihood
-from ntkrs.regression.loo import Dual, KernelRegression, loo
+from ntkrs.regression.loo import loo
+from ntkrs.regression.model import KernelRegression
 
 __all__ = [
     "Dual",

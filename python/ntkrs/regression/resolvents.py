@@ -14,7 +14,7 @@ ridge, complex ones too, so nothing overflows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,11 +29,15 @@ if TYPE_CHECKING:
     from ntkrs.predict.modes import Modes
 
     Vector = NDArray[np.float64]
-    #: Real or complex numbers.
-    Numbers = NDArray[np.float64] | NDArray[np.complex128]
+    Flags = NDArray[np.bool_]
+
+#: float64, or complex128 at complex ridges.
+Number = TypeVar("Number", np.float64, np.complex128)
 
 #: Ridges and times beyond these powers of two, in units of the kernel, are no different, and would overflow.
 LEAST, MOST = 2.0**-960, 2.0**960
+
+_ALL = slice(None)
 
 
 class Labels(NamedTuple):
@@ -139,47 +143,58 @@ class Resolvents:
         """The columns of U of the modes that are not null."""
         return self.modes.basis[:, self.modes.null :]
 
-    def residuals(
-        self, ridges: Numbers, labels: Labels, settled: NDArray[np.bool_], squares: Vector | None = None
-    ) -> Numbers:
-        """Return ``v_i − P_i`` for v = centred labels minus their mean without row i, (N, O, R).
-
-        Parameters
-        ----------
-        ridges : (R,) ndarray
-            Ridges other than 0, real or complex.
-        labels : Labels
-            The labels.
-        settled : (R,) ndarray
-            True where round-off in null modes would outweigh the other modes. Rows with only round-off there then take
-            the sums over the other modes alone.
-        squares : (N, m) ndarray, optional
-            The squares of ``positive_basis``, if they are at hand.
-        """
+    def residuals(self, ridges: Vector, labels: Labels) -> Vector:
+        """Return ``v_i − P_i`` for ridges other than 0 and v = labels minus their mean without row i, (N, O, R)."""
         null, basis = self.modes.null, self.positive_basis
+        settled = ridges <= self.modes.scaled_cutoff
         shrinkage = ridges / (self.modes.positive[:, None] + ridges)
-        a = _product(basis, labels.components[null:], shrinkage)
-        g = _plain(np.square(basis) if squares is None else squares, shrinkage)
+        values = _product(basis, labels.components[null:], shrinkage)
         if null:
-            counts = self._in_null[:, None] | ~settled
-            a += self._null(labels)[:, :, None] * counts[:, None]
-            g += self._leverage[:, None] * counts
-        return self._quotient(a, g, labels)
+            values += self.null_part(labels)[:, :, None] * self.in_null(settled)[:, None]
+        values *= self.factors(np.square(basis) @ shrinkage, settled)[:, None]
+        return np.moveaxis(self.outputs(np.moveaxis(values, 2, 0), labels), 0, 2)
+
+    def factors(self, leverages: NDArray[Number], settled: Flags, rows: slice = _ALL) -> NDArray[Number]:
+        """Return ``√w/((w − u) + u g)`` for some rows, where ``leverages`` is g without null modes."""
+        if self.modes.null:
+            leverages = leverages + self._leverage[rows, None] * self.in_null(settled, rows)
+        removed = self.removed[rows, None]
+        return np.asarray(self.roots[rows, None] / (self.weights[rows, None] - removed + removed * leverages))
+
+    def in_null(self, settled: Flags, rows: slice = _ALL) -> Flags:
+        """Return True for rows and ridges for which null modes count, (N, R).
+
+        They do not if ``settled``, where round-off in them would outweigh the other modes, and if the row has only
+        round-off there.
+        """
+        return np.asarray(self._in_null[rows, None] | ~settled)
+
+    def null_part(self, labels: Labels) -> Vector:
+        """Return the part of ``U Uᵀ S v`` in null modes, (N, O) or (N, O + 1)."""
+        null = self.modes.null
+        return np.asarray(self.modes.basis[:, :null] @ labels.components[:null])
+
+    def outputs(self, values: Vector, labels: Labels) -> Vector:
+        """Return values of labels minus their means without each row, (..., N, O), from those of both, (..., N, C)."""
+        count = labels.centred.shape[1]
+        if labels.means is None:
+            return values
+        return np.asarray(values[..., :count] - labels.means * values[..., count:])
 
     def limit(self, labels: Labels) -> Vector:
         """Return :meth:`residuals` for r → 0, (N, O)."""
-        null, positive = self.modes.null, self.modes.positive
-        basis = self.positive_basis
-        a, g = self._null(labels)[:, :, None], self._leverage[:, None]
-        result = np.zeros((*labels.centred.shape, 1))
-        rows = self._in_null
-        result[rows] = self._quotient(a, g, labels, rows)
-        if not rows.all():
+        null, positive, basis = self.modes.null, self.modes.positive, self.positive_basis
+        kept = self.weights - self.removed + self.removed * self._leverage
+        with np.errstate(divide="ignore", invalid="ignore"):  # in rows that are replaced below
+            values = self.null_part(labels) * (self.roots / kept)[:, None]
+        rows = ~self._in_null
+        if rows.any():
             # a and g vanish like r Σ …/λ_j. The weights w_i − u_i of these rows are 0 up to round-off.
-            inverse = (positive[0] / positive)[:, None]
-            a, g = _product(basis, labels.components[null:], inverse), _plain(np.square(basis), inverse)
-            result[~rows] = self._quotient(a, g, labels, ~rows, whole=True)
-        return result[:, :, 0]
+            inverse = positive[0] / positive
+            a = basis[rows] @ (inverse[:, None] * labels.components[null:])
+            g = np.square(basis[rows]) @ inverse
+            values[rows] = a * (self.roots[rows] / (self.removed[rows] * g))[:, None]
+        return self.outputs(values, labels)
 
     def influence(self, ridge: Vector, labels: Labels, rows: Vector, exponent: int) -> tuple[Vector, Vector]:
         """Return ``f(x) − m``, (M, O), and ``f(x) − f_{−i}(x)``, (M, N, O), over ``2^labels.exponent``.
@@ -193,44 +208,15 @@ class Resolvents:
         projected = ldexp(projected, exponent - self.modes.exponent)
         fitted = projected @ labels.components
         solved = (projected @ self.modes.basis.T) * (self.roots * self.removed / self.weights)
-        if ridge < LEAST:
-            residuals = self.limit(labels)
-        else:
-            residuals = self.residuals(ridge, labels, ridge <= self.modes.scaled_cutoff)[:, :, 0]
+        residuals = self.limit(labels) if ridge < LEAST else self.residuals(ridge, labels)[:, :, 0]
         influence = solved[:, :, None] * residuals
         if labels.means is not None:
             influence -= (1 - fitted[:, None, count:]) * labels.means
         return fitted[:, :count], influence
 
-    def _null(self, labels: Labels) -> Vector:
-        """Return the part of ``U Uᵀ S v`` in null modes, (N, O) or (N, O + 1)."""
-        null = self.modes.null
-        return np.asarray(self.modes.basis[:, :null] @ labels.components[:null])
 
-    def _quotient(
-        self, a: Numbers, g: Numbers, labels: Labels, rows: NDArray[np.bool_] | None = None, *, whole: bool = False
-    ) -> Numbers:
-        """Return ``√w a/((w − u) + u g)`` for the given rows, which lose all their weight if ``whole``."""
-        at = slice(None) if rows is None else rows
-        roots, removed = self.roots[at, None], self.removed[at, None]
-        kept = 0.0 if whole else self.weights[at, None] - removed
-        count = labels.centred.shape[1]
-        result = a[at, :count]
-        if labels.means is not None:
-            result = result - labels.means[at, :, None] * a[at, count:]
-        return np.asarray(result * (roots / (kept + removed * g[at]))[:, None])
-
-
-def _product(basis: Vector, components: Vector, factors: Numbers) -> Numbers:
+def _product(basis: Vector, components: Vector, factors: Vector) -> Vector:
     """Return ``basis diag(factors[:, r]) components[:, c]`` for all c and r, (N, C, R)."""
     size, count = components.shape
     stacked = (components[:, :, None] * factors[:, None]).reshape(size, -1)
-    return _plain(basis, stacked).reshape(len(basis), count, -1)
-
-
-def _plain(matrix: Vector, columns: Numbers) -> Numbers:
-    """Return ``matrix @ columns``. Complex columns are taken as twice as many real ones."""
-    if not np.iscomplexobj(columns):
-        return np.asarray(matrix @ columns)
-    product = matrix @ columns.view(np.float64)
-    return product.view(np.complex128)
+    return np.asarray((basis @ stacked).reshape(len(basis), count, -1))
