@@ -127,11 +127,8 @@ class KernelRegression:
 
         Notes
         -----
-        O(N² R O) time. Errors are those of N refits, about ε times the condition of C.
-
-        References
-        ----------
-        Wahba (1990); Cawley, Talbot (2004).
+        O(N² R O) time. Errors are about ε times the condition of C, as those of refits; in rows of small weight they are
+        ``√(max(w)/w_i)`` times as large.
 
         Examples
         --------
@@ -190,10 +187,6 @@ class KernelRegression:
         12 complex ridges for each time, in two products with (N, N) matrices: O(N² T O) time. With 50 times it takes
         about as long as the eigendecomposition. Errors are within ``max(3e-14, 2ε τλ_max)`` of the largest label. The
         shortcut ``residual/(1 − H_ii)`` holds for ridges only: for gradient flow it is far off.
-
-        References
-        ----------
-        Weideman (2006) for the contour.
 
         Examples
         --------
@@ -297,8 +290,7 @@ class KernelRegression:
         True
         """
         levels = checks.levels(noise, "noise")
-        ridges = self._resolvents.ridges(levels.reshape(-1), absolute=True)
-        found = of_modes(self._resolvents, self._labels, ridges)
+        found = of_modes(self._resolvents, self._labels, levels.reshape(-1))
         return found if levels.ndim else float(found[0])
 
     def loo_predict(self, diag_reg: float, k_test_train: ArrayLike, diag_reg_absolute_scale: bool = False) -> Vector:

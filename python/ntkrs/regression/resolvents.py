@@ -217,6 +217,6 @@ class Resolvents:
 
 def _product(basis: Vector, components: Vector, factors: Vector) -> Vector:
     """Return ``basis diag(factors[:, r]) components[:, c]`` for all c and r, (N, C, R)."""
-    size, count = components.shape
-    stacked = (components[:, :, None] * factors[:, None]).reshape(size, -1)
-    return np.asarray((basis @ stacked).reshape(len(basis), count, -1))
+    shape = components.shape[1], factors.shape[1]
+    stacked = (components[:, :, None] * factors[:, None]).reshape(len(components), shape[0] * shape[1])
+    return np.asarray((basis @ stacked).reshape(len(basis), *shape))
