@@ -1,5 +1,8 @@
 """Leave-one-out from one eigendecomposition: against refits in 50 digits, and by its laws."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.sparse.linalg import aslinearoperator
@@ -60,7 +63,7 @@ class TestRefits:
         for ridge, one in zip(RIDGES, found, strict=True):
             r = ridge * diagonal(k, weights)
             expected = refits.leave_one_out(k, y.reshape(7, -1), refits.ridge(r), weights, intercept=intercept)
-            # ε times the condition of S K S + r. Eigenvectors have entries of √w_i in a row, beside those of other rows.
+            # ε times the condition of S K S + r. Eigenvectors have entries of √w_i in row i.
             atol = 7 * EPS * (1 + largest(k, weights) / r) * np.abs(y).max() * (weights.max() / weights) ** 0.5
             assert (np.abs(one.reshape(7, -1) - expected) <= atol[:, None]).all()
 
@@ -323,6 +326,14 @@ ERRORS = [
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_the_page_of_the_docs_runs():
+    page = Path(__file__).resolve().parents[1] / "docs" / "regression.md"
+    names = {}
+    exec("".join(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)), names)  # noqa: S102
+    assert names["best"] < 0.5 * names["y"].var()
+    assert names["gradient"].sigma_w.shape == (3,)
 
 
 def test_what_does_not_fit_in_memory_is_refused(monkeypatch):

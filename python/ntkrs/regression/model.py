@@ -127,8 +127,8 @@ class KernelRegression:
 
         Notes
         -----
-        O(N² R O) time. Errors are about ε times the condition of C, as those of refits; in rows of small weight they are
-        ``√(max(w)/w_i)`` times as large.
+        O(N² R O) time. Errors are about ε times the condition of C, as those of refits. In rows of small weight they
+        are ``√(max(w)/w_i)`` times as large.
 
         Examples
         --------
