@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs.regression.resolvents import LEAST, MOST
+from ntkrs.regression.resolvents import LEAST, MOST, product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 #: The number of nodes n. Half of them are conjugates of the others. 24 reach 3e-14 of the labels, 16 only 8e-10.
 _COUNT = 24
 
-#: Numbers in a block of rows of (N, N), which stays in the caches, and times for which it is used at once.
-_BLOCK, _TIMES = 1 << 16, 64
+#: Times that are taken at once, and numbers in a block of rows of an array for all of them, which stays in the caches.
+_TIMES, _BLOCK = 64, 1 << 19
+
+#: The first guess of the rank of shrinkages up to round-off: for one time, and more for each factor of 10 in ridges.
+_RANK, _RANK_PER_DECADE = 16, 18
+
+#: Vectors closer than this to the span of others, relative to the longest, are round-off: some ε of their products.
+_FLOOR = 16 * float(np.finfo(np.float64).eps)
 
 #: The number of e-folds of a mode that training can tell from infinity: e^-40 is below ε/10.
 _LEARNED = 40.0
@@ -62,6 +68,7 @@ def residuals(resolvents: Resolvents, labels: Labels, tau: Vector) -> Vector:
     if end.any():
         result[:, :, end] = resolvents.limit(labels)[:, :, None]
     among = np.flatnonzero(~(start | end))
+    among = among[tau[among].argsort(kind="stable")]  # near times have more in common
     for first in range(0, len(among), _TIMES):
         part = among[first : first + _TIMES]
         result[:, :, part] = _among(resolvents, labels, tau[part])
@@ -72,28 +79,56 @@ def _among(resolvents: Resolvents, labels: Labels, tau: Vector) -> Vector:
     """Return residuals for times that are neither 0 nor infinite, (N, O, T).
 
     In the sum over nodes, ``√w_i Re Σ_k weights_k a_i/D_i``, only ``a_i = Σ_j U_ij h_j (Uᵀ S v)_j`` depends on labels.
-    So the sum over k is taken first, by one real product for each time, and costs the same for many outputs as for one.
+    All shrinkages h lie in the span of few vectors, so the products with (N, N) matrices are taken for these alone.
     """
-    positive, null = resolvents.modes.positive, resolvents.modes.null
-    ridges = (NODES / tau[:, None]).reshape(-1)
-    parts = (ridges / (positive[:, None] + ridges)).view(np.float64)  # real and imaginary, side by side
-    settled = np.repeat(tau * positive.min(initial=np.inf) >= _LEARNED, len(NODES))
-    values = np.empty((len(tau), len(labels.centred), labels.components.shape[1]))
-    rows = max(1, _BLOCK // len(labels.centred))
-    block = np.empty((min(rows, len(labels.centred)), len(positive)))
-    for first in range(0, len(labels.centred), rows):
+    basis, null = resolvents.positive_basis, resolvents.modes.null
+    settled = np.repeat(tau * resolvents.modes.positive.min(initial=np.inf) >= _LEARNED, len(NODES))
+    span, parts = _shrinkages(resolvents.modes.positive, (NODES / tau[:, None]).reshape(-1))
+    leverages = ((np.square(basis) @ span) @ parts).view(np.complex128)
+    factors = resolvents.factors(leverages, settled) * np.tile(WEIGHTS, len(tau))
+    values = _sums(product(basis, labels.components[null:], span), factors, parts)
+    if null:
+        counts = (factors.real * resolvents.in_null(settled)).reshape(len(basis), len(tau), -1).sum(axis=2)
+        values += resolvents.null_part(labels)[:, :, None] * counts[:, None]
+    return np.moveaxis(resolvents.outputs(np.moveaxis(values, 2, 0), labels), 0, 2)
+
+
+def _shrinkages(positive: Vector, ridges: NDArray[np.complex128]) -> tuple[Vector, Vector]:
+    """Return ``r/(λ_j + r)``, (m, R), as the product of orthonormal columns, (m, p), and real and imaginary parts.
+
+    The parts, (p, 2R), are side by side. p is the rank up to round-off: some 20 for each factor of 10 in time.
+    """
+    columns = (1 / (positive[:, None] + ridges)).view(np.float64)
+    # With columns of one size, errors are relative to the largest 1/(λ_j + r), as those of the modes themselves.
+    scale = np.abs(columns).max(axis=0, initial=LEAST).reshape(-1, 2).max(axis=1)
+    columns /= np.repeat(scale, 2)
+    rank = _RANK + int(_RANK_PER_DECADE * np.log10(np.abs(ridges).max() / np.abs(ridges).min()))
+    while True:
+        if rank >= min(columns.shape):
+            span = np.linalg.qr(columns)[0]
+            break
+        sketch = columns @ np.random.default_rng(0).standard_normal((columns.shape[1], rank))
+        span, triangle = np.linalg.qr(sketch)
+        lengths = np.abs(triangle.diagonal())  # the distance of each random vector from the span of those before it
+        if lengths[-8:].max() <= _FLOOR * lengths[0]:
+            break
+        rank += rank // 2
+    parts = span.T @ columns
+    parts.view(np.complex128)[:] *= ridges * scale
+    return span, parts
+
+
+def _sums(values: Vector, factors: NDArray[np.complex128], parts: Vector) -> Vector:
+    """Return ``Re Σ_k factors_ik Σ_p values_icp parts_pk`` over the nodes k of each time, (N, C, T)."""
+    count = factors.shape[1] // len(NODES)
+    conjugates = factors.conj().view(np.float64)  # Re(q h) = Re q̄ Re h + Im q̄ Im h
+    result = np.empty((*values.shape[:2], count))
+    rows = max(1, _BLOCK // max(1, count * len(parts)))
+    for first in range(0, len(values), rows):
         part = slice(first, first + rows)
-        basis = np.ascontiguousarray(resolvents.positive_basis[part])
-        leverages = (np.square(basis) @ parts).view(np.complex128)
-        factors = resolvents.factors(leverages, settled, part) * np.tile(WEIGHTS, len(tau))
-        conjugates = factors.conj().view(np.float64)  # Re(q h) = Re q̄ Re h + Im q̄ Im h
-        for index in range(len(tau)):
+        weights = np.empty((count, len(values[part]), len(parts)))
+        for index in range(count):
             nodes = slice(2 * len(NODES) * index, 2 * len(NODES) * (index + 1))
-            weights = np.matmul(conjugates[:, nodes], parts[:, nodes].T, out=block[: len(basis)])
-            weights *= basis
-            np.matmul(weights, labels.components[null:], out=values[index, part])
-        if null:
-            counts = factors.real * resolvents.in_null(settled, part)
-            counts = counts.reshape(len(basis), len(tau), -1).sum(axis=2)
-            values[:, part] += counts.T[:, :, None] * resolvents.null_part(labels)[part]
-    return np.moveaxis(resolvents.outputs(values, labels), 0, 2)
+            np.matmul(conjugates[part, nodes], parts[:, nodes].T, out=weights[index])
+        np.matmul(values[part], weights.transpose(1, 2, 0), out=result[part])
+    return result

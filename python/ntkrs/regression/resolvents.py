@@ -136,7 +136,7 @@ class Resolvents:
         inverse[null:] = 1 / (self.modes.positive[:, None] + ridges)
         regular = ridges > self.modes.scaled_cutoff
         inverse[:null, regular] = 1 / ridges[regular]
-        return self.roots[:, None, None] * _product(self.modes.basis, components, inverse)
+        return self.roots[:, None, None] * product(self.modes.basis, components, inverse)
 
     @property
     def positive_basis(self) -> Vector:
@@ -148,20 +148,20 @@ class Resolvents:
         null, basis = self.modes.null, self.positive_basis
         settled = ridges <= self.modes.scaled_cutoff
         shrinkage = ridges / (self.modes.positive[:, None] + ridges)
-        values = _product(basis, labels.components[null:], shrinkage)
+        values = product(basis, labels.components[null:], shrinkage)
         if null:
             values += self.null_part(labels)[:, :, None] * self.in_null(settled)[:, None]
         values *= self.factors(np.square(basis) @ shrinkage, settled)[:, None]
         return np.moveaxis(self.outputs(np.moveaxis(values, 2, 0), labels), 0, 2)
 
-    def factors(self, leverages: NDArray[Number], settled: Flags, rows: slice = _ALL) -> NDArray[Number]:
+    def factors(self, leverages: NDArray[Number], settled: Flags, rows: slice = slice(None)) -> NDArray[Number]:
         """Return ``√w/((w − u) + u g)`` for some rows, where ``leverages`` is g without null modes."""
         if self.modes.null:
             leverages = leverages + self._leverage[rows, None] * self.in_null(settled, rows)
         removed = self.removed[rows, None]
         return np.asarray(self.roots[rows, None] / (self.weights[rows, None] - removed + removed * leverages))
 
-    def in_null(self, settled: Flags, rows: slice = _ALL) -> Flags:
+    def in_null(self, settled: Flags, rows: slice = slice(None)) -> Flags:
         """Return True for rows and ridges for which null modes count, (N, R).
 
         They do not if ``settled``, where round-off in them would outweigh the other modes, and if the row has only
@@ -215,7 +215,7 @@ class Resolvents:
         return fitted[:, :count], influence
 
 
-def _product(basis: Vector, components: Vector, factors: Vector) -> Vector:
+def product(basis: Vector, components: Vector, factors: Vector) -> Vector:
     """Return ``basis diag(factors[:, r]) components[:, c]`` for all c and r, (N, C, R)."""
     shape = components.shape[1], factors.shape[1]
     stacked = (components[:, :, None] * factors[:, None]).reshape(len(components), shape[0] * shape[1])
