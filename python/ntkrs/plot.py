@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-__all__ = ["kernel_spectrum", "spectra", "width_scaling"]
+__all__ = ["kernel_spectrum", "learning_curve", "spectra", "width_scaling"]
 
 P = ParamSpec("P")
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -78,6 +78,18 @@ class Spectrum(Protocol):
     @property
     def label_energy(self) -> NDArray[np.float64] | None:
         """The share of the labels' energy along each eigenvector, (n,); None without labels."""
+
+
+class LearningCurve(Protocol):
+    """Expected errors for several numbers of samples: the interface of :class:`ntkrs.diagnostics.LearningCurve`."""
+
+    @property
+    def n(self) -> NDArray[np.intp]:
+        """The numbers of samples, () or (S,)."""
+
+    @property
+    def unseen(self) -> NDArray[np.float64]:
+        """The expected errors at unseen rows, () or (S,)."""
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -156,6 +168,44 @@ def plain_log_ticks(ax: Any, widths: list[int]) -> None:
     ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
     ax.yaxis.set_minor_locator(ticker.NullLocator())
+
+
+@styled
+def learning_curve(result: LearningCurve, ax: Any = None) -> Figure:
+    """Draw the expected error of kernel regression against the number of samples, on log axes.
+
+    Parameters
+    ----------
+    result : LearningCurve
+        The errors, as :func:`ntkrs.diagnostics.learning_curve` returns them.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw into; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure of the axes.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs import diagnostics, plot
+    >>> found = diagnostics.learning_curve(np.eye(9), np.ones(9), [1, 2, 4])
+    >>> figure = plot.learning_curve(found)
+    >>> figure.axes[0].get_xscale()
+    'log'
+    """
+    if ax is None:
+        _, ax = panels(5.4)
+    ax.plot(np.atleast_1d(result.n), np.atleast_1d(result.unseen), "o-", color=BLUE, markersize=4, label="expected")
+    ax.set(xscale="log", yscale="log", xlabel="training samples $n$", ylabel="mean squared error, unseen rows")
+    ax.legend(loc="upper right")
+    return ax.figure  # type: ignore[no-any-return]  # axes are Any
 
 
 def kernel_spectrum(result: Spectrum) -> Figure:

@@ -1,9 +1,9 @@
 """Properties of kernels, and the distance of finite networks from the theory.
 
 :func:`spectrum`, :func:`label_energy`, :func:`kernel_target_alignment` and :func:`centred_alignment` describe a kernel
-matrix. :func:`width_convergence`, :func:`kernel_drift` and :func:`linearization_gap` measure the three claims of the
-theory as the width grows: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin. :func:`kappa` measures how lazy a network is before
-training.
+matrix, and :func:`learning_curve` predicts its test error. :func:`width_convergence`, :func:`kernel_drift` and
+:func:`linearization_gap` measure the three claims of the theory as the width grows: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin.
+:func:`kappa` measures how lazy a network is before training.
 
 Examples
 --------
@@ -19,11 +19,13 @@ from ntkrs.diagnostics._kappa import kappa
 from ntkrs.diagnostics.alignment import centred_alignment, kernel_target_alignment
 from ntkrs.diagnostics.convergence import WidthConvergence, width_convergence
 from ntkrs.diagnostics.lazy import KernelDrift, LinearizationGap, kernel_drift, linearization_gap
+from ntkrs.diagnostics.learning_curve import LearningCurve, learning_curve
 from ntkrs.diagnostics.scaling import Line, WidthScaling
 from ntkrs.diagnostics.spectra import Spectrum, label_energy, spectrum
 
 __all__ = [
     "KernelDrift",
+    "LearningCurve",
     "Line",
     "LinearizationGap",
     "Spectrum",
@@ -34,6 +36,7 @@ __all__ = [
     "kernel_drift",
     "kernel_target_alignment",
     "label_energy",
+    "learning_curve",
     "linearization_gap",
     "spectrum",
     "width_convergence",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike
 
 
-def kernel_matrix(k: ArrayLike) -> tuple[NDArray[np.float64], float]:
+def kernel_matrix(k: ArrayLike, name: str = "k") -> tuple[NDArray[np.float64], float]:
     """Return a kernel as a symmetric matrix, divided by a power of two, and the ε of its dtype.
 
     The matrix is (N, N), or (N·O, N·O) for a kernel (N, N, O, O).
@@ -25,13 +25,13 @@ def kernel_matrix(k: ArrayLike) -> tuple[NDArray[np.float64], float]:
     TypeError, ValueError
         If the kernel does not consist of finite real numbers, or is not square, not symmetric, or empty.
     """
-    kernel = arrays.finite(arrays.floating(k, "k"), "k")
-    kernels.check_square(kernel, "k")
+    kernel = arrays.finite(arrays.floating(k, name), name)
+    kernels.check_square(kernel, name)
     if kernel.size == 0:
-        raise ValueError("k is empty, but a kernel of at least 1 sample is needed")
+        raise ValueError(f"{name} is empty, but a kernel of at least 1 sample is needed")
     eps = float(np.finfo(kernel.dtype).eps)
     matrix, exponent = scaled(kernels.flatten(kernel))
-    return kernels.symmetric(matrix, exponent, eps, "k"), eps
+    return kernels.symmetric(matrix, exponent, eps, name), eps
 
 
 def label_columns(y: ArrayLike, size: int, name: str = "y") -> NDArray[np.float64]:
