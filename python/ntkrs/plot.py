@@ -17,7 +17,7 @@ Examples
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, cast
 
 import numpy as np
 
@@ -288,3 +288,56 @@ def spectra(results: Mapping[str, Spectrum]) -> Figure:
     else:
         right.remove()
     return figure
+
+
+@styled
+def bands(
+    x: NDArray[np.float64],
+    means: NDArray[Any],
+    limits: tuple[NDArray[Any], ...] | None,
+    ax: Any = None,
+) -> Figure:
+    """Draw curves of one input, each with a band between two limits.
+
+    Parameters
+    ----------
+    x : (M,) ndarray
+        The inputs, in any order.
+    means : (M, O) ndarray
+        One curve for each column.
+    limits : ((M, O) ndarray, (M, O) ndarray) or None
+        The lower and upper limits of the bands.
+    ax : matplotlib.axes.Axes, optional
+        The axes to draw in; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure of the axes.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.plot import bands
+    >>> figure = bands(np.array([0.0, 1.0]), np.zeros((2, 1)), (-np.ones((2, 1)), np.ones((2, 1))))
+    >>> len(figure.axes[0].lines)
+    1
+    """
+    if ax is None:
+        _, ax = panels(5.4)
+    order = np.argsort(x, kind="stable")
+    colours, styles = (BLUE, VERMILION, GREEN, GREY), ("-", "--", "-.", ":")
+    for o in range(means.shape[1]):
+        colour = colours[o % len(colours)]
+        ax.plot(x[order], means[order, o], styles[o % len(styles)], color=colour, label=f"output {o}")
+        if limits is not None:
+            ax.fill_between(x[order], *(limit[order, o] for limit in limits), color=colour, alpha=0.2, linewidth=0)
+    ax.set(xlabel="$x$", ylabel="$f(x)$")
+    if means.shape[1] > 1:
+        ax.legend()
+    return cast("Figure", ax.figure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 import numpy as np
 
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from ntkrs._checks.protocols import KernelFunction
     from ntkrs._typing import Array, ArrayLike
+
+_Matrix = TypeVar("_Matrix", bound="NDArray[Any]")
+
+#: The order of the tiles in which a matrix is compared with its transpose.
+_TILE = 256
 
 
 def kernel_function(kernel: KernelFunction) -> KernelFunction:
@@ -76,12 +81,12 @@ def output_blocks(kernel: Array, y_train: Array) -> int | None:
     return outputs
 
 
-def flatten(kernel: Array) -> NDArray[np.float64]:
-    """Return a kernel as a float64 matrix: (N, M) as it is, (N, M, O, O) as (N·O, M·O), sample by sample."""
+def flatten(kernel: Array) -> Array:
+    """Return a kernel as a matrix: (N, M) as it is, (N, M, O, O) as (N·O, M·O), sample by sample."""
     if kernel.ndim == 4:
         n, m, o, _ = kernel.shape
         kernel = cast("Array", kernel.transpose(0, 2, 1, 3).reshape(n * o, m * o))
-    return kernel.astype(np.float64, copy=False)
+    return kernel
 
 
 def columns(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
@@ -94,9 +99,7 @@ def columns(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     return values.reshape(size, 1)
 
 
-def symmetric(
-    matrix: NDArray[np.float64], exponent: int, eps: float, name: str = "k_train_train"
-) -> NDArray[np.float64]:
+def symmetric(matrix: _Matrix, exponent: int, eps: float, name: str = "k_train_train") -> _Matrix:
     """Return a matrix that is symmetric up to round-off, made exactly symmetric.
 
     Parameters
@@ -115,10 +118,11 @@ def symmetric(
     ValueError
         If it differs from its transpose by more than 1000 ε times its largest entry.
     """
-    if np.array_equal(matrix, matrix.T):  # always so for kernels of this package
+    if _is_symmetric(matrix):  # always so for kernels of this package
         return matrix
     largest = max(matrix.max(initial=0.0), -matrix.min(initial=0.0))
-    difference = matrix - matrix.T  # antisymmetric: its largest entry is its largest magnitude
+    with np.errstate(over="ignore"):
+        difference = matrix - matrix.T  # antisymmetric: its largest entry is its largest magnitude
     asymmetry = difference.max(initial=0.0)
     if asymmetry > 1e3 * eps * largest:
         single = asymmetry <= 1e3 * np.finfo(np.float32).eps * largest
@@ -133,7 +137,17 @@ def symmetric(
         )
     difference *= -0.5
     difference += matrix
-    return difference
+    return cast("_Matrix", difference)
+
+
+def _is_symmetric(matrix: NDArray[Any]) -> bool:
+    """Return True if a square matrix equals its transpose. Tiles of both fit into the cache together."""
+    n = len(matrix)
+    return all(
+        np.array_equal(matrix[i : i + _TILE, j : j + _TILE], matrix[j : j + _TILE, i : i + _TILE].T)
+        for i in range(0, n, _TILE)
+        for j in range(i, n, _TILE)
+    )
 
 
 def test_kernel_shape(shape: tuple[int, ...], n: int, block: int | None) -> None:

@@ -136,6 +136,37 @@ def choice(value: object, name: str, known: Collection[str]) -> str:
     return value
 
 
+def choices(value: object, name: str, known: Collection[str]) -> tuple[str, ...]:
+    """Return ``value`` as a tuple of known names: one name, or a tuple of different ones.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is anything else. The message lists the known names.
+    """
+    if not isinstance(value, tuple):
+        return (choice(value, name, known),)
+    if not value or len(set(map(str, value))) < len(value):
+        raise ValueError(f"{name} is {value!r}, but a tuple names at least one prediction, and each at most once")
+    return tuple(choice(one, name, known) for one in value)
+
+
+def covariance(value: object) -> bool | str:
+    """Return ``value`` if it is True, False or "diag", the values of ``compute_cov``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is anything else.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if value == "diag" and isinstance(value, str):
+        return value
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(f"compute_cov is {shown(value)}, but True or False is needed, or 'diag' for variances alone")
+
+
 def selection(outputs: object, count: int) -> str | int:
     """Return ``outputs`` if it is a form of the empirical NTK, or the index of one of ``count`` outputs.
 

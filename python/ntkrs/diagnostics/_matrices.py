@@ -30,7 +30,7 @@ def kernel_matrix(k: ArrayLike, name: str = "k") -> tuple[NDArray[np.float64], f
     if kernel.size == 0:
         raise ValueError(f"{name} is empty, but a kernel of at least 1 sample is needed")
     eps = float(np.finfo(kernel.dtype).eps)
-    matrix, exponent = scaled(kernels.flatten(kernel))
+    matrix, exponent = scaled(kernels.flatten(kernel).astype(np.float64, copy=False))
     return kernels.symmetric(matrix, exponent, eps, name), eps
 
 

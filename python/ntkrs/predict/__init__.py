@@ -27,6 +27,7 @@ from ntkrs.predict.learning_rates import max_learning_rate
 from ntkrs.predict.modes import KrylovReport, Modes, Report
 from ntkrs.predict.mse import MseDynamics, gradient_descent_mse
 from ntkrs.predict.ode import LossDynamics, gradient_descent
+from ntkrs.predict.prediction import Prediction
 
 __all__ = [
     "Ensemble",
@@ -36,6 +37,7 @@ __all__ = [
     "LossDynamics",
     "Modes",
     "MseDynamics",
+    "Prediction",
     "Report",
     "State",
     "gp_inference",

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from ntkrs._checks import kernels, memory, numbers
+from ntkrs._checks import memory, numbers
 from ntkrs._checks.scaling import ldexp
-from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, merged, projected
-from ntkrs.predict.mse import Eigenbasis, MseDynamics, training_rule
+from ntkrs.predict.bases import EigenBasis, SampleBasis
+from ntkrs.predict.gaussian import covariance, merged, prediction
+from ntkrs.predict.mse import MseDynamics, training_rule
+from ntkrs.predict.prediction import Variances, named
 from ntkrs.predict.rules import responses
+from ntkrs.predict.sources import TrainingPoints
+from ntkrs.predict.training import TrainingKernels, given
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ntkrs._checks.protocols import KernelFunction
     from ntkrs._typing import Array, ArrayLike, KernelName, LossScale, Optimizer
-    from ntkrs.predict.modes import Modes
+    from ntkrs.predict.prediction import Prediction
     from ntkrs.predict.rules import Rule
+    from ntkrs.predict.sources import Points
+    from ntkrs.solvers.cholesky import Factor
 
 
 class Ensemble:
@@ -39,15 +47,18 @@ class Ensemble:
         self._y = y_train
 
     def __repr__(self) -> str:
-        return f"Ensemble(x_train of shape {self._kernels.x.shape}, y_train of shape {self._y.shape}, {self._rule})"
+        return f"Ensemble({self._kernels!r}, y_train of shape {self._y.shape}, {self._rule})"
 
     def __call__(
         self,
         t: ArrayLike | None = None,
         x_test: ArrayLike | None = None,
-        get: KernelName = "ntk",
-        compute_cov: bool = True,
-    ) -> Gaussian:
+        get: KernelName | tuple[KernelName, ...] = "ntk",
+        compute_cov: bool | Literal["diag"] = True,
+        *,
+        k_test_train: Any = None,
+        k_test_test: Any = None,
+    ) -> Any:
         """Return the mean and covariance of the outputs after training for a time t.
 
         :func:`gradient_descent_mse_ensemble` gives the equations.
@@ -59,16 +70,18 @@ class Ensemble:
             array become the leading axes of the results.
         x_test : (M, n_0) array_like, optional
             Test inputs; by default the training inputs, for which K + rI replaces K if ``diag_reg`` is set.
-        get : "ntk" or "nngp"
+        get : "ntk" or "nngp", or a tuple of them
             "ntk" trains all parameters, "nngp" only those of the last layer.
-        compute_cov : bool
-            If True, compute the covariance.
+        compute_cov : bool or "diag"
+            True for the covariance, "diag" for the variances alone, without M × M matrices, False for neither.
+        k_test_train, k_test_test : named tuple or mapping of (M, N) and (M, M) array_like, optional
+            Kernels of the test points, in the form of ``k_train_train``, as in :func:`gp_inference`.
 
         Returns
         -------
-        Gaussian
-            ``mean``, (..., M) or (..., M, O), and ``covariance``, (..., M, M) or None. The covariance is the same for
-            every output.
+        Prediction, or a named tuple of them in the order of ``get``
+            ``mean``, (..., M) or (..., M, O), ``covariance``, (..., M, M) or None, and ``variance``, (..., M) or None.
+            The covariance is the same for every output.
 
         Raises
         ------
@@ -81,8 +94,9 @@ class Ensemble:
 
         Notes
         -----
-        The first call for each ``get`` computes an eigendecomposition, O(N³), and keeps it. After that, each time costs
-        M N (N + M) multiply-adds for the covariance, and N (M + N) per output for the mean.
+        The end of training of a regular kernel takes its Cholesky factor, N³/3 multiply-adds; anything else an
+        eigendecomposition, O(N³). Both are kept. After that, each time costs M N (N + M) multiply-adds for the
+        covariance, and N (M + N) per output for the mean.
 
         Examples
         --------
@@ -96,54 +110,65 @@ class Ensemble:
         True
         """
         times = self._rule.times(t)
-        basis = numbers.choice(get, "get", ("ntk", "nngp"))
-        with_covariance = numbers.boolean(compute_cov, "compute_cov")
-        self._kernels.train("nngp", basis)
-        modes = self._kernels.modes(basis)
-        dynamics = MseDynamics(Eigenbasis(modes), self._rule, self._y, None, np.dtype(np.float64))
-        if x_test is None:
-            x, test = self._kernels.x, None
-            mean = dynamics(times)
-        else:
-            x = self._kernels.test_inputs(x_test)
-            test = self._kernels.test(x, basis, "nngp")
-            mean = dynamics(times, k_test_train=test[0])[1]
-        dtype = np.result_type(self._kernels.x, self._y, x)
-        if not with_covariance:
-            return Gaussian(as_dtype(mean, dtype), None)
-        needed = 16 * times.size * len(x) ** 2  # each as a list of matrices, and as one array
-        what = f"the covariance of {len(x)} points at {times.size} times t"
+        names = numbers.choices(get, "get", ("ntk", "nngp"))
+        with_covariance = numbers.covariance(compute_cov)
+        source = self._kernels.source
+        needed = tuple(dict.fromkeys((*names, "nngp")))
+        source.train(*("nngp", *names)[:: 1 if names[-1] != "nngp" else -1])
+        points = source.points(needed, x_test, (k_test_train, k_test_test))
+        found = [self._prediction(points, name, times, with_covariance) for name in names]
+        return named(names, found) if isinstance(get, tuple) else found[0]
+
+    def _prediction(self, points: Points, name: str, times: NDArray[np.float64], compute_cov: bool | str) -> Prediction:
+        """Return one prediction."""
+        system, trained = self._kernels.system(name), isinstance(points, TrainingPoints)
+        dynamics = MseDynamics(system, self._rule, self._y, None, np.dtype(np.float64))
+        mean = dynamics(times) if trained else dynamics(times, k_test_train=points.cross(name))[1]
+        dtype = np.result_type(self._kernels.source.dtype, self._y, points.dtype)
+        if not compute_cov:
+            return prediction(mean, None, compute_cov, points.x, dtype)
+        diagonal = compute_cov == "diag"
+        shape = (points.count,) if diagonal else (points.count, points.count)
+        needed = 16 * times.size * math.prod(shape)  # each as a list of matrices, and as one array
+        what = f"the covariance of {points.count} points at {times.size} times t"
         memory.require(needed, what, "Pass fewer times t per call, fewer points, or compute_cov=False.")
-        prior, left, weights, cross = self._affine(modes, times, None if test is None else (x, *test))
-        inner = self._kernels.prior("nngp", basis)
-        found = [covariance(prior, left * weight, inner, cross, self._kernels.eps) for weight in weights]
-        matrices = np.array([matrix for matrix, _ in found]).reshape(*times.shape, len(x), len(x))
+        prior = points.prior("nngp", diagonal=diagonal)
+        if np.isinf(times).all() and system.factor is not None:
+            found = [self._at_end(points, name, prior, system.factor)] * times.size
+        else:
+            found = self._by_modes(points, name, prior, times)
+        matrices = np.array([matrix for matrix, _ in found]).reshape(*times.shape, *shape)
         report = merged([report for _, report in found])
-        return Gaussian.reported(as_dtype(mean, dtype), as_dtype(matrices, dtype), report)
+        return prediction(mean, (matrices, report), compute_cov, points.x, dtype)
 
-    def _affine(
-        self,
-        modes: Modes,
-        times: NDArray[np.float64],
-        test: tuple[Array, NDArray[np.float64], NDArray[np.float64]] | None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return Σ_tt; the factors ``left`` and ``weight`` of ``B_t = left diag(weight_t) Vᵀ``; and Σ_tX V.
+    def _at_end(
+        self, points: Points, name: str, prior: NDArray[np.float64], factor: Factor
+    ) -> tuple[NDArray[np.float64], Variances]:
+        """Return the covariance at the end of training, by the Cholesky factor of K + rI."""
+        if isinstance(points, TrainingPoints):  # B = I: every network fits the labels
+            return np.zeros_like(prior), Variances()
+        weights = SampleBasis(factor).weights(points.cross(name), self._kernels.eps)
+        return covariance(prior, weights, self._kernels.source.train("nngp"), points.cross("nngp"), self._kernels.eps)
 
-        ``test`` holds the test inputs, Θ_tX and Σ_tX, or is None for the training inputs.
-        """
-        decay, response = responses(modes, self._rule, times)
-        rows = (times.size, modes.scaled.size)
-        if test is None:
-            prior = self._kernels.train("nngp").astype(np.float64)
-            return prior, modes.vectors, decay.reshape(rows), prior @ modes.vectors
-        x, kernel, prior_test = test
-        left, exponent = projected(modes, kernel, self._kernels.eps)
-        prior = self._kernels.between(x, "nngp")
-        return prior, left, ldexp(response, exponent).reshape(rows), prior_test @ modes.vectors
+    def _by_modes(
+        self, points: Points, name: str, prior: NDArray[np.float64], times: NDArray[np.float64]
+    ) -> list[tuple[NDArray[np.float64], Variances]]:
+        """Return the covariance at each time, by ``B_t = left diag(weight_t) Vᵀ`` with the eigenvectors V."""
+        basis, eps = EigenBasis(self._kernels.system(name).modes), self._kernels.eps
+        decay, response = responses(basis.modes, self._rule, times)
+        if isinstance(points, TrainingPoints):
+            left, exponent, response = basis.modes.vectors, 0, decay
+        else:
+            left, exponent = basis.projected(points.cross(name), eps)
+            exponent -= basis.modes.exponent
+        weights = ldexp(response, exponent).reshape(times.size, basis.modes.scaled.size)
+        cross, inner = basis.rotated(points.cross("nngp")), self._kernels.prior("nngp", basis, name)
+        return [covariance(prior, left * weight, inner, cross, eps) for weight in weights]
 
 
+@overload
 def gradient_descent_mse_ensemble(
-    kernel: Any,
+    kernel: KernelFunction,
     x_train: ArrayLike,
     y_train: ArrayLike,
     learning_rate: float = 1.0,
@@ -153,8 +178,55 @@ def gradient_descent_mse_ensemble(
     loss_scale: LossScale = "mean",
     diag_reg: float = 0.0,
     diag_reg_absolute_scale: bool = False,
+) -> Ensemble: ...
+
+
+@overload
+def gradient_descent_mse_ensemble(
+    k_train_train: Any,
+    y_train: ArrayLike,
+    /,
+    *,
+    learning_rate: float = 1.0,
+    optimizer: Optimizer = "flow",
+    momentum: float = 0.0,
+    loss_scale: LossScale = "mean",
+    diag_reg: float = 0.0,
+    diag_reg_absolute_scale: bool = False,
+) -> Ensemble: ...
+
+
+@overload
+def gradient_descent_mse_ensemble(
+    *,
+    k_train_train: Any,
+    y_train: ArrayLike,
+    learning_rate: float = 1.0,
+    optimizer: Optimizer = "flow",
+    momentum: float = 0.0,
+    loss_scale: LossScale = "mean",
+    diag_reg: float = 0.0,
+    diag_reg_absolute_scale: bool = False,
+) -> Ensemble: ...
+
+
+def gradient_descent_mse_ensemble(
+    kernel: Any = None,
+    x_train: ArrayLike = None,
+    y_train: ArrayLike = None,
+    learning_rate: float = 1.0,
+    *,
+    optimizer: Optimizer = "flow",
+    momentum: float = 0.0,
+    loss_scale: LossScale = "mean",
+    diag_reg: float = 0.0,
+    diag_reg_absolute_scale: bool = False,
+    k_train_train: Any = None,
 ) -> Ensemble:
     """Return the mean and covariance of f_t over infinitely wide networks trained on the square loss.
+
+    Call it as ``gradient_descent_mse_ensemble(kernel, x_train, y_train, ...)``, or with kernel matrices of any origin
+    as ``gradient_descent_mse_ensemble(k_train_train, y_train, *, ...)``.
 
     ::
 
@@ -177,11 +249,15 @@ def gradient_descent_mse_ensemble(
         As in :func:`gradient_descent_mse`. With ``diag_reg``, training uses K + rI; Σ is not regularised. For
         ``x_test=None`` the rows k are those of K + rI, so the mean converges to Y. For ``x_test=x_train`` they are
         those of K, as at any other inputs.
+    k_train_train : named tuple or mapping of (N, N) array_like, or (N, N) array_like
+        Σ and Θ of the training points, named ``nngp`` and ``ntk``, instead of ``kernel`` and ``x_train``, such as
+        ``kernel(X, get=("nngp", "ntk"))``. One array is Θ, which gives means alone, with ``compute_cov=False``.
 
     Returns
     -------
     Ensemble
-        Call it as ``f(t=None, x_test=None, get="ntk", compute_cov=True)`` to get a :class:`Gaussian`.
+        Call it as ``f(t=None, x_test=None, get="ntk", compute_cov=True)`` to get a :class:`Prediction`. With matrices,
+        pass ``k_test_train`` and ``k_test_test`` instead of ``x_test``.
 
     Raises
     ------
@@ -190,7 +266,8 @@ def gradient_descent_mse_ensemble(
 
     Notes
     -----
-    Kernels and eigendecompositions are computed when first needed, and kept: O(N³) time and O(N²) memory.
+    Kernels, Cholesky factors and eigendecompositions are computed when first needed, and kept: O(N³) time and O(N²)
+    memory.
 
     References
     ----------
@@ -206,6 +283,6 @@ def gradient_descent_mse_ensemble(
     >>> bool(np.allclose(end.mean, y)) and bool(np.allclose(end.covariance, 0))  # all networks fit the labels
     True
     """
-    y = kernels.targets(y_train)
+    source, y = given(kernel, x_train, y_train, k_train_train, "learning_rate")
     rule = training_rule(learning_rate, y.size, optimizer, momentum, loss_scale)
-    return Ensemble(TrainingKernels(kernel, x_train, len(y), diag_reg, diag_reg_absolute_scale), rule, y)
+    return Ensemble(TrainingKernels(source, diag_reg, diag_reg_absolute_scale), rule, y)

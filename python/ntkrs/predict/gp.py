@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
-from ntkrs._checks import kernels, numbers
-from ntkrs._checks.scaling import ldexp
-from ntkrs.predict.gaussian import Gaussian, TrainingKernels, as_dtype, covariance, projected
+from ntkrs._checks import numbers
+from ntkrs.predict.gaussian import covariance, norms, posterior, prediction
+from ntkrs.predict.mse import MseDynamics
+from ntkrs.predict.prediction import named
+from ntkrs.predict.rules import Flow
+from ntkrs.predict.sources import Matrices
+from ntkrs.predict.training import TrainingKernels, given
 
 if TYPE_CHECKING:
+    from ntkrs._checks.protocols import KernelFunction
     from ntkrs._typing import Array, ArrayLike
+    from ntkrs.predict.prediction import Prediction
+    from ntkrs.predict.sources import Points
 
 #: A prediction of :func:`gp_inference`: the NNGP's posterior, the trained ensemble, or the posterior of an NTK prior.
 Posterior: TypeAlias = Literal["nngp", "ntk", "ntkgp"]
@@ -39,9 +46,17 @@ class GpInference:
         self._y = y_train
 
     def __repr__(self) -> str:
-        return f"GpInference(x_train of shape {self._kernels.x.shape}, y_train of shape {self._y.shape})"
+        return f"GpInference({self._kernels!r}, y_train of shape {self._y.shape})"
 
-    def __call__(self, x_test: ArrayLike | None = None, get: Posterior = "ntk", compute_cov: bool = True) -> Gaussian:
+    def __call__(
+        self,
+        x_test: ArrayLike | None = None,
+        get: Posterior | tuple[Posterior, ...] | None = None,
+        compute_cov: bool | Literal["diag"] = True,
+        *,
+        k_test_train: Any = None,
+        k_test_test: Any = None,
+    ) -> Any:
         """Return the mean and covariance of predictions.
 
         :func:`gp_inference` gives the equations.
@@ -50,17 +65,23 @@ class GpInference:
         ----------
         x_test : (M, n_0) array_like, optional
             Test inputs; by default the training inputs.
-        get : "nngp", "ntk" or "ntkgp"
+        get : "nngp", "ntk" or "ntkgp", or a tuple of them
             "nngp" is the posterior of Bayesian networks, "ntk" the distribution of networks trained by gradient flow
-            to the end, and "ntkgp" regression with the NTK as prior covariance.
-        compute_cov : bool
-            If True, compute the covariance.
+            to the end, and "ntkgp" regression with the NTK as prior covariance. The default is "ntk", or "ntkgp" if
+            the kernel is one bare matrix.
+        compute_cov : bool or "diag"
+            True for the covariance, "diag" for the variances alone, without the M × M matrix, False for neither.
+        k_test_train : (M, N) array_like, or a named tuple or mapping of them, optional
+            The kernel between test and training points, in the form of ``k_train_train``; by default that of the
+            training points.
+        k_test_test : (M, M) array_like, or a named tuple or mapping of them, optional
+            The kernel between the test points, which the covariance needs. With "diag" it may be its diagonal, (M,).
 
         Returns
         -------
-        Gaussian
-            ``mean``, (M,) or (M, O), and ``covariance``, (M, M) or None. The covariance is that of f, without the noise
-            of new labels, and the same for every output.
+        Prediction, or a named tuple of them in the order of ``get``
+            ``mean``, (M,) or (M, O), ``covariance``, (M, M) or None, and ``variance``, (M,) or None. They are those of
+            f, without the noise of new labels, and the same for every output.
 
         Raises
         ------
@@ -71,8 +92,9 @@ class GpInference:
 
         Notes
         -----
-        The first call for each kernel computes an eigendecomposition, O(N³), and keeps it. After that, a call costs
-        M N (N + M) multiply-adds.
+        The first call for each kernel computes its Cholesky factor, N³/3 multiply-adds, and keeps it; for a kernel that
+        cannot be told from a singular one also its eigendecomposition. After that, means cost N² multiply-adds per
+        output, and the covariance of "nngp" and "ntkgp" M N (N + M)/2, that of "ntk" M N (2N + M).
 
         Examples
         --------
@@ -85,40 +107,81 @@ class GpInference:
         >>> bool(np.allclose(prediction.covariance, kernel(X_test) - k @ np.linalg.solve(kernel(X), k.T)))
         True
         """
-        solved, prior = _KERNELS[numbers.choice(get, "get", tuple(_KERNELS))]
-        with_covariance = numbers.boolean(compute_cov, "compute_cov")
-        kernels = self._kernels
-        kernels.train(prior, solved)
-        modes = kernels.modes(solved)
-        if x_test is None:
-            x = kernels.x
-            k_solved, k_prior = (kernels.train(name).astype(np.float64) for name in (solved, prior))
+        source = self._kernels.source
+        chosen: Any = ("ntkgp" if isinstance(source, Matrices) and source.bare else "ntk") if get is None else get
+        names = numbers.choices(chosen, "get", tuple(_KERNELS))
+        with_covariance = numbers.covariance(compute_cov)
+        needed = tuple(dict.fromkeys(kernel for name in names for kernel in _KERNELS[name]))
+        source.train(*reversed(needed))
+        points = source.points(needed, x_test, (k_test_train, k_test_test))
+        found = [self._prediction(points, name, with_covariance) for name in names]
+        return named(names, found) if isinstance(get, tuple) else found[0]
+
+    def _prediction(self, points: Points, name: str, compute_cov: bool | str) -> Prediction:
+        """Return one prediction."""
+        solved, prior = _KERNELS[name]
+        rows, eps = points.cross(solved), self._kernels.eps
+        system = self._kernels.system(solved)
+        end_of_training = MseDynamics(system, Flow(1.0, 0.0), self._y, None, np.dtype(np.float64))
+        mean = end_of_training(None, k_test_train=rows)[1]
+        dtype = np.result_type(self._kernels.source.dtype, self._y, points.dtype)
+        if not compute_cov:
+            return prediction(mean, None, compute_cov, points.x, dtype)
+        basis = self._kernels.basis(solved)
+        between = points.prior(prior, diagonal=compute_cov == "diag")
+        if solved == prior:
+            half = basis.half(rows, eps)
+            second = posterior(between, half, system.trace, lambda i: norms(basis.weights(rows[i], eps)), eps)
         else:
-            x = kernels.test_inputs(x_test)
-            k_solved, k_prior = kernels.test(x, solved, prior)
-        left, exponent = projected(modes, k_solved, kernels.eps)
-        inverse = np.divide(1.0, modes.scaled, out=np.zeros_like(modes.scaled), where=modes.scaled > 0)
-        weights = ldexp(left * inverse, exponent)
-        y = self._y.astype(np.float64)
-        mean = (weights @ modes.components(y if y.ndim == 2 else y[:, None])).reshape(len(x), *y.shape[1:])
-        dtype = np.result_type(kernels.x, self._y, x)
-        if not with_covariance:
-            return Gaussian(as_dtype(mean, dtype), None)
-        # The posterior covariance is that of f(x) − B (f(X) + noise), so it shares one formula with the ensemble.
-        inner = modes.values if solved == prior else kernels.prior(prior, solved)
-        between = kernels.train(prior).astype(np.float64) if x_test is None else kernels.between(x, prior)
-        matrix, report = covariance(between, weights, inner, k_prior @ modes.vectors, kernels.eps)
-        return Gaussian.reported(as_dtype(mean, dtype), as_dtype(matrix, dtype), report)
+            inner, cross = self._kernels.prior(prior, basis, solved), basis.rotated(points.cross(prior))
+            second = covariance(between, basis.weights(rows, eps), inner, cross, eps)
+        return prediction(mean, second, compute_cov, points.x, dtype)
 
 
+@overload
 def gp_inference(
-    kernel: Any,
+    kernel: KernelFunction,
     x_train: ArrayLike,
     y_train: ArrayLike,
     diag_reg: float = 0.0,
     diag_reg_absolute_scale: bool = False,
+) -> GpInference: ...
+
+
+@overload
+def gp_inference(
+    k_train_train: Any,
+    y_train: ArrayLike,
+    /,
+    *,
+    diag_reg: float = 0.0,
+    diag_reg_absolute_scale: bool = False,
+) -> GpInference: ...
+
+
+@overload
+def gp_inference(
+    *,
+    k_train_train: Any,
+    y_train: ArrayLike,
+    diag_reg: float = 0.0,
+    diag_reg_absolute_scale: bool = False,
+) -> GpInference: ...
+
+
+def gp_inference(
+    kernel: Any = None,
+    x_train: ArrayLike = None,
+    y_train: ArrayLike = None,
+    diag_reg: float = 0.0,
+    diag_reg_absolute_scale: bool = False,
+    *,
+    k_train_train: Any = None,
 ) -> GpInference:
     """Return the predictions of infinitely wide networks, Bayesian or trained to the end.
+
+    Call it as ``gp_inference(kernel, x_train, y_train, ...)``, or with kernel matrices of any origin as
+    ``gp_inference(k_train_train, y_train, *, ...)``.
 
     With the NNGP Σ, the NTK Θ, training inputs X and test inputs t:
 
@@ -130,7 +193,8 @@ def gp_inference(
     ntk     B Y with B = Θ_tX (Θ + rI)⁻¹    Σ_tt + B Σ_XX Bᵀ − (B Σ_Xt + its transpose)
     ======  ==============================  =====================================================
 
-    Inverses are pseudo-inverses: eigenvalues within 32·ε·trace of 0 count as 0.
+    Inverses are pseudo-inverses: eigenvalues within 32·ε·trace of 0 count as 0 (in float32, 32·ε·√N times the mean of
+    the diagonal).
 
     Parameters
     ----------
@@ -144,11 +208,16 @@ def gp_inference(
         r, the variance of the label noise (the ridge), in units of the mean of the kernel's diagonal.
     diag_reg_absolute_scale : bool
         If True, r is ``diag_reg`` itself.
+    k_train_train : (N, N) array_like, or a named tuple or mapping of them
+        The kernel of the training points, instead of ``kernel`` and ``x_train``. One array is Θ and answers "ntkgp",
+        with Θ any kernel. A named tuple or mapping with ``nngp``, ``ntk`` or both, such as
+        ``kernel(X, get=("nngp", "ntk"))``, answers whatever its kernels suffice for.
 
     Returns
     -------
     GpInference
-        Call it as ``f(x_test=None, get="ntk", compute_cov=True)`` to get a :class:`Gaussian`.
+        Call it as ``f(x_test=None, get="ntk", compute_cov=True)``, or with matrices as
+        ``f(get=..., k_test_train=..., k_test_test=...)``, to get a :class:`Prediction`.
 
     Raises
     ------
@@ -157,7 +226,8 @@ def gp_inference(
 
     Notes
     -----
-    Kernels and eigendecompositions are computed when first needed, and kept: O(N³) time and O(N²) memory per kernel.
+    Kernels and their factors are computed when first needed, and kept: N³/3 multiply-adds by Cholesky, and O(N³) by an
+    eigendecomposition if K + rI cannot be told from a singular matrix. Each takes O(N²) memory.
 
     References
     ----------
@@ -172,6 +242,10 @@ def gp_inference(
     >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
     >>> bool(np.allclose(predict.gp_inference(kernel, X, y)(X).mean, y))  # without noise it interpolates
     True
+    >>> theta = kernel(X)  # a matrix, from wherever it comes
+    >>> f = predict.gp_inference(theta, y, diag_reg=0.1)
+    >>> f(k_test_train=theta[:2], k_test_test=theta[:2, :2]).covariance.shape
+    (2, 2)
     """
-    y = kernels.targets(y_train)
-    return GpInference(TrainingKernels(kernel, x_train, len(y), diag_reg, diag_reg_absolute_scale), y)
+    source, y = given(kernel, x_train, y_train, k_train_train, "diag_reg")
+    return GpInference(TrainingKernels(source, diag_reg, diag_reg_absolute_scale), y)

@@ -130,13 +130,19 @@ class RitzModes:
         return f"method='krylov', tolerance={self._tolerance:g}, max_iterations={self._max_iterations}"
 
     @property
-    def latest(self) -> Modes:
+    def modes(self) -> Modes:
         """The modes of the last call."""
         if self._latest is None:
             raise RuntimeError("with method='krylov' the modes depend on the time and on fx_train_0: call it first")
         return self._latest
 
-    def modes(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:
+    def limit(self, columns: NDArray[np.float64]) -> None:
+        """Return None: without a matrix there is no factor."""
+
+    def check(self, rule: Rule, t: NDArray[np.float64] | None = None) -> None:
+        """Accept any learning rate: the largest eigenvalue is not known before products are made."""
+
+    def modes_for(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:
         """Return Ritz modes that give f_t to the tolerance, unless that takes more than ``max_iterations`` products.
 
         If the right-hand side is that of the last call, its basis is grown further.

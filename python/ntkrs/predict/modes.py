@@ -9,13 +9,10 @@ import numpy as np
 
 from ntkrs._checks.kernels import symmetric
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
+from ntkrs.solvers.round_off import ROUND_OFF, cutoff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-
-#: Eigenvalues within this times ε·trace of 0 are round-off.
-ROUND_OFF = 32.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class Report:
     lowest, highest : float
         The extreme eigenvalues, before any was set to 0.
     cutoff : float
-        ``32 · ε · Σ|λ|``, where ε is that of the kernel's dtype.
+        ``32 · ε · Σ|λ|`` in float64, and this over ``√size`` in float32.
     condition : float
         The largest eigenvalue divided by the smallest that does not count as 0.
     residual : float
@@ -85,7 +82,7 @@ class KrylovReport:
     zeroed : int
         Number of Ritz values within ``cutoff`` of 0, which count as 0.
     cutoff : float
-        ``32 · ε · Σ|θ|`` over the Ritz values θ.
+        ``32 · ε · Σ|θ|`` over the Ritz values θ in float64, and this over ``√N`` in float32.
 
     Examples
     --------
@@ -167,7 +164,7 @@ class Modes:
 
     @property
     def cutoff(self) -> float:
-        """The largest magnitude of eigenvalues that count as 0: ``32 · ε · trace``."""
+        """The largest magnitude of eigenvalues that count as 0: ``32 · ε · trace`` in float64."""
         return float(ldexp(self.scaled_cutoff, self.exponent))
 
     @property
@@ -237,15 +234,15 @@ def assemble(
 
     ``probe`` is a vector z with its product Kz. It gives the residual of the report, which is 0 without it.
     """
-    cutoff = ROUND_OFF * eps * float(np.abs(values).sum())
+    bound = cutoff(float(np.abs(values).sum()), len(basis), eps)
     lowest, highest = (float(ldexp(value, exponent)) for value in (values.min(initial=np.inf), values.max(initial=0.0)))
-    if values.size and values[0] < -cutoff:
-        bound = "eigenvalue" if rotation is None else "an eigenvalue of at most"  # Ritz values lie within the spectrum
+    if values.size and values[0] < -bound:
+        found = "eigenvalue" if rotation is None else "an eigenvalue of at most"  # Ritz values lie within the spectrum
         raise np.linalg.LinAlgError(
-            f"{name} has {bound} {lowest:.6g}, negative beyond round-off ({ldexp(cutoff, exponent):.3g}): it is not "
+            f"{name} has {found} {lowest:.6g}, negative beyond round-off ({ldexp(bound, exponent):.3g}): it is not "
             "a kernel. Compute it in float64, or add diag_reg."
         )
-    null = np.abs(values) <= cutoff
+    null = np.abs(values) <= bound
     kept = np.where(null, 0.0, values)
     smallest = kept[~null].min(initial=np.inf)
     report = Report(
@@ -254,11 +251,11 @@ def assemble(
         negative=int((values < 0).sum()),
         lowest=lowest if values.size else 0.0,
         highest=highest,
-        cutoff=float(ldexp(cutoff, exponent)),
+        cutoff=float(ldexp(bound, exponent)),
         condition=float(kept.max(initial=0.0) / smallest) if smallest < np.inf else 1.0,
         residual=0.0 if probe is None else _residual(kept, basis, *probe),
     )
-    return Modes(kept, basis, rotation, exponent, eps, cutoff, report)
+    return Modes(kept, basis, rotation, exponent, eps, bound, report)
 
 
 def _residual(
@@ -284,3 +281,13 @@ def kernel_modes(
     mean = np.trace(shrunk) / max(len(shrunk), 1)
     shrunk[np.diag_indices_from(shrunk)] += np.ldexp(diag_reg, -exponent) if absolute else diag_reg * mean
     return decompose(shrunk, exponent, eps, name)
+
+
+def square_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return R with ``R Rᵀ = matrix`` for a symmetric matrix, whose negative eigenvalues count as 0."""
+    from scipy.linalg import eigh
+
+    shrunk, exponent = scaled(matrix)
+    values, vectors = eigh(shrunk, driver="evd", check_finite=False) if matrix.size else (np.zeros(0), matrix)
+    half, odd = divmod(exponent, 2)
+    return ldexp(vectors * np.sqrt(np.maximum(values, 0.0) * 2.0**odd), half)

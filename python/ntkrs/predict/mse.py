@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 import numpy as np
 
 from ntkrs._checks import kernels, numbers
 from ntkrs._checks.scaling import exponent_of, ldexp
-from ntkrs.predict.modes import kernel_modes
+from ntkrs.predict.evolution import AtEnd, evolution
 from ntkrs.predict.operators import operator_blocks, test_rows
-from ntkrs.predict.rules import Descent, Flow, responses
+from ntkrs.predict.rules import Descent, Flow
+from ntkrs.predict.system import LinearSystem, copied
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, LossScale, Optimizer
+    from ntkrs.predict.evolution import Spectral
     from ntkrs.predict.modes import KrylovReport, Modes, Report
     from ntkrs.predict.rules import Rule
 
 #: The method for functions of the kernel: its eigendecomposition, or products with it.
 Method: TypeAlias = Literal["eigh", "krylov"]
-
-
-class Spectral(Protocol):
-    """A source of modes for a right-hand side: the eigenmodes of a kernel, or its Ritz modes."""
-
-    size: int
-
-    @property
-    def latest(self) -> Modes:
-        """The modes of the last call."""
-
-    def modes(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:
-        """Return modes in which ``d_t(K) columns`` is exact, or accurate to a tolerance."""
-
-
-class Eigenbasis:
-    """The eigenmodes of a kernel, the same for all right-hand sides."""
-
-    def __init__(self, modes: Modes) -> None:
-        self.latest = modes
-        self.size = len(modes.basis)
-
-    def __repr__(self) -> str:
-        return f"{self.latest.null} null modes"
-
-    def modes(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:  # noqa: ARG002
-        """Return all eigenmodes of the kernel."""
-        return self.latest
 
 
 class MseDynamics:
@@ -132,10 +106,11 @@ class MseDynamics:
         """
         times = self._rule.times(t)
         initial, residual, scale = self._residual(fx_train_0)
-        modes = self._spectral.modes(residual, self._rule, times)
-        components = modes.components(residual)
-        decay, response = responses(modes, self._rule, times, self._columns)
-        trained = self._evolve(initial, modes.combine(_stacked(decay, components)), decay, scale)
+        found = evolution(self._spectral, self._rule, times, residual)
+        if isinstance(found, AtEnd):  # f_∞(X) is Y
+            trained = cast("Array", np.broadcast_to(self._y.astype(self._dtype), times.shape + self._y.shape).copy())
+        else:
+            trained = self._evolve(initial, found.trained, times, scale)
         if k_test_train is None:
             if fx_test_0 is not None:
                 raise ValueError("fx_test_0 is given without k_test_train, which f_t on the test inputs needs")
@@ -143,12 +118,8 @@ class MseDynamics:
         kernel, eps, exponent = test_rows(k_test_train, len(self._y), self._block, self._spectral.size)
         shape = (kernel.shape[0] // (self._block or 1), *self._y.shape[1:])
         initial_test = kernels.broadcast(0.0 if fx_test_0 is None else fx_test_0, shape, "fx_test_0")
-        weights = _stacked(response, components)
-        if modes.null or weights.shape[1] >= kernel.shape[0]:
-            change = modes.project(kernel, eps) @ weights
-        else:  # fewer right-hand sides than rows: the same, with a smaller product first
-            change = np.asarray(kernel @ modes.combine(weights))
-        return trained, self._evolve(initial_test, change, response, scale + exponent - modes.exponent)
+        change = found.tested(kernel, eps)
+        return trained, self._evolve(initial_test, change, times, scale + exponent - found.exponent)
 
     def coefficients(self, t: ArrayLike | None = None, fx_train_0: ArrayLike = 0.0) -> Array:
         """Return the coefficients ``α_t = −φ_t(K)(f_0(X) − Y)`` of ``f_t(x) = f_0(x) + k(x, X) α_t``.
@@ -187,10 +158,8 @@ class MseDynamics:
         """
         times = self._rule.times(t)
         initial, residual, scale = self._residual(fx_train_0)
-        modes = self._spectral.modes(residual, self._rule, times)
-        response = responses(modes, self._rule, times, self._columns)[1]
-        change = modes.combine(_stacked(response, modes.components(residual)))
-        return self._evolve(np.zeros_like(initial), change, response, scale - modes.exponent)
+        found = evolution(self._spectral, self._rule, times, residual)
+        return self._evolve(np.zeros_like(initial), found.coefficients, times, scale - found.exponent)
 
     @property
     def modes(self) -> Modes:
@@ -201,7 +170,7 @@ class MseDynamics:
         RuntimeError
             With ``method="krylov"``, before the first call.
         """
-        return self._spectral.latest
+        return self._spectral.modes
 
     @property
     def report(self) -> Report | KrylovReport:
@@ -235,27 +204,16 @@ class MseDynamics:
         return initial, residual.reshape(self._spectral.size, self._columns), scale
 
     def _evolve(
-        self, initial: NDArray[np.float64], change: NDArray[np.float64], response: NDArray[np.float64], exponent: int
+        self, initial: NDArray[np.float64], change: NDArray[np.float64], times: NDArray[np.float64], exponent: int
     ) -> Array:
         """Return ``initial − 2^exponent · change``, where ``change`` holds all times side by side."""
-        leading = response.shape[:-1]
-        count = int(np.prod(leading))
         if exponent:
             change = ldexp(change, exponent)
-        by_time = np.moveaxis(change.reshape(len(change), count, self._columns), 1, 0)
-        result = np.empty((count, initial.size // max(self._columns, 1), self._columns), self._dtype)
+        by_time = np.moveaxis(change.reshape(len(change), times.size, self._columns), 1, 0)
+        result = np.empty((times.size, initial.size // max(self._columns, 1), self._columns), self._dtype)
         with np.errstate(over="ignore"):  # values beyond the range of the dtype become infinite
             np.subtract(initial.reshape(result.shape[1:]), by_time, out=result, casting="same_kind")
-        return cast("Array", result.reshape(leading + initial.shape))
-
-
-def _stacked(response: NDArray[np.float64], components: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ``diag(response) components`` for all times side by side, (m, times · columns), ready for one product."""
-    size, count = components.shape
-    leading = int(np.prod(response.shape[:-1]))
-    result = np.empty((size, leading, count))
-    np.multiply(response.reshape(leading, size).T[:, :, None], components[:, None, :], out=result)
-    return result.reshape(size, leading * count)
+        return cast("Array", result.reshape(times.shape + initial.shape))
 
 
 def gradient_descent_mse(
@@ -382,10 +340,9 @@ def gradient_descent_mse(
         )
     kernel = kernels.kernel_entries(k_train_train, "k_train_train")
     block = kernels.output_blocks(kernel, y)
-    eps = float(np.finfo(kernel.dtype).eps)
-    modes = kernel_modes(kernels.flatten(kernel), eps, regularizer, absolute)
-    rule.check(float(modes.scaled.max(initial=0.0)), modes.exponent)
-    return MseDynamics(Eigenbasis(modes), rule, y, block, np.result_type(kernel, y))
+    system = LinearSystem(copied(kernel), regularizer, absolute=absolute)
+    system.check(rule)
+    return MseDynamics(system, rule, y, block, np.result_type(kernel, y))
 
 
 def training_rule(learning_rate: float, size: int, optimizer: str, momentum: float, loss_scale: str) -> Rule:

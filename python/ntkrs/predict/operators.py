@@ -60,8 +60,7 @@ class Products:
         else:
             entries = kernels.kernel_entries(kernel, "k_train_train")
             kernels.check_square(entries)
-            n, o = entries.shape[0], entries.shape[-1] if entries.ndim == 4 else 1
-            self._matrix = entries.transpose(0, 2, 1, 3).reshape(n * o, n * o) if entries.ndim == 4 else entries
+            self._matrix = kernels.flatten(entries)
             self.dtype = entries.dtype
         self.size = int((self._matrix if self._operator is None else self._operator).shape[0])
         self.eps = float(np.finfo(self.dtype).eps)
@@ -104,7 +103,7 @@ class Products:
         if self._matrix is None or self.size == 0:
             return
         probe = self._probe()
-        image, mirrored = self._apply(probe), _apply_rows(self._matrix.T, probe)
+        image, mirrored = self._apply(probe), apply_rows(self._matrix.T, probe)
         image, mirrored = np.ldexp(image, -self.exponent), np.ldexp(mirrored, -self.exponent)
         if np.linalg.norm(image - mirrored) > 1e3 * self.eps * self.size**0.5 * max(1.0, np.linalg.norm(image)):
             raise ValueError(
@@ -115,7 +114,7 @@ class Products:
     def _apply(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``K vectors``, and refuse an operator whose product is not finite."""
         if self._operator is None:
-            return _apply_rows(self._matrix, vectors)
+            return apply_rows(self._matrix, vectors)
         product = np.asarray(self._operator.matmat(vectors)).astype(np.float64)
         if not np.isfinite(product).all():
             raise ValueError("k_train_train, an operator, returned NaN or an infinity for a finite vector")
@@ -147,7 +146,7 @@ class Products:
         return diag_reg * float(np.ldexp(self._matrix.diagonal().astype(np.float64), -self.exponent).mean())
 
 
-def _apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``matrix @ vectors`` in float64, without a float64 copy of a float32 matrix."""
     if matrix.dtype == np.float64:
         return np.asarray(matrix @ vectors)
@@ -184,5 +183,5 @@ def test_rows(k_test_train: ArrayLike, n: int, block: int | None, size: int) -> 
         return k_test_train, float(np.finfo(k_test_train.dtype).eps), 0
     kernel = kernels.kernel_entries(k_test_train, "k_test_train")
     kernels.test_kernel_shape(kernel.shape, n, block)
-    matrix, exponent = scaled(kernels.flatten(kernel))
+    matrix, exponent = scaled(kernels.flatten(kernel).astype(np.float64, copy=False))
     return matrix, float(np.finfo(kernel.dtype).eps), exponent

@@ -6,7 +6,7 @@ Along an eigenvector of eigenvalue λ, training for a time t multiplies the resi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -44,6 +44,9 @@ _AT_BOUND = 1e-12
 class Rule(Protocol):
     """The interface of a training rule, as :class:`ntkrs.predict.mse.MseDynamics` uses it."""
 
+    #: True if large learning rates diverge.
+    bounded: ClassVar[bool]
+
     @property
     def rate(self) -> float:
         """η/Z."""
@@ -76,6 +79,7 @@ class Flow:
         μ.
     """
 
+    bounded: ClassVar[bool] = False
     rate: float
     momentum: float
 
@@ -176,6 +180,7 @@ class Descent:
     array([0.875])
     """
 
+    bounded: ClassVar[bool] = True
     rate: float
     momentum: float
 

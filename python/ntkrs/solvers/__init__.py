@@ -1,0 +1,1 @@
+"""Linear systems with kernel matrices: Cholesky factors, and the round-off of eigenvalues."""
