@@ -114,7 +114,7 @@ class Ensemble:
         with_covariance = numbers.covariance(compute_cov)
         source = self._kernels.source
         needed = tuple(dict.fromkeys((*names, "nngp")))
-        source.train(*("nngp", *names)[:: 1 if names[-1] != "nngp" else -1])
+        source.train(*reversed(needed))
         points = source.points(needed, x_test, (k_test_train, k_test_test))
         found = [self._prediction(points, name, times, with_covariance) for name in names]
         return named(names, found) if isinstance(get, tuple) else found[0]

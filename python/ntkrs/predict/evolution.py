@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -101,7 +102,6 @@ def evolution(
 def _stacked(response: NDArray[np.float64], components: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return ``diag(response) components`` for all times side by side, (m, times · columns), ready for one product."""
     size, count = components.shape
-    leading = int(np.prod(response.shape[:-1]))
-    result = np.empty((size, leading, count))
-    np.multiply(response.reshape(leading, size).T[:, :, None], components[:, None, :], out=result)
-    return result.reshape(size, leading * count)
+    leading = math.prod(response.shape[:-1])
+    by_time = response.reshape(leading, 1, size) * np.ascontiguousarray(components.T)  # modes are contiguous in both
+    return by_time.reshape(leading * count, size).T

@@ -202,6 +202,8 @@ class Prediction:
 
     def _positions(self, x: ArrayLike | None) -> NDArray[np.float64]:
         """Return the inputs of a plot, (M,)."""
+        if self.variance is not None and self.variance.ndim > 1:
+            raise ValueError(f"mean has shape {self.mean.shape}, with axes of time: plot the prediction for one time t")
         if x is None and self.x is None:
             raise ValueError("x is not known, because kernel matrices were given: pass x=, one number for each point")
         given = arrays.finite_float64(self.x if x is None else x, "x")
@@ -210,8 +212,6 @@ class Prediction:
             raise ValueError(
                 f"x has shape {given.shape}, but one number for each of {points} points is needed: pass x="
             )
-        if self.variance is not None and self.variance.ndim > 1:
-            raise ValueError(f"mean has shape {self.mean.shape}, with axes of time: plot the prediction for one time t")
         return given.reshape(-1)
 
     def _known_variance(self, what: str) -> Array:

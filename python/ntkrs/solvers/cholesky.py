@@ -85,7 +85,7 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
     r : float
         The ridge.
     overwrite : bool
-        If True, the factor replaces the lower triangle of K, and no second matrix is needed.
+        If True, K is overwritten, by the factor in its lower triangle, and no second matrix is needed.
 
     Returns
     -------
