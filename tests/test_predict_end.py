@@ -98,7 +98,7 @@ def test_posteriors_are_positive_and_the_same_by_both_ways(name, dtype, scale, d
 
 
 def test_float32_solutions_are_refined():
-    """As exact as the solution in float64 of the same, rounded, kernel."""
+    """They are as exact as the solution in float64 of the same, rounded, kernel."""
     k, k_test, _, y = problem("well conditioned", np.float32)
     single = predict.gradient_descent_mse(k, y)(None, k_test_train=k_test)[1]
     exact = k_test.astype(float) @ np.linalg.solve(k.astype(float), y)

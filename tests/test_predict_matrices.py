@@ -1,4 +1,4 @@
-"""Predictions from kernel matrices, and what a prediction is."""
+"""Predictions from kernel matrices, and the class Prediction."""
 
 import copy
 import pickle
@@ -111,8 +111,17 @@ def test_the_diagonal_may_be_given_alone():
     np.testing.assert_allclose(alone.variance, full.variance, rtol=0, atol=1e-13)
 
 
+def test_the_coarsest_kernel_decides_what_is_round_off():
+    """A variance of 0 is negative by ε of float32 if one kernel is in float32."""
+    single = {"k_test_train": TRAIN.ntk.astype(np.float32), "k_test_test": TRAIN.ntk}
+    found = predict.gp_inference(TRAIN.ntk, Y)(**single)
+    assert found.variance.max() < 1e-4
+    assert found.report.clipped > 0
+    assert found.mean.dtype == np.float64
+
+
 class TestPrediction:
-    """What one prediction can tell."""
+    """Intervals, samples, figures and pickles of one prediction."""
 
     found = predict.gp_inference(KERNEL, X, Y)(Z, get="nngp")
 

@@ -161,7 +161,7 @@ def covariance(value: object) -> bool | str:
     """
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    if value == "diag" and isinstance(value, str):
+    if isinstance(value, str) and value == "diag":
         return value
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f"compute_cov is {shown(value)}, but True or False is needed, or 'diag' for variances alone")

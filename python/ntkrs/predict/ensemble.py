@@ -94,7 +94,7 @@ class Ensemble:
 
         Notes
         -----
-        The end of training of a regular kernel takes its Cholesky factor, N³/3 multiply-adds; anything else an
+        The end of training of a regular kernel takes its Cholesky factor, N³/3 operations; anything else an
         eigendecomposition, O(N³). Both are kept. After that, each time costs M N (N + M) multiply-adds for the
         covariance, and N (M + N) per output for the mean.
 
@@ -147,14 +147,15 @@ class Ensemble:
         """Return the covariance at the end of training, by the Cholesky factor of K + rI."""
         if isinstance(points, TrainingPoints):  # B = I: every network fits the labels
             return np.zeros_like(prior), Variances()
-        weights = SampleBasis(factor).weights(points.cross(name), self._kernels.eps)
-        return covariance(prior, weights, self._kernels.source.train("nngp"), points.cross("nngp"), self._kernels.eps)
+        eps = max(self._kernels.eps, points.eps)
+        weights = SampleBasis(factor).weights(points.cross(name), eps)
+        return covariance(prior, weights, self._kernels.source.train("nngp"), points.cross("nngp"), eps)
 
     def _by_modes(
         self, points: Points, name: str, prior: NDArray[np.float64], times: NDArray[np.float64]
     ) -> list[tuple[NDArray[np.float64], Variances]]:
         """Return the covariance at each time, by ``B_t = left diag(weight_t) Vᵀ`` with the eigenvectors V."""
-        basis, eps = EigenBasis(self._kernels.system(name).modes), self._kernels.eps
+        basis, eps = EigenBasis(self._kernels.system(name).modes), max(self._kernels.eps, points.eps)
         decay, response = responses(basis.modes, self._rule, times)
         if isinstance(points, TrainingPoints):
             left, exponent, response = basis.modes.vectors, 0, decay

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs.predict.operators import apply_rows
+from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 from ntkrs.predict.prediction import Prediction, Variances
 from ntkrs.solvers.round_off import ROUND_OFF
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array
+
+#: Kernels of larger or smaller exponents are multiplied in float64, where float32 might overflow.
+_FLOAT32_EXPONENT = 60
 
 #: The name of :class:`Prediction` in earlier versions.
 Gaussian = Prediction
@@ -60,7 +63,7 @@ def covariance(
     >>> covariance(one, 0.5 * one, one, one, 2e-16)[0]  # f − f/2 has a quarter of the variance of f
     array([[0.25]])
     """
-    spread = apply_rows(inner, weights.T).T  # G is symmetric
+    spread = _product(weights, inner)
     if prior.ndim == 1:
         result = prior + _row_products(spread, weights) - 2 * _row_products(weights, cross)
     else:
@@ -170,6 +173,14 @@ def as_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
 def norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the norms of rows."""
     return np.asarray(np.linalg.norm(rows, axis=1))
+
+
+def _product(weights: NDArray[np.float64], inner: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ``weights @ inner`` in the precision of ``inner``, unless its range is too small."""
+    if inner.dtype == np.float64 or abs(exponent_of(inner.diagonal())) > _FLOAT32_EXPONENT:
+        return np.asarray(weights @ inner.astype(np.float64, copy=False))
+    shrunk, exponent = scaled(weights)
+    return ldexp((shrunk.astype(inner.dtype) @ inner).astype(np.float64), exponent)
 
 
 def _row_products(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -92,7 +92,7 @@ class GpInference:
 
         Notes
         -----
-        The first call for each kernel computes its Cholesky factor, N³/3 multiply-adds, and keeps it; for a kernel that
+        The first call for each kernel computes its Cholesky factor, N³/3 operations, and keeps it; for a kernel that
         cannot be told from a singular one also its eigendecomposition. After that, means cost N² multiply-adds per
         output, and the covariance of "nngp" and "ntkgp" M N (N + M)/2, that of "ntk" M N (2N + M).
 
@@ -120,7 +120,7 @@ class GpInference:
     def _prediction(self, points: Points, name: str, compute_cov: bool | str) -> Prediction:
         """Return one prediction."""
         solved, prior = _KERNELS[name]
-        rows, eps = points.cross(solved), self._kernels.eps
+        rows, eps = points.cross(solved), max(self._kernels.eps, points.eps)
         system = self._kernels.system(solved)
         end_of_training = MseDynamics(system, Flow(1.0, 0.0), self._y, None, np.dtype(np.float64))
         mean = end_of_training(None, k_test_train=rows)[1]
@@ -226,7 +226,7 @@ def gp_inference(
 
     Notes
     -----
-    Kernels and their factors are computed when first needed, and kept: N³/3 multiply-adds by Cholesky, and O(N³) by an
+    Kernels and their factors are computed when first needed, and kept: N³/3 operations by Cholesky, and O(N³) by an
     eigendecomposition if K + rI cannot be told from a singular matrix. Each takes O(N²) memory.
 
     References

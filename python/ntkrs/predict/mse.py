@@ -88,8 +88,9 @@ class MseDynamics:
 
         Notes
         -----
-        Two products with the (n, n) eigenvectors per time and result, where n = N or N·O. With ``method="krylov"``, a
-        new ``fx_train_0`` costs products with K, and new times may cost more of them.
+        Two products with the (n, n) eigenvectors per time and result, where n = N or N·O; two triangular solves if all
+        times are infinite and K + rI is regular. With ``method="krylov"``, a new ``fx_train_0`` costs products with K,
+        and new times may cost more of them.
 
         Examples
         --------
@@ -267,8 +268,8 @@ def gradient_descent_mse(
     diag_reg_absolute_scale : bool
         If True, r is ``diag_reg`` itself.
     method : "eigh" or "krylov"
-        "eigh" makes one eigendecomposition, after which every t is cheap. "krylov" needs only products with K, but runs
-        block Lanczos for each new ``fx_train_0`` and set of times.
+        "eigh" makes one eigendecomposition, after which every t is cheap, and none for t = ∞ alone. "krylov" needs only
+        products with K, but runs block Lanczos for each new ``fx_train_0`` and set of times.
     tolerance : float
         Target of the estimated error for "krylov", relative to ``f_0(X) − Y``.
     max_iterations : int
@@ -289,7 +290,7 @@ def gradient_descent_mse(
         If K is not square or not symmetric, a shape does not match, a value is not finite, or gradient descent diverges
         with this learning rate.
     numpy.linalg.LinAlgError
-        If K has an eigenvalue that is negative beyond round-off.
+        In the first call that sees it, if K has an eigenvalue that is negative beyond round-off.
 
     Warns
     -----
@@ -298,8 +299,11 @@ def gradient_descent_mse(
 
     Notes
     -----
-    "eigh" takes O(n³) time and O(n²) memory, where n = N or N·O. Eigenvalues within 32·ε·trace of 0 count as 0, and
-    training changes nothing along their eigenvectors. Duplicated inputs therefore converge to their mean label.
+    "eigh" copies K. At t = ∞ it takes the Cholesky factor, n³/3 operations with n = N or N·O, if K + rI can be told
+    from a singular matrix: then f(X) is Y. Otherwise, and for other times, it takes the eigendecomposition, O(n³), some
+    15 times as long. Both are computed when first needed, and kept, in O(n²) memory each. Eigenvalues within
+    32·ε·trace of 0 (in float32, 32·ε·√n times the mean of the diagonal) count as 0, and training changes nothing along
+    their eigenvectors. Duplicated inputs therefore converge to their mean label.
 
     "krylov" takes m products with K, O(n (mO)²) operations to keep a basis of m·O vectors orthogonal, and the memory of
     this basis. m grows like ``√(ηλt/Z)`` for the largest λ, until the spectrum is resolved. The result does not depend

@@ -32,10 +32,13 @@ class Points(Protocol):
         M.
     dtype : dtype
         The dtype of the inputs, or of the matrices.
+    eps : float
+        ε of the kernels, the largest if they differ.
     """
 
     count: int
     dtype: np.dtype[Any]
+    eps: float
 
     @property
     def x(self) -> Array | None:
@@ -55,11 +58,14 @@ class Source(Protocol):
     ----------
     dtype : dtype
         The dtype of the inputs, or of the matrices.
+    eps : float
+        ε of the kernels, the largest if they differ.
     label : str
         What the kernel matrices are called in messages, with the place of a name.
     """
 
     dtype: np.dtype[Any]
+    eps: float
     label: str
 
     @property
@@ -81,6 +87,7 @@ class TrainingPoints:
         self.count = count
         self.x = source.x
         self.dtype = source.dtype
+        self.eps = source.eps
 
     def cross(self, name: str) -> NDArray[np.float64]:
         """Return the training kernel."""
@@ -103,6 +110,7 @@ class Function:
         if len(self.x) != count:
             raise ValueError(f"x_train has shape {self.x.shape}, but y_train has {count} rows: N must be the same")
         self.dtype: np.dtype[Any] = self.x.dtype
+        self.eps = float(np.finfo(self.dtype).eps)
         self._once = Once()
 
     def __repr__(self) -> str:
@@ -135,14 +143,17 @@ class Function:
         if x.shape[1] != self.x.shape[1]:
             raise ValueError(f"x_test has shape {x.shape}, but x_train has shape {self.x.shape}: n_0 must be the same")
         found = zip(names, self._kernel(x, self.x, get=names), strict=True)
-        return _TestInputs(self._kernel, x, {name: _finite(one, name, "x_test and x_train") for name, one in found})
+        return _TestInputs(
+            self._kernel, x, self.eps, {name: _finite(one, name, "x_test and x_train") for name, one in found}
+        )
 
 
 class _TestInputs:
     """Test inputs, with the kernels between them and the training inputs."""
 
-    def __init__(self, kernel: KernelFunction, x: Array, cross: dict[str, Array]) -> None:
+    def __init__(self, kernel: KernelFunction, x: Array, eps: float, cross: dict[str, Array]) -> None:
         self._kernel = kernel
+        self.eps = eps
         self._cross = cross
         self.count = len(x)
         self.x = x
@@ -189,6 +200,7 @@ class Matrices:
             self._train[name] = kernels.symmetric(kernel.copy(), 0, eps)
         self._count = count
         self.dtype = np.result_type(*self._train.values())
+        self.eps = _coarsest(self._train)
 
     def __repr__(self) -> str:
         return f"k_train_train of shape {(self._count, self._count)}"
@@ -230,6 +242,7 @@ class _TestMatrices:
         self._prior = prior
         self.count = count
         self.dtype: np.dtype[Any] = np.result_type(*cross.values())
+        self.eps = max(_coarsest(cross), _coarsest(prior or {}))
 
     def cross(self, name: str) -> NDArray[np.float64]:
         """Return the kernel between test and training points."""
@@ -275,6 +288,11 @@ def by_name(values: Any, name: str) -> dict[str, Array]:
             f"{name} has kernels of shapes {[kernel.shape for kernel in found.values()]}, which must agree"
         )
     return found
+
+
+def _coarsest(found: dict[str, Array]) -> float:
+    """Return the largest ε of the dtypes of kernels, 0 without any."""
+    return max((float(np.finfo(kernel.dtype).eps) for kernel in found.values()), default=0.0)
 
 
 def _is_collection(values: Any) -> bool:

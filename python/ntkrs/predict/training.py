@@ -27,7 +27,7 @@ class TrainingKernels:
             numbers.nonnegative(diag_reg, "diag_reg"),
             numbers.boolean(absolute, "diag_reg_absolute_scale"),
         )
-        self.eps = float(np.finfo(source.dtype).eps)
+        self.eps = source.eps
         self._once = Once()
 
     def __repr__(self) -> str:

@@ -100,7 +100,7 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
 
     Notes
     -----
-    n³/3 multiply-adds, and n² numbers of memory unless K is overwritten.
+    n³/3 operations, and n² numbers of memory unless K is overwritten.
     """
     diagonal = np.abs(K.diagonal())
     exponent = exponent_of(diagonal, float(r)) if np.isfinite(r) else 0
@@ -134,8 +134,8 @@ def _shrunk(matrix: NDArray[np.floating], exponent: int, out: NDArray[np.floatin
 
 
 def _scaled_back(values: Any, exponent: int) -> NDArray[np.float64]:
-    """Return ``values · 2^exponent`` in float64, in C order."""
-    result = np.ascontiguousarray(values, dtype=np.float64)
+    """Return ``values · 2^exponent`` in float64."""
+    result = np.asarray(values, dtype=np.float64)
     return ldexp(result, exponent) if exponent else result
 
 
