@@ -9,19 +9,17 @@ import numpy as np
 from ntkrs._checks import kernels, memory, numbers
 from ntkrs._checks import regression as checks
 from ntkrs._checks.scaling import ldexp, scaled
-from ntkrs.predict.modes import ROUND_OFF
 from ntkrs.regression.resolvents import LEAST
+from ntkrs.solvers import cholesky
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import ArrayLike
     from ntkrs.regression.resolvents import Labels, Resolvents
+    from ntkrs.solvers.cholesky import Factor
 
     Vector = NDArray[np.float64]
-
-#: A Cholesky factorization counts if 1/‖C⁻¹‖₁ exceeds the cutoff of eigenvalues by this factor.
-_MARGIN = 4.0
 
 #: Rows of the inverse that are mirrored at a time.
 _ROWS = 256
@@ -141,7 +139,7 @@ def log_marginal_likelihood(
         matrix = kernels.symmetric(matrix, exponent, float(np.finfo(kernel.dtype).eps))
         matrix[np.diag_indices_from(matrix)] += ldexp(variance, -exponent)
         labels, scale = scaled(y.reshape(len(y), -1))
-        factor = _cholesky(matrix, variance)
+        factor = _factor(matrix, variance)
         value, alpha = _value(factor, labels, exponent, scale)
         if not gradient:
             return value
@@ -173,49 +171,40 @@ def of_modes(resolvents: Resolvents, labels: Labels, noises: Vector) -> Vector:
     return np.asarray(-squares / 2 - outputs / 2 * (log_det + count * np.log(2 * np.pi)))
 
 
-def _cholesky(matrix: Vector, noise: float) -> Vector:
-    """Return the lower Cholesky factor of a symmetric matrix, which is overwritten.
+def _factor(matrix: Vector, noise: float) -> Factor:
+    """Return the Cholesky factor of a symmetric matrix, which is overwritten.
 
     Raises
     ------
     numpy.linalg.LinAlgError
         If the matrix is not positive definite beyond round-off.
     """
-    from scipy.linalg import lapack
-
-    columns = matrix.T  # the memory order of LAPACK
-    cutoff = ROUND_OFF * float(np.finfo(np.float64).eps) * float(np.trace(matrix))
-    norm = lapack.dlange("1", columns)
-    factor, failed = lapack.dpotrf(columns, lower=1, clean=0, overwrite_a=1)
-    if failed or float(lapack.dpocon(factor, norm, uplo="L")[0]) * norm <= _MARGIN * cutoff:
+    try:
+        return cholesky.factor(matrix, overwrite=True)
+    except np.linalg.LinAlgError:
         raise np.linalg.LinAlgError(
             f"noise is {noise}, but k_train_train plus so much noise is not positive definite beyond round-off, so "
             "that its evidence is not known. Pass a larger noise; KernelRegression takes any, once K is a kernel."
-        )
-    return np.asarray(factor)
+        ) from None
 
 
-def _value(factor: Vector, labels: Vector, exponent: int, scale: int) -> tuple[float, Vector]:
+def _value(factor: Factor, labels: Vector, exponent: int, scale: int) -> tuple[float, Vector]:
     """Return L, and α over ``2^(scale − exponent)``, for a factor of ``C/2^exponent`` and labels over ``2^scale``."""
-    from scipy.linalg import lapack
-
-    half = lapack.dtrtrs(factor, labels, lower=1)[0]
-    alpha = lapack.dtrtrs(factor, half, lower=1, trans=1)[0]
+    half, alpha = factor.half_solve(labels), factor.solve(labels)
     count, outputs = labels.shape
     squares = float(ldexp((half**2).sum(), 2 * scale - exponent))
-    log_det = 2 * float(np.log(factor.diagonal()).sum()) + count * exponent * np.log(2)
+    log_det = factor.log_determinant + count * exponent * np.log(2)
     return float(-squares / 2 - outputs / 2 * (log_det + count * np.log(2 * np.pi))), alpha
 
 
-def _gradient(factor: Vector, alpha: Vector, exponent: int, scale: int) -> Vector:
+def _gradient(factor: Factor, alpha: Vector, exponent: int, scale: int) -> Vector:
     """Return ``½ (Σ α αᵀ − O C⁻¹)``, which overwrites the factor. The arguments are those of :func:`_value`."""
-    from scipy.linalg import blas, lapack
+    from scipy.linalg import blas
 
-    inverse = lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
     # Both terms over the power of two of the larger one, so that neither overflows.
     shift = 2 * scale - exponent
     terms = float(ldexp(0.5, min(shift, 0))), float(ldexp(-0.5 * alpha.shape[1], -max(shift, 0)))
-    result = blas.dsyrk(terms[0], alpha, beta=terms[1], c=inverse, lower=1, overwrite_c=1)
+    result = blas.dsyrk(terms[0], alpha, beta=terms[1], c=factor.inverse(), overwrite_c=1).T
     with np.errstate(over="ignore"):
         np.ldexp(result, max(shift, 0) - exponent, out=result)
     for first in range(0, len(result), _ROWS):

@@ -20,7 +20,8 @@ import numpy as np
 
 from ntkrs._checks import kernels
 from ntkrs._checks.scaling import ldexp, scaled
-from ntkrs.predict.modes import ROUND_OFF, decompose
+from ntkrs.predict.modes import decompose
+from ntkrs.solvers.round_off import ROUND_OFF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

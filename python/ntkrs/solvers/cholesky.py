@@ -69,6 +69,19 @@ class Factor:
             right = _lapack("trtrs", self.upper.dtype)(self.upper, right, lower=0, trans=1, overwrite_b=1)[0]
         return _scaled_back(right, own - self.exponent // 2)
 
+    @property
+    def log_determinant(self) -> float:
+        """``log det (K + rI)``."""
+        logs = np.log(self.upper.diagonal().astype(np.float64))
+        return float(2 * logs.sum() + len(self.upper) * self.exponent * np.log(2))
+
+    def inverse(self) -> Array:
+        """Return ``(K + rI)⁻¹`` in the upper triangle of a matrix in Fortran order. It overwrites the factor."""
+        if not self.upper.size:
+            return self.upper
+        inverse = cast("Array", _lapack("potri", self.upper.dtype)(self.upper, lower=0, overwrite_c=1)[0])
+        return _shrunk(inverse, -self.exponent, inverse)
+
     def _prepared(self, columns: NDArray[np.floating]) -> tuple[Array, int]:
         """Return the columns over ``2^exponent`` in the dtype of K and Fortran order, and the exponent."""
         shrunk, exponent = scaled(columns.astype(np.float64, copy=False))
