@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike
 
 
+#: The smallest weight beside the largest. Rows of weight w_i lose a factor of √(max(w)/w_i) in accuracy.
+_LIGHTEST = 1e-10
+
+
 def kernel_and_labels(k_train_train: ArrayLike, y_train: ArrayLike) -> tuple[Array, NDArray[np.float64]]:
     """Return a kernel (N, N) in its own dtype, and labels (N,) or (N, O) in float64.
 
@@ -44,7 +48,7 @@ def sample_weights(values: ArrayLike | None, count: int) -> NDArray[np.float64]:
     Raises
     ------
     TypeError, ValueError
-        If they are not ``count`` finite real numbers above 0.
+        If they are not ``count`` finite real numbers above 0, or differ by too many orders of magnitude.
     """
     if values is None:
         return np.ones(count)
@@ -54,6 +58,12 @@ def sample_weights(values: ArrayLike | None, count: int) -> NDArray[np.float64]:
     if weights.min() <= 0:
         at = int(weights.argmin())
         raise ValueError(f"sample_weight holds {weights[at]} at {at}, but weights are positive. Drop rows of weight 0.")
+    if weights.min() < _LIGHTEST * weights.max():
+        at = int(weights.argmin())
+        raise ValueError(
+            f"sample_weight holds {weights[at]} at {at}, below {_LIGHTEST} times the largest, {weights.max()}: "
+            "round-off of heavy rows would outweigh it. Drop the row, which has no influence."
+        )
     return weights
 
 

@@ -78,7 +78,7 @@ def residuals(resolvents: Resolvents, labels: Labels, tau: Vector) -> Vector:
 def _among(resolvents: Resolvents, labels: Labels, tau: Vector) -> Vector:
     """Return residuals for times that are neither 0 nor infinite, (N, O, T).
 
-    In the sum over nodes, ``√w_i Re Σ_k weights_k a_i/D_i``, only ``a_i = Σ_j U_ij h_j (Uᵀ S v)_j`` depends on labels.
+    In the sum of ``√w_i a_i/(w_i − u_i + u_i g_i)`` over nodes, only ``a = U diag(h) Uᵀ S v`` depends on labels.
     All shrinkages h lie in the span of few vectors, so the products with (N, N) matrices are taken for these alone.
     """
     basis, null = resolvents.positive_basis, resolvents.modes.null
@@ -86,10 +86,11 @@ def _among(resolvents: Resolvents, labels: Labels, tau: Vector) -> Vector:
     span, parts = _shrinkages(resolvents.modes.positive, (NODES / tau[:, None]).reshape(-1))
     leverages = ((np.square(basis) @ span) @ parts).view(np.complex128)
     factors = resolvents.factors(leverages, settled) * np.tile(WEIGHTS, len(tau))
-    values = _sums(product(basis, labels.components[null:], span), factors, parts)
+    dynamics = product(basis, labels.components[null:], span) / resolvents.roots[:, None, None]
+    values = _sums(dynamics, factors, parts)
     if null:
         counts = (factors.real * resolvents.in_null(settled)).reshape(len(basis), len(tau), -1).sum(axis=2)
-        values += resolvents.null_part(labels)[:, :, None] * counts[:, None]
+        values += (resolvents.null_part(labels) / resolvents.roots[:, None])[:, :, None] * counts[:, None]
     return np.moveaxis(resolvents.outputs(np.moveaxis(values, 2, 0), labels), 0, 2)
 
 
@@ -102,7 +103,7 @@ def _shrinkages(positive: Vector, ridges: NDArray[np.complex128]) -> tuple[Vecto
     # With columns of one size, errors are relative to the largest 1/(λ_j + r), as those of the modes themselves.
     scale = np.abs(columns).max(axis=0, initial=LEAST).reshape(-1, 2).max(axis=1)
     columns /= np.repeat(scale, 2)
-    rank = _RANK + int(_RANK_PER_DECADE * np.log10(np.abs(ridges).max() / np.abs(ridges).min()))
+    rank = _RANK + int(_RANK_PER_DECADE * np.ptp(np.log10(np.abs(ridges))))
     while True:
         if rank >= min(columns.shape):
             span = np.linalg.qr(columns)[0]

@@ -43,8 +43,8 @@ class KernelRegression:
     intercept : bool
         True to fit the labels minus their mean, which a model without row i takes without row i.
     sample_weight : (N,) array_like, optional
-        Positive weights w; by default 1. A weight of 3 means three copies of a row, of which one is left out. A row of
-        weight below 1 is left out whole.
+        Positive weights w, none below 1e-10 of the largest; by default 1. A weight of 3 means three copies of a row, of
+        which one is left out. A row of weight below 1 is left out whole.
 
     Raises
     ------
@@ -203,13 +203,15 @@ class KernelRegression:
         times = kernels.times(t)
         z = self._resolvents.weights.sum() * self._labels.centred.shape[1]
         z = z if numbers.choice(loss_scale, "loss_scale", ("mean", "sum")) == "mean" else 1.0
-        rate = numbers.positive(learning_rate, "learning_rate") / z
+        rate = numbers.positive(learning_rate, "learning_rate")
+        mantissa, power = np.frexp(z)
         size = 8 * times.size * self._labels.centred.size
         memory.require(2 * size, f"leave-one-out at {times.size} times", "Pass fewer times t in one call.")
         flat = times.reshape(-1)
         tau = np.full(flat.shape, np.inf)
         finite = np.isfinite(flat)
-        tau[finite] = product((rate, flat[finite]), self._resolvents.modes.exponent)
+        exponent = self._resolvents.modes.exponent - int(power) + 1
+        tau[finite] = product((rate / (2 * float(mantissa)), flat[finite]), exponent)
         return self._predictions(contour.residuals(self._resolvents, self._labels, tau), times.shape)
 
     def coefficients(self, diag_reg: ArrayLike, diag_reg_absolute_scale: bool = False) -> Dual:
@@ -327,11 +329,8 @@ class KernelRegression:
 
         Notes
         -----
-        Two products of (M, N) and (N, N) matrices, and O(M N O) memory.
-
-        References
-        ----------
-        Barber, Candès, Ramdas, Tibshirani (2021) for intervals from these predictions (jackknife+).
+        Two products of (M, N) and (N, N) matrices, and O(M N O) memory. Intervals of predictions follow from these by
+        the jackknife+ (Barber, Candès, Ramdas, Tibshirani 2021).
 
         Examples
         --------

@@ -89,9 +89,10 @@ class Resolvents:
         self.diagonal = float(ldexp(diagonal, exponent - self.modes.exponent))
         null = self.modes.basis[:, : self.modes.null]
         self._leverage = np.einsum("ij,ij->i", null, null)
-        kept = weights - self.removed + self.removed * self._leverage
+        self._share = self.removed / weights
+        kept = 1 - self._share + self._share * self._leverage
         #: True for rows that have a part in null modes: not only round-off is left of them there.
-        self._in_null = kept > ROUND_OFF * len(weights) * eps * weights
+        self._in_null = kept > ROUND_OFF * len(weights) * eps
 
     def ridges(self, diag_reg: Vector, *, absolute: bool) -> Vector:
         """Return ridges in units of the kernel, from numbers relative to its diagonal unless ``absolute``."""
@@ -152,15 +153,16 @@ class Resolvents:
         values = product(basis, labels.components[null:], shrinkage)
         if null:
             values += self.null_part(labels)[:, :, None] * self.in_null(settled)[:, None]
+        values /= self.roots[:, None, None]
         values *= self.factors(np.square(basis) @ shrinkage, settled)[:, None]
         return np.moveaxis(self.outputs(np.moveaxis(values, 2, 0), labels), 0, 2)
 
     def factors(self, leverages: NDArray[Number], settled: Flags, rows: slice = slice(None)) -> NDArray[Number]:
-        """Return ``√w/((w − u) + u g)`` for some rows, where ``leverages`` is g without null modes."""
+        """Return ``w/(w − u + u g)`` for some rows, where ``leverages`` is g without null modes."""
         if self.modes.null:
             leverages = leverages + self._leverage[rows, None] * self.in_null(settled, rows)
-        removed = self.removed[rows, None]
-        return np.asarray(self.roots[rows, None] / (self.weights[rows, None] - removed + removed * leverages))
+        share = self._share[rows, None]
+        return np.asarray(1 / (1 - share + share * leverages))
 
     def in_null(self, settled: Flags, rows: slice = slice(None)) -> Flags:
         """Return True for rows and ridges for which null modes count, (N, R).
@@ -185,16 +187,16 @@ class Resolvents:
     def limit(self, labels: Labels) -> Vector:
         """Return :meth:`residuals` for r → 0, (N, O)."""
         null, positive, basis = self.modes.null, self.modes.positive, self.positive_basis
-        kept = self.weights - self.removed + self.removed * self._leverage
+        kept = 1 - self._share + self._share * self._leverage
         with np.errstate(divide="ignore", invalid="ignore"):  # in rows that are replaced below
-            values = self.null_part(labels) * (self.roots / kept)[:, None]
+            values = self.null_part(labels) / (self.roots * kept)[:, None]
         rows = ~self._in_null
         if rows.any():
-            # a and g vanish like r Σ …/λ_j. The weights w_i − u_i of these rows are 0 up to round-off.
+            # a and g vanish like r Σ …/λ_j. Nothing of these rows is left, up to round-off.
             inverse = positive[0] / positive
             a = basis[rows] @ (inverse[:, None] * labels.components[null:])
             g = np.square(basis[rows]) @ inverse
-            values[rows] = a * (self.roots[rows] / (self.removed[rows] * g))[:, None]
+            values[rows] = a / (self.roots[rows] * g)[:, None]
         return self.outputs(values, labels)
 
     def influence(self, ridge: Vector, labels: Labels, rows: Vector, exponent: int) -> tuple[Vector, Vector]:
@@ -208,7 +210,7 @@ class Resolvents:
         projected[:, null:] /= self.modes.positive + ridge
         projected = ldexp(projected, exponent - self.modes.exponent)
         fitted = projected @ labels.components
-        solved = (projected @ self.modes.basis.T) * (self.roots * self.removed / self.weights)
+        solved = (projected @ self.modes.basis.T) * (self.roots * self._share)
         residuals = self.limit(labels) if ridge < LEAST else self.residuals(ridge, labels)[:, :, 0]
         influence = solved[:, :, None] * residuals
         if labels.means is not None:
