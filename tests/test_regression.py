@@ -9,7 +9,7 @@ from scipy.sparse.linalg import aslinearoperator
 
 import ntkrs
 from ntkrs import regression
-from ntkrs.regression import KernelRegression
+from ntkrs.regression import KernelRegression, contour
 from oracles import refits
 
 EPS = np.finfo(float).eps
@@ -267,6 +267,15 @@ class TestLaws:
         model = KernelRegression(k, y)
         singly = np.stack([model.loo_flow(time) for time in t[::25]])
         np.testing.assert_allclose(model.loo_flow(t)[::25], singly, rtol=0, atol=1e-13)
+
+    def test_the_rank_of_many_times_is_found_from_any_guess(self, monkeypatch):
+        rng = np.random.default_rng(0)
+        k = ntkrs.mlp(1, 1, 1).kernel()(rng.standard_normal((150, 4)))
+        model, t = KernelRegression(k, rng.standard_normal(150)), np.geomspace(1e-2, 1e6, 60)
+        found = model.loo_flow(t)
+        monkeypatch.setattr(contour, "_RANK", 12)
+        monkeypatch.setattr(contour, "_RANK_PER_DECADE", 0)
+        np.testing.assert_allclose(model.loo_flow(t), found, rtol=0, atol=1e-12)
 
     def test_loo_is_the_method(self):
         k, y = problem(outputs=2)
