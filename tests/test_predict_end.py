@@ -1,6 +1,7 @@
 """The end of training by two ways: the Cholesky factor, and the eigenmodes."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -111,6 +112,7 @@ def test_eigenmodes_are_made_when_they_are_needed_and_once(monkeypatch):
 
     def counted(*args):
         calls.append(args)
+        time.sleep(0.05)  # in which other threads would begin too
         return modes(*args)
 
     modes = system.kernel_modes
