@@ -33,6 +33,11 @@ MODULES = [
     "ntkrs.demo",
 ]
 
+#: Public modules that need an optional library: they are read where it is there.
+EXTRAS = {"ntkrs.sklearn": "sklearn"}
+MISSING = {path: library for path, library in EXTRAS.items() if importlib.util.find_spec(library) is None}
+MODULES += EXTRAS.keys() - MISSING.keys()
+
 #: Modules that are programs, and must not be imported.
 PROGRAMS = {"__main__"}
 
@@ -105,13 +110,19 @@ def public():
     return found
 
 
+def only_missing(name):
+    """Raise the error of a package that cannot be imported, unless its library is missing."""
+    if name not in MISSING:
+        raise  # noqa: PLE0704  the error that is being handled
+
+
 def examples(documented):
     """Return all docstrings with examples by name: those of public names, then the others of the package."""
     found = {name: text for name, (text, _) in documented.items() if ">>>" in text}
     known = set(found.values())
     finder = doctest.DocTestFinder(exclude_empty=True)
-    for info in pkgutil.walk_packages(ntkrs.__path__, "ntkrs."):
-        if info.name.rpartition(".")[2] in PROGRAMS:
+    for info in pkgutil.walk_packages(ntkrs.__path__, "ntkrs.", onerror=only_missing):
+        if info.name.rpartition(".")[2] in PROGRAMS or info.name.startswith(tuple(MISSING)):
             continue
         for test in finder.find(importlib.import_module(info.name)):
             text = inspect.cleandoc(test.docstring)
@@ -123,6 +134,13 @@ def examples(documented):
 
 PUBLIC = public()
 EXAMPLES = examples(PUBLIC)
+
+
+@pytest.mark.parametrize("path", EXTRAS)
+def test_modules_with_extras_are_read(path):
+    if path in MISSING:
+        pytest.skip(f"{path} needs {MISSING[path]}, which is absent: its docstrings are not read")
+    assert any(name.startswith(f"{path}.") for name in PUBLIC)
 
 
 @pytest.mark.parametrize("name", PUBLIC)

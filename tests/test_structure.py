@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import pickle
 from graphlib import CycleError, TopologicalSorter
@@ -124,6 +125,12 @@ PUBLIC = [
 ]
 
 
+#: Public modules that need an optional library.
+EXTRAS = {"ntkrs.sklearn": "sklearn"}
+MISSING = {path: library for path, library in EXTRAS.items() if importlib.util.find_spec(library) is None}
+PUBLIC = [path for path in PUBLIC if path not in MISSING]
+
+
 def names():
     """Yield (module, name) of every public class and function."""
     for module in PUBLIC:
@@ -135,6 +142,13 @@ def names():
 
 def test_the_public_modules_are_found():
     assert {"ntkrs", "ntkrs.kernel", "ntkrs.network", "ntkrs.layers", "ntkrs.predict", "ntkrs.diagnostics"} <= {*PUBLIC}
+
+
+@pytest.mark.parametrize("path", EXTRAS)
+def test_modules_with_extras_are_read(path):
+    if path in MISSING:
+        pytest.skip(f"{path} needs {MISSING[path]}, which is absent: its names are not read")
+    assert path in PUBLIC
 
 
 @pytest.mark.parametrize(("module", "name"), list(names()))

@@ -31,6 +31,7 @@ from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from ntkrs import convert, diagnostics, predict, regression
+    from ntkrs import sklearn as sklearn
 
 __all__ = [  # and all activations, which are added below
     "Dense",
@@ -57,8 +58,12 @@ __version__ = _core.VERSION
 _LAZY = ("convert", "diagnostics", "predict", "regression")
 
 
+#: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
+_OPTIONAL = ("sklearn",)
+
+
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in _LAZY or name in _OPTIONAL:
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

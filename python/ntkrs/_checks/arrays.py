@@ -77,6 +77,23 @@ def batch(values: ArrayLike, name: str) -> Array:
     return array
 
 
+def no_pair_of_rows(X: ArrayLike, Z: ArrayLike | None) -> None:
+    """Check that X and Z are not two rows, for which scikit-learn calls kernels that are plain functions to it.
+
+    Raises
+    ------
+    ValueError
+        If both are vectors. The message names the ways to pass a kernel to scikit-learn.
+    """
+    if getattr(X, "ndim", 0) == 1 and getattr(Z, "ndim", 0) == 1:
+        shapes = f"X has shape {np.shape(X)} and Z has shape {np.shape(Z)}"  # type: ignore[arg-type]  # both are vectors
+        raise ValueError(
+            f"{shapes}, but two-dimensional (N, n_0) arrays are needed. If scikit-learn calls this kernel, pass it "
+            "ntkrs.sklearn.NTKKernel.from_architecture(kernel.arch) instead, or kernel='precomputed' and the matrix "
+            "kernel(X). Use X.reshape(1, -1) for one sample, X.reshape(-1, 1) for one feature."
+        )
+
+
 def finite(array: Array, name: str) -> Array:
     """Return ``array`` if all its entries are finite.
 

@@ -6,8 +6,15 @@ import importlib
 from typing import Any
 
 
-def require(module: str, package: str) -> Any:
+def require(module: str, package: str, extra: str = "demo") -> Any:
     """Import an optional module and return it.
+
+    Parameters
+    ----------
+    module, package : str
+        The module, and the name of the package that brings it.
+    extra : str
+        The extra of ntkrs that installs the package.
 
     Raises
     ------
@@ -17,4 +24,4 @@ def require(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f"this needs {package} ({error}): pip install 'ntkrs[demo]'") from error
+        raise ImportError(f"this needs {package} ({error}): pip install 'ntkrs[{extra}]'") from error

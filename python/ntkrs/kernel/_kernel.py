@@ -176,6 +176,7 @@ class Kernel(KernelDerivatives):
         >>> np.allclose(kernel(X, per_layer=True).sum(axis=0), kernel(X))
         True
         """
+        arrays.no_pair_of_rows(X, Z)
         names, last = names_of(get), len(self.arch.dense) - 1
         if numbers.boolean(per_layer, "per_layer"):
             if names != ("ntk",):

@@ -1,0 +1,24 @@
+"""Estimators and kernels for scikit-learn, which the extra ``ntkrs[sklearn]`` installs.
+
+- :class:`NTKKernel`: the kernel, for KernelRidge, SVC, GaussianProcessRegressor, Nystroem and others.
+
+Examples
+--------
+>>> from sklearn.datasets import load_iris
+>>> from sklearn.svm import SVC
+>>> from ntkrs.sklearn import NTKKernel
+>>> X, y = load_iris(return_X_y=True)
+>>> bool(SVC(kernel=NTKKernel(depth=2)).fit(X[::2], y[::2]).score(X[1::2], y[1::2]) > 0.9)
+True
+"""
+
+from ntkrs._public import publish
+from ntkrs._runtime.optional import require
+
+require("sklearn", "scikit-learn", "sklearn")
+
+from ntkrs.sklearn.kernel import NTKKernel  # noqa: E402  only now is scikit-learn known to be there
+
+__all__ = ["NTKKernel"]
+
+publish(globals())
