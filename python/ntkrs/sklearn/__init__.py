@@ -1,5 +1,7 @@
 """Estimators and kernels for scikit-learn, which the extra ``ntkrs[sklearn]`` installs.
 
+- :class:`NTKRegressor`, :class:`NTKClassifier`: kernel ridge regression and classification. Exact leave-one-out chooses
+  the depth and the ridge.
 - :class:`NTKKernel`: the kernel, for KernelRidge, SVC, GaussianProcessRegressor, Nystroem and others.
 
 Examples
@@ -17,8 +19,10 @@ from ntkrs._runtime.optional import require
 
 require("sklearn", "scikit-learn", "sklearn")
 
-from ntkrs.sklearn.kernel import NTKKernel  # noqa: E402  only now is scikit-learn known to be there
+from ntkrs.sklearn.classifier import NTKClassifier  # noqa: E402  only now is scikit-learn known to be there
+from ntkrs.sklearn.kernel import NTKKernel  # noqa: E402
+from ntkrs.sklearn.ridge import NTKRegressor  # noqa: E402
 
-__all__ = ["NTKKernel"]
+__all__ = ["NTKClassifier", "NTKKernel", "NTKRegressor"]
 
 publish(globals())

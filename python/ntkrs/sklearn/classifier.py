@@ -1,0 +1,194 @@
+"""Kernel ridge classification with calibrated probabilities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from ntkrs.sklearn import temperature
+from ntkrs.sklearn.ridge import KernelRidge
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import NDArray
+
+    from ntkrs._typing import ArrayLike
+
+    Vector = NDArray[np.float64]
+
+
+class NTKClassifier(ClassifierMixin, KernelRidge):  # type: ignore[misc]  # scikit-learn ships no types
+    """Classification with the NTK of an infinitely wide network: depth and ridge are chosen by exact leave-one-out.
+
+    Kernel ridge regression on targets of ±1: one column for each class, or one in all for two classes. Probabilities
+    are calibrated by decisions that are made without the row they are about.
+
+    Parameters
+    ----------
+    depth, activation, sigma_w, sigma_b, get, frozen, diag_reg, fit_intercept, architecture
+        As for :class:`NTKRegressor`.
+
+    Attributes
+    ----------
+    classes_ : (C,) ndarray
+        The classes.
+    depth_ : int
+        The chosen number of hidden layers.
+    diag_reg_ : float
+        The chosen ridge.
+    loo_error_ : (D, R) ndarray
+        The weighted mean squared error of leave-one-out of the targets ±1, for every depth and ridge.
+    loo_decision_ : (N,) or (N, C) ndarray
+        The decisions about every training row by the model that has not seen it.
+    temperature_ : float
+        T in ``predict_proba``.
+    dual_coef_ : (N,) or (N, C) ndarray
+        Coefficients of the rows of ``X_fit_``.
+    intercept_ : float or (C,) ndarray
+        The weighted mean of the targets, or 0.
+    X_fit_ : (N, n_0) ndarray
+        The training inputs of positive weight.
+    kernel_ : ntkrs.kernel.Kernel
+        The kernel of the chosen depth.
+    n_features_in_ : int
+        The number of features n_0.
+    feature_names_in_ : (n_0,) ndarray
+        The names of the features, if X had names that are strings.
+
+    See Also
+    --------
+    NTKRegressor : The same for regression.
+    NTKKernel : The kernel alone, for SVC or GaussianProcessClassifier.
+
+    Notes
+    -----
+    One eigendecomposition for each depth, O(N³) time and O(N²) memory. The squared error chooses, not the accuracy of
+    leave-one-out, which has many ties and predicts worse. Inputs are taken as they come: scale them first.
+
+    References
+    ----------
+    Arora et al. (2020) for the NTK on small data sets; Platt (1999) and Guo et al. (2017) for probabilities.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from ntkrs.sklearn import NTKClassifier
+    >>> X, y = load_wine(return_X_y=True)
+    >>> model = make_pipeline(StandardScaler(), NTKClassifier()).fit(X[::2], y[::2])
+    >>> model.score(X[1::2], y[1::2]) > 0.95
+    True
+    >>> model.predict_proba(X[1:2]).round(1)
+    array([[1., 0., 0.]])
+    """
+
+    classes_: NDArray[Any]
+    loo_decision_: Vector
+    temperature_: float
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Choose the depth and the ridge, and fit the model and its temperature.
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Training inputs.
+        y : (N,) array_like
+            Classes: numbers, strings or bools.
+        sample_weight : (N,) array_like, optional
+            Weights. A whole number is worth as many copies of the row, and 0 drops it.
+
+        Returns
+        -------
+        NTKClassifier
+            This estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an input is invalid, or there is a single class.
+        MemoryError
+            If the kernel does not fit in memory.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs.sklearn import NTKClassifier
+        >>> X = np.linspace(-1, 1, 20).reshape(-1, 1)
+        >>> NTKClassifier().fit(X, np.where(X[:, 0] > 0, "right", "left")).predict([[-0.5], [0.5]])
+        array(['left', 'right'], dtype='<U5')
+        """
+        x, labels = validate_data(self, X, y, dtype=np.float64, copy=True)
+        check_classification_targets(labels)
+        weights = self._weights(sample_weight, x)
+        kept = weights > 0
+        self.classes_, codes = np.unique(column_or_1d(labels, warn=True)[kept], return_inverse=True)
+        count = len(self.classes_)
+        if count < 2:
+            only = self.classes_.tolist()[0]
+            raise ValueError(f"y has 1 class ({only!r}), but a classifier needs at least 2 classes.")
+        targets = np.where(codes[:, None] == np.arange(count), 1.0, -1.0)
+        left_out = self._choose(x[kept], targets[:, 1] if count == 2 else targets, weights[kept])
+        assert left_out is not None  # noqa: S101  two classes are of two rows
+        self.temperature_ = temperature.fitted(left_out, codes, weights[kept])
+        self.loo_decision_ = cast("Vector", self._left_out(x, kept, left_out))
+        return self
+
+    def decision_function(self, X: ArrayLike) -> Vector:
+        """Return the regression on ±1.
+
+        Parameters
+        ----------
+        X : (M, n_0) array_like
+            Inputs.
+
+        Returns
+        -------
+        (M,) or (M, C) ndarray
+            Positive values are for the class ``classes_[1]`` if there are two classes.
+        """
+        return self._predicted(X)
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the class of the largest decision.
+
+        Parameters
+        ----------
+        X : (M, n_0) array_like
+            Inputs.
+
+        Returns
+        -------
+        (M,) ndarray
+        """
+        decisions = self.decision_function(X)
+        codes = decisions.argmax(axis=1) if decisions.ndim == 2 else (decisions > 0).astype(np.intp)
+        return cast("NDArray[Any]", self.classes_[codes])
+
+    def predict_proba(self, X: ArrayLike) -> Vector:
+        """Return the probabilities of the classes, ``softmax(f/T)`` of the decisions f, or ``sigmoid(f/T)``.
+
+        T is ``temperature_``, at which the decisions of leave-one-out have the least log loss.
+
+        Parameters
+        ----------
+        X : (M, n_0) array_like
+            Inputs.
+
+        Returns
+        -------
+        (M, C) ndarray
+            The columns are in the order of ``classes_``.
+        """
+        from scipy.special import expit, softmax
+
+        scaled = self.decision_function(X) / self.temperature_
+        if scaled.ndim == 1:
+            return np.column_stack([expit(-scaled), expit(scaled)])
+        return cast("Vector", softmax(scaled, axis=1))
