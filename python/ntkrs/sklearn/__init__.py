@@ -2,6 +2,7 @@
 
 - :class:`NTKRegressor`, :class:`NTKClassifier`: kernel ridge regression and classification. Exact leave-one-out chooses
   the depth and the ridge.
+- :class:`NTKGaussianProcessRegressor`: Gaussian process regression, with scales and noise learned by the evidence.
 - :class:`NTKKernel`: the kernel, for KernelRidge, SVC, GaussianProcessRegressor, Nystroem and others.
 
 Examples
@@ -20,9 +21,10 @@ from ntkrs._runtime.optional import require
 require("sklearn", "scikit-learn", "sklearn")
 
 from ntkrs.sklearn.classifier import NTKClassifier  # noqa: E402  only now is scikit-learn known to be there
+from ntkrs.sklearn.gaussian_process import NTKGaussianProcessRegressor  # noqa: E402
 from ntkrs.sklearn.kernel import NTKKernel  # noqa: E402
 from ntkrs.sklearn.ridge import NTKRegressor  # noqa: E402
 
-__all__ = ["NTKClassifier", "NTKKernel", "NTKRegressor"]
+__all__ = ["NTKClassifier", "NTKGaussianProcessRegressor", "NTKKernel", "NTKRegressor"]
 
 publish(globals())

@@ -8,7 +8,8 @@ import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter
 from sklearn.gaussian_process.kernels import Kernel as SklearnKernel
 
-from ntkrs._checks import numbers
+from ntkrs._checks import arrays, numbers
+from ntkrs._checks.advice import shown
 from ntkrs.sklearn.architectures import architecture, described, is_list, per_layer
 
 if TYPE_CHECKING:
@@ -151,53 +152,23 @@ class NTKKernel(SklearnKernel):  # type: ignore[misc]  # scikit-learn ships no t
     @property
     def hyperparameter_sigma_b(self) -> Any:
         """The specification of ``sigma_b``."""
-        return self._hyperparameter("sigma_b", self.sigma_b_bounds)
+        return _hyperparameter(self, "sigma_b", self.sigma_b_bounds)
 
     @property
     def hyperparameter_sigma_w(self) -> Any:
         """The specification of ``sigma_w``."""
-        return self._hyperparameter("sigma_w", self.sigma_w_bounds)
-
-    def _hyperparameter(self, name: str, bounds: Any) -> Any:
-        """Return the specification of the scales that are not 0."""
-        scales = self._scales(name)
-        learned = scales > 0
-        if isinstance(bounds, str) or not learned.any():
-            return Hyperparameter(name, "numeric", "fixed", len(scales))
-        pairs = np.atleast_2d(np.asarray(bounds, dtype=np.float64))
-        pairs = pairs[learned] if len(pairs) == len(scales) else pairs
-        return Hyperparameter(name, "numeric", pairs, int(learned.sum()))
-
-    def _scales(self, name: str) -> Vector:
-        """Return the scales of this name: one, or as many as dense layers.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If they are not finite numbers, positive for ``sigma_w`` and >= 0 for ``sigma_b``, or too few or many.
-        """
-        given = getattr(self, name)
-        scales = per_layer(given, name, numbers.integer(self.depth, "depth")) if is_list(given) else [given]
-        checked = numbers.positive if name == "sigma_w" else numbers.nonnegative
-        return np.array([checked(scale, name) for scale in scales])
-
-    def _learned(self) -> Iterator[tuple[str, Vector, NDArray[np.bool_]]]:
-        """Yield the name and values of each hyperparameter that is not fixed, and True for values that are learned."""
-        for hyperparameter in self.hyperparameters:
-            if not hyperparameter.fixed:
-                scales = self._scales(hyperparameter.name)
-                yield hyperparameter.name, scales, scales > 0
+        return _hyperparameter(self, "sigma_w", self.sigma_w_bounds)
 
     @property
     def theta(self) -> Vector:
         """The logarithms of the scales that are learned."""
-        parts = [np.log(scales[learned]) for _, scales, learned in self._learned()]
+        parts = [np.log(scales[learned]) for _, scales, learned in learned_scales(self)]
         return np.concatenate(parts) if parts else np.empty(0)
 
     @theta.setter
     def theta(self, theta: ArrayLike) -> None:
         values = np.exp(np.asarray(theta, dtype=np.float64))
-        parts = list(self._learned())
+        parts = list(learned_scales(self))
         count = sum(int(learned.sum()) for _, _, learned in parts)
         if values.shape != (count,):
             raise ValueError(f"theta has shape {values.shape}, but ({count},) is needed: one for each learned scale")
@@ -248,24 +219,9 @@ class NTKKernel(SklearnKernel):  # type: ignore[misc]  # scikit-learn ships no t
             raise ValueError("Y is given and eval_gradient is True, but gradients are for Y=None alone: pass X only.")
         x = np.asarray(X, dtype=np.float64)
         if not eval_gradient:
-            return kernel(x, None if Y is None or Y is X else np.asarray(Y, dtype=np.float64), get=name)
-        return kernel(x, get=name), self._gradient(kernel, x, name)
-
-    def _gradient(self, kernel: Kernel, x: Vector, name: KernelName) -> Vector:
-        """Return ``σ ∂K/∂σ`` for each learned scale, (N, N, n)."""
-        parts = list(self._learned())
-        result = np.empty((len(x), len(x), sum(int(learned.sum()) for _, _, learned in parts)))
-        if not parts:
-            return result
-        gradient = kernel.gradient(x, get=name)
-        at = 0
-        for scale, scales, learned in parts:
-            layers = getattr(gradient, scale)
-            layers = layers.sum(axis=0, keepdims=True) if len(scales) < len(layers) else layers
-            for layer in np.flatnonzero(learned):
-                np.multiply(layers[layer], scales[layer], out=result[:, :, at])
-                at += 1
-        return result
+            z = None if Y is None or Y is X else np.asarray(Y, dtype=np.float64)
+            return kernel(x, z, get=name, progress=False)
+        return kernel(x, get=name, progress=False), _gradient(self, x)
 
     def diag(self, X: ArrayLike) -> Vector:
         """Return the diagonal of ``kernel(X)``, to the last bit, without the rest of it.
@@ -299,3 +255,89 @@ def _short(value: Any) -> str:
     if is_list(value):
         return f"({', '.join(map(_short, value))})"
     return str(float(f"{value:.3g}")) if isinstance(value, float | np.floating) else repr(value)
+
+
+def learned_scales(kernel: NTKKernel) -> Iterator[tuple[str, Vector, NDArray[np.bool_]]]:
+    """Yield the name and values of each hyperparameter that is not fixed, and True for values that are learned."""
+    for hyperparameter in kernel.hyperparameters:
+        if not hyperparameter.fixed:
+            scales = _scales(kernel, hyperparameter.name)
+            yield hyperparameter.name, scales, scales > 0
+
+
+def weighted_gradient(kernel: NTKKernel, x: Vector, weights: Vector) -> Vector:
+    """Return ``Σ_ij A_ij σ ∂K_ij/∂σ`` for each learned scale and weights A, (n,). No (N, N, n) array is formed."""
+    parts = list(learned_scales(kernel))
+    if not parts:
+        return np.empty(0)
+    gradient = kernel.architecture.kernel().gradient(x, get=kernel.get, weights=weights, progress=False)
+    sums = [(_shared(getattr(gradient, name), len(scales)) * scales)[learned] for name, scales, learned in parts]
+    return np.concatenate(sums)
+
+
+def _gradient(kernel: NTKKernel, x: Vector) -> Vector:
+    """Return ``σ ∂K/∂σ`` for each learned scale, (N, N, n)."""
+    parts = list(learned_scales(kernel))
+    result = np.empty((len(x), len(x), sum(int(learned.sum()) for _, _, learned in parts)))
+    if not parts:
+        return result
+    gradient = kernel.architecture.kernel().gradient(x, get=kernel.get, progress=False)
+    at = 0
+    for name, scales, learned in parts:
+        layers = _shared(getattr(gradient, name), len(scales))
+        for layer in np.flatnonzero(learned):
+            np.multiply(layers[layer], scales[layer], out=result[:, :, at])
+            at += 1
+    return result
+
+
+def _shared(layers: Vector, count: int) -> Vector:
+    """Return derivatives for each layer, or their sum if one scale is shared by all."""
+    return layers if count == len(layers) else layers.sum(axis=0, keepdims=True)
+
+
+def _hyperparameter(kernel: NTKKernel, name: str, bounds: Any) -> Any:
+    """Return the specification of the scales that are not 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the bounds or the scales are invalid.
+    """
+    scales = _scales(kernel, name)
+    learned = scales > 0
+    pairs = bounding_pairs(bounds, f"{name}_bounds", len(scales))
+    if pairs is None or not learned.any():
+        return Hyperparameter(name, "numeric", "fixed", len(scales))
+    return Hyperparameter(name, "numeric", pairs[learned] if len(pairs) > 1 else pairs, int(learned.sum()))
+
+
+def bounding_pairs(bounds: Any, name: str, count: int = 1) -> Vector | None:
+    """Return bounds as (1, 2) or (count, 2) numbers, or None for "fixed".
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not positive, in order, and as many as needed.
+    """
+    if isinstance(bounds, str) and bounds == "fixed":
+        return None
+    needed = "but 'fixed', or two positive numbers with the least first, are needed"
+    pairs = np.empty((0, 0)) if isinstance(bounds, str) else np.atleast_2d(arrays.finite_float64(bounds, name))
+    if pairs.shape not in ((1, 2), (count, 2)) or pairs.min() <= 0 or (pairs[:, 0] > pairs[:, 1]).any():
+        raise ValueError(f"{name} is {shown(bounds)}, {needed}")
+    return pairs
+
+
+def _scales(kernel: NTKKernel, name: str) -> Vector:
+    """Return the scales of this name: one, or as many as dense layers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not finite numbers, positive for ``sigma_w`` and >= 0 for ``sigma_b``, or too few or many.
+    """
+    given = getattr(kernel, name)
+    scales = per_layer(given, name, numbers.integer(kernel.depth, "depth")) if is_list(given) else [given]
+    checked = numbers.positive if name == "sigma_w" else numbers.nonnegative
+    return np.array([checked(scale, name) for scale in scales])
