@@ -49,6 +49,14 @@ class TestPosterior:
         assert_array_equal(model.predict(Z, return_std=True)[1], np.sqrt(expected.covariance.diagonal()))
         assert_array_equal(model.predict(Z), expected.mean)
 
+    def test_deviations_come_in_blocks_of_rows(self, monkeypatch):
+        model = NTKGaussianProcessRegressor(**FIXED).fit(X, BOTH)
+        mean, deviation = model.predict(Z, return_std=True)
+        monkeypatch.setattr(gaussian_process, "_ROWS", 3)
+        again = model.predict(Z, return_std=True)
+        assert_allclose(again[0], mean, rtol=0, atol=1e-13)  # ε times the condition
+        assert_allclose(again[1], deviation, rtol=1e-12)
+
     def test_units_are_those_of_the_targets(self):
         model = NTKGaussianProcessRegressor(**FIXED).fit(X, BOTH)
         plain = NTKGaussianProcessRegressor(**FIXED, normalize_y=False).fit(X, (BOTH - BOTH.mean(0)) / BOTH.std(0))

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: Matrices of the order of the kernel that the evidence with its gradient needs at once.
 _MATRICES = 3
 
+#: Rows of which the covariance is formed at a time where only its diagonal is wanted.
+_ROWS = 1024
+
 #: Advice for when the kernel does not fit in memory.
 _REMEDY = (
     "Use fewer samples, or features of sklearn.kernel_approximation.Nystroem(ntkrs.sklearn.NTKKernel()) with "
@@ -275,14 +278,20 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         x = validate_data(self, X, dtype=np.float64, reset=False)
         if return_std and return_cov:
             raise ValueError("return_std and return_cov are both True, but one is returned: pass one of them.")
-        with_covariance = bool(return_std or return_cov)
-        found = self._inference(x, get=self.posterior, compute_cov=with_covariance)
-        mean = found.mean * self._unit + self._offset
-        if found.covariance is None:
-            return mean
-        if return_cov:
-            return mean, np.multiply.outer(found.covariance, self._unit**2)
-        return mean, np.multiply.outer(np.sqrt(found.covariance.diagonal()), self._unit)
+        if return_std:
+            # In blocks of rows, so that no (M, M) array is formed.
+            blocks = [self._posterior(x[first : first + _ROWS], covariance=True) for first in range(0, len(x), _ROWS)]
+            mean = np.concatenate([mean for mean, _ in blocks])
+            variances = np.concatenate([covariance.diagonal() for _, covariance in blocks])
+            return mean * self._unit + self._offset, np.multiply.outer(np.sqrt(variances), self._unit)
+        mean, covariance = self._posterior(x, covariance=return_cov)
+        mean = mean * self._unit + self._offset
+        return (mean, np.multiply.outer(covariance, self._unit**2)) if return_cov else mean
+
+    def _posterior(self, x: Vector, *, covariance: bool) -> tuple[Vector, Any]:
+        """Return the mean and the covariance of the posterior, in the units that are learned."""
+        found = self._inference(x, get=self.posterior, compute_cov=covariance)
+        return cast("Vector", found.mean), found.covariance
 
     def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> Vector:
         """Return functions drawn from the posterior.
@@ -313,12 +322,12 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         count, rng = numbers.count(n_samples, "n_samples"), check_random_state(random_state)
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
-        found = self._inference(x, get=self.posterior, compute_cov=True)
-        values, vectors = eigh(found.covariance)
+        mean, covariance = self._posterior(x, covariance=True)
+        values, vectors = eigh(covariance)
         roots = vectors * np.sqrt(np.maximum(values, 0.0))  # round-off makes some of them negative
         outputs = self.y_train_.shape[1:]
         draws = roots @ rng.standard_normal((len(x), int(np.prod(outputs)) * count))
-        samples = found.mean[..., None] + draws.reshape(len(x), *outputs, count)
+        samples = mean[..., None] + draws.reshape(len(x), *outputs, count)
         return cast("Vector", samples * self._unit[..., None] + self._offset[..., None])
 
     def log_marginal_likelihood(self, theta: ArrayLike | None = None, eval_gradient: bool = False) -> Any:
