@@ -5,8 +5,9 @@
 - grid: depths 1..5 × 20 ridges with exact leave-one-out, against a grid search of KernelRidge in 5 folds, and against
   the five eigendecompositions alone.
 - evidence: one evaluation of the evidence with its gradient, against GaussianProcessRegressor with an NTKKernel.
-- forest: NTKClassifier() against RandomForestClassifier(200), both on one thread, fit and predict, on data sets in the format of
-  Fernández-Delgado et al. (2014) with at most 500 rows. DIR holds one folder for each; without it the part is left out.
+- forest: NTKClassifier() against RandomForestClassifier(200), both on one thread, fit and predict, on data sets in the
+  format of Fernández-Delgado et al. (2014) with at most 500 rows. DIR holds one folder for each; without it the part is
+  left out.
 
 Seconds are the best of several turns. Ratios above 1 mean that ntkrs is faster.
 """
