@@ -30,8 +30,23 @@ class NTKClassifier(ClassifierMixin, KernelRidge):  # type: ignore[misc]  # scik
 
     Parameters
     ----------
-    depth, activation, sigma_w, sigma_b, get, frozen, diag_reg, fit_intercept, architecture
-        As for :class:`NTKRegressor`.
+    depth : int or sequence of int, default=(1, 2, 3)
+        The number of hidden layers, or several to choose from.
+    activation : str, activation, or list of them, default="relu"
+        The activation of all hidden layers, or one for each: an object, or its name as in :func:`ntkrs.mlp`.
+    sigma_w, sigma_b : float or list of float, default=2**0.5 and 0.5
+        Scales of weights and biases: a number for all dense layers, or ``depth + 1`` numbers for a single depth.
+    get : {"ntk", "nngp"}, default="ntk"
+        The kernel.
+    frozen : int, default=0
+        The number of dense layers, from the first, that are not trained. It has no effect on the NNGP.
+    diag_reg : "auto", float, or sequence of float, default="auto"
+        The ridge in units of the (weighted) mean of the kernel's diagonal, or several to choose from. "auto" stands for
+        ``np.logspace(-8, 2, 21)``.
+    fit_intercept : bool, default=True
+        If True, the model is fitted to the targets ±1 minus their mean.
+    architecture : Sequential, default=None
+        An architecture, instead of ``depth``, ``activation``, ``sigma_w``, ``sigma_b`` and ``frozen``.
 
     Attributes
     ----------

@@ -61,9 +61,9 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
     noise : float, default=0.1
         The variance of the noise from which learning starts. If it is 0, it stays 0.
     posterior : {"nngp", "ntk", "ntkgp"}, default="nngp"
-        The prediction, as in :func:`ntkrs.predict.gp_inference`: the posterior of a Bayesian network, networks trained
-        to the end, or the posterior with the NTK as prior covariance. The evidence is that of the NNGP for the first,
-        and of the NTK for the others.
+        The prediction, as in :func:`ntkrs.predict.gp_inference`: the posterior of a Bayesian neural network, networks
+        trained to the end, or the posterior with the NTK as prior covariance. The evidence is that of the NNGP for the
+        first, and of the NTK for the others.
     sigma_w_bounds, sigma_b_bounds : pair of float or "fixed", default=(1e-2, 1e2) and (1e-3, 1e2)
         Least and largest scale, or "fixed" for a scale that is not learned.
     noise_bounds : pair of float or "fixed", default=(1e-6, 1e2)
