@@ -66,6 +66,15 @@ class TestPosterior:
         assert_array_equal(model.predict(Z, return_cov=True)[1], covariance[:, :, :1] * BOTH.std(0) ** 2)
         assert model.predict(Z, return_std=True)[1].shape == (7, 2)
 
+    @pytest.mark.parametrize("exponent", [-600, 600])
+    def test_targets_of_any_size(self, exponent):
+        model = NTKGaussianProcessRegressor(1).fit(X, Y)
+        scaled = NTKGaussianProcessRegressor(1).fit(X, np.ldexp(Y, exponent))
+        assert_array_equal(scaled.theta_, model.theta_)
+        assert_array_equal(scaled.predict(Z), np.ldexp(model.predict(Z), exponent))
+        deviations = [one.predict(Z, return_std=True)[1] for one in (scaled, model)]
+        assert_array_equal(deviations[0], np.ldexp(deviations[1], exponent))
+
     def test_samples_have_the_mean_and_covariance(self):
         model = NTKGaussianProcessRegressor().fit(X, Y)
         mean, covariance = model.predict(Z, return_cov=True)

@@ -3,6 +3,7 @@
 import pickle
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,6 +203,15 @@ class TestArchitectures:
     def test_others_are_refused(self, arch, error, message):
         with pytest.raises(error, match=message):
             NTKKernel.from_architecture(arch)
+
+
+def test_the_examples_of_the_page_run():
+    page = Path(__file__).resolve().parents[1] / "docs" / "sklearn.md"
+    names = {}
+    for example in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        exec(example, names)  # noqa: S102 it is ours
+    assert names["mean"].shape == names["deviation"].shape == (142,)
+    assert names["fitted"].loo_prediction_.shape == (300,)
 
 
 class TestInScikitLearn:

@@ -10,7 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from ntkrs.sklearn import temperature
-from ntkrs.sklearn.ridge import KernelRidge
+from ntkrs.sklearn.ridge import NTKRidge
 
 if TYPE_CHECKING:
     from typing import Self
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 
-class NTKClassifier(ClassifierMixin, KernelRidge):  # type: ignore[misc]  # scikit-learn ships no types
+class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-learn ships no types
     """Classification with the NTK of an infinitely wide network: depth and ridge are chosen by exact leave-one-out.
 
     Kernel ridge regression on targets of ±1: one column for each class, or one in all for two classes. Probabilities

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks.scaling import ldexp
 from ntkrs.predict import gp_inference
 from ntkrs.sklearn.evidence import Prior, learned
 from ntkrs.sklearn.kernel import NTKKernel, bounding_pairs
@@ -235,10 +236,14 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         """Return the targets in the units that are learned, and remember these units."""
         shape = y.shape[1:]
         self._offset, self._unit = np.zeros(shape), np.ones(shape)
-        if numbers.boolean(self.normalize_y, "normalize_y"):
-            self._offset, unit = y.mean(axis=0), y.std(axis=0)
-            self._unit = np.where(unit > 0, unit, 1.0)
-        return (y - self._offset) / self._unit
+        if not numbers.boolean(self.normalize_y, "normalize_y"):
+            return y
+        exponents = np.frexp(np.abs(y).max(axis=0))[1]  # squares of targets neither overflow nor vanish
+        scaled = ldexp(y, -exponents)
+        offset, unit = scaled.mean(axis=0), scaled.std(axis=0)
+        unit = np.where(unit > 0, unit, 1.0)
+        self._offset, self._unit = ldexp(offset, exponents), ldexp(unit, exponents)
+        return np.asarray((scaled - offset) / unit)
 
     def predict(self, X: ArrayLike, return_std: bool = False, return_cov: bool = False) -> Any:
         """Return the mean of the posterior, and its standard deviation or covariance if asked for.

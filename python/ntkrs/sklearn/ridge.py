@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 
-class KernelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
     """The parameters, the choice of a model, and the decisions of both estimators."""
 
     #: Attributes of fitted estimators.
@@ -120,7 +120,7 @@ class KernelRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no
         return weights
 
 
-class NTKRegressor(RegressorMixin, KernelRidge):  # type: ignore[misc]  # scikit-learn ships no types
+class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-learn ships no types
     """Regression with the NTK of an infinitely wide network: its depth and ridge are chosen by exact leave-one-out.
 
     ::
