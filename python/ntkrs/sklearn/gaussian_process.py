@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.scaling import ldexp
 from ntkrs.predict import gp_inference
+from ntkrs.predict.modes import square_root
 from ntkrs.sklearn.evidence import Prior, learned
 from ntkrs.sklearn.kernel import NTKKernel, bounding_pairs
 from ntkrs.sklearn.selection import blas_threads, depths
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import ArrayLike, KernelName
     from ntkrs.kernel import Kernel
-    from ntkrs.predict import GpInference
+    from ntkrs.predict import GpInference, Prediction
     from ntkrs.sklearn.architectures import Activations, Scales
     from ntkrs.sklearn.kernel import Bounds
 
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
 #: Matrices of the order of the kernel that the evidence with its gradient needs at once.
 _MATRICES = 3
-
-#: Rows of which the covariance is formed at a time where only its diagonal is wanted.
-_ROWS = 1024
 
 #: Advice for when the kernel does not fit in memory.
 _REMEDY = (
@@ -283,20 +281,15 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         x = validate_data(self, X, dtype=np.float64, reset=False)
         if return_std and return_cov:
             raise ValueError("return_std and return_cov are both True, but one is returned: pass one of them.")
+        found = self._posterior(x, "diag" if return_std else bool(return_cov))
+        mean = found.mean * self._unit + self._offset
         if return_std:
-            # In blocks of rows, so that no (M, M) array is formed.
-            blocks = [self._posterior(x[first : first + _ROWS], covariance=True) for first in range(0, len(x), _ROWS)]
-            mean = np.concatenate([mean for mean, _ in blocks])
-            variances = np.concatenate([covariance.diagonal() for _, covariance in blocks])
-            return mean * self._unit + self._offset, np.multiply.outer(np.sqrt(variances), self._unit)
-        mean, covariance = self._posterior(x, covariance=return_cov)
-        mean = mean * self._unit + self._offset
-        return (mean, np.multiply.outer(covariance, self._unit**2)) if return_cov else mean
+            return mean, np.multiply.outer(found.std, self._unit)
+        return (mean, np.multiply.outer(cast("Vector", found.covariance), self._unit**2)) if return_cov else mean
 
-    def _posterior(self, x: Vector, *, covariance: bool) -> tuple[Vector, Any]:
-        """Return the mean and the covariance of the posterior, in the units that are learned."""
-        found = self._inference(x, get=self.posterior, compute_cov=covariance)
-        return cast("Vector", found.mean), found.covariance
+    def _posterior(self, x: Vector, compute_cov: bool | Literal["diag"]) -> Prediction:
+        """Return the posterior in the units that are learned."""
+        return cast("Prediction", self._inference(x, get=self.posterior, compute_cov=compute_cov))
 
     def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> Vector:
         """Return functions drawn from the posterior.
@@ -322,17 +315,15 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         >>> NTKGaussianProcessRegressor().fit(X, X[:, 0] ** 2).sample_y(X, n_samples=3).shape
         (20, 3)
         """
-        from scipy.linalg import eigh
-
         count, rng = numbers.count(n_samples, "n_samples"), check_random_state(random_state)
         check_is_fitted(self)
         x = validate_data(self, X, dtype=np.float64, reset=False)
-        mean, covariance = self._posterior(x, covariance=True)
-        values, vectors = eigh(covariance)
-        roots = vectors * np.sqrt(np.maximum(values, 0.0))  # round-off makes some of them negative
+        found = self._posterior(x, compute_cov=True)
         outputs = self.y_train_.shape[1:]
-        draws = roots @ rng.standard_normal((len(x), int(np.prod(outputs)) * count))
-        samples = mean[..., None] + draws.reshape(len(x), *outputs, count)
+        draws = square_root(cast("Vector", found.covariance)) @ rng.standard_normal(
+            (len(x), int(np.prod(outputs)) * count)
+        )
+        samples = found.mean[..., None] + draws.reshape(len(x), *outputs, count)
         return cast("Vector", samples * self._unit[..., None] + self._offset[..., None])
 
     def log_marginal_likelihood(self, theta: ArrayLike | None = None, eval_gradient: bool = False) -> Any:
