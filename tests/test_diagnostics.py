@@ -25,6 +25,19 @@ def test_a_power_law_has_its_exponent():
         assert diagnostics.spectrum(k).decay_exponent == pytest.approx(exponent, rel=1e-9)
 
 
+def test_every_octave_has_the_same_weight_in_the_exponent():
+    """The least squares of log λ on log i with weights 1/i, whose sum is the same over every octave."""
+    values = np.sort(np.random.default_rng(0).uniform(0.01, 1, 40))[::-1]  # no power law
+    index = np.arange(1.0, 11.0)  # the first quarter
+    weights = 1 / index / (1 / index).sum()
+    x, y = np.log(index), np.log(values[:10])
+    centred = x - weights @ x
+    expected = -(weights @ (centred * y)) / (weights @ centred**2)
+    k, _ = of_spectrum(values)
+    # Eigenvalues have relative errors of 40·ε·(λ_max/λ) < 1e-12.
+    assert diagnostics.spectrum(k).decay_exponent == pytest.approx(expected, rel=1e-10)
+
+
 def test_effective_ranks():
     for rank in (1, 3, 10):
         k, _ = of_spectrum(np.r_[np.ones(rank), np.zeros(10 - rank)])

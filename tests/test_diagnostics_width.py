@@ -36,6 +36,14 @@ def test_the_slope_of_an_exact_power_law():
     assert scaling.fit(widths, values[:, :1]).stderr is None
 
 
+def test_the_standard_error_is_that_of_the_mean_of_the_slopes():
+    widths, slopes = np.array([10, 20, 80]), np.array([-1.0, -0.5, -0.3])
+    line = scaling.fit(widths, 2.0 * widths[:, None] ** slopes)
+    assert line.slope == pytest.approx(-0.6, abs=1e-12)
+    # The sample variance over S − 1, 0.13, divided by S = 3.
+    assert line.stderr == pytest.approx((0.13 / 3) ** 0.5, rel=1e-12)
+
+
 def test_kernels_converge_like_the_inverse_root_of_the_width():
     found = diagnostics.width_convergence(RELU, X, widths=(32, 128, 512), seeds=16)
     assert found.values.shape == (3, 16)

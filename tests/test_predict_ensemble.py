@@ -222,6 +222,19 @@ def test_float32():
     assert (np.diagonal(single(None, get="nngp").covariance) >= 0).all()
 
 
+def test_rounding_of_float32_kernels_counts_as_zero():
+    """A linear kernel of 40 inputs has rank 3. Its rounding to float32 leaves eigenvalues of both signs near 1e-6."""
+    x, x_test, y = (a.astype(np.float32) for a in problem(40))
+    linear = ntkrs.mlp(depth=0, width=1, outputs=1).kernel()
+    slope = np.linalg.lstsq(x.astype(float), y.astype(float))[0]
+    expected = x_test.astype(float) @ slope
+    # The condition is below 10, and rounding moves an inverse by its product with 40·ε of float32.
+    atol = 400 * np.finfo(np.float32).eps
+    np.testing.assert_allclose(predict.gp_inference(linear, x, y)(x_test).mean, expected, rtol=0, atol=atol)
+    ensemble = predict.gradient_descent_mse_ensemble(linear, x, y)
+    np.testing.assert_allclose(ensemble(None, x_test).mean, expected, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize("size", [1e-70, 1e70])
 def test_inputs_of_all_sizes(size):
     """A network without biases: Σ(c x) = c² Σ(x)."""
