@@ -166,6 +166,11 @@ REFUSED = {
         ValueError,
         "exceeds the largest float32",
     ),
+    "outputs too large": (  # near 1e40, though all derivatives are near 1e20
+        lambda: mlp(1, 4, 1).init(1, dtype=np.float32).with_parameters(np.full(8, 1e20, np.float32)).vjp([[1]], [[1]]),
+        ValueError,
+        "an activation of the network exceeds the largest float32",
+    ),
     "outputs": (lambda: NET.operator(X, "all"), ValueError, "outputs is 'all'"),
     "operator NaN": (lambda: NET.operator(X * np.nan), ValueError, "X holds nan"),
     "operator length": (lambda: NET.operator(X) @ np.ones(3), ValueError, "dimension mismatch"),
