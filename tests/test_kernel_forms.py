@@ -207,3 +207,22 @@ def test_the_scalar_form_is_the_kernel_on_the_sphere(get, q):
             kernel.scalar([0.0, bad])
     with pytest.raises(ValueError, match=r"q is -1, but must be >= 0 and finite"):
         kernel.scalar(0.0, q=-1)
+
+
+@pytest.mark.parametrize("sigma_b", [0.0, 0.3])
+def test_long_diagonals_are_those_of_their_rows(sigma_b):
+    """Rows are described in batches, three for 80 000 rows. A zero row has no direction, and is a case of its own."""
+    kernel = mlp(2, 1, 1, "relu", 1.5, sigma_b).kernel()
+    rows = np.random.default_rng(0).standard_normal((7, 3))
+    rows[2] = 0
+    places = np.arange(80_000) % 7
+    for get in ("ntk", "nngp"):
+        assert np.array_equal(kernel.diag(rows[places], get=get), kernel.diag(rows, get=get)[places])
+
+
+@pytest.mark.parametrize("place", [0, 70_000, 140_000])
+def test_every_correlation_is_checked(place):
+    rho = np.zeros(140_001)
+    rho[place] = 1.5
+    with pytest.raises(ValueError, match=r"rho holds 1\.5, but must be in \[-1, 1\]"):
+        mlp(1, 1, 1).kernel().scalar(rho)
