@@ -301,3 +301,52 @@ impl Vectorized for Transposed<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::pool::unwatched;
+
+    /// A square kernel of ones, whose tiles hold NaN past their last column.
+    struct Ones(usize);
+
+    impl TileKernel for Ones {
+        type Scratch = ();
+
+        fn rows(&self) -> usize {
+            self.0
+        }
+
+        fn cols(&self) -> usize {
+            self.0
+        }
+
+        fn planes(&self) -> usize {
+            1
+        }
+
+        fn entry_cycles(&self) -> f64 {
+            1.0
+        }
+
+        fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {
+            planes[0].reset(area.rows.len(), area.cols.len().next_multiple_of(WIDTH));
+            for row in 0..area.rows.len() {
+                let row = planes[0].row_mut(row);
+                row.fill(f64::NAN);
+                row[..area.cols.len()].fill(1.0);
+            }
+        }
+    }
+
+    #[test]
+    fn values_past_the_last_column_do_not_count() {
+        for n in [1, 13, 96, 101] {
+            for symmetric in [false, true] {
+                let vectors = Array2::ones((n, 5));
+                let product = multiply(&Ones(n), symmetric, vectors.view(), &mut unwatched);
+                assert_eq!(product.unwrap(), vectors * n as f64, "{n} {symmetric}");
+            }
+        }
+    }
+}

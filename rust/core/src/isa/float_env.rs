@@ -105,9 +105,10 @@ mod tests {
     use super::*;
     use std::hint::black_box;
 
+    const FLUSH: Control = DEFAULT | 0x8040;
+
     #[test]
     fn subnormal_numbers_survive_another_librarys_mode() {
-        const FLUSH: Control = DEFAULT | 0x8040;
         let half = |x: f64| black_box(x) * 0.5;
         write(FLUSH);
         let flushed = half(f64::MIN_POSITIVE);
@@ -120,5 +121,21 @@ mod tests {
         assert_eq!(flushed, 0.0);
         assert!(kept > 0.0);
         assert_eq!(again, FLUSH);
+    }
+
+    #[test]
+    fn a_new_thread_can_leave_the_mode_of_its_parent() {
+        // The product must not move beyond a change of the mode.
+        let half = |x: f64| black_box(black_box(x) * 0.5);
+        write(FLUSH);
+        let child = std::thread::spawn(move || {
+            let flushed = half(f64::MIN_POSITIVE);
+            DefaultFloatEnv::set();
+            (flushed, half(f64::MIN_POSITIVE))
+        });
+        write(DEFAULT);
+        let (flushed, kept) = child.join().unwrap();
+        assert_eq!(flushed, 0.0);
+        assert!(kept > 0.0);
     }
 }
