@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 import ntkrs
-from ntkrs import Activation, Dense, Elu, Relu, Selu, Sequential, Tanh, mlp
+from ntkrs import Activation, Dense, Elu, Erf, Relu, Selu, Sequential, Tanh, mlp
 from oracles import conditional, quadrature
 from oracles.activations import SELU_ALPHA, SELU_SCALE, phi, phi_dot
 from oracles.tables import SERIES, is_smooth
@@ -223,6 +223,27 @@ def test_a_bound_past_tolerance_is_warned_of():
         warnings.simplefilter("error")
         # A float32 result rounds more than the series leaves out.
         kernel(np.ones((2, 2), np.float32))
+
+
+def test_bounds_of_two_batches_are_those_of_the_worse_one():
+    kernel = mlp(1, 1, 1, Activation(np.sin, np.cos)).kernel()
+    easy, hard = np.ones((2, 3)), np.full((2, 3), 4000.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kernel(easy)
+    for batches in ((easy, hard), (hard, easy)):
+        assert kernel.error_bound(*batches) == kernel.error_bound(hard)
+        with pytest.warns(RuntimeWarning, match="the kernel's series are too short"):
+            kernel(*batches)
+
+
+def test_an_exact_activation_passes_errors_on():
+    """It adds none. Those of its gap reach the NTK twice: by the NTK before it, and by its own slope."""
+    parts = Dense(1), Activation(shifted, shifted_slope), Dense(1)
+    one = Sequential(*parts).kernel().error_bound(np.ones((1, 2)))
+    two = Sequential(*parts, Erf(), Dense(1)).kernel().error_bound(np.ones((1, 2)))
+    assert one.nngp > 0
+    assert two == (one.nngp, one.ntk + one.nngp)
 
 
 def test_the_quadrature_of_the_oracle_agrees_with_another():
