@@ -58,13 +58,12 @@ def test_parallel_rows_are_found(rows, scale):
     assert np.array_equal(nngp[same], np.sign(np.outer(factors, factors))[same])
 
 
-def test_float32_rows_whose_small_entries_were_rounded_stay_parallel():
-    """Entries below 2⁻¹²⁶ of the largest in their row have fewer digits when packed."""
-    x = np.outer([1.0, 3.0, -5.0], [2.0**60, 1.1, 2.0**-80, 2.0**-83]).astype(np.float32)
-    x[1:] = np.float32([[3], [-5]]) * np.float32([2.0**60, 1.125, 2.0**-80, 2.0**-83])
-    x[0, 1] = 1.125
-    nngp = stack([Sign()] * 10).kernel()(x, get="nngp")
-    assert np.array_equal(nngp, np.array([[1, 1, -1], [1, 1, -1], [-1, -1, 1]]))
+@pytest.mark.parametrize("small", [2.0**-45, 1.25 * 2.0**-46])
+def test_float32_rows_whose_small_entries_were_rounded_stay_parallel(small):
+    """Entries below 2⁻¹²⁶ of the largest in their row have fewer digits when packed: 7 · 2⁻¹⁵⁰ becomes 2⁻¹⁴⁷."""
+    row, factors = np.array([5 * 2.0**100, 0, small], np.float32), np.array([1, 3, 7, -5], np.float32)
+    nngp = stack([Sign()] * 10).kernel()(np.outer(factors, row), get="nngp")
+    assert np.array_equal(nngp, np.sign(np.outer(factors, factors)))
 
 
 @st.composite
