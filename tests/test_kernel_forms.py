@@ -226,3 +226,17 @@ def test_every_correlation_is_checked(place):
     rho[place] = 1.5
     with pytest.raises(ValueError, match=r"rho holds 1\.5, but must be in \[-1, 1\]"):
         mlp(1, 1, 1).kernel().scalar(rho)
+
+
+def test_biases_that_start_at_zero_are_in_deep_homogeneous_kernels(batches):
+    """Without biases such a kernel is read from a table of the gap alone. Its parts never are."""
+    kernel = Sequential(*[Dense(1, 1.4, 0.0, tau_b=1.0), Relu()] * 4, Dense(1, tau_b=1.0)).kernel()
+    assert_close(kernel(batches[0]), sum(kernel(batches[0], per_layer=True)))
+
+
+def test_entries_of_strided_inputs_are_checked():
+    x = np.ones((20, 6))
+    x[13, 4] = np.nan
+    for view in (x[:, ::2], np.asfortranarray(x)):
+        with pytest.raises(ValueError, match="X holds NaN"):
+            mlp(1, 1, 1).kernel()(view)

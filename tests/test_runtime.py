@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -102,6 +103,7 @@ class TestProgress:
         slow(SLOW_X, progress=lambda done, total: heard.append((done, total)))
         assert any(0 <= done < total for done, total in heard)
         assert heard == sorted(heard)
+        assert len({done for done, _ in heard}) > 4  # there are reports within the stages, too
 
     def test_what_it_raises_ends_the_call(self):
         heard = []
@@ -115,6 +117,17 @@ class TestProgress:
         ((done, total),) = heard
         assert 0 <= done < total
         assert np.array_equal(KERNEL(X), KERNEL(X, X))
+
+    def test_what_it_raises_ends_many_short_loops(self):
+        """Each step takes some microseconds, so no loop lasts until a report. All steps would take a minute or more."""
+
+        def stop(_done, _total):
+            raise LookupError
+
+        net, start = ntkrs.mlp(1, 2, 1).init(1), time.perf_counter()
+        with pytest.raises(LookupError):
+            net.train([[1.0], [2.0]], [1.0, -1.0], 1e-3, 10**8, progress=stop)
+        assert time.perf_counter() - start < 20
 
     def test_it_may_call_ntkrs_again(self):
         inner = []
