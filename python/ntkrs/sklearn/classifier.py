@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from ntkrs.sklearn import temperature
+from ntkrs.sklearn import conformal, temperature
 from ntkrs.sklearn.ridge import NTKRidge
 
 if TYPE_CHECKING:
@@ -107,6 +107,8 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
     loo_decision_: Vector
     temperature_: float
 
+    _codes: NDArray[np.intp]
+
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Choose the depth and the ridge, and fit the model and its temperature.
 
@@ -151,6 +153,7 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         targets = np.where(codes[:, None] == np.arange(count), 1.0, -1.0)
         left_out = self._choose(x[kept], targets[:, 1] if count == 2 else targets, weights[kept])
         assert left_out is not None  # noqa: S101  two classes are of two rows
+        self._codes = codes
         self.temperature_ = temperature.fitted(left_out, codes, weights[kept])
         self.loo_decision_ = cast("Vector", self._left_out(x, kept, left_out))
         return self
@@ -207,3 +210,71 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         if scaled.ndim == 1:
             return np.column_stack([expit(-scaled), expit(scaled)])
         return cast("Vector", softmax(scaled, axis=1))
+
+    def predict_set(self, X: ArrayLike, coverage: float = 0.9) -> NDArray[np.bool_]:
+        """Return sets of classes that hold the class of a new row with a given probability, by cross-conformal scores.
+
+        ::
+
+            class c is in the set of x   ⟺   #{i: s_i < s_{−i}(x, c)} < coverage (N + 1)
+            s_{−i}(x, c) = max_{k ≠ c} f_{−i}(x)_k − f_{−i}(x)_c,    s_i = s_{−i}(x_i, y_i)
+
+        with the decisions f_{−i} of the model without row i, all exact. For two classes f is (−f, f). The score s is
+        the negative margin of a class: a class is left out if its margin at x is below those of most training rows.
+
+        Parameters
+        ----------
+        X : (M, n_0) array_like
+            Inputs.
+        coverage : float, default=0.9
+            The share of new rows whose class the sets should hold, in (0, 1).
+
+        Returns
+        -------
+        (M, C) ndarray of bool
+            True for the classes in the set, in the order of ``classes_``. A set of several classes cannot tell them
+            apart, and an empty one is of a row where every margin is lower than among training rows. All classes are in
+            the set if ``coverage`` is above N/(N + 1): that cannot be known from N rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``coverage`` is not between 0 and 1, or X is invalid.
+        MemoryError
+            If the eigendecomposition does not fit in memory.
+
+        Notes
+        -----
+        For rows drawn independently from any distribution, sets hold the class of a new row with a probability of at
+        least ``2 coverage − 1``, and in practice of about ``coverage``. The theorem is about a depth and an absolute
+        ridge that are fixed beforehand. Here they may be chosen by all rows, and the ridge is relative to the kernel of
+        all rows, so the sets may be a little too small. The probability is a mean over inputs and classes.
+
+        With ``sample_weight``, a row of weight 3 counts as three copies of which one is left out, and N is the sum of
+        the weights. The theorem is about equal weights of 1.
+
+        The first call makes one eigendecomposition, in O(N³) time, and keeps N² numbers for the next calls, which are
+        not pickled. Each row of X takes O(N² + N C) more. Decisions are made for blocks of rows.
+
+        References
+        ----------
+        Vovk (2015), Cross-conformal predictors; Barber, Candès, Ramdas, Tibshirani (2021) for the theorem, and Romano,
+        Sesia, Candès (2020), Classification with valid and adaptive coverage, for classes.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_wine
+        >>> from sklearn.preprocessing import scale
+        >>> from ntkrs.sklearn import NTKClassifier
+        >>> X, y = load_wine(return_X_y=True)
+        >>> X = scale(X)
+        >>> sets = NTKClassifier().fit(X[::2], y[::2]).predict_set(X[1::2], coverage=0.95)
+        >>> sets.shape
+        (89, 3)
+        >>> bool(sets[range(89), y[1::2]].mean() > 0.9)
+        True
+        """
+        check_is_fitted(self)
+        share = conformal.checked_coverage(coverage)
+        inputs = validate_data(self, X, dtype=np.float64, reset=False)
+        return conformal.sets(self._left_out_models(), inputs, self._codes, share)

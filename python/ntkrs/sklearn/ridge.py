@@ -11,7 +11,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import shown
 from ntkrs.layers import Sequential
-from ntkrs.sklearn import selection
+from ntkrs.sklearn import conformal, selection
 from ntkrs.sklearn.architectures import architecture as built
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     dual_coef_: Vector
     intercept_: Vector | float
     n_features_in_: int
+
+    _training: conformal.Training
+    _refits: conformal.Refits | None
 
     def __init__(
         self,
@@ -83,7 +86,21 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         self.depth_, self.diag_reg_ = len(chosen.activations), choice.ridge
         self.kernel_, self.X_fit_ = chosen.kernel(), X
         self.dual_coef_, self.intercept_ = self._parts(choice.dual)
+        self._training = conformal.Training(self.kernel_, get, X, y, weights, choice.ridge, intercept)
+        self._refits = None  # of an earlier fit
         return choice.left_out
+
+    def _left_out_models(self) -> conformal.Refits:
+        """Return the models without one row each, which the first call makes and keeps."""
+        refits = self._refits
+        if refits is None:
+            refits = self._refits = conformal.Refits(self._training)
+        return refits
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state for pickles and copies: without the (N, N) matrix of :meth:`_left_out_models`."""
+        state = cast("dict[str, Any]", super().__getstate__())
+        return {**state, "_refits": None} if "_refits" in state else state
 
     @staticmethod
     def _parts(dual: Dual) -> tuple[Vector, Vector | float]:
@@ -262,6 +279,72 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         (M,) or (M, O) ndarray
         """
         return self._predicted(X)
+
+    def predict_interval(self, X: ArrayLike, coverage: float = 0.9) -> Vector:
+        """Return intervals that hold new targets with a given probability, by the jackknife+.
+
+        ::
+
+            [ −q(R_i − f_{−i}(x)),  q(f_{−i}(x) + R_i) ],    R_i = |y_i − f_{−i}(x_i)|
+
+        with the models f_{−i} without row i, all exact. q is the ``⌈coverage (N + 1)⌉``-th smallest of the N values,
+        and infinite if there is none.
+
+        Parameters
+        ----------
+        X : (M, n_0) array_like
+            Inputs.
+        coverage : float, default=0.9
+            The share of new targets that the intervals should hold, in (0, 1).
+
+        Returns
+        -------
+        (M, 2) or (M, 2, O) ndarray
+            Lower and upper ends. Each output has an interval of its own. Ends are infinite if ``coverage`` is above
+            N/(N + 1): that cannot be known from N rows.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``coverage`` is not between 0 and 1, X is invalid, or a single row was fitted.
+        MemoryError
+            If the eigendecomposition does not fit in memory.
+
+        Notes
+        -----
+        For rows drawn independently from any distribution, intervals hold a new target with a probability of at least
+        ``2 coverage − 1``, and in practice of about ``coverage``, with no assumption on the noise or on the model. The
+        theorem is about a depth and an absolute ridge that are fixed beforehand. Here the depth and the ridge may be
+        chosen by all rows, and the ridge is relative to the kernel of all rows, so residuals may be a little too small.
+        The probability is a mean over inputs: it does not hold for each input separately.
+
+        With ``sample_weight``, a row of weight 3 counts as three copies of which one is left out, and q is the least
+        value at or below which weights add up to ``coverage (Σw + 1)``. The theorem is about equal weights of 1.
+
+        The first call makes one eigendecomposition, in O(N³) time, and keeps N² numbers for the next calls, which are
+        not pickled. Each row of X takes O(N² + N O) more. Predictions are made for blocks of rows.
+
+        References
+        ----------
+        Barber, Candès, Ramdas, Tibshirani (2021), Predictive inference with the jackknife+; the same (2023), Conformal
+        prediction beyond exchangeability, for weights.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs.sklearn import NTKRegressor
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.uniform(-1, 1, (200, 1))
+        >>> y = X[:, 0] ** 2 + 0.1 * rng.standard_normal(200)
+        >>> ends = NTKRegressor().fit(X[:100], y[:100]).predict_interval(X[100:])
+        >>> held = (ends[:, 0] <= y[100:]) & (y[100:] <= ends[:, 1])
+        >>> bool(0.8 < held.mean() < 1.0)
+        True
+        """
+        check_is_fitted(self)
+        share = conformal.checked_coverage(coverage)
+        inputs = validate_data(self, X, dtype=np.float64, reset=False)
+        return conformal.intervals(self._left_out_models(), inputs, share)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

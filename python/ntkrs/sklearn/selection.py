@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import KernelName
+    from ntkrs.kernel import Kernel
     from ntkrs.layers import Sequential
 
     Vector = NDArray[np.float64]
@@ -147,12 +148,7 @@ def choose(
     if several and len(y) < 2:
         raise ValueError(f"n_samples={len(y)}: 2 are needed to leave one out; pass one depth and a number as diag_reg.")
     y, exponent = scaled(y)  # squares of labels neither overflow nor vanish
-    with memory.required(
-        _MATRICES * 8 * len(X) ** 2,
-        f"kernel ridge regression of {len(X)} samples",
-        "Use fewer samples, or features of sklearn.kernel_approximation.Nystroem(ntkrs.sklearn.NTKKernel()) with "
-        "LinearSVC or Ridge.",
-    ):
+    with _room(len(X)):
         grams = _kernels(architectures, X, get)
         with blas_threads(len(X)):
             models = (KernelRegression(K, y, intercept=intercept, sample_weight=weights) for K in grams)
@@ -164,6 +160,34 @@ def choose(
     left_out = None if best.left_out is None else ldexp(best.left_out, exponent)
     errors = ldexp(np.array([one.errors for one in found]), 2 * exponent)
     return best._replace(dual=dual, left_out=left_out), errors
+
+
+def decomposed(
+    kernel: Kernel, X: Vector, y: Vector, weights: Vector, get: KernelName, *, intercept: bool
+) -> KernelRegression:
+    """Return the regression of a chosen kernel once more: :func:`choose` keeps no (N, N) matrix.
+
+    Raises
+    ------
+    MemoryError
+        If the work does not fit in memory. Nothing is computed then.
+    """
+    with _room(len(X)):
+        gram = kernel(X, get=get, progress=False)
+        with blas_threads(len(X)):
+            return KernelRegression(gram, y, intercept=intercept, sample_weight=weights)
+
+
+@contextmanager
+def _room(count: int) -> Iterator[None]:
+    """Reject eigendecompositions of so many samples that do not fit in memory, as ``memory.required`` does."""
+    with memory.required(
+        _MATRICES * 8 * count**2,
+        f"kernel ridge regression of {count} samples",
+        "Use fewer samples, or features of sklearn.kernel_approximation.Nystroem(ntkrs.sklearn.NTKKernel()) with "
+        "LinearSVC or Ridge.",
+    ):
+        yield
 
 
 def _kernels(architectures: Sequence[Sequential], X: Vector, get: KernelName) -> Iterator[Vector]:
