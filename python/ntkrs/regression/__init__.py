@@ -3,6 +3,7 @@
 - :class:`KernelRegression`: leave-one-out predictions for all ridges, weights and training times, and the influence of
   every training row, from one eigendecomposition.
 - :func:`loo`: leave-one-out predictions in one call.
+- :func:`agop`: the average gradient outer product of a model, and so the relevance of features.
 - :func:`log_marginal_likelihood`: the evidence of a kernel, with its gradient as weights for ``kernel.gradient``.
 
 Examples
@@ -21,6 +22,7 @@ True
 """
 
 from ntkrs._public import publish
+from ntkrs.regression.agop import agop
 from ntkrs.regression.dual import Dual
 from ntkrs.regression.evidence import Evidence, log_marginal_likelihood
 from ntkrs.regression.loo import loo
@@ -30,6 +32,7 @@ __all__ = [
     "Dual",
     "Evidence",
     "KernelRegression",
+    "agop",
     "log_marginal_likelihood",
     "loo",
 ]
