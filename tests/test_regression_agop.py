@@ -92,18 +92,28 @@ def test_coefficients_of_any_size(exponent, monkeypatch):
     assert_array_equal(agop(network("relu"), X, np.ldexp(ALPHA, exponent)), np.ldexp(found, 2 * exponent))
 
 
-@pytest.mark.parametrize("exponent", [-400, 400])
-def test_inputs_of_any_size(exponent, monkeypatch):
+@pytest.mark.parametrize(("exponent", "power"), [(-400, 0), (400, 0), (-700, 400), (700, -400)])
+def test_inputs_of_any_size(exponent, power, monkeypatch):
     """Without biases Σ(c x, z) = c Σ(x, z), and the slope of f grows with the training rows."""
     monkeypatch.setattr(sys.modules["ntkrs.regression.agop"], "_BLOCK", 2 * 12)
     kernel = mlp(1, 1, 1, "relu").kernel()
     rows = np.ldexp(X, np.array([0, 0, 1, 1, -3, -3, 5, 5, 0])[:, None])  # blocks of unequal gradients
     found = agop(kernel, rows, ALPHA)
-    assert_array_equal(agop(kernel, np.ldexp(rows, exponent), ALPHA), np.ldexp(found, 2 * exponent))
+    scaled = agop(kernel, np.ldexp(rows, exponent), np.ldexp(ALPHA, power))
+    assert_array_equal(scaled, np.ldexp(found, 2 * (exponent + power)))
 
 
 def test_coefficients_of_0_have_none():
     assert_array_equal(agop(network(), X, np.zeros(9)), np.zeros((4, 4)))
+
+
+def test_whole_weights_are_copies():
+    kernel, counts = network("relu"), np.array([1.0, 3.0, 1.0, 2.0, 1.0, 1.0, 4.0, 1.0, 1.0])
+    rows = np.repeat(np.arange(9), counts.astype(int))
+    weighted = agop(kernel, X, ALPHA, sample_weight=counts)
+    near(weighted, agop(kernel, X[rows], (ALPHA / counts[:, None])[rows]), 9 * EPS)
+    near(agop(kernel, X, ALPHA, sample_weight=np.full(9, 0.3)), agop(kernel, X, ALPHA), 9 * EPS)
+    assert_array_equal(counts, [1, 3, 1, 2, 1, 1, 4, 1, 1])
 
 
 def test_a_dual_is_its_coefficients():
@@ -158,6 +168,12 @@ class TestErrors:
     def test_inputs(self, shape):
         with pytest.raises(ValueError, match=re.escape(f"X has shape {shape}, but (N, d)")):
             agop(network(), np.zeros(shape), ALPHA)
+
+    def test_weights(self):
+        with pytest.raises(ValueError, match=r"sample_weight has shape \(8,\), but \(9,\) is needed to match X"):
+            agop(network(), X, ALPHA, sample_weight=np.ones(8))
+        with pytest.raises(ValueError, match=r"sample_weight holds 0\.0 at 0"):
+            agop(network(), X, ALPHA, sample_weight=np.arange(9.0))
 
     def test_values(self):
         with pytest.raises(ValueError, match="dual"):

@@ -42,8 +42,8 @@ def kernel_and_labels(k_train_train: ArrayLike, y_train: ArrayLike) -> tuple[Arr
     return kernel, y.astype(np.float64, copy=False)
 
 
-def sample_weights(values: ArrayLike | None, count: int) -> NDArray[np.float64]:
-    """Return ``count`` positive weights; ones for None.
+def sample_weights(values: ArrayLike | None, count: int, rows_of: str = "y_train") -> NDArray[np.float64]:
+    """Return ``count`` positive weights, of the rows of the argument ``rows_of``; ones for None.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def sample_weights(values: ArrayLike | None, count: int) -> NDArray[np.float64]:
         return np.ones(count)
     weights = arrays.finite_float64(values, "sample_weight")
     if weights.shape != (count,):
-        raise ValueError(f"sample_weight has shape {weights.shape}, but ({count},) is needed to match y_train")
+        raise ValueError(f"sample_weight has shape {weights.shape}, but ({count},) is needed to match {rows_of}")
     if weights.min() <= 0:
         at = int(weights.argmin())
         raise ValueError(f"sample_weight holds {weights[at]} at {at}, but weights are positive. Drop rows of weight 0.")

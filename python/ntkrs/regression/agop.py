@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks import regression as checks
 from ntkrs._checks.scaling import ldexp, scaled
 from ntkrs.kernel import Kernel
 from ntkrs.regression.dual import Dual
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 22
 
 
-def agop(kernel: Kernel, X: ArrayLike, dual: Dual | ArrayLike, get: KernelName = "ntk") -> Vector:
+def agop(
+    kernel: Kernel,
+    X: ArrayLike,
+    dual: Dual | ArrayLike,
+    get: KernelName = "ntk",
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> Vector:
     """Return the average gradient outer product of a kernel model over its training inputs.
 
     ::
@@ -44,6 +52,8 @@ def agop(kernel: Kernel, X: ArrayLike, dual: Dual | ArrayLike, get: KernelName =
         The coefficients α of the rows of X, such as those of :meth:`KernelRegression.coefficients` for one ridge.
     get : {"ntk", "nngp"}
         The kernel that the model was fitted with.
+    sample_weight : (N,) array_like, optional
+        Positive weights, those of the model: the average is weighted by them.
 
     Returns
     -------
@@ -90,16 +100,17 @@ def agop(kernel: Kernel, X: ArrayLike, dual: Dual | ArrayLike, get: KernelName =
     if x.ndim != 2 or not x.size:
         raise ValueError(f"X has shape {x.shape}, but (N, d) with at least one row and one feature is needed")
     columns, scale = scaled(_coefficients(dual, len(x)))
+    weights = checks.sample_weights(sample_weight, len(x), "X")
     size = x.shape[1]
     memory.require(24 * size**2, f"an average gradient outer product of {size} features", "Use fewer features.")
     total, exponent = np.zeros((size, size)), 0
-    for gradients in _gradients(kernel, x, columns, name):
+    for gradients in _gradients(kernel, x, columns, np.sqrt(weights / weights.sum()), name):
         # Squares are over the power of two of the largest gradient so far, so that they do not overflow.
         values, power = scaled(gradients)
         highest = max(power, exponent) if total.any() else power
         total = ldexp(total, 2 * (exponent - highest)) + ldexp(values.T @ values, 2 * (power - highest))
         exponent = highest
-    return ldexp(total / len(x), 2 * (exponent + scale))
+    return ldexp(total, 2 * (exponent + scale))
 
 
 def _coefficients(dual: Dual | ArrayLike, count: int) -> Vector:
@@ -119,13 +130,15 @@ def _coefficients(dual: Dual | ArrayLike, count: int) -> Vector:
     return alpha.reshape(count, -1)
 
 
-def _gradients(kernel: Kernel, x: Vector, columns: Vector, name: KernelName) -> Iterator[Vector]:
-    """Yield the gradients of all outputs at blocks of rows of x, (rows · O, d)."""
+def _gradients(kernel: Kernel, x: Vector, columns: Vector, roots: Vector, name: KernelName) -> Iterator[Vector]:
+    """Yield the gradients of all outputs at blocks of rows of x, times ``roots`` of the rows, (rows · O, d)."""
     count, outputs = columns.shape
     step = max(1, _BLOCK // (x.shape[1] * outputs))
     if outputs == count:
         step = min(step, max(1, count - 1))  # a square array of all rows would be the weights of pairs
     for first in range(0, count, step):
-        found = kernel.input_gradient(x[first : first + step], x, get=name, weights=columns, progress=False)
+        rows = slice(first, first + step)
+        found = kernel.input_gradient(x[rows], x, get=name, weights=columns, progress=False)
         # The weights of a single row and output are those of a pair, of the same value without the last axis.
-        yield np.moveaxis(found.reshape(-1, x.shape[1], outputs), 1, 2).reshape(-1, x.shape[1])
+        gradients = found.reshape(-1, x.shape[1], outputs) * roots[rows, None, None]
+        yield np.moveaxis(gradients, 1, 2).reshape(-1, x.shape[1])
