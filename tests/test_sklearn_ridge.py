@@ -34,7 +34,7 @@ LABELS = np.where(Y > 0.8, "high", np.where(Y < -0.3, "low", "middle"))
 BINARY = np.where(Y > 0, "yes", "no")
 
 
-@parametrize_with_checks([NTKRegressor(), NTKClassifier()])
+@parametrize_with_checks([NTKRegressor(), NTKClassifier(), NTKRegressor(feature_scales="agop")])
 def test_it_is_an_estimator_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -23,7 +23,7 @@ require("sklearn", "scikit-learn", "sklearn")
 from ntkrs.sklearn.classifier import NTKClassifier  # noqa: E402  only now is scikit-learn known to be there
 from ntkrs.sklearn.gaussian_process import NTKGaussianProcessRegressor  # noqa: E402
 from ntkrs.sklearn.kernel import NTKKernel  # noqa: E402
-from ntkrs.sklearn.ridge import NTKRegressor  # noqa: E402
+from ntkrs.sklearn.regressor import NTKRegressor  # noqa: E402
 
 __all__ = ["NTKClassifier", "NTKGaussianProcessRegressor", "NTKKernel", "NTKRegressor"]
 

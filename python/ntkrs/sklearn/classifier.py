@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import column_or_1d, validate_data
 
 from ntkrs.sklearn import conformal, temperature
 from ntkrs.sklearn.ridge import NTKRidge
@@ -171,7 +171,7 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         (M,) or (M, C) ndarray
             Positive values are for the class ``classes_[1]`` if there are two classes.
         """
-        return self._predicted(X)
+        return self._values(self._inputs(X))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the class of the largest decision.
@@ -274,7 +274,5 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         >>> bool(sets[range(89), y[1::2]].mean() > 0.9)
         True
         """
-        check_is_fitted(self)
-        share = conformal.checked_coverage(coverage)
-        inputs = validate_data(self, X, dtype=np.float64, reset=False)
+        inputs, share = self._inputs(X), conformal.checked_coverage(coverage)
         return conformal.sets(self._left_out_models(), inputs, self._codes, share)

@@ -1,0 +1,148 @@
+"""Factors of the features of NTKRegressor: given ones, and those learned by one step of the average gradient."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+pytest.importorskip("sklearn", reason="estimators need the extra ntkrs[sklearn]")
+
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import scale
+
+from ntkrs import mlp
+from ntkrs.sklearn import NTKRegressor
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((40, 4))
+Z = RNG.standard_normal((9, 4))
+Y = np.sin(2 * X[:, 0]) + X[:, 1] + 0.3 * RNG.standard_normal(40)
+BOTH = np.column_stack([Y, np.cos(X[:, 2])])
+FACTORS = np.array([2.0, 0.3, 0.0, 1.1])
+
+
+def slopes(model, x):
+    """The mean square of the derivatives of all outputs by each feature, from central differences."""
+    step = 1e-4
+    changes = [(model.predict(x + shift) - model.predict(x - shift)) / (2 * step) for shift in step * np.eye(4)]
+    return np.array([(change.reshape(len(x), -1) ** 2).sum(axis=1).mean() for change in changes])
+
+
+class TestGiven:
+    """An array multiplies the features, and None leaves them."""
+
+    @pytest.mark.parametrize("targets", [Y, BOTH], ids=["one", "two"])
+    def test_it_is_a_fit_of_the_products(self, targets):
+        model = NTKRegressor(feature_scales=list(FACTORS)).fit(X, targets)
+        same = NTKRegressor().fit(X * FACTORS, targets)
+        assert_array_equal(model.feature_scales_, FACTORS)
+        assert_array_equal(model.X_fit_, X * FACTORS)
+        assert_array_equal(model.loo_prediction_, same.loo_prediction_)
+        assert_array_equal(model.predict(Z), same.predict(Z * FACTORS))
+        assert_array_equal(model.predict_interval(Z), same.predict_interval(Z * FACTORS))
+
+    def test_rows_of_weight_0(self):
+        weights = (np.arange(40) < 30).astype(float)
+        model = NTKRegressor(2, feature_scales=FACTORS).fit(X, Y, weights)
+        assert_array_equal(model.loo_prediction_[30:], model.predict(X[30:]))
+
+    def test_without_them_they_are_1(self):
+        model = NTKRegressor().fit(X, Y)
+        assert_array_equal(model.feature_scales_, np.ones(4))
+        assert_array_equal(model.X_fit_, X)
+
+    def test_the_array_may_change_later(self):
+        factors = FACTORS.copy()
+        model = NTKRegressor(2, feature_scales=factors).fit(X, Y)
+        before = model.predict(Z)
+        factors[:] = 0
+        assert_array_equal(model.predict(Z), before)
+
+
+class TestLearned:
+    """One step of the average gradient outer product, damped."""
+
+    @pytest.mark.parametrize("targets", [Y, BOTH], ids=["one", "two"])
+    @pytest.mark.parametrize("get", ["ntk", "nngp"])
+    def test_they_are_fourth_roots_of_mean_squares_of_derivatives(self, targets, get):
+        first = NTKRegressor(activation="erf", get=get).fit(X, targets)
+        roots = slopes(first, X) ** 0.25
+        model = NTKRegressor(activation="erf", get=get, feature_scales="agop").fit(X, targets)
+        # Differences are good to step² times third derivatives, and ε/step.
+        assert_allclose(model.feature_scales_, roots / roots.mean(), rtol=1e-6)
+        anew = NTKRegressor(activation="erf", get=get, feature_scales=model.feature_scales_).fit(X, targets)
+        assert (model.depth_, model.diag_reg_) == (anew.depth_, anew.diag_reg_)
+        assert_array_equal(model.predict(Z), anew.predict(Z))
+        assert_array_equal(model.loo_error_, anew.loo_error_)
+
+    @pytest.mark.parametrize("exponent", [-600, -1, 600])
+    def test_targets_of_any_size(self, exponent):
+        model = NTKRegressor(feature_scales="agop").fit(X, Y)
+        scaled = NTKRegressor(feature_scales="agop").fit(X, np.ldexp(Y, exponent))
+        assert_array_equal(scaled.feature_scales_, model.feature_scales_)
+        assert_array_equal(scaled.predict(Z), np.ldexp(model.predict(Z), exponent))
+
+    def test_whole_weights_are_copies(self):
+        weights = RNG.integers(0, 4, 40)
+        rows = np.repeat(np.arange(40), weights)
+        weighted = NTKRegressor(feature_scales="agop").fit(X, Y, weights)
+        repeated = NTKRegressor(feature_scales="agop").fit(X[rows], Y[rows])
+        assert_allclose(weighted.feature_scales_, repeated.feature_scales_, rtol=1e-10)
+        assert_allclose(weighted.predict(Z), repeated.predict(Z), rtol=0, atol=1e-9)
+
+    def test_a_constant_model_has_none(self):
+        model = NTKRegressor(feature_scales="agop").fit(X, np.full(40, 2.5))
+        assert_array_equal(model.feature_scales_, np.ones(4))
+        assert_array_equal(NTKRegressor(1, diag_reg=0.1, feature_scales="agop").fit(X[:1], Y[:1]).predict(Z), Y[0])
+
+    def test_a_feature_that_never_changes_is_left_out(self):
+        x = np.column_stack([X, np.zeros(40)])
+        model = NTKRegressor(activation="erf", feature_scales="agop").fit(x, Y)
+        assert model.feature_scales_[4] < 1e-3 * model.feature_scales_[0]
+
+    def test_architectures(self):
+        arch = mlp(2, 1, 1, "erf", 1.2, 0.2)
+        model = NTKRegressor(architecture=arch, feature_scales="agop").fit(X, Y)
+        assert model.kernel_ == arch.kernel()
+        assert model.feature_scales_[0] > model.feature_scales_[2]
+
+    def test_noise_columns_count_less(self):
+        data, targets = load_diabetes(return_X_y=True)
+        noisy = scale(np.column_stack([data, np.random.default_rng(0).standard_normal((len(data), 15))]))
+        plain = NTKRegressor().fit(noisy[:300], targets[:300])
+        learned = NTKRegressor(feature_scales="agop").fit(noisy[:300], targets[:300])
+        assert learned.feature_scales_[[2, 8]].min() > learned.feature_scales_[10:].max()  # body mass, triglycerides
+        assert learned.score(noisy[300:], targets[300:]) > plain.score(noisy[300:], targets[300:])
+
+
+class TestErrors:
+    """Each names the parameter, what came, and what is needed."""
+
+    @pytest.mark.parametrize(
+        ("factors", "message"),
+        [
+            ("learn", "feature_scales is 'learn', but must be None, 'agop', or a number per feature"),
+            ([1.0, 2.0], "feature_scales has shape (2,), but (4,) is needed to match X: a number for each feature"),
+            (2.0, "feature_scales has shape (), but (4,) is needed to match X"),
+            ([1.0, -1.0, 1.0, 1.0], "feature_scales is [1.0, -1.0, 1.0, 1.0], but must be >= 0"),
+            ([1.0, np.nan, 1.0, 1.0], "feature_scales"),
+        ],
+    )
+    def test_values(self, factors, message):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            NTKRegressor(feature_scales=factors).fit(X, Y)
+
+    def test_products_beyond_the_range_of_numbers(self):
+        with pytest.raises(ValueError, match="X"):
+            NTKRegressor(feature_scales=np.full(4, 1e300)).fit(X * 1e300, Y)
+
+
+def test_they_are_searched_cloned_and_pickled():
+    options = {"feature_scales": [None, "agop", FACTORS]}
+    best = GridSearchCV(NTKRegressor(), options, cv=3).fit(X, Y).best_estimator_
+    assert_array_equal(pickle.loads(pickle.dumps(best)).predict(Z), best.predict(Z))
+    assert_array_equal(clone(best).fit(X, Y).predict(Z), best.predict(Z))
