@@ -86,6 +86,21 @@ class TestLearned:
         assert_array_equal(scaled.feature_scales_, model.feature_scales_)
         assert_array_equal(scaled.predict(Z), np.ldexp(model.predict(Z), exponent))
 
+    @pytest.mark.parametrize("exponent", [-500, 500])
+    def test_inputs_of_any_size(self, exponent):
+        """Without biases the kernel of c x is that of x times c², and the ridge is relative."""
+        model = NTKRegressor(sigma_b=0.0, feature_scales="agop").fit(X, Y)
+        scaled = NTKRegressor(sigma_b=0.0, feature_scales="agop").fit(np.ldexp(X, exponent), Y)
+        assert_allclose(scaled.feature_scales_, model.feature_scales_, rtol=1e-14)
+        assert_allclose(scaled.predict(np.ldexp(Z, exponent)), model.predict(Z), rtol=1e-12)
+
+    def test_many_large_rows_of_one_sign(self):
+        """The gradient adds up to hundreds of times the inputs, and its square is beyond the range of numbers."""
+        x = np.abs(np.random.default_rng(1).standard_normal((400, 4)))
+        options = {"sigma_b": 0.0, "diag_reg": 100.0, "fit_intercept": False, "feature_scales": "agop"}
+        model, scaled = (NTKRegressor(1, **options).fit(np.ldexp(x, exponent), np.ones(400)) for exponent in (0, 508))
+        assert_allclose(scaled.feature_scales_, model.feature_scales_, rtol=1e-14)
+
     def test_whole_weights_are_copies(self):
         weights = RNG.integers(0, 4, 40)
         rows = np.repeat(np.arange(40), weights)

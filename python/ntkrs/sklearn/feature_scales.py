@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkrs._checks import arrays
 from ntkrs._checks.advice import shown
-from ntkrs._checks.scaling import scaled
+from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 from ntkrs.regression import agop
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ def learned(training: Training, coefficients: Vector) -> Vector:
 
     A fourth root lies half-way between no factors and the root mean square of the derivatives, ``A_kk^½``.
     """
-    columns, _ = scaled(coefficients)  # squares of gradients neither overflow nor vanish
+    columns, _ = scaled(coefficients)
+    columns = ldexp(columns, -max(exponent_of(training.X), 0))  # squares of gradients neither overflow nor vanish
     outer = agop(training.kernel, training.X, columns, training.get, sample_weight=training.weights)
     squares = outer.diagonal()
     if not squares.max() > 0:
         return np.ones(len(squares))
-    # The largest is divided out first, so that targets of another size have the same factors, to the last bit.
-    roots = (squares / squares.max()) ** 0.25
+    roots = squares**0.25
     return np.asarray(roots / roots.mean())
