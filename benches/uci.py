@@ -145,6 +145,11 @@ def leave_one_out(data: Dataset) -> dict[str, Any]:
     return {"accuracy": accuracies, "chosen": [[model.depth_, model.diag_reg_] for model in models]}
 
 
+def kernel(x: np.ndarray, depth: int, fix: int) -> np.ndarray:
+    """Return the NTK of the published protocol: the sum over all layers after the first ``fix``."""
+    return x.shape[1] * NTKKernel(depth, "relu", 1.0, 0.0, frozen=fix)(x)
+
+
 def published(data: Dataset) -> dict[str, Any]:
     """Return the accuracies of the protocol of Arora et al., with the chosen depth, untrained layers, and C."""
 
@@ -155,7 +160,7 @@ def published(data: Dataset) -> dict[str, Any]:
     best = (-1.0, 0, 0, 0.0, np.empty((0, 0)))
     for depth in DEPTHS:
         for fix in range(depth + 1):
-            k = data.x.shape[1] * NTKKernel(depth, "relu", 1.0, 0.0, frozen=fix)(data.x)
+            k = kernel(data.x, depth, fix)
             for cost in COSTS:
                 found = accuracy(k, *data.tuning, cost)
                 if found > best[0]:
@@ -257,6 +262,10 @@ def table(found: dict[str, Outcome]) -> Iterator[str]:
     """Yield the lines of a report on the sets that all methods have classified."""
     methods = [name for name in TITLES if any(name in one for one in found.values())]
     done = {name: [key for key, one in found.items() if "accuracy" in one.get(name, {})] for name in methods}
+    for name in methods:
+        for key, one in found.items():
+            if "refused" in one.get(name, {}):
+                yield f"{TITLES[name]} refuses {key}: {one[name]['refused'].splitlines()[0]}"
     methods = [name for name in methods if done[name]]
     common = [key for key in found if all(key in done[name] for name in methods)]
     if not methods or not common:
