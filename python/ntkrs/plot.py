@@ -160,10 +160,10 @@ def width_scaling(result: WidthScaling) -> Figure:
     return figure
 
 
-def plain_log_ticks(ax: Any, widths: list[int]) -> None:
-    """Label both log axes with plain numbers: x at the widths, y at 1, 2 and 5 of every decade."""
+def plain_log_ticks(ax: Any, numbers: list[int]) -> None:
+    """Label both log axes with plain numbers: x at these ones, y at 1, 2 and 5 of every decade."""
     ticker = require("matplotlib.ticker", "matplotlib")
-    ax.set_xticks(widths, [str(width) for width in widths])
+    ax.set_xticks(numbers, [str(number) for number in numbers])
     ax.set_xticks([], minor=True)
     ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
@@ -204,6 +204,7 @@ def learning_curve(result: LearningCurve, ax: Any = None) -> Figure:
         _, ax = panels(5.4)
     ax.plot(np.atleast_1d(result.n), np.atleast_1d(result.unseen), "o-", color=BLUE, markersize=4, label="expected")
     ax.set(xscale="log", yscale="log", xlabel="training samples $n$", ylabel="mean squared error, unseen rows")
+    plain_log_ticks(ax, np.unique(result.n).tolist())
     ax.legend(loc="upper right")
     return ax.figure  # type: ignore[no-any-return]  # axes are Any
 
