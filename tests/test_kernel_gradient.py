@@ -4,6 +4,7 @@ Errors are relative to √(K_ii K_jj), in ε, like those of kernels.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,36 +15,14 @@ from scipy.linalg import cho_factor, cho_solve
 import ntkrs
 from ntkrs import Abs, Activation, Dense, Erf, Gelu, Relu, Sequential, Tanh, activations, mlp
 from oracles import gradients
-from oracles.tables import CLOSED_FORMS, JUMPS, MODERATE, SERIES, is_smooth, named
-from package import built
+from oracles.hostile import hostile_rows
+from oracles.tables import CLOSED_FORMS, JUMPS, MODERATE, SERIES, is_smooth, is_steep, named
+from package import built, network
 
 EPS = 2.0**-52
 
-#: Activations that grow faster than their argument: layers multiply relative errors by their degree.
-STEEP = ("exp", "polynomial", "hermite", "monomial", "rectified_power")
-
-
-def network(sigma_w, sigma_b, layers, **last):
-    """The kernel of a network with these scales, one per dense layer, and these activations between them."""
-    dense = [Dense(1, w, b) for w, b in zip(sigma_w, sigma_b, strict=True)]
-    dense[-1] = replace(dense[-1], **last)
-    both = zip(dense, [*layers, None], strict=True)
-    return Sequential(*[part for pair in both for part in pair if part is not None]).kernel()
-
-
-def hostile(scale=30.0):
-    """Rows in every relative position that costs digits somewhere."""
-    x = np.random.default_rng(0).standard_normal((13, 4))
-    x[1] = x[0]
-    x[2] = 3 * x[0]
-    for row, distance in zip(range(3, 8), (1e-15, 1e-12, 1e-9, 1e-5, 1e-2), strict=True):
-        x[row] = x[0] * (1 + distance * x[row])
-    x[8] = 0.0
-    x[9] *= scale
-    x[10] -= x[0] * (x[10] @ x[0]) / (x[0] @ x[0])
-    x[11] = -2 * x[0]
-    x[12] = -x[0] * (1 + 1e-9 * x[12])
-    return x
+#: Rows of this test, of which the scale can be given.
+hostile = partial(hostile_rows, (13, 4))
 
 
 def errors(x, layers, names, sigma_b):
@@ -66,13 +45,12 @@ def errors(x, layers, names, sigma_b):
 @pytest.mark.parametrize("sigma_b", [0.0, 0.3])
 @pytest.mark.parametrize("depth", [1, 2])
 def test_derivatives_are_those_of_fifty_digits(name, depth, sigma_b):
-    kind = name if isinstance(name, str) else name[0]
-    x = hostile(1.0) if kind in STEEP else hostile()
+    x = hostile(1.0) if is_steep(name) else hostile()
     if name in JUMPS.values() and depth == 2:
         # A jump after a jump: the kernel itself has ε^(1/4) of near-duplicates.
         x = x[[0, 1, 7, 8, 9, 10]]
     # Measured: 16 ε; 300 ε for cubic activations, whose kernels are of degree 18 in the inputs.
-    assert errors(x, [built(name)] * depth, [name] * depth, sigma_b) <= (500 if kind in STEEP else 40)
+    assert errors(x, [built(name)] * depth, [name] * depth, sigma_b) <= (500 if is_steep(name) else 40)
 
 
 @pytest.mark.parametrize("name", [name for name in MODERATE.values() if is_smooth(name)], ids=str)

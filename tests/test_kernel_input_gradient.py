@@ -4,6 +4,7 @@ Errors of a derivative are relative to √(K_ii K_jj)/|x_i| plus its own size, i
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,37 +13,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 import ntkrs
 from ntkrs import Abs, Dense, Erf, Gelu, Relu, Sequential, Tanh, activations, mlp
 from oracles import input_gradients
-from oracles.tables import CLOSED_FORMS, SERIES, named
-from package import built
+from oracles.hostile import hostile_rows
+from oracles.tables import CLOSED_FORMS, SERIES, is_steep, named
+from package import built, network
 
 EPS = 2.0**-52
 
-#: Activations that grow faster than their argument: layers multiply relative errors by their degree.
-STEEP = ("exp", "polynomial", "hermite", "monomial", "rectified_power")
-
-
-def network(sigma_w, sigma_b, layers, **last):
-    """The kernel of a network with these scales, one per dense layer, and these activations between them."""
-    dense = [Dense(1, w, b) for w, b in zip(sigma_w, sigma_b, strict=True)]
-    dense[-1] = replace(dense[-1], **last)
-    both = zip(dense, [*layers, None], strict=True)
-    return Sequential(*[part for pair in both for part in pair if part is not None]).kernel()
-
-
-def hostile(scale=30.0):
-    """Rows in every relative position that costs digits somewhere."""
-    x = np.random.default_rng(0).standard_normal((14, 3))
-    x[1] = x[0]
-    x[2] = 3 * x[0]
-    for row, distance in zip(range(3, 8), (1e-15, 1e-12, 1e-9, 1e-5, 1e-2), strict=True):
-        x[row] = x[0] * (1 + distance * x[row])
-    x[8] = 0.0
-    x[9] *= scale
-    x[10] -= x[0] * (x[10] @ x[0]) / (x[0] @ x[0])
-    x[11] = -2 * x[0]
-    x[12] = -x[0] * (1 + 1e-9 * x[12])
-    x[13] = 2 * x[0] * (1 + 1e-13 * x[13])
-    return x
+#: Rows of this test, of which the scale can be given.
+hostile = partial(hostile_rows, (14, 3))
 
 
 def derivatives(kernel, x, z, get="ntk"):
@@ -65,13 +43,12 @@ def errors(kernel, x, z, exact):
 @pytest.mark.parametrize("name", **named(CLOSED_FORMS))
 @pytest.mark.parametrize(("depth", "sigma_b"), [(1, 0.0), (2, 0.3)])
 def test_derivatives_are_those_of_fifty_digits(name, depth, sigma_b):
-    kind = name if isinstance(name, str) else name[0]
-    z = hostile(1.0) if kind in STEEP else hostile()
+    z = hostile(1.0) if is_steep(name) else hostile()
     x = z[[0, 3, 9, 13]]
     sigma_w, sigma_b = np.linspace(1.1, 1.5, depth + 1), np.full(depth + 1, sigma_b)
     exact = input_gradients.derivatives(x, z, sigma_w, sigma_b, [name] * depth)
     kernel = network(sigma_w, sigma_b, [built(name)] * depth)
-    assert errors(kernel, x, z, exact) <= (500 if kind in STEEP else 40)
+    assert errors(kernel, x, z, exact) <= (500 if is_steep(name) else 40)
 
 
 @pytest.mark.parametrize("name", ["relu", "gelu"])

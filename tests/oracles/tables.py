@@ -61,6 +61,11 @@ PERFECT = [(1.0, 1.0, 1.0), (0.5, 2.0, -1.0)]  # |rho| = 1
 COVARIANCES = [(1.0, 1.0, 0.5), (0.7, 1.9, -0.6), (2.0, 0.3, 0.7), (1.0, 1.0, 0.999), *PERFECT]
 
 
+def is_steep(activation):
+    """Return True for kinds that grow faster than their argument: layers multiply relative errors by their degree."""
+    return activations.parse(activation)[0] in {activations.parse(growing)[0] for growing, _ in GROWING.values()}
+
+
 def is_smooth(activation):
     """Return True if φ is analytic."""
     return activations.parse(activation)[0] not in activations.KINKED
