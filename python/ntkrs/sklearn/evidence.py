@@ -63,7 +63,7 @@ class Prior(NamedTuple):
         """
         found = regression.log_marginal_likelihood(self.kernel(x), y, self.noise, eval_gradient=True)
         last = [] if self.noise_bounds is None else [self.noise * found.noise]
-        return float(found.value), np.append(weighted_gradient(self.kernel, x, found.kernel), last)
+        return found.value, np.append(weighted_gradient(self.kernel, x, found.kernel), last)
 
 
 def learned(start: Prior, x: Vector, y: Vector) -> tuple[Prior, float]:
