@@ -247,7 +247,6 @@ fn message(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
     use std::time::Duration;
@@ -341,71 +340,5 @@ mod tests {
             for_each(0..7, load, &mut watch, || (), |(), _, _| ()).unwrap();
             assert_eq!(last, (7, 7));
         }
-    }
-
-    #[test]
-    fn the_last_report_of_an_installed_loop_is_complete_whichever_thread_ends_last() {
-        set_num_threads(3).unwrap();
-        let mut last = (0, 0);
-        let mut watch = |done, total| {
-            last = (done, total);
-            ControlFlow::Continue(())
-        };
-        let part = |watch: &mut Watch<'_>| {
-            let driver = thread::current().id();
-            let slow_elsewhere = |(): &mut (), _: usize, _: &Stop| {
-                let slow = thread::current().id() != driver;
-                thread::sleep(Duration::from_millis(if slow { 50 } else { 1 }));
-            };
-            for_each(0..3, load(3), watch, || (), slow_elsewhere)
-        };
-        install(f64::INFINITY, &mut watch, part).unwrap();
-        assert_eq!(last, (3, 3));
-    }
-
-    #[test]
-    fn installed_loops_share_one_pool() {
-        set_num_threads(3).unwrap();
-        let hits: Vec<AtomicUsize> = (0..1000).map(|_| AtomicUsize::new(0)).collect();
-        let threads = Mutex::new(HashSet::new());
-        let hit = |(): &mut (), i: usize, _: &Stop| {
-            hits[i].fetch_add(1, Ordering::Relaxed);
-            lock(&threads).insert(thread::current().id());
-        };
-        let part = |watch: &mut Watch<'_>| {
-            for _ in 0..20 {
-                for_each(0..1000, load(1000), watch, || (), hit)?;
-            }
-            Ok(thread::current().id())
-        };
-        let driver = install(f64::INFINITY, &mut unwatched, part).unwrap();
-        assert!(hits.into_iter().all(|hit| hit.into_inner() == 20));
-        let threads = threads.into_inner().unwrap();
-        assert!(threads.contains(&driver) && threads.len() <= 3);
-        assert!(!threads.contains(&thread::current().id()));
-        let here = install(0.0, &mut unwatched, |_| Ok(thread::current().id()));
-        assert_eq!(here, Ok(thread::current().id()));
-    }
-
-    #[test]
-    fn an_error_in_an_installed_loop_ends_the_call() {
-        let run = |watch: &mut Watch<'_>, work: &(dyn Fn(usize, &Stop) + Sync)| {
-            install(f64::INFINITY, watch, |watch| {
-                let work = |(): &mut (), i: usize, stop: &Stop| work(i, stop);
-                for_each(0..8, load(8), watch, || (), work)
-            })
-        };
-        let result = run(&mut unwatched, &|i, _| assert_ne!(i, 2, "two"));
-        assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("two")));
-        let wait = |_: usize, stop: &Stop| {
-            while !stop.requested() {
-                thread::sleep(Duration::from_millis(1));
-            }
-        };
-        let result = run(&mut |_, _| ControlFlow::Break(()), &wait);
-        assert_eq!(result, Err(Error::Cancelled));
-        let result: Result<()> = install(f64::INFINITY, &mut unwatched, |_| panic!("install"));
-        assert!(matches!(result, Err(Error::Panicked(message)) if message.contains("install")));
-        assert_eq!(run(&mut unwatched, &|_, _| ()), Ok(()));
     }
 }
