@@ -1,9 +1,11 @@
 """Benchmarks run, and all sides of them do the same work."""
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,3 +194,24 @@ def test_a_debug_build_is_refused(monkeypatch):
     monkeypatch.setattr(_core, "PROFILE", "debug")
     with pytest.raises(RuntimeError, match="debug build: benchmarks of it mean nothing"):
         bench.run(quick=True, repeats=1)
+
+
+def test_scaling_over_threads_is_measured_and_told(tmp_path):
+    script = Path(__file__).resolve().parents[1] / "benches" / "threads.py"
+    path = tmp_path / "threads.json"
+    only = ("--quick", "--only", "Jacobian", "--dtype", "float64", "--repeats", "2")
+    run = (sys.executable, script)
+    environment = os.environ | {"NTKRS_NUM_THREADS": "3"}
+    subprocess.run((*run, *only, "--json", path), check=True, env=environment, stdout=subprocess.DEVNULL)
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert [row["work"] for row in rows] == ["multiply-adds in registers", "Jacobian, 50-64³-2, N=20"]
+    assert {threads: len(seconds) for threads, seconds in rows[1]["seconds"].items()} == {"1": 2, "2": 2, "3": 2}
+    rows[1]["seconds"] = {"1": [6.0, 5.0, 7.0], "2": [3.0], "3": [2.0, 9.0, 1.0]}
+    path.write_text(
+        json.dumps({"cpu": "a processor", "versions": {"instructions": "avx2"}, "rows": rows}), encoding="utf-8"
+    )
+    told = subprocess.run(
+        (*run, "--table", path), check=True, capture_output=True, encoding="utf-8"
+    ).stdout.splitlines()
+    assert told[0] == "a processor, avx2."
+    assert told[-1] == "| Jacobian, 50-64³-2, N=20 | float64 | 6 s | 2 s | 2.0 × | 3.0 × |"
