@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ntkrs._checks import arrays, memory
+import numpy as np
+
+from ntkrs._checks import arrays, chunks, memory
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._error_bound import ErrorBound, warn_of_truncation
 
@@ -120,8 +122,12 @@ def _contracted(
     """
     x, z = inputs
     shape = (len(x), len(x if z is None else z))
-    factors = arrays.finite_float64(weights, "weights")
+    factors = chunks.converted(arrays.floating(weights, "weights"), np.float64)
     if factors.shape != shape:
         raise ValueError(f"weights has shape {factors.shape}, but {shape} is needed: one for each entry of the kernel")
-    sums, bound = core.contracted_gradient(inputs, factors, list(names), tied, report)
+    try:
+        sums, bound = core.contracted_gradient(inputs, factors, list(names), tied, report)
+    except ValueError:  # a weight that is not finite makes the sums so: weights are searched only then
+        arrays.finite(factors, "weights")
+        raise
     return [KernelGradient(*both) for both in sums.reshape(len(names), 2, len(tied))], bound
