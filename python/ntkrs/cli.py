@@ -29,6 +29,7 @@ STAGES = {
     "diabetes": 1,
     "width scaling": 6,
     "dynamics": 1,
+    "one dimension": 1,
     "spectrum": 1,
     "finite training": 5,
     "lazy training": 4,
@@ -76,11 +77,12 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> repo
     tell = partial(progress, "width scaling")
     width = timed("width scaling", lambda: demo.width_scaling(x, settings, seed, tell))
     flow, circle = timed("dynamics", lambda: (demo.dynamics(gram.ntk, data, settings), demo.circle(settings)))
+    line = timed("one dimension", lambda: demo.line(settings, seed))
     spectrum = timed("spectrum", lambda: demo.spectrum(gram, data))
     trained = timed("finite training", lambda: demo.finite_training(data, settings, seed))
     lazy = timed("lazy training", lambda: demo.lazy_training(data, settings, seed))
     return report.Results(
-        settings, seed, data, gram, digits, diabetes, width, flow, circle, spectrum, trained, lazy, seconds
+        settings, seed, data, gram, digits, diabetes, width, flow, circle, line, spectrum, trained, lazy, seconds
     )
 
 

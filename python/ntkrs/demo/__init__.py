@@ -13,6 +13,7 @@ from ntkrs._public import publish
 from ntkrs.demo.data import Digits, Settings, load_digits
 from ntkrs.demo.finite import FiniteTraining, Kappa, Lazy, finite_training, lazy_training, width_scaling
 from ntkrs.demo.infinite import Circle, Dynamics, Gram, circle, dynamics, gram, peak_megabytes, spectrum
+from ntkrs.demo.line import Line, line
 
 __all__ = [
     "Circle",
@@ -22,12 +23,14 @@ __all__ = [
     "Gram",
     "Kappa",
     "Lazy",
+    "Line",
     "Settings",
     "circle",
     "dynamics",
     "finite_training",
     "gram",
     "lazy_training",
+    "line",
     "load_digits",
     "peak_megabytes",
     "spectrum",

@@ -42,6 +42,8 @@ class Settings:
         For :func:`lazy_training`: the widths, the networks per width, the number of digits, and the steps.
     kappa_seeds : int
         The networks per width whose κ is computed in :func:`lazy_training`.
+    line_width, line_seeds, line_steps : int, int, tuple of int
+        For :func:`line`: the width, the number of networks, and the steps of gradient descent.
 
     Examples
     --------
@@ -70,6 +72,9 @@ class Settings:
     lazy_samples: int = 40
     lazy_steps: int = 60
     kappa_seeds: int = 2
+    line_width: int = 512
+    line_seeds: int = 10
+    line_steps: tuple[int, ...] = (0, 3, 30, 300)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ntkrs.demo.data import Digits
     from ntkrs.demo.finite import FiniteTraining
     from ntkrs.demo.infinite import Circle, Dynamics, Gram
+    from ntkrs.demo.line import Line
     from ntkrs.demo.scores import Scores
     from ntkrs.plot import WidthScaling
 
@@ -104,6 +105,30 @@ def circle(result: Circle) -> Figure:
     ax.set(xticks=range(-180, 181, 60), xlim=(-180, 180), ylim=(-1.1, 1.1))
     ax.axhline(0, color="0.85", linewidth=0.8, zorder=0)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@styled
+def line(result: Line) -> Figure:
+    """Draw random networks, trained ones, and one while it learns, each with the closed form of infinite width."""
+    figure, (before, after, during) = panels(3.3, 3.3, 3.3, height=3.0)
+    bands = (np.zeros_like(result.mean), result.prior_std), (result.mean, result.std)
+    for ax, outputs, (mean, std) in zip((before, after), (result.prior, result.trained), bands, strict=True):
+        ax.fill_between(result.x, mean - 2 * std, mean + 2 * std, color=BLUE, alpha=0.2, linewidth=0)
+        ax.plot(result.x, mean, color=BLUE, label="infinite width")
+        ax.plot(result.x, outputs.T, color=GREY, linewidth=0.8)
+        ax.plot([], [], color=GREY, linewidth=0.8, label=f"width {result.width}")
+    colors = ("0.75", GREEN, VERMILION, BLUE)[-len(result.steps) :]
+    for count, network, theory, color in zip(result.steps, result.learning, result.predicted, colors, strict=True):
+        during.plot(result.x, network, color=color, label=f"{count} steps")
+        during.plot(result.x[::5], theory[::5], "o", color=color, markersize=3)
+    titles = ("(a) before training", "(b) after training", "(c) one network")
+    for ax, title in zip((before, after, during), titles, strict=True):
+        ax.set(title=title, xlabel="$x$", xlim=(-1.2, 1.2))
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8.5)
+    for ax in (after, during):
+        ax.plot(result.train_x, result.train_y, "ko", markersize=5, zorder=5)
+    before.set_ylabel("$f(x)$")
     return figure
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ntkrs.demo.data import Digits, Settings
     from ntkrs.demo.finite import FiniteTraining, Lazy
     from ntkrs.demo.infinite import Circle, Dynamics, Gram
+    from ntkrs.demo.line import Line as Functions
     from ntkrs.demo.scores import Scores
     from ntkrs.diagnostics import Line, Spectrum, WidthConvergence
 
@@ -41,6 +42,7 @@ class Results:
     width: WidthConvergence
     dynamics: Dynamics
     circle: Circle
+    line: Functions
     spectrum: Mapping[str, Spectrum]
     trained: FiniteTraining
     lazy: Lazy
@@ -102,6 +104,18 @@ def _caption_trained(r: Results) -> str:
     )
 
 
+def _caption_line(r: Results) -> str:
+    """Return the caption of functions of one variable."""
+    line = r.line
+    return (
+        f"Functions of one variable: {len(line.prior)} networks with two hidden layers of {line.width} erf units. "
+        "(a) Before training. The band has two standard deviations at infinite width. (b) The same networks after "
+        f"{line.steps[-1]} steps of gradient descent on the black dots. The band is that of infinitely wide networks "
+        f"after as many steps, and {100 * line.coverage:.0f} % of the outputs lie in it. (c) The first network while "
+        "it learns (lines), and the closed form from its kernel and outputs before training (small dots)."
+    )
+
+
 def _caption_lazy(r: Results) -> str:
     """Return the caption of the measures of lazy training."""
     drift, s = r.lazy.drift, r.settings
@@ -137,6 +151,7 @@ PANELS = (
             "prediction passes through all of them."
         ),
     ),
+    Panel("line", lambda r: figures.line(r.line), _caption_line),
     Panel(
         "spectrum",
         lambda r: plot.spectra(r.spectrum),
@@ -216,6 +231,7 @@ def summary(r: Results) -> dict[str, Any]:
             "test_accuracy_best": float(d.accuracy.max()),
             "time_of_lowest_test_loss": float(d.times[np.argmin(d.test_loss)]),
         },
+        "line": {"width": r.line.width, "networks": len(r.line.prior), "coverage_of_two_std": r.line.coverage},
         "effective_rank": {name: found.effective_rank_entropy for name, found in r.spectrum.items()},
         "finite_training": {
             "steps": r.trained.steps.tolist(),
