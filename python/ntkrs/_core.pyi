@@ -51,6 +51,7 @@ __all__ = [
     "max_num_threads",
     "peak_flops",
     "set_num_threads",
+    "stored_product",
 ]
 
 # lib.rs
@@ -96,6 +97,17 @@ def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None:
     """Write ``⟨x_i, x_j⟩`` to the only plane (N, 1, N, 1), for ``arrays = (x, planes)``.
 
     This measures the engine alone, without a network.
+    """
+
+# stored.rs
+
+def stored_product(matrix: Array, vectors: NDArray[np.float64], progress: Report | None) -> NDArray[np.float64]:
+    """Return K V (N, r) in float64 for a symmetric matrix K (N, N) of either dtype and vectors V (N, r).
+
+    Entries below the diagonal are not read, except near it. The bits do not depend on the number of threads. K is not
+    copied: it must not change during the call.
+
+    Raises ValueError if the product is not finite.
     """
 
 # activations.rs
@@ -231,6 +243,14 @@ class Network:
         There is one plane, or O for ``outputs="diagonal"``. If ``per_layer``, each dense layer has planes of its own.
 
         Raises ValueError if ``outputs`` is not known, or a value exceeds the dtype.
+        """
+
+    def multiply(
+        self, inputs: _Batches, vectors: NDArray[np.float64], outputs: str | int, progress: Report | None
+    ) -> NDArray[np.float64]:
+        """Return K V in float64 for vectors V, (M, r) or (M·O, r) for ``outputs="full"``, without storing K.
+
+        Raises ValueError as :meth:`ntk`, if ``outputs`` is "diagonal", and if the product is not finite.
         """
 
     # vector_products.rs

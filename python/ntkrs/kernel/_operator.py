@@ -21,22 +21,27 @@ if TYPE_CHECKING:
 def linear_operator(
     core: InfiniteKernel, x: Array, z: Array | None, wanted: Wanted, report: Report | None
 ) -> LinearOperator:
-    """Return ``K(x, z)`` as a SciPy linear operator. It keeps references to both arrays."""
+    """Return ``K(x, z)`` as a SciPy linear operator. It keeps references to both arrays.
+
+    Its method ``product(V)`` is ``K V`` as float64, before it is rounded to the dtype of the inputs.
+    """
     from scipy.sparse.linalg import LinearOperator
 
-    def times(rows: Array, columns: Array | None) -> Callable[[ArrayLike], Array]:
-        def product(vectors: ArrayLike) -> Array:
-            values = arrays.finite_float64(vectors, "V")
-            inputs, matrix = (rows, columns), values.reshape(len(values), *values.shape[1:] or (1,))
-            result = core.multiply(inputs, matrix, wanted, report)
-            return narrowed(result.reshape(len(rows), *values.shape[1:]), rows.dtype)
+    def product(vectors: ArrayLike, rows: Array = x, columns: Array | None = z) -> NDArray[np.float64]:
+        values = arrays.finite_float64(vectors, "V")
+        matrix = values.reshape(len(values), *values.shape[1:] or (1,))
+        result = core.multiply((rows, columns), matrix, wanted, report)
+        return result.reshape(len(rows), *values.shape[1:])
 
-        return product
+    def times(rows: Array, columns: Array | None) -> Callable[[ArrayLike], Array]:
+        return lambda vectors: narrowed(product(vectors, rows, columns), rows.dtype)
 
     forward = times(x, z)
     backward = forward if z is None else times(z, x)
     shape = (len(x), len(x if z is None else z))
-    return LinearOperator(shape, matvec=forward, rmatvec=backward, matmat=forward, rmatmat=backward, dtype=x.dtype)
+    operator = LinearOperator(shape, matvec=forward, rmatvec=backward, matmat=forward, rmatmat=backward, dtype=x.dtype)
+    operator.product = product
+    return operator
 
 
 def narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:

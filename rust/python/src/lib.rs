@@ -1,6 +1,6 @@
 //! The Python module `ntkrs._core`: every function unwraps its arguments, computes detached, and wraps the result.
 //!
-//! Each topic is one file, with a section of the same name in `_core.pyi`: `runtime`, `gram`, `activations`, `kernel` (with
+//! Each topic is one file, with a section of the same name in `_core.pyi`: `runtime`, `gram`, `stored`, `activations`, `kernel` (with
 //! `kernel_gradient`), `network` (with `vector_products`), `training` and `ensemble`. The other files are shared by these.
 //! No two files import each other, directly or through others.
 
@@ -17,6 +17,7 @@ mod kernel_arguments;
 mod kernel_gradient;
 mod network;
 mod runtime;
+mod stored;
 mod ticker;
 mod training;
 mod vector_products;
@@ -45,6 +46,9 @@ mod _core {
 
     #[pymodule_export]
     use super::gram::linear_gram;
+
+    #[pymodule_export]
+    use super::stored::stored_product;
 
     #[pymodule_export]
     use super::activations::derivatives;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ntkrs_core::Error;
 use ntkrs_core::activations::activation::Activation;
+use ntkrs_core::engine::multiply;
 use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
@@ -11,11 +12,13 @@ use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
 use ntkrs_core::finite::forward;
 use ntkrs_core::finite::jacobian;
 use ntkrs_core::finite::network::{Dense, Network as CoreNetwork};
-use numpy::{Element, PyReadonlyArray1};
+use numpy::{Element, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
-use crate::arrays::{Forward, Gram, Jacobian, Jvp, Matrix, Parameters, Typed, Vjp, views};
+use crate::arrays::{
+    Batches, Forward, Gram, Jacobian, Jvp, Matrix, Parameters, Typed, Vjp, copied, views,
+};
 use crate::call::{Call, watched};
 use crate::errors::{Result, other_dtype};
 use crate::gram::fill;
@@ -87,6 +90,27 @@ impl Network {
         match (&self.0, arrays) {
             (Typed::F64(net), Typed::F64(arrays)) => ntk(py, net, arrays, form, progress),
             (Typed::F32(net), Typed::F32(arrays)) => ntk(py, net, arrays, form, progress),
+            _ => Err(other_dtype()),
+        }
+    }
+
+    /// Returns K V for vectors V, without storing the kernel K of `outputs`, for `inputs = (x, z)`.
+    fn multiply<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        vectors: Matrix<'py, f64>,
+        outputs: Selection,
+        progress: Progress,
+    ) -> Result<Bound<'py, PyArray2<f64>>> {
+        let outputs = outputs.parse()?;
+        match (&self.0, inputs) {
+            (Typed::F64(net), Typed::F64(inputs)) => {
+                product(py, net, inputs, &vectors, outputs, progress)
+            }
+            (Typed::F32(net), Typed::F32(inputs)) => {
+                product(py, net, inputs, &vectors, outputs, progress)
+            }
             _ => Err(other_dtype()),
         }
     }
@@ -185,33 +209,92 @@ fn jacobian<T: Scalar + Element>(
     call.detach(cycles, |watch| jacobian::jacobian(net, x, out, watch))
 }
 
+/// The packed inputs of a kernel, and the estimated cycles of its stages.
+struct PackedBatches<T: Scalar> {
+    x: Panels<T>,
+    z: Option<Panels<T>>,
+    shares: [f64; 4],
+}
+
+impl<T: Scalar + Element> PackedBatches<T> {
+    fn of(
+        net: &CoreNetwork<T>,
+        (x, z): Batches<'_, T>,
+        outputs: Outputs,
+        call: &mut Call<'_>,
+    ) -> Result<Self> {
+        let mut pack = |array: &Matrix<'_, T>, argument| {
+            call.read(|watch| net.pack(array.as_array(), argument, watch))
+        };
+        let x = pack(&x, "X")?;
+        let z = z.map(|z| pack(&z, "Z")).transpose()?;
+        let (rows, passes) = (x.rows(), z.as_ref().map_or(0, Panels::rows));
+        let [of_x, of_z] = [rows, passes].map(|samples| outputs.pass_cycles(net, samples));
+        let cols = z.as_ref().map_or(rows, Panels::rows);
+        let shares = [of_x, of_z, 0.0, outputs.kernel_cycles(net, rows, cols)];
+        Ok(Self { x, z, shares })
+    }
+
+    fn cycles(&self, net: &CoreNetwork<T>) -> f64 {
+        watched(net.has_callable(), self.shares.iter().sum())
+    }
+
+    /// Linearizes the network at the inputs, and passes its kernel to `last`, with true if the columns are the rows.
+    fn with_kernel<R>(
+        self,
+        net: &CoreNetwork<T>,
+        (outputs, per_layer): (Outputs, bool),
+        watch: &mut Watch<'_>,
+        last: impl FnOnce(&Empirical<'_, T>, bool, &mut Watch<'_>) -> ntkrs_core::Result<R>,
+    ) -> ntkrs_core::Result<R> {
+        let mut stages = Stages::new(watch, &self.shares);
+        let linearize =
+            |inputs, watch: &mut Watch<'_>| Linearized::new(net, inputs, outputs, watch);
+        let rows = stages.next(|watch| linearize(self.x, watch))?;
+        let other = stages.next(|watch| self.z.map(|z| linearize(z, watch)).transpose())?;
+        let cols = other.as_ref().unwrap_or(&rows);
+        let kernel =
+            stages.next(|watch| Empirical::new(net, &rows, cols, outputs, per_layer, watch))?;
+        stages.next(|watch| last(&kernel, other.is_none(), watch))
+    }
+}
+
 fn ntk<T: Scalar + Element>(
     py: Python<'_>,
     net: &CoreNetwork<T>,
     (x, z, mut planes): Gram<'_, T>,
-    (outputs, per_layer): (Outputs, bool),
+    form: (Outputs, bool),
     progress: Progress,
 ) -> Result<()> {
     let mut call = Call::enter(py, progress);
-    let mut pack = |array: &Matrix<'_, T>, argument| {
-        call.read(|watch| net.pack(array.as_array(), argument, watch))
-    };
-    let x = pack(&x, "X")?;
-    let z = z.map(|z| pack(&z, "Z")).transpose()?;
+    let inputs = PackedBatches::of(net, (x, z), form.0, &mut call)?;
     let planes = views(&mut planes);
-    let (rows, cols) = (x.rows(), z.as_ref().map_or(x.rows(), Panels::rows));
-    let passes = z.as_ref().map_or(0, Panels::rows);
-    let [of_x, of_z] = [rows, passes].map(|samples| outputs.pass_cycles(net, samples));
-    let shares = [of_x, of_z, 0.0, outputs.kernel_cycles(net, rows, cols)];
-    call.detach(watched(net.has_callable(), shares.iter().sum()), |watch| {
-        let mut stages = Stages::new(watch, &shares);
-        let linearize =
-            |inputs, watch: &mut Watch<'_>| Linearized::new(net, inputs, outputs, watch);
-        let rows = stages.next(|watch| linearize(x, watch))?;
-        let other = stages.next(|watch| z.map(|z| linearize(z, watch)).transpose())?;
-        let cols = other.as_ref().unwrap_or(&rows);
-        let kernel =
-            stages.next(|watch| Empirical::new(net, &rows, cols, outputs, per_layer, watch))?;
-        stages.next(|watch| fill(&kernel, planes, other.is_none(), watch))
+    call.detach(inputs.cycles(net), |watch| {
+        inputs.with_kernel(net, form, watch, |kernel, symmetric, watch| {
+            fill(kernel, planes, symmetric, watch)
+        })
     })
+}
+
+fn product<'py, T: Scalar + Element>(
+    py: Python<'py>,
+    net: &CoreNetwork<T>,
+    inputs: Batches<'_, T>,
+    vectors: &Matrix<'_, f64>,
+    outputs: Outputs,
+    progress: Progress,
+) -> Result<Bound<'py, PyArray2<f64>>> {
+    if outputs == Outputs::Diagonal {
+        let message = "outputs 'diagonal' are several kernels: multiply each by its own vectors";
+        return Err(Error::Invalid(message.into()).into());
+    }
+    let mut call = Call::enter(py, progress);
+    let inputs = PackedBatches::of(net, inputs, outputs, &mut call)?;
+    let vectors = call.read(|watch| copied(vectors.as_array(), watch))?;
+    let product = call.detach(inputs.cycles(net), |watch| {
+        inputs.with_kernel(net, (outputs, false), watch, |kernel, symmetric, watch| {
+            multiply::multiply(kernel, symmetric, vectors.view(), watch)
+        })
+    })?;
+    Ok(PyArray2::from_owned_array(py, product))
 }

@@ -3,7 +3,8 @@
 //!
 //! [`scalar`] is the storage type, [`panel`] the packed format of rows, [`tile`] the unit of output, and [`pool`] the
 //! threads, [`rows`] computes numbers of each row. Drivers: [`gram`] stores a kernel matrix, [`multiply`] multiplies it by vectors, and [`inner_product`]
-//! contracts it with another matrix. [`linear`] is the simplest kernel.
+//! contracts it with another matrix. [`linear`] is the simplest kernel, and
+//! [`stored`] one whose matrix is in memory.
 
 pub mod gram;
 pub mod inner_product;
@@ -13,4 +14,5 @@ pub mod panel;
 pub mod pool;
 pub mod rows;
 pub mod scalar;
+pub mod stored;
 pub mod tile;

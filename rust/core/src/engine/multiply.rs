@@ -232,7 +232,8 @@ fn clear_filling(tile: &mut Tile, area: &Area) {
     let cols = area.cols.len();
     if !cols.is_multiple_of(WIDTH) {
         for row in 0..area.rows.len() {
-            tile.row_mut(row)[cols..cols.next_multiple_of(WIDTH)].fill(0.0);
+            let values = tile.row_blocks_mut(row).as_flattened_mut();
+            values[cols..cols.next_multiple_of(WIDTH)].fill(0.0);
         }
     }
 }
