@@ -181,6 +181,45 @@ class TestOperator:
         with pytest.raises(ValueError, match="the product leaves the range of float64"):
             mlp(0, 1, 1).kernel().operator(np.full((1, 1), 1e150)) @ np.array([1e100])
 
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("parameterization", ["ntk", "standard"])
+    def test_columns_and_the_diagonal_are_those_of_the_kernel(self, dtype, parameterization):
+        rng = np.random.default_rng(0)
+        x, z = rng.standard_normal((130, 5)).astype(dtype), rng.standard_normal((17, 5)).astype(dtype)
+        kernel = ARCH.kernel(parameterization) if parameterization == "ntk" else mlp(2, 8, 1).kernel("standard")
+        for get in ("ntk", "nngp"):
+            operator, whole = kernel.operator(x, get=get), kernel(x, get=get)
+            assert operator.diagonal().dtype == operator.columns([0]).dtype == dtype
+            assert np.array_equal(operator.diagonal(), whole.diagonal())
+            for some in ([5], [7, 3, 7, 129], [], np.arange(130, dtype=np.uint8)):
+                assert np.array_equal(operator.columns(some), whole[:, np.array(some, int)])
+            cross, rows = kernel.operator(x, z, get=get), kernel(x, z, get=get)
+            assert np.array_equal(cross.columns([16, 0]), rows[:, [16, 0]])
+            assert np.array_equal(cross.T.columns([129, 3]), rows.T[:, [129, 3]])
+            v = rng.standard_normal((130, 2))
+            assert np.array_equal(operator.product(v).astype(dtype), operator @ v)
+            assert operator.product(v[:, 0]).dtype == np.float64
+
+    @pytest.mark.parametrize(
+        ("values", "error", "message"),
+        [
+            ([3], IndexError, "indices holds 3, but must be from 0 to 2"),
+            ([-1, 0], IndexError, "indices holds -1, but"),
+            ([0.0], TypeError, "indices has dtype float64, but integers"),
+            ([True, False, True], TypeError, "dtype bool.*flatnonzero"),
+            (1, ValueError, "indices is 1, but a one-dimensional"),
+            ([[1]], ValueError, "indices is .*, but a one-dimensional"),
+        ],
+    )
+    def test_indices_are_checked(self, values, error, message):
+        for operator in (mlp(1, 1, 1).kernel().operator(np.eye(3)), mlp(1, 4, 1).init(3, rng=0).operator(np.eye(3))):
+            with pytest.raises(error, match=message):
+                operator.columns(values)
+
+    def test_only_square_operators_have_a_diagonal(self):
+        with pytest.raises(ValueError, match=r"this operator has inputs Z: call kernel.operator\(X\)"):
+            mlp(1, 1, 1).kernel().operator(np.eye(3), np.eye(3)).diagonal()
+
     def test_progress_can_stop_it(self):
         def progress(done, total):
             raise InterruptedError(done, total)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 from ntkrs._architecture import check_scales, layer_inputs
 from ntkrs._checks import arrays
@@ -63,3 +65,9 @@ def gram(
         bound = ErrorBound(*core(x).gram(call, wanted if written else [], reporter(progress)))
     warn_of_truncation(bound, x.dtype)
     return results
+
+
+def narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+    """Return float64 values in the dtype of the inputs."""
+    with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite, as in the kernel
+        return cast("Array", values.astype(dtype, copy=False))

@@ -11,8 +11,7 @@ from ntkrs._checks.advice import options_by_name
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._derivatives import KernelDerivatives
 from ntkrs.kernel._error_bound import ErrorBound
-from ntkrs.kernel._gram import core_kernel, gram
-from ntkrs.kernel._operator import linear_operator, narrowed
+from ntkrs.kernel._gram import core_kernel, gram, narrowed
 from ntkrs.kernel._results import name_of, named, names_of, outs_of
 
 if TYPE_CHECKING:
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
-    from scipy.sparse.linalg import LinearOperator
 
     from ntkrs._architecture import Architecture
     from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Get, KernelName, Parameterization, Progress
+    from ntkrs.kernel._operator import KernelOperator
 
 
 @dataclass(frozen=True)
@@ -311,7 +310,7 @@ class Kernel(KernelDerivatives):
 
     def operator(
         self, X: ArrayLike, Z: ArrayLike | None = None, get: KernelName = "ntk", progress: Progress = None
-    ) -> LinearOperator:
+    ) -> KernelOperator:
         """Return ``K(X, Z)`` as a linear operator: products with the kernel, without the (N, M) array.
 
         Parameters
@@ -324,6 +323,8 @@ class Kernel(KernelDerivatives):
         -------
         scipy.sparse.linalg.LinearOperator of shape (N, M)
             It has the dtype of the inputs; sums are taken in float64. Products do not depend on the number of threads.
+            ``.columns(indices)`` returns columns (N, m), and ``.diagonal()`` the diagonal (N,) if Z is None, to the
+            last bit those of ``kernel(X, Z)``.
 
         Raises
         ------
@@ -346,4 +347,6 @@ class Kernel(KernelDerivatives):
         """
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
         x, z = arrays.snapshots(X, Z)
-        return linear_operator(self._for(x), x, z, wanted, reporter(progress))
+        from ntkrs.kernel._operator import KernelOperator  # SciPy is slow to import
+
+        return KernelOperator(self._for(x), (x, z), wanted, reporter(progress))

@@ -2,49 +2,94 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-import numpy as np
+from scipy.sparse.linalg import LinearOperator
 
 from ntkrs._checks import arrays
+from ntkrs._checks.indices import checked_indices
+from ntkrs.kernel._gram import gram, narrowed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    import numpy as np
     from numpy.typing import NDArray
-    from scipy.sparse.linalg import LinearOperator
 
     from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Report, Wanted
 
 
-def linear_operator(
-    core: InfiniteKernel, x: Array, z: Array | None, wanted: Wanted, report: Report | None
-) -> LinearOperator:
-    """Return ``K(x, z)`` as a SciPy linear operator. It keeps references to both arrays.
+class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
+    """``K(X, Z)`` as a SciPy linear operator. It keeps references to both arrays."""
 
-    Its method ``product(V)`` is ``K V`` as float64, before it is rounded to the dtype of the inputs.
-    """
-    from scipy.sparse.linalg import LinearOperator
+    def __init__(
+        self, core: InfiniteKernel, batches: tuple[Array, Array | None], wanted: Wanted, report: Report | None
+    ) -> None:
+        self._core, self._batches, self._wanted, self._report = core, batches, wanted, report
+        x, z = batches
+        super().__init__(x.dtype, (len(x), len(x if z is None else z)))
 
-    def product(vectors: ArrayLike, rows: Array = x, columns: Array | None = z) -> NDArray[np.float64]:
+    def columns(self, indices: ArrayLike) -> Array:
+        """Return the columns ``K[:, indices]``, (N, m), to the last bit those of ``kernel(X, Z)``.
+
+        Parameters
+        ----------
+        indices : (m,) array_like of int
+            Indices from 0 to M − 1, in any order and with repeats.
+
+        Returns
+        -------
+        (N, m) ndarray
+
+        Raises
+        ------
+        TypeError, ValueError, IndexError
+            If the indices are not integers, have more than one axis, or are out of range.
+        MemoryError
+            If the columns do not fit in memory.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> kernel, X = mlp(depth=2, width=1, outputs=1).kernel(), np.eye(5)
+        >>> np.array_equal(kernel.operator(X).columns([3, 0]), kernel(X)[:, [3, 0]])
+        True
+        """
+        x, z = self._batches
+        rows = (x if z is None else z)[checked_indices(indices, self.shape[1])]
+        return gram(lambda _: self._core, x, rows, [None], [self._wanted], progress=False)[0]
+
+    def diagonal(self) -> Array:
+        """Return the diagonal of ``K(X, X)``, (N,), to the last bit that of ``kernel(X)``.
+
+        Raises
+        ------
+        ValueError
+            If the operator is one between X and other inputs Z.
+        """
+        x, z = self._batches
+        if z is not None:
+            raise ValueError("diagonal() is that of K(X, X), but this operator has inputs Z: call kernel.operator(X)")
+        return narrowed(self._core.diag(x, self._wanted), x.dtype)
+
+    def product(self, vectors: ArrayLike) -> NDArray[np.float64]:
+        """Return ``K V`` in float64, without the rounding to the dtype of the inputs, for V (M,) or (M, r)."""
         values = arrays.finite_float64(vectors, "V")
         matrix = values.reshape(len(values), *values.shape[1:] or (1,))
-        result = core.multiply((rows, columns), matrix, wanted, report)
-        return result.reshape(len(rows), *values.shape[1:])
+        result = self._core.multiply(self._batches, matrix, self._wanted, self._report)
+        return result.reshape(self.shape[0], *values.shape[1:])
 
-    def times(rows: Array, columns: Array | None) -> Callable[[ArrayLike], Array]:
-        return lambda vectors: narrowed(product(vectors, rows, columns), rows.dtype)
+    def _matvec(self, x: ArrayLike) -> Array:
+        """Return K v for a vector v (M,)."""
+        return narrowed(self.product(x), self.dtype)
 
-    forward = times(x, z)
-    backward = forward if z is None else times(z, x)
-    shape = (len(x), len(x if z is None else z))
-    operator = LinearOperator(shape, matvec=forward, rmatvec=backward, matmat=forward, rmatmat=backward, dtype=x.dtype)
-    operator.product = product
-    return operator
+    def _matmat(self, X: ArrayLike) -> Array:
+        """Return K V for a matrix V (M, r)."""
+        return narrowed(self.product(X), self.dtype)
 
+    def _adjoint(self) -> KernelOperator:
+        """Return ``K(Z, X)``, the transpose."""
+        x, z = self._batches
+        return self if z is None else KernelOperator(self._core, (z, x), self._wanted, self._report)
 
-def narrowed(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
-    """Return float64 values in the dtype of the inputs."""
-    with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite, as in the kernel
-        return cast("Array", values.astype(dtype, copy=False))
+    _transpose = _adjoint

@@ -483,7 +483,8 @@ class Network:
         -------
         scipy.sparse.linalg.LinearOperator
             It is symmetric. A product with a matrix takes one vector product per column or, for many columns, forms the
-            kernel in blocks of rows, whichever is cheaper.
+            kernel in blocks of rows, whichever is cheaper. ``.columns(indices)`` returns columns (n, m), and
+            ``.diagonal()`` the diagonal (n,), to the last bit those of :meth:`ntk`.
 
         Raises
         ------

@@ -13,8 +13,6 @@ from ntkrs.network._ntk import ntk
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
     from ntkrs._typing import Array, ArrayLike, Outputs
     from ntkrs.network._state import NetworkState
 
@@ -43,25 +41,13 @@ def vjp(state: NetworkState, X: ArrayLike, u: ArrayLike) -> Array:
 
 
 def operator(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Any:
-    """Return the empirical NTK as a linear operator, as :meth:`ntkrs.Network.operator` describes it.
-
-    Its method ``product(V)`` is ``Θ V`` as float64, by tiles of Θ that are summed in float64.
-    """
-    from scipy.sparse.linalg import LinearOperator
+    """Return the empirical NTK as a linear operator, as :meth:`ntkrs.Network.operator` describes it."""
+    from ntkrs.network._operator import NetworkOperator  # SciPy is slow to import
 
     selection = numbers.selection(outputs, state.arch.outputs)
     x = arrays.finite(arrays.copied(state.batch(X, "X")), "X")
     products = _Products(state, x, selection)
-    found = LinearOperator(
-        (products.size, products.size),
-        matvec=lambda v: products.times(v.reshape(-1, 1))[:, 0],
-        matmat=products.times,
-        rmatvec=lambda v: products.times(v.reshape(-1, 1))[:, 0],
-        rmatmat=products.times,
-        dtype=state.dtype,
-    )
-    found.product = products.summed
-    return found
+    return NetworkOperator(state, x, selection, products.times, products.size)
 
 
 def linearize(state: NetworkState) -> Callable[[ArrayLike, ArrayLike], Array]:
@@ -91,16 +77,6 @@ class _Products:
             return self._blocks(columns)
         products = [self._column(column) for column in columns.T]
         return np.stack(products, axis=1) if products else np.zeros_like(columns)
-
-    def summed(self, v: ArrayLike) -> NDArray[np.float64]:
-        """Return Θ v in float64 for vectors v, (size,) or (size, r)."""
-        vectors = arrays.finite_float64(v, "v")
-        if self._selection == "diagonal":
-            matrix = vectors.reshape(len(self._x), self._outputs, -1)
-            parts = [self._state.core.multiply((self._x, None), matrix[:, m], m, None) for m in range(self._outputs)]
-            return np.stack(parts, axis=1).reshape(vectors.shape)
-        matrix = vectors.reshape(len(vectors), *vectors.shape[1:] or (1,))
-        return self._state.core.multiply((self._x, None), matrix, self._selection, None).reshape(vectors.shape)
 
     @property
     def _rows(self) -> int:

@@ -119,7 +119,8 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     def _values(self, X: Vector) -> Vector:
         """Return ``k(X, X_fit_) @ dual_coef_ + intercept_``."""
         operator = self.kernel_.operator(X, self.X_fit_, get=self.get, progress=False)
-        return cast("Vector", operator @ self.dual_coef_ + self.intercept_)
+        values: Vector = operator @ self.dual_coef_ + self.intercept_
+        return values
 
     def _inputs(self, X: ArrayLike) -> Vector:
         """Return new inputs as the kernel takes them, after they are checked."""
