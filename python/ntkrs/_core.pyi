@@ -41,6 +41,7 @@ __all__ = [
     "VERSION",
     "InfiniteKernel",
     "Network",
+    "StoredProduct",
     "Trainer",
     "after_fork",
     "derivatives",
@@ -49,6 +50,7 @@ __all__ = [
     "isa",
     "linear_gram",
     "max_num_threads",
+    "packed_offset",
     "peak_flops",
     "set_num_threads",
     "stored_product",
@@ -100,6 +102,33 @@ def linear_gram(arrays: tuple[Array, Sequence[NDArray[Any]]]) -> None:
     """
 
 # stored.rs
+
+@final
+class StoredProduct:
+    """The product K V of a stored symmetric matrix K of this order N with vectors V (N, r), from its rows in pieces.
+
+    The bits depend neither on the pieces nor on the number of threads, nor on the form in which K is stored.
+    """
+
+    def __new__(cls, order: int, vectors: NDArray[np.float64]) -> StoredProduct: ...
+    def add(self, start: int, rows: tuple[Array, Array | None], progress: Report | None) -> None:
+        """Add rows j of the packed array, from ``start`` on: ``rows = (packed, None)``, contiguous.
+
+        ``rows = (upper, lower)`` are rows j and h + j of K itself, for h = N // 2. Pieces come once each, in ascending
+        order, from j = 0 to (N + 1) // 2, and begin at multiples of 96. They are not copied: they must not change
+        during the call. After an exception the sums must not be used.
+
+        Raises ValueError if the rows do not fit.
+        """
+
+    def total(self) -> NDArray[np.float64]:
+        """Return the product, (N, r), once all rows are added.
+
+        Raises ValueError if it is not finite.
+        """
+
+def packed_offset(order: int, i: int, j: int) -> int:
+    """Return the place of entry (i, j) of a symmetric matrix of this order in the packed array, in C order."""
 
 def stored_product(matrix: Array, vectors: NDArray[np.float64], progress: Report | None) -> NDArray[np.float64]:
     """Return K V (N, r) in float64 for a symmetric matrix K (N, N) of either dtype and vectors V (N, r).

@@ -48,7 +48,7 @@ mod _core {
     use super::gram::linear_gram;
 
     #[pymodule_export]
-    use super::stored::stored_product;
+    use super::stored::{StoredProduct, packed_offset, stored_product};
 
     #[pymodule_export]
     use super::activations::derivatives;
