@@ -32,6 +32,7 @@ from ntkrs.network import Network
 if TYPE_CHECKING:
     from ntkrs import convert, diagnostics, predict, regression
     from ntkrs import sklearn as sklearn
+    from ntkrs.storage import gram, open_gram
 
 __all__ = [  # and all activations, which are added below
     "Dense",
@@ -43,7 +44,9 @@ __all__ = [  # and all activations, which are added below
     "diagnostics",
     "ensemble_ntk",
     "get_num_threads",
+    "gram",
     "mlp",
+    "open_gram",
     "predict",
     "regression",
     "set_num_threads",
@@ -58,6 +61,9 @@ __version__ = _core.VERSION
 _LAZY = ("convert", "diagnostics", "predict", "regression")
 
 
+#: Functions that are imported on first access, and their modules.
+_LAZY_FUNCTIONS = {"gram": "storage", "open_gram": "storage"}
+
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
 _OPTIONAL = ("sklearn",)
 
@@ -65,11 +71,13 @@ _OPTIONAL = ("sklearn",)
 def __getattr__(name: str) -> Any:
     if name in _LAZY or name in _OPTIONAL:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in _LAZY_FUNCTIONS:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY_FUNCTIONS[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_LAZY_FUNCTIONS})
 
 
 _publish(globals())

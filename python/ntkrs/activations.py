@@ -783,11 +783,13 @@ class Activation(Elementwise):
     derivative : callable
         φ', called in the same way. It may have a jump at 0, and is smooth otherwise. A jump anywhere else adds an
         error to the kernels: they warn about it, and :meth:`ntkrs.Kernel.error_bound` returns its size.
+    label : str, optional
+        A name for what the functions compute. Files of kernel matrices (:func:`ntkrs.gram`) are compared by it.
 
     Raises
     ------
     TypeError
-        If ``fn`` or ``derivative`` is not callable.
+        If ``fn`` or ``derivative`` is not callable, or ``label`` is not text.
     ValueError
         If one of them returns an array of another shape or anything but finite real numbers, or if ``derivative`` is
         not the derivative of ``fn``.
@@ -814,9 +816,16 @@ class Activation(Elementwise):
 
     fn: Callable[[Any], Any]
     derivative: Callable[[Any], Any]
+    label: str | None = None
+
+    def __repr__(self) -> str:
+        named = f"fn={self.fn!r}, derivative={self.derivative!r}" if self.label is None else f"label={self.label!r}"
+        return f"{type(self).__name__}({named})"
 
     def __post_init__(self) -> None:
         """Call both functions, and compare the derivative with finite differences."""
+        if not isinstance(self.label, str | None):
+            raise TypeError(f"label is {self.label!r}, but text is needed")
         for what in ("fn", "derivative"):
             if not callable(getattr(self, what)):
                 raise TypeError(f"{what} is {getattr(self, what)!r}, but a function of an array is needed")

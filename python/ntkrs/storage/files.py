@@ -1,0 +1,148 @@
+"""Files: complete reads and writes at an offset, reserved space, exclusive locks, and names that survive a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+#: The number of bytes of zeros written at a time.
+_ZEROS = 1 << 22
+
+#: The number of bytes in one call of the system. Ctrl-C takes effect in between.
+_CALL = 1 << 24
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+#: Flags of files to read, and of files to read and write.
+READ, WRITE = os.O_RDONLY | _BINARY, os.O_RDWR | os.O_CREAT | _BINARY
+
+
+@contextlib.contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    """Yield an open file."""
+    file = os.open(path, flags, 0o666)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def bytes_of(array: NDArray[Any]) -> memoryview:
+    """Return the bytes of a contiguous array."""
+    return memoryview(array.reshape(-1).view(np.uint8).data)
+
+
+def read(file: int, target: NDArray[Any], offset: int, path: Path) -> None:
+    """Fill a contiguous array with the bytes from ``offset`` on.
+
+    Raises
+    ------
+    OSError
+        If the file ends before.
+    """
+    bytes_wanted = bytes_of(target)
+    done = 0
+    while done < len(bytes_wanted):
+        part = bytes_wanted[done : done + _CALL]
+        count = _read_at(file, part, offset + done)
+        if count == 0:
+            raise OSError(errno.EIO, "the file is shorter than its header says: it was truncated", str(path))
+        done += count
+
+
+def write(file: int, source: NDArray[Any], offset: int) -> None:
+    """Write the bytes of a contiguous array from ``offset`` on."""
+    values = bytes_of(source)
+    done = 0
+    while done < len(values):
+        done += _write_at(file, values[done : done + _CALL], offset + done)
+
+
+def reserve(file: int, size: int) -> None:
+    """Extend a file to ``size`` bytes that later writes are sure to find on the disk.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for them, or the file may not be so large.
+    """
+    if hasattr(os, "posix_fallocate"):
+        if size:
+            os.posix_fallocate(file, 0, size)
+        return
+    zeros = np.zeros(_ZEROS, np.uint8)
+    for start in range(0, size, _ZEROS):
+        write(file, zeros[: size - start], start)
+
+
+def synchronize(file: int, *, data_only: bool = False) -> None:
+    """Return once the bytes of a file are on the disk; with ``data_only`` without the time of the write."""
+    (os.fdatasync if data_only and hasattr(os, "fdatasync") else os.fsync)(file)
+
+
+def synchronize_names(folder: Path) -> None:
+    """Return once the names in a folder are on the disk, where the system offers that."""
+    if os.name == "posix":  # Windows does not open folders
+        with opened(folder, os.O_RDONLY) as file:
+            os.fsync(file)
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a text file such that a crash leaves the old one or the new one."""
+    beside = path.with_name(f"{path.name}.new")
+    with opened(beside, WRITE | os.O_TRUNC) as file:
+        write(file, np.frombuffer(text.encode(), np.uint8), 0)
+        synchronize(file)
+    beside.replace(path)
+
+
+def lock(file: int, path: Path) -> None:
+    """Lock a file until it is closed.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process, or another call, holds it.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise BlockingIOError(
+            errno.EWOULDBLOCK, "another call is writing this kernel matrix: wait for it to end", str(path)
+        ) from error
+
+
+def _read_at(file: int, part: memoryview, offset: int) -> int:
+    """Read once. Systems without pread seek first: each file has one reader."""
+    if hasattr(os, "preadv"):
+        return os.preadv(file, [part], offset)
+    os.lseek(file, offset, os.SEEK_SET)
+    found = os.read(file, len(part))
+    part[: len(found)] = found
+    return len(found)
+
+
+def _write_at(file: int, part: memoryview, offset: int) -> int:
+    """Write once. Systems without pwrite seek first: each file has one writer."""
+    if hasattr(os, "pwrite"):
+        return os.pwrite(file, part, offset)
+    os.lseek(file, offset, os.SEEK_SET)
+    return os.write(file, part)

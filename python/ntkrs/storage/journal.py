@@ -1,0 +1,131 @@
+"""The journal of an unfinished kernel matrix: its identity, and the checksum of every part that is on the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ntkrs.storage import files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+class Part(NamedTuple):
+    """Some rows of the array, with the CRC-32 of their bytes."""
+
+    start: int
+    stop: int
+    checksum: int
+
+    @property
+    def line(self) -> str:
+        """The line of the journal."""
+        return f"{self.start} {self.stop} {self.checksum}\n"
+
+
+class Journal:
+    """The journal of one matrix, locked while it is open.
+
+    Attributes
+    ----------
+    identity : dict or None
+        The identity of the matrix; None if the journal is new.
+    parts : list of Part
+        The finished parts, in ascending order without gaps.
+
+    Raises
+    ------
+    BlockingIOError
+        If another call holds the journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file = _locked(path)
+        self.identity, self.parts = _parsed(self._text())
+        self._size = 0 if self.identity is None else len(_head(self.identity)) + _length(self.parts)
+
+    def _text(self) -> str:
+        """Return the whole text."""
+        data = np.empty(os.fstat(self.file).st_size, np.uint8)
+        files.read(self.file, data, 0, self.path)
+        return data.tobytes().decode("utf-8", errors="replace")
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Start anew."""
+        self.identity, self.parts, self._size = dict(identity), [], 0
+        os.ftruncate(self.file, 0)
+        self._append(_head(identity))
+
+    def keep(self, count: int) -> None:
+        """Forget all but the first parts, and anything after them."""
+        self.parts = self.parts[:count]
+        self._size = len(_head(self.identity or {})) + _length(self.parts)
+        os.ftruncate(self.file, self._size)
+        files.synchronize(self.file)
+
+    def add(self, parts: list[Part]) -> None:
+        """Add parts, whose rows are on the disk. Return once their lines are."""
+        self._append("".join(part.line for part in parts).encode())
+        self.parts += parts
+
+    def close(self) -> None:
+        """Unlock the journal."""
+        os.close(self.file)
+
+    def _append(self, data: bytes) -> None:
+        files.write(self.file, np.frombuffer(data, np.uint8), self._size)
+        files.synchronize(self.file)
+        self._size += len(data)
+
+
+def _locked(path: Path) -> int:
+    """Return the open and locked journal. Another call may have finished, and deleted it, in the meantime."""
+    while True:
+        file = os.open(path, files.WRITE, 0o666)
+        try:
+            files.lock(file, path)
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _parsed(text: str) -> tuple[dict[str, Any] | None, list[Part]]:
+    """Return the identity and the parts of a journal. A torn line, and all that follows, does not count."""
+    first, *lines = text.split("\n")
+    if not lines:
+        return None, []
+    try:
+        identity = json.loads(first)
+    except ValueError:
+        return None, []
+    parts: list[Part] = []
+    for line in lines[:-1]:  # the last one has no end: it is empty, or torn
+        words = line.split(" ")
+        if len(words) != 3 or not all(word.isascii() and word.isdigit() for word in words):
+            break
+        part = Part(*map(int, words))
+        if part.start != (parts[-1].stop if parts else 0) or part.stop <= part.start:
+            break
+        parts.append(part)
+    return (identity, parts) if isinstance(identity, dict) else (None, [])
+
+
+def _head(identity: Mapping[str, Any]) -> bytes:
+    """Return the first line."""
+    return f"{json.dumps(identity)}\n".encode()
+
+
+def _length(parts: list[Part]) -> int:
+    """Return the number of bytes of the lines of parts."""
+    return sum(len(part.line) for part in parts)
