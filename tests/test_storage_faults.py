@@ -106,7 +106,7 @@ def wait_for_writer(path):
 
 
 class TestKilledWriters:
-    @pytest.mark.parametrize("after", [1, 47, 111, 149])
+    @pytest.mark.parametrize("after", [1, 80, 149])
     def test_the_next_call_goes_on_and_ends_with_the_same_bytes(self, after, path, whole):
         process = child(path, f"done < {after} or os.kill(os.getpid(), signal.SIGKILL)")
         process.communicate(timeout=WATCHDOG_S)
@@ -122,7 +122,7 @@ class TestKilledWriters:
 
     def test_at_any_time(self, path, whole):
         rng = np.random.default_rng(0)
-        for _ in range(4):
+        for _ in range(2):
             process = child(path, "print(done, flush=True); time.sleep(0.01)")
             process.stdout.readline()  # the first band
             time.sleep(rng.uniform(0, 0.05))
