@@ -30,6 +30,7 @@ MODULES = [
     "ntkrs.layers",
     "ntkrs.kernel",
     "ntkrs.network",
+    "ntkrs.storage",
     "ntkrs.demo",
 ]
 
