@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ntkrs._typing import Array, ArrayLike
 
 
@@ -24,3 +27,33 @@ class FiniteNetwork(Protocol):
 
     def with_parameters(self, theta: ArrayLike, /) -> Any:
         """Return the network with other parameters."""
+
+
+@runtime_checkable
+class KernelColumns(Protocol):
+    """A kernel matrix (N, N) that is read by columns, such as ``kernel.operator(X)`` or a Gram matrix.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        (N, N).
+    dtype : dtype
+        float32 or float64.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def columns(self, indices: ArrayLike, /) -> Array:
+        """Return the columns ``K[:, indices]``, (N, m)."""
+
+    def diagonal(self) -> Array:
+        """Return the diagonal, (N,)."""
+
+
+@runtime_checkable
+class KernelProducts(KernelColumns, Protocol):
+    """A kernel matrix (N, N) whose products are summed in float64."""
+
+    def product(self, vectors: ArrayLike, /) -> NDArray[np.float64]:
+        """Return ``K V`` in float64, (N, r), for V (N, r)."""
