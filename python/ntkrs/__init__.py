@@ -32,6 +32,7 @@ from ntkrs.network import Network
 if TYPE_CHECKING:
     from ntkrs import convert, diagnostics, predict, regression
     from ntkrs import sklearn as sklearn
+    from ntkrs.solvers.solve import solve
     from ntkrs.storage import gram, open_gram
 
 __all__ = [  # and all activations, which are added below
@@ -51,6 +52,7 @@ __all__ = [  # and all activations, which are added below
     "regression",
     "set_num_threads",
     "show_versions",
+    "solve",
     "threads",
 ]
 __all__ += activations.__all__
@@ -60,9 +62,8 @@ __version__ = _core.VERSION
 #: Modules of this package that are imported on first access.
 _LAZY = ("convert", "diagnostics", "predict", "regression")
 
-
 #: Functions that are imported on first access, and their modules.
-_LAZY_FUNCTIONS = {"gram": "storage", "open_gram": "storage"}
+_LAZY_FUNCTIONS = {"gram": "storage", "open_gram": "storage", "solve": "solvers.solve"}
 
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
 _OPTIONAL = ("sklearn",)
