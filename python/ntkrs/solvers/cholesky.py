@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
+from ntkrs.solvers import panels
 from ntkrs.solvers.round_off import cutoff
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 #: A factor counts if ``1/‖(K + rI)⁻¹‖₁`` exceeds this times the cutoff of eigenvalues.
 _CLEAR = 4.0
+
+#: Larger matrices are factorized panel by panel, between which Ctrl-C takes effect. LAPACK is no faster on them.
+_WHOLE = 2048
 
 #: Powers of two with larger exponents are applied one entry at a time, because float32 does not hold them.
 _SMALL_EXPONENT = 100
@@ -58,14 +62,19 @@ class Factor:
         With ``self.exponent`` the result neither overflows nor underflows for columns near 1.
         """
         right, own = self._prepared(columns)
-        if right.size:
+        if len(right) > _WHOLE:
+            panels.solve_lower(self.upper.T, right)
+            panels.solve_upper(self.upper.T, right)
+        elif right.size:
             right = _lapack("potrs", self.upper.dtype)(self.upper, right, lower=0, overwrite_b=1)[0]
         return _scaled_back(right, own + exponent - self.exponent)
 
     def half_solve(self, columns: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return ``H = 2^{−exponent/2} L⁻¹ columns``, (n, c), by one triangular solve: ``HᵀH = kᵀ(K + rI)⁻¹k``."""
         right, own = self._prepared(columns)
-        if right.size:
+        if len(right) > _WHOLE:
+            panels.solve_lower(self.upper.T, right)
+        elif right.size:
             right = _lapack("trtrs", self.upper.dtype)(self.upper, right, lower=0, trans=1, overwrite_b=1)[0]
         return _scaled_back(right, own - self.exponent // 2)
 
@@ -125,17 +134,32 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
     if not matrix.size:
         return Factor(matrix, exponent, 1.0)
     norm = float(_lapack("lange", matrix.dtype)("1", matrix.T))
-    upper, info = _lapack("potrf", matrix.dtype)(matrix.T, lower=0, clean=0, overwrite_a=1)
+    upper, info = _factorized(matrix)
     if info:
         raise np.linalg.LinAlgError(f"K + r I is not positive definite: pivot {info} of {len(K)}, with r = {r:.3g}")
-    # With 1 as the norm of the matrix, LAPACK's estimate is 1/‖(K + rI)⁻¹‖₁ itself.
-    least = float(_lapack("pocon", matrix.dtype)(upper, 1.0, uplo="U")[0])
+    least = _least_inverse(upper)
     if not least > _CLEAR * cutoff(trace, len(K), float(np.finfo(K.dtype).eps)):
         raise np.linalg.LinAlgError(
             f"K + r I cannot be told from a singular matrix: a change of {ldexp(least, exponent):.3g} makes it one, "
             f"with r = {r:.3g}"
         )
     return Factor(upper, exponent, norm / least)
+
+
+def _factorized(matrix: Array) -> tuple[Array, int]:
+    """Overwrite the lower triangle by the factor L. Return Lᵀ, and the number of the pivot that failed, or 0."""
+    if len(matrix) > _WHOLE:
+        return matrix.T, panels.factorize(matrix)
+    upper, info = _lapack("potrf", matrix.dtype)(matrix.T, lower=0, clean=0, overwrite_a=1)
+    return cast("Array", upper), int(info)
+
+
+def _least_inverse(upper: Array) -> float:
+    """Return an estimate of ``1/‖(LLᵀ)⁻¹‖₁``."""
+    if len(upper) > _WHOLE:
+        return panels.least_inverse(upper.T)
+    # With 1 as the norm of the matrix, LAPACK's estimate is 1/‖(LLᵀ)⁻¹‖₁ itself.
+    return float(_lapack("pocon", upper.dtype)(upper, 1.0, uplo="U")[0])
 
 
 def _shrunk(matrix: NDArray[np.floating], exponent: int, out: NDArray[np.floating]) -> Array:

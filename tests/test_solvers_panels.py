@@ -1,0 +1,116 @@
+"""Cholesky factors panel by panel: those of LAPACK, in place, and stopped by Ctrl-C."""
+
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from scipy.linalg import lapack
+
+import ntkrs
+from ntkrs.solvers import cholesky, panels
+
+
+@pytest.fixture(autouse=True)
+def _small_panels(monkeypatch):
+    """Several panels and chunks for small matrices too."""
+    monkeypatch.setattr(panels, "_PANEL", 16)
+    monkeypatch.setattr(panels, "_MOST", 16 * 16 * 70)
+
+
+def kernel(n, dtype, smallest=1e-2):
+    """A kernel with eigenvalues from ``smallest`` to 1, and marks above the diagonal."""
+    q = np.linalg.qr(np.random.default_rng(n).standard_normal((n, n)))[0]
+    return np.ascontiguousarray(((q * np.geomspace(smallest, 1, n)) @ q.T).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [0, 1, 15, 16, 17, 40, 161, 300])
+def test_the_factor_and_its_solutions(n, dtype):
+    k = kernel(n, dtype)
+    k = np.tril(k) + np.triu(np.full((n, n), np.nan, dtype), 1)  # the upper triangle is not read
+    found = k.copy()
+    assert panels.factorize(found) == 0
+    assert np.isnan(found[np.triu_indices(n, 1)]).all()  # nor written
+    lower, whole = np.tril(found).astype(float), np.tril(k).astype(float)
+    whole += np.tril(whole, -1).T
+    # The backward error is n·ε times the norm, 1; the condition of 100 enters solutions.
+    tolerance = 10 * max(n, 1) ** 0.5 * float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(lower @ lower.T, whole, rtol=0, atol=tolerance)
+    right = np.random.default_rng(1).standard_normal((n, 3)).astype(dtype)
+    half = right.copy()
+    panels.solve_lower(found, half)
+    np.testing.assert_allclose(lower @ half, right, rtol=0, atol=1e3 * tolerance)
+    panels.solve_upper(found, half)
+    np.testing.assert_allclose(whole @ half, right, rtol=0, atol=1e4 * tolerance)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n", [1, 2, 40, 161])
+@pytest.mark.parametrize("smallest", [1e-3, 0.5])
+def test_the_estimate_is_lapacks(n, smallest, dtype):
+    found = kernel(n, dtype, smallest)
+    assert panels.factorize(found) == 0
+    name = "spocon" if dtype == np.float32 else "dpocon"
+    expected = getattr(lapack, name)(found.T, 1.0, uplo="U")[0]
+    exact = 1 / np.linalg.norm(np.linalg.inv(np.tril(found).astype(float) @ np.tril(found).astype(float).T), 1)
+    assert panels.least_inverse(found) == pytest.approx(expected, rel=1e-2)
+    assert exact * 0.99 < panels.least_inverse(found) < 3 * exact
+
+
+def test_pivots_that_fail_are_counted_from_one():
+    for at in (0, 15, 16, 100, 160):
+        k = np.eye(161)
+        k[at, at] = -1
+        assert panels.factorize(k) == at + 1
+    k = np.eye(161)
+    k[120] = k[:, 120] = k[3]
+    k[120, 120] = 1 + 1e-14  # less than N ε above 0
+    assert panels.factorize(k) == 121
+
+
+def test_large_factors_use_panels(monkeypatch):
+    monkeypatch.setattr(cholesky, "_WHOLE", 50)
+    for dtype in (np.float64, np.float32):
+        k, right = kernel(161, dtype), np.random.default_rng(0).standard_normal((161, 4))
+        found, tolerance = cholesky.factor(k, 0.01), 1e4 * float(np.finfo(dtype).eps)
+        exact = np.linalg.solve(k.astype(float) + 0.01 * np.eye(161), right)
+        np.testing.assert_allclose(found.solve(right), exact, atol=tolerance)
+        half = found.half_solve(right)
+        np.testing.assert_allclose(half.T @ half, right.T @ exact, atol=30 * tolerance)
+        assert found.condition == pytest.approx(
+            np.linalg.cond(k.astype(float) + 0.01 * np.eye(161), 1), rel=0.5
+        )  # an estimate
+        overwritten = cholesky.factor(k.copy(), 0.01, overwrite=True)
+        assert np.array_equal(overwritten.solve(right), found.solve(right))
+        solved = ntkrs.solve(k, right, 0.01, diag_reg_absolute_scale=True, tolerance=1e-9)
+        np.testing.assert_allclose(solved.alpha, exact, atol=1e-6)
+        again = ntkrs.solve(k.copy(), right, 0.01, diag_reg_absolute_scale=True, tolerance=1e-9, overwrite_k=True)
+        np.testing.assert_allclose(again.alpha, solved.alpha, atol=1e-9)
+    with pytest.raises(np.linalg.LinAlgError, match="pivot 121 of 161"):
+        cholesky.factor(np.diag(np.where(np.arange(161) == 120, -1.0, 1.0)))
+    with pytest.raises(np.linalg.LinAlgError, match="cannot be told from a singular matrix"):
+        cholesky.factor(np.diag(np.where(np.arange(161) == 120, 1e-12, 1.0)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Windows end the process")
+def test_ctrl_c_ends_a_factorization(monkeypatch):
+    monkeypatch.undo()  # panels as users have them
+    k = np.eye(6000, dtype=np.float32) + np.float32(1e-4)
+    sent = []
+
+    def send():
+        sent.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Timer(0.3, send).start()
+
+    def factorize():
+        for _ in range(50):
+            panels.factorize(k.copy())
+
+    with pytest.raises(KeyboardInterrupt):
+        factorize()
+    assert time.monotonic() - sent[0] < 5  # 0.1 s on a machine that does nothing else
