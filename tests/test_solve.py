@@ -22,12 +22,41 @@ K = KERNEL(X)
 MEAN = np.diag(K).mean()
 NET = ntkrs.mlp(1, 400, 1, "relu", 2**0.5).init(5, rng=0)
 
+
+class Stored(LinearOperator):
+    """A matrix that is stored somewhere, as ntkrs.gram returns it."""
+
+    def __init__(self, values):
+        super().__init__(values.dtype, values.shape)
+        self._values, self.nbytes = values, values.nbytes
+
+    def rows(self, start, stop):
+        return self._values[start:stop]
+
+    def columns(self, indices):
+        return self._values[:, indices]
+
+    def diagonal(self):
+        return self._values.diagonal()
+
+    def product(self, vectors):
+        return self._values.astype(np.float64) @ vectors
+
+    def _matmat(self, vectors):
+        return self.product(vectors).astype(self.dtype)
+
+    def __array__(self, dtype=None, copy=None):
+        return self._values.astype(dtype or self.dtype, copy=bool(copy))
+
+
 SOURCES = {
     "float64": lambda: K,
     "Fortran order": lambda: np.asfortranarray(K),
     "strides": lambda: np.repeat(np.repeat(K, 2, 0), 3, 1)[::2, ::3],
     "list": K.tolist,
     "float32": lambda: K.astype(np.float32),
+    "stored": lambda: Stored(K),
+    "float32 stored": lambda: Stored(K.astype(np.float32)),
     "operator": lambda: KERNEL.operator(X),
     "float32 operator": lambda: KERNEL.operator(X.astype(np.float32)),
     "plain operator": lambda: aslinearoperator(K),
@@ -42,7 +71,7 @@ def matrix(name):
         return NET.ntk(X, outputs="trace").astype(np.float64)
     if name == "float32 operator":
         return KERNEL(X.astype(np.float32)).astype(np.float64)
-    return (K.astype(np.float32) if name == "float32" else K).astype(np.float64)
+    return (K.astype(np.float32) if name in {"float32", "float32 stored"} else K).astype(np.float64)
 
 
 def from_function(product, n, dtype):
@@ -100,7 +129,7 @@ def test_it_is_the_dense_solution(name, method, ridge):
         np.testing.assert_allclose(relative.alpha, found.alpha, atol=1e-6 * np.abs(exact).max())
 
 
-@pytest.mark.parametrize("name", ["float64", "float32", "operator"])
+@pytest.mark.parametrize("name", ["float64", "float32", "stored", "operator"])
 @pytest.mark.parametrize("method", ["auto", "pcg"])
 def test_a_path_is_its_single_ridges(name, method):
     ridges = np.array([0.1, 0.0, 1e-3, 1e-3])
@@ -205,6 +234,13 @@ def test_a_kernel_may_be_overwritten():
     ntkrs.solve(kept, Y, 1e-3)
     ntkrs.solve(kept, Y, 1e-3, method="pcg")
     assert np.array_equal(kept, K)
+
+
+def test_a_stored_matrix_is_kept():
+    kept = Stored(K.copy())
+    for options in ({}, {"overwrite_k": True}, {"method": "pcg"}):
+        ntkrs.solve(kept, Y, 1e-3, **options)
+        assert np.array_equal(kept._values, K)
 
 
 def test_a_preconditioner_of_the_users():
@@ -479,8 +515,9 @@ def test_ridges_relative_to_an_unknown_diagonal_are_refused():
 def test_what_does_not_fit_is_refused(monkeypatch):
     monkeypatch.setattr("ntkrs._checks.memory._SMALL", 0)
     monkeypatch.setattr("ntkrs._checks.memory.available", lambda: 8 * N * N - 1)
-    with pytest.raises(MemoryError, match=r"Cholesky factor of K.*needs 204800 bytes.*path=.*float32.*operator"):
-        ntkrs.solve(K, Y, method="cholesky")
+    for k in (K, Stored(K)):
+        with pytest.raises(MemoryError, match=r"Cholesky factor of K.*needs 204800 bytes.*path=.*float32.*operator"):
+            ntkrs.solve(k, Y, method="cholesky")
     assert ntkrs.solve(K, Y[:, 0], rank=3).method == "pcg"  # what is left to "auto"
     monkeypatch.setattr("ntkrs._checks.memory.available", lambda: 1000)
     with pytest.raises(MemoryError, match=r"the solution of order 160 for 3 columns.*fewer columns"):

@@ -57,3 +57,22 @@ class KernelProducts(KernelColumns, Protocol):
 
     def product(self, vectors: ArrayLike, /) -> NDArray[np.float64]:
         """Return ``K V`` in float64, (N, r), for V (N, r)."""
+
+
+@runtime_checkable
+class StoredKernel(KernelProducts, Protocol):
+    """A kernel matrix (N, N) in memory or in a file, such as ``ntkrs.gram(kernel, X)``.
+
+    Attributes
+    ----------
+    nbytes : int
+        The number of bytes that it takes.
+    """
+
+    nbytes: int
+
+    def rows(self, start: int, stop: int, /) -> Array:
+        """Return the rows from ``start`` to ``stop``, (stop − start, N)."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Array:
+        """Return the matrix."""

@@ -27,9 +27,11 @@ def factorizes(source: Source, *, overwrite: bool) -> bool:
 
 def factor_fits(source: Source, *, overwrite: bool) -> bool:
     """Return True for a matrix whose factor takes at most 0.7 of the available memory, or overwrites it."""
-    if source.matrix is None:
+    if not source.stored:
         return False
-    return overwrite or memory.lacking(math.ceil(_factor_bytes(source) / _FACTOR_SHARE)) is None
+    return (overwrite and source.matrix is not None) or memory.lacking(
+        math.ceil(_factor_bytes(source) / _FACTOR_SHARE)
+    ) is None
 
 
 def require_factor(source: Source, *, overwrite: bool) -> None:
@@ -40,7 +42,7 @@ def require_factor(source: Source, *, overwrite: bool) -> None:
     MemoryError
         If it does not.
     """
-    if not overwrite:
+    if not overwrite or source.matrix is None:
         what = f"the Cholesky factor of K, of shape {source.shape} and dtype {source.dtype},"
         memory.require(_factor_bytes(source), what, _REMEDY)
 
@@ -68,8 +70,7 @@ def rank(source: Source, wanted: int | None) -> int:
     n = source.shape[0]
     if wanted is not None:
         return min(wanted, n)
-    stored = source.matrix is not None or hasattr(source.kernel, "rows")
-    share, least, most = (32, 256, 2048) if stored else (16, 512, 4096)
+    share, least, most = (32, 256, 2048) if source.stored else (16, 512, 4096)
     chosen = min(max(n // share, least), most, n)
     known = memory.available()
     if known is not None and n:

@@ -89,10 +89,7 @@ def _one_ridge(problem: Problem, options: Options, index: int, report: Callable[
     overwrite = options.overwrite and len(problem.ridges) == 1 and source.matrix is not None
     diagonal = source.diagonal()
     report(0)
-    try:
-        found = factor(_c_ordered(source), float(ldexp(ridge, source.exponent)), overwrite)
-    except np.linalg.LinAlgError as failed:
-        raise problem.raise_it(str(failed).removeprefix("K + r I ").partition(", with r =")[0], index) from failed
+    found = _factor(problem, index, overwrite=overwrite)
     product = _of_half(source, diagonal, found.exponent) if overwrite else source.product
     if source.dtype == np.float64:
         part = _refined(problem, found, product, ridge)
@@ -105,6 +102,24 @@ def _one_ridge(problem: Problem, options: Options, index: int, report: Callable[
     pcg.iterate(system, state, options.max_iterations, lambda now: report(now.iteration))
     residual = relative(state.checked, state.norms[0])
     return _Part(state.alpha, residual, pcg.errors(state), state.iteration, state.products)
+
+
+def _factor(problem: Problem, index: int, *, overwrite: bool) -> Factor:
+    """Return the Cholesky factor for a ridge.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If it fails. The message names diag_reg.
+    """
+    source = problem.source
+    ridge = float(ldexp(problem.ridges[index], source.exponent))
+    try:
+        if source.matrix is None:  # the entries of a stored matrix are read into an array of their own
+            return factor(np.array(source.kernel, order="C"), ridge, overwrite=True)
+        return factor(_c_ordered(source.matrix), ridge, overwrite)
+    except np.linalg.LinAlgError as failed:
+        raise problem.raise_it(str(failed).removeprefix("K + r I ").partition(", with r =")[0], index) from failed
 
 
 def _refined(problem: Problem, found: Factor, product: Product, ridge: float) -> _Part:
@@ -125,15 +140,14 @@ def _root(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]
     return np.asarray(np.sqrt(np.abs(np.einsum("ij,ij->j", a, b))))
 
 
-def _c_ordered(source: Source) -> Any:
-    """Return K in C order. A symmetric matrix in Fortran order is its transpose."""
-    matrix: Any = source.matrix
+def _c_ordered(matrix: Any) -> Any:
+    """Return a symmetric matrix in C order. One in Fortran order is its transpose."""
     return matrix if matrix.flags.c_contiguous or not matrix.flags.f_contiguous else matrix.T
 
 
 def _of_half(source: Source, diagonal: NDArray[np.float64], exponent: int) -> Product:
     """Return the products with K, whose lower triangle is overwritten. The upper one is K over ``2^exponent``."""
-    upper = _c_ordered(source)
+    upper = _c_ordered(source.matrix)
     shift = exponent - source.exponent
 
     def product(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -203,7 +203,7 @@ def _check_factorizable(source: Source, options: Options) -> None:
     MemoryError
         If the factor does not fit into memory.
     """
-    if source.matrix is None:
+    if not source.stored:
         raise ValueError(
             f"method is 'cholesky', but K is a {type(source.kernel).__name__}, which has no entries to factorize. Pass "
             "kernel(X) or ntkrs.gram(kernel, X), or method='pcg'."

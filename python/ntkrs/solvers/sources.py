@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkrs import _core
 from ntkrs._checks import kernels, solving
+from ntkrs._checks.protocols import StoredKernel
 from ntkrs._checks.scaling import exponent_of, ldexp
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Source:
         K as the user passed it, as an array (N, N) or an operator.
     matrix : (N, N) ndarray or None
         K, if it is an array.
+    stored : bool
+        True if its entries need not be computed: for an array, and for a Gram matrix in memory or in a file.
     exponent : int
         The power of two.
     shape, dtype
@@ -48,6 +51,7 @@ class Source:
             self.kernel = self.matrix = solving.kernel_matrix(K)
         self.shape: tuple[int, ...] = tuple(self.kernel.shape)
         self.dtype: np.dtype[Any] = np.dtype(self.kernel.dtype)
+        self.stored = self.matrix is not None or isinstance(K, StoredKernel)
         self.exponent = 0
         self.has_columns = self.matrix is not None or all(hasattr(K, name) for name in ("columns", "diagonal"))
         if self.shape[0]:
