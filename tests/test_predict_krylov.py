@@ -142,6 +142,57 @@ def test_regularization():
     np.testing.assert_allclose(absolute.coefficients(None), exact.coefficients(None), rtol=1e-7)
 
 
+class TestTheEndByProducts:
+    """At t = None, an operator with a ridge is solved by ntkrs.solve."""
+
+    X, X_TEST = np.random.default_rng(5).standard_normal((2, 90, 4))
+    Y = np.stack([np.sin(X[:, 0]), X[:, 1]], axis=1)
+    KERNEL = ntkrs.mlp(2, 1, 1, "relu", 2**0.5, 0.1).kernel()
+
+    @pytest.mark.parametrize("options", [{"diag_reg": 0.01}, {"diag_reg": 0.5, "diag_reg_absolute_scale": True}])
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    def test_it_is_the_end_of_the_matrix(self, dtype, options):
+        x, x_test = self.X.astype(dtype), self.X_TEST.astype(dtype)
+        k_test = self.KERNEL(x_test, x)
+        exact = predict.gradient_descent_mse(self.KERNEL(x), self.Y, **options)
+        run = predict.gradient_descent_mse(self.KERNEL.operator(x), self.Y, method="krylov", **options)
+        f0, f0_test = np.ones((90, 2)), np.zeros((90, 2))
+        tolerance = 1e-6 if dtype == np.float64 else 1e-3  # the condition is 1e4, and the kernel is rounded
+        for t in (None, np.inf, [np.inf, np.inf]):
+            for one, other in zip(run(t, f0, f0_test, k_test), exact(t, f0, f0_test, k_test), strict=True):
+                np.testing.assert_allclose(one, other, atol=tolerance * np.abs(other).max())
+        alpha = exact.coefficients()
+        np.testing.assert_allclose(run.coefficients(), alpha, atol=tolerance * np.abs(alpha).max())
+        with pytest.raises(RuntimeError, match="call it first, with a finite time"):
+            run.report  # noqa: B018  it raises
+
+    def test_operators_of_networks_with_blocks(self):
+        net = ntkrs.mlp(1, 60, 2, "relu", 2**0.5).init(4, rng=0)
+        exact = predict.gradient_descent_mse(net.ntk(self.X), self.Y, diag_reg=0.01)
+        run = predict.gradient_descent_mse(net.operator(self.X), self.Y, method="krylov", diag_reg=0.01)
+        alpha = exact.coefficients()
+        np.testing.assert_allclose(run.coefficients(), alpha, atol=1e-5 * np.abs(alpha).max())
+
+    def test_learning_rates_that_diverge(self):
+        run = predict.gradient_descent_mse(
+            self.KERNEL.operator(self.X), self.Y, 1e5, optimizer="gd", method="krylov", diag_reg=0.01
+        )
+        with pytest.raises(ValueError, match="gradient descent diverges"):
+            run(None)
+        slow = predict.gradient_descent_mse(
+            self.KERNEL.operator(self.X), self.Y, 0.1, optimizer="gd", method="krylov", diag_reg=0.01
+        )
+        assert np.array_equal(slow(None), self.Y)
+
+    def test_too_few_iterations_are_told(self):
+        run = predict.gradient_descent_mse(
+            aslinearoperator(self.KERNEL(self.X)), self.Y, method="krylov", diag_reg=1e-4, diag_reg_absolute_scale=True,
+            max_iterations=1, tolerance=1e-12,
+        )  # fmt: skip
+        with pytest.warns(RuntimeWarning, match="solve reached a residual of .* max_iterations=1 was too few"):
+            run(None)
+
+
 def test_what_rounding_hides_is_part_of_the_estimate():
     """Eigenvalues fall below ε·trace. At the end of training the part outside the space matters, and is reported."""
     x = np.linspace(-1, 1, 60)[:, None]

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ntkrs._checks.scaling import ldexp
 from ntkrs._runtime.warning import warn
+from ntkrs.predict.learning_rates import largest_eigenvalue
 from ntkrs.predict.modes import KrylovReport, assemble
 from ntkrs.predict.operators import Products
 from ntkrs.predict.rules import responses
+from ntkrs.solvers.solve import solve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +27,9 @@ _DEFLATION = 100.0
 
 #: The error is estimated from the change made by the most recent products: this many per earlier product.
 _PATIENCE = 0.2
+
+#: The largest tolerance of solutions at the end of training.
+_LOOSEST = 0.5
 
 
 class BlockLanczos:
@@ -133,14 +139,34 @@ class RitzModes:
     def modes(self) -> Modes:
         """The modes of the last call."""
         if self._latest is None:
-            raise RuntimeError("with method='krylov' the modes depend on the time and on fx_train_0: call it first")
+            raise RuntimeError(
+                "with method='krylov' the modes depend on the time and on fx_train_0: call it first, with a finite time"
+            )
         return self._latest
 
-    def limit(self, columns: NDArray[np.float64]) -> None:
-        """Return None: without a matrix there is no factor."""
+    def limit(self, columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], int] | None:
+        """Return α and e with ``2^−e α = (K + rI)⁻¹ columns`` for an operator and a ridge, by :func:`ntkrs.solve`.
+
+        Return None for an array, or without a ridge, where the kernel may be singular.
+        """
+        ridge, exponent = self._products.ridge, self._products.exponent
+        if self._products.operator is None or not 0 < ridge < np.inf:
+            return None
+        found = solve(
+            self._products.operator,
+            columns,
+            ridge,
+            diag_reg_absolute_scale=True,
+            tolerance=min(self._tolerance, _LOOSEST),
+            max_iterations=self._max_iterations,
+            progress=False,
+        )
+        return ldexp(found.alpha, exponent), exponent
 
     def check(self, rule: Rule, t: NDArray[np.float64] | None = None) -> None:
-        """Accept any learning rate: the largest eigenvalue is not known before products are made."""
+        """Refuse a learning rate that diverges, at the end of training. Ritz modes tell it at other times."""
+        if rule.bounded:
+            rule.check(largest_eigenvalue(self._products), self._products.exponent, t)
 
     def modes_for(self, columns: NDArray[np.float64], rule: Rule, t: NDArray[np.float64]) -> Modes:
         """Return Ritz modes that give f_t to the tolerance, unless that takes more than ``max_iterations`` products.

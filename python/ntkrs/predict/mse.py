@@ -264,7 +264,8 @@ def gradient_descent_mse(
     loss_scale : "mean" or "sum"
         Z = N·O for "mean", 1 for "sum".
     diag_reg : float
-        The training kernel becomes K + rI, where r is ``diag_reg`` times the mean of K's diagonal.
+        The training kernel becomes K + rI, where r is ``diag_reg`` times the mean of K's diagonal, which an operator
+        tells by a method ``diagonal``.
     diag_reg_absolute_scale : bool
         If True, r is ``diag_reg`` itself.
     method : "eigh" or "krylov"
@@ -305,7 +306,8 @@ def gradient_descent_mse(
     32·ε·trace of 0 (in float32, 32·ε·√n times the mean of the diagonal) count as 0, and training changes nothing along
     their eigenvectors. Duplicated inputs therefore converge to their mean label.
 
-    "krylov" takes m products with K, O(n (mO)²) operations to keep a basis of m·O vectors orthogonal, and the memory of
+    At t = ∞ "krylov" solves ``(K + rI) α = Y − f_0(X)`` for an operator with a ridge, by :func:`ntkrs.solve`. Otherwise
+    it takes m products with K, O(n (mO)²) operations to keep a basis of m·O vectors orthogonal, and the memory of
     this basis. m grows like ``√(ηλt/Z)`` for the largest λ, until the spectrum is resolved. The result does not depend
     on the cutoff 32·ε·trace, unless t is infinite or exceeds the time scale of an eigenvalue at the cutoff.
 

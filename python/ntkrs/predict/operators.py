@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs._checks import kernels
-from ntkrs._checks.scaling import exponent_of, scaled
+from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 from ntkrs.predict.modes import kernel_modes
 
 if TYPE_CHECKING:
@@ -79,6 +79,16 @@ class Products:
         """True for an array, False for an operator."""
         return self._matrix is not None
 
+    @property
+    def operator(self) -> Any:
+        """The operator, or None for an array."""
+        return self._operator
+
+    @property
+    def ridge(self) -> float:
+        """r, infinite if it exceeds the range of float64."""
+        return float(ldexp(self._regularizer, self.exponent))
+
     def modes(self) -> Modes:
         """Return the eigenmodes of an array without its regularizer, over the same ``2^exponent``.
 
@@ -138,12 +148,13 @@ class Products:
         if absolute:
             self.exponent = max(self.exponent, exponent_of(np.array(diag_reg)))
             return float(np.ldexp(diag_reg, -self.exponent))
-        if self._matrix is None:
+        kernel = self._operator if self._matrix is None else self._matrix
+        if not hasattr(kernel, "diagonal"):
             raise ValueError(
                 "diag_reg is relative to the trace, which an operator does not tell. "
                 "Pass it times the mean of the diagonal, with diag_reg_absolute_scale=True."
             )
-        return diag_reg * float(np.ldexp(self._matrix.diagonal().astype(np.float64), -self.exponent).mean())
+        return diag_reg * float(np.ldexp(kernel.diagonal().astype(np.float64), -self.exponent).mean())
 
 
 def apply_rows(matrix: NDArray[Any], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
