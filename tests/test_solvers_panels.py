@@ -10,13 +10,14 @@ import pytest
 from scipy.linalg import lapack
 
 import ntkrs
-from ntkrs.solvers import cholesky, panels
+from ntkrs.solvers import cholesky, packed, panels
 
 
 @pytest.fixture(autouse=True)
 def _small_panels(monkeypatch):
     """Several panels and chunks for small matrices too."""
     monkeypatch.setattr(panels, "_PANEL", 16)
+    monkeypatch.setattr(panels, "_BLOCK", 7)
     monkeypatch.setattr(panels, "_MOST", 16 * 16 * 70)
 
 
@@ -56,8 +57,9 @@ def test_the_estimate_is_lapacks(n, smallest, dtype):
     name = "spocon" if dtype == np.float32 else "dpocon"
     expected = getattr(lapack, name)(found.T, 1.0, uplo="U")[0]
     exact = 1 / np.linalg.norm(np.linalg.inv(np.tril(found).astype(float) @ np.tril(found).astype(float).T), 1)
-    assert panels.least_inverse(found) == pytest.approx(expected, rel=1e-2)
-    assert exact * 0.99 < panels.least_inverse(found) < 3 * exact
+    estimate = panels.least_inverse(lambda right: cholesky._solved(found, right), n)
+    assert estimate == pytest.approx(expected, rel=1e-2)
+    assert exact * 0.99 < estimate < 3 * exact
 
 
 def test_pivots_that_fail_are_counted_from_one():
@@ -72,7 +74,7 @@ def test_pivots_that_fail_are_counted_from_one():
 
 
 def test_large_factors_use_panels(monkeypatch):
-    monkeypatch.setattr(cholesky, "_WHOLE", 50)
+    monkeypatch.setattr(cholesky, "WHOLE", 50)
     for dtype in (np.float64, np.float32):
         k, right = kernel(161, dtype), np.random.default_rng(0).standard_normal((161, 4))
         found, tolerance = cholesky.factor(k, 0.01), 1e4 * float(np.finfo(dtype).eps)
@@ -80,19 +82,75 @@ def test_large_factors_use_panels(monkeypatch):
         np.testing.assert_allclose(found.solve(right), exact, atol=tolerance)
         half = found.half_solve(right)
         np.testing.assert_allclose(half.T @ half, right.T @ exact, atol=30 * tolerance)
-        assert found.condition == pytest.approx(
-            np.linalg.cond(k.astype(float) + 0.01 * np.eye(161), 1), rel=0.5
-        )  # an estimate
+        # The condition is an estimate.
+        assert found.condition == pytest.approx(np.linalg.cond(k.astype(float) + 0.01 * np.eye(161), 1), rel=0.5)
         overwritten = cholesky.factor(k.copy(), 0.01, overwrite=True)
         assert np.array_equal(overwritten.solve(right), found.solve(right))
-        solved = ntkrs.solve(k, right, 0.01, diag_reg_absolute_scale=True, tolerance=1e-9)
-        np.testing.assert_allclose(solved.alpha, exact, atol=1e-6)
-        again = ntkrs.solve(k.copy(), right, 0.01, diag_reg_absolute_scale=True, tolerance=1e-9, overwrite_k=True)
-        np.testing.assert_allclose(again.alpha, solved.alpha, atol=1e-9)
     with pytest.raises(np.linalg.LinAlgError, match="pivot 121 of 161"):
         cholesky.factor(np.diag(np.where(np.arange(161) == 120, -1.0, 1.0)))
     with pytest.raises(np.linalg.LinAlgError, match="cannot be told from a singular matrix"):
         cholesky.factor(np.diag(np.where(np.arange(161) == 120, 1e-12, 1.0)))
+
+
+class TestPacked:
+    """Factors in the rectangular full packed format."""
+
+    @staticmethod
+    def factor(k, r=0.0):
+        return packed.packed_factor(lambda start, stop: k[start:stop], k.diagonal(), k.dtype, r)
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("n", [1, 2, 3, 4, 31, 32, 33, 160, 161, 300])
+    def test_entries_are_lapacks(self, n, dtype):
+        k = kernel(n, dtype)
+        k = (k + k.T) / 2
+        entries = np.full(((n + 1) // 2, n + (n % 2 == 0)), np.nan, dtype)
+        packed._pack(entries, lambda start, stop: k[start:stop], 0)
+        name = "strttf" if dtype == np.float32 else "dtrttf"
+        expected = getattr(lapack, name)(k, uplo="L")[0]
+        assert np.array_equal(entries.ravel(), np.ravel(expected, order="F"))
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("exponent", [0, 100, -100])
+    @pytest.mark.parametrize("n", [1, 2, 3, 4, 31, 32, 33, 160, 161, 300])
+    def test_solutions(self, n, exponent, dtype):
+        k = kernel(n, dtype)
+        k = (k + k.T) / 2
+        right = np.random.default_rng(0).standard_normal((n, 3))
+        exact = np.linalg.solve(k.astype(float) + 0.01 * np.eye(n), right)
+        found = self.factor(np.ldexp(k, exponent).astype(dtype), float(np.ldexp(0.01, exponent)))
+        assert found.order == n
+        np.testing.assert_allclose(found.solve(right, exponent), exact, atol=3e4 * float(np.finfo(dtype).eps))
+
+    @pytest.mark.parametrize("n", [160, 161])
+    def test_pivots_that_fail_and_kernels_that_may_be_singular(self, n):
+        for at in (0, 79, 80, 81, 82, n - 1):
+            k = np.eye(n)
+            k[at, at] = -1
+            with pytest.raises(np.linalg.LinAlgError, match=f"pivot {at + 1} of {n}"):
+                self.factor(k)
+            k[at, at] = 1e-12
+            with pytest.raises(np.linalg.LinAlgError, match="cannot be told from a singular matrix"):
+                self.factor(k)
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    def test_solve_takes_them_for_large_matrices(self, dtype, monkeypatch):
+        monkeypatch.setattr("ntkrs.solvers.direct.WHOLE", 50)
+        made = []
+        original = packed.packed_factor
+        monkeypatch.setattr("ntkrs.solvers.direct.packed_factor", lambda *a: made.append(original(*a)) or made[-1])
+        k, right = kernel(161, dtype), np.random.default_rng(0).standard_normal((161, 4))
+        k = (k + k.T) / 2
+        exact = np.linalg.solve(k.astype(float) + 0.01 * np.eye(161), right)
+        for options in ({}, {"overwrite_k": True}):
+            found = ntkrs.solve(k.copy(), right, 0.01, diag_reg_absolute_scale=True, tolerance=1e-9, **options)
+            assert found.method == "cholesky"
+            np.testing.assert_allclose(found.alpha, exact, atol=1e-6)
+        assert len(made) == 1  # in place there is no need for a copy
+        indefinite = np.eye(161)
+        indefinite[120, 3] = indefinite[3, 120] = 2.0
+        with pytest.raises(np.linalg.LinAlgError, match=r"pivot 121 of 161. Raise diag_reg \(now 0\)"):
+            ntkrs.solve(indefinite, right)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of Windows end the process")

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array
 
 #: A factor counts if ``1/‖(K + rI)⁻¹‖₁`` exceeds this times the cutoff of eigenvalues.
-_CLEAR = 4.0
+CLEAR = 4.0
 
-#: Larger matrices are factorized panel by panel, between which Ctrl-C takes effect. LAPACK is no faster on them.
-_WHOLE = 2048
+#: Larger matrices are factorized panel by panel, between which Ctrl-C takes effect.
+WHOLE = 2048
 
 #: Powers of two with larger exponents are applied one entry at a time, because float32 does not hold them.
 _SMALL_EXPONENT = 100
@@ -62,7 +62,7 @@ class Factor:
         With ``self.exponent`` the result neither overflows nor underflows for columns near 1.
         """
         right, own = self._prepared(columns)
-        if len(right) > _WHOLE:
+        if len(right) > WHOLE:
             panels.solve_lower(self.upper.T, right)
             panels.solve_upper(self.upper.T, right)
         elif right.size:
@@ -72,7 +72,7 @@ class Factor:
     def half_solve(self, columns: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return ``H = 2^{−exponent/2} L⁻¹ columns``, (n, c), by one triangular solve: ``HᵀH = kᵀ(K + rI)⁻¹k``."""
         right, own = self._prepared(columns)
-        if len(right) > _WHOLE:
+        if len(right) > WHOLE:
             panels.solve_lower(self.upper.T, right)
         elif right.size:
             right = _lapack("trtrs", self.upper.dtype)(self.upper, right, lower=0, trans=1, overwrite_b=1)[0]
@@ -138,7 +138,7 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
     if info:
         raise np.linalg.LinAlgError(f"K + r I is not positive definite: pivot {info} of {len(K)}, with r = {r:.3g}")
     least = _least_inverse(upper)
-    if not least > _CLEAR * cutoff(trace, len(K), float(np.finfo(K.dtype).eps)):
+    if not least > CLEAR * cutoff(trace, len(K), float(np.finfo(K.dtype).eps)):
         raise np.linalg.LinAlgError(
             f"K + r I cannot be told from a singular matrix: a change of {ldexp(least, exponent):.3g} makes it one, "
             f"with r = {r:.3g}"
@@ -148,7 +148,7 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
 
 def _factorized(matrix: Array) -> tuple[Array, int]:
     """Overwrite the lower triangle by the factor L. Return Lᵀ, and the number of the pivot that failed, or 0."""
-    if len(matrix) > _WHOLE:
+    if len(matrix) > WHOLE:
         return matrix.T, panels.factorize(matrix)
     upper, info = _lapack("potrf", matrix.dtype)(matrix.T, lower=0, clean=0, overwrite_a=1)
     return cast("Array", upper), int(info)
@@ -156,10 +156,18 @@ def _factorized(matrix: Array) -> tuple[Array, int]:
 
 def _least_inverse(upper: Array) -> float:
     """Return an estimate of ``1/‖(LLᵀ)⁻¹‖₁``."""
-    if len(upper) > _WHOLE:
-        return panels.least_inverse(upper.T)
+    if len(upper) > WHOLE:
+        return panels.least_inverse(lambda right: _solved(upper.T, right), len(upper))
     # With 1 as the norm of the matrix, LAPACK's estimate is 1/‖(LLᵀ)⁻¹‖₁ itself.
     return float(_lapack("pocon", upper.dtype)(upper, 1.0, uplo="U")[0])
+
+
+def _solved(lower: Array, right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ``(LLᵀ)⁻¹ right`` in float64, computed in the dtype of L."""
+    columns = cast("Array", right.astype(lower.dtype))
+    panels.solve_lower(lower, columns)
+    panels.solve_upper(lower, columns)
+    return columns.astype(np.float64, copy=False)
 
 
 def _shrunk(matrix: NDArray[np.floating], exponent: int, out: NDArray[np.floating]) -> Array:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ntkrs._checks import memory
+from ntkrs.solvers.cholesky import WHOLE
 
 if TYPE_CHECKING:
     from ntkrs.solvers.sources import Source
@@ -84,5 +85,6 @@ def iterations(n: int, wanted: int | None) -> int:
 
 
 def _factor_bytes(source: Source) -> int:
-    """Return the bytes of a Cholesky factor."""
-    return source.shape[0] ** 2 * int(source.dtype.itemsize)
+    """Return the bytes of a Cholesky factor, which is packed if it is large."""
+    n = source.shape[0]
+    return (n * n if n <= WHOLE else n * (n + 2) // 2) * int(source.dtype.itemsize)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ntkrs._checks.scaling import ldexp
 from ntkrs.solvers import pcg
-from ntkrs.solvers.cholesky import Factor, factor
+from ntkrs.solvers.cholesky import WHOLE, Factor, factor
+from ntkrs.solvers.packed import PackedFactor, packed_factor
 from ntkrs.solvers.problem import Found, relative
 
 if TYPE_CHECKING:
@@ -29,9 +30,9 @@ _ROWS = 256
 class FactorPreconditioner:
     """A Cholesky factor in float32 as the preconditioner of the same system in float64."""
 
-    def __init__(self, found: Factor, exponent: int) -> None:
+    def __init__(self, found: Factor | PackedFactor, exponent: int, order: int) -> None:
         self._factor, self._exponent = found, exponent
-        self.rank = len(found.upper)
+        self.rank = order
 
     def apply(self, residuals: NDArray[np.float64], ridges: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``(K + rI)⁻¹ R``, by two triangular solves."""
@@ -96,7 +97,7 @@ def _one_ridge(problem: Problem, options: Options, index: int, report: Callable[
         report(part.iterations)
         return part
     ridges = np.full(problem.targets.shape[1], ridge)
-    preconditioner = FactorPreconditioner(found, source.exponent)
+    preconditioner = FactorPreconditioner(found, source.exponent, source.shape[0])
     system = pcg.System(product, problem.targets, ridges, options.tolerance, preconditioner)
     state = pcg.started(system, products=0)
     pcg.iterate(system, state, options.max_iterations, lambda now: report(now.iteration))
@@ -104,8 +105,8 @@ def _one_ridge(problem: Problem, options: Options, index: int, report: Callable[
     return _Part(state.alpha, residual, pcg.errors(state), state.iteration, state.products)
 
 
-def _factor(problem: Problem, index: int, *, overwrite: bool) -> Factor:
-    """Return the Cholesky factor for a ridge.
+def _factor(problem: Problem, index: int, *, overwrite: bool) -> Factor | PackedFactor:
+    """Return the Cholesky factor for a ridge: in K itself, in a small copy, or in a packed one.
 
     Raises
     ------
@@ -115,14 +116,15 @@ def _factor(problem: Problem, index: int, *, overwrite: bool) -> Factor:
     source = problem.source
     ridge = float(ldexp(problem.ridges[index], source.exponent))
     try:
-        if source.matrix is None:  # the entries of a stored matrix are read into an array of their own
-            return factor(np.array(source.kernel, order="C"), ridge, overwrite=True)
-        return factor(_c_ordered(source.matrix), ridge, overwrite)
+        if overwrite or source.shape[0] <= WHOLE:
+            matrix = np.array(source.kernel, order="C") if source.matrix is None else _c_ordered(source.matrix)
+            return factor(matrix, ridge, overwrite)
+        return packed_factor(source.rows, source.kernel.diagonal(), source.dtype, ridge)
     except np.linalg.LinAlgError as failed:
         raise problem.raise_it(str(failed).removeprefix("K + r I ").partition(", with r =")[0], index) from failed
 
 
-def _refined(problem: Problem, found: Factor, product: Product, ridge: float) -> _Part:
+def _refined(problem: Problem, found: Factor | PackedFactor, product: Product, ridge: float) -> _Part:
     """Return the solution by a float64 factor, after one step of refinement."""
     y, exponent = problem.targets, problem.source.exponent
     alpha = found.solve(y, exponent)

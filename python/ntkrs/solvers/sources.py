@@ -77,6 +77,10 @@ class Source:
         with np.errstate(under="ignore"):
             return cast("Array", np.ldexp(columns, -self.exponent))
 
+    def rows(self, start: int, stop: int) -> Array:
+        """Return rows of a stored K, (stop − start, N)."""
+        return self.matrix[start:stop] if self.matrix is not None else self.kernel.rows(start, stop)
+
     def diagonal(self) -> NDArray[np.float64]:
         """Return the diagonal of ``K / 2^exponent``."""
         return ldexp(self._own_diagonal(), -self.exponent)
