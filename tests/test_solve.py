@@ -429,6 +429,28 @@ def test_a_float32_factor_that_fails_leads_to_pcg():
         ntkrs.solve(k, np.ones(N), 1e-9, method="cholesky")
 
 
+def test_large_matrices_that_do_not_converge_are_factorized(monkeypatch):
+    monkeypatch.setattr("ntkrs.solvers.choose.FACTORIZED", 10)
+    assert ntkrs.solve(K, Y, rank=40).method == "pcg"
+    counts = []
+    found = ntkrs.solve(K, Y, rank=10, max_iterations=5, progress=lambda done, _: counts.append(done))
+    assert found.method == "cholesky"
+    assert found.converged
+    assert counts == sorted(counts)
+    with pytest.warns(RuntimeWarning, match="max_iterations=5"):
+        ntkrs.solve(KERNEL.operator(X), Y, rank=10, max_iterations=5)  # there are no entries to factorize
+
+
+def test_progress_never_falls_where_a_factor_of_a_path_fails():
+    counts = []
+    found = ntkrs.solve(
+        singular(np.float32), np.ones(N), [1e-2, 1e-6], tolerance=1e-4, progress=lambda done, _: counts.append(done)
+    )
+    assert found.method == "pcg"
+    assert found.converged.all()
+    assert counts == sorted(counts)
+
+
 @pytest.mark.parametrize("method", ["auto", "pcg"])
 def test_duplicates_with_a_ridge(method):
     found = ntkrs.solve(singular(), Y, 1e-3, method=method, tolerance=1e-9)

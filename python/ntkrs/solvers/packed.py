@@ -56,7 +56,7 @@ class PackedFactor:
     def order(self) -> int:
         """N."""
         rows, columns = self.entries.shape
-        return columns - (columns != 2 * rows - 1)
+        return int(columns - (columns != 2 * rows - 1))
 
     def solve(self, columns: NDArray[np.float64], exponent: int = 0) -> NDArray[np.float64]:
         """Return ``2^exponent (K + rI)⁻¹ columns``, (n, c), by two triangular solves in the dtype of K."""

@@ -20,7 +20,7 @@ from ntkrs.solvers.sources import Source
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs._typing import ArrayLike, Progress
+    from ntkrs._typing import ArrayLike, Progress, Report
     from ntkrs.solvers.problem import Found
 
 
@@ -133,7 +133,7 @@ def solve(
         overwrite=numbers.boolean(overwrite_k, "overwrite_k"),
         checkpoint=solving.file_path(checkpoint, "checkpoint"),
         seconds=numbers.nonnegative(checkpoint_seconds, "checkpoint_seconds"),
-        report=reporter(progress),
+        report=_rising(reporter(progress)),
     )
     wanted = numbers.choice(method, "method", ("auto", "cholesky", "pcg"))
     absolute = numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
@@ -141,6 +141,20 @@ def solve(
     found = _solved(problem, wanted, options)
     _warn(found, options)
     return _solution(problem, found, (levels.shape, right.shape), options.tolerance)
+
+
+def _rising(report: Report | None) -> Report | None:
+    """Return a callback whose count never falls, also if one method ends and another one begins."""
+    if report is None:
+        return None
+    most = 0
+
+    def rising(done: int, total: int) -> None:
+        nonlocal most
+        most = max(most, done)
+        report(most, total)
+
+    return rising
 
 
 def _problem(source: Source, y: NDArray[np.float64], levels: NDArray[np.float64], *, absolute: bool) -> Problem:
