@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from ntkrs import mlp
+from ntkrs import mlp, solve
 from ntkrs._runtime import progress
 
 
@@ -54,6 +54,17 @@ def test_true_shows_one_at_once(capsys):
     bar(5, 5)
     assert "0/5" in capsys.readouterr().err
     assert np.isfinite(mlp(1, 1, 1).kernel()(np.eye(3), progress=True)).all()
+
+
+def test_bars_of_iterations_are_removed_at_their_end(monkeypatch):
+    """The total is the most iterations that are allowed. It is not reached."""
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    solve(np.diag([1.0, 2.0]), np.ones(2), method="pcg", progress=True)
+    assert "/1000" in terminal.text
+    assert terminal.text.endswith("\r")
+    with pytest.raises(np.linalg.LinAlgError):
+        solve(np.array([[1.0, 2.0], [2.0, 1.0]]), [1.0, -1.0], method="pcg", preconditioner=None, progress=True)
+    assert terminal.text.endswith("\r")
 
 
 def test_true_without_tqdm_says_what_to_install(monkeypatch):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import ModuleType
 
     from ntkrs._typing import Progress, Report
@@ -50,6 +52,16 @@ def reporter(progress: Progress) -> Report | None:
     return None if module is None else Bar(module, patience=PATIENCE_S)
 
 
+@contextmanager
+def removed(report: Report | None) -> Iterator[None]:
+    """Remove the bar at the end of a ``with`` block, for work whose total is only the most that it may take."""
+    try:
+        yield
+    finally:
+        if isinstance(report, Bar):
+            report.close()
+
+
 class Bar:
     """A progress bar on standard error, shown if the call is expected to take longer than ``patience`` seconds."""
 
@@ -68,6 +80,11 @@ class Bar:
             self._bar.refresh()
             if done >= total:
                 self._bar.close()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
 
     def _expected(self, done: int, total: int) -> float:
         """Return the expected duration of the whole call, in seconds."""

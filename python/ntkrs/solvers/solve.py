@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkrs._checks import numbers, solving
 from ntkrs._checks.scaling import exponent_of, ldexp
-from ntkrs._runtime.progress import reporter
+from ntkrs._runtime.progress import removed, reporter
 from ntkrs._runtime.warning import warn
 from ntkrs.solvers import choose
 from ntkrs.solvers.direct import factorized
@@ -122,6 +122,7 @@ def solve(
     """
     source = Source(K)
     right, levels = solving.right_hand_sides(y, source.shape[0]), solving.ridges(diag_reg)
+    shown = reporter(progress)
     options = Options(
         tolerance=solving.tolerance(tolerance),
         preconditioner=solving.preconditioner(preconditioner, len(right)),
@@ -133,12 +134,13 @@ def solve(
         overwrite=numbers.boolean(overwrite_k, "overwrite_k"),
         checkpoint=solving.file_path(checkpoint, "checkpoint"),
         seconds=numbers.nonnegative(checkpoint_seconds, "checkpoint_seconds"),
-        report=_rising(reporter(progress)),
+        report=_rising(shown),
     )
     wanted = numbers.choice(method, "method", ("auto", "cholesky", "pcg"))
     absolute = numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
     problem = _problem(source, right, levels, absolute=absolute)
-    found = _solved(problem, wanted, options)
+    with removed(shown):
+        found = _solved(problem, wanted, options)
     _warn(found, options)
     return _solution(problem, found, (levels.shape, right.shape), options.tolerance)
 
