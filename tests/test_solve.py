@@ -420,6 +420,31 @@ def test_iterations_refuse_indefinite_kernels():
         ntkrs.solve(operator, np.ones(2))
 
 
+@pytest.mark.parametrize("preconditioner", ["rpcholesky", "nystrom", None])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_iterations_refuse_singular_kernels(dtype, preconditioner):
+    """Labels of equal rows differ, so that there is no solution. Conjugate gradients would grow without bound."""
+    k = KERNEL(np.repeat(X[:40], 4, axis=0)).astype(dtype)
+    for source in (k, from_function(lambda v: k @ v.astype(dtype), N, dtype)):
+        with pytest.raises(
+            np.linalg.LinAlgError, match=r"K . diag_reg·I (is not positive|cannot be told).*Raise diag_reg"
+        ):
+            ntkrs.solve(source, Y[:, 2], method="pcg", preconditioner=preconditioner)
+    consistent = ntkrs.solve(k, np.repeat(Y[:40, 2], 4), method="pcg", tolerance=1e-4)
+    assert consistent.converged
+
+
+def test_solutions_beyond_all_numbers_are_refused():
+    with pytest.raises(ValueError, match="alpha exceeds the range of float64"):
+        ntkrs.solve(K * 1e-305, Y * 1e10)
+
+
+def test_a_sudden_end_is_told():
+    found = ntkrs.solve(np.ones((50, 50)), np.arange(50.0), 1e-3, method="pcg")
+    assert found.iterations <= 3
+    assert found.error < 1e-6
+
+
 def test_a_float32_factor_that_fails_leads_to_pcg():
     k = singular(np.float32)
     found = ntkrs.solve(k, np.ones(N), 1e-6, tolerance=1e-4)

@@ -100,7 +100,10 @@ def _one_ridge(problem: Problem, options: Options, index: int, report: Callable[
     preconditioner = FactorPreconditioner(found, source.exponent, source.shape[0])
     system = pcg.System(product, problem.targets, ridges, options.tolerance, preconditioner)
     state = pcg.started(system, products=0)
-    pcg.iterate(system, state, options.max_iterations, lambda now: report(now.iteration))
+    try:
+        pcg.iterate(system, state, options.max_iterations, lambda now: report(now.iteration))
+    except np.linalg.LinAlgError as failed:
+        raise problem.raise_it(str(failed), index) from failed
     residual = relative(state.checked, state.norms[0])
     return _Part(state.alpha, residual, pcg.errors(state), state.iteration, state.products)
 

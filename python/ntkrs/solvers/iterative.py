@@ -42,8 +42,7 @@ def iterated(problem: Problem, options: Options) -> Found:
     try:
         pcg.iterate(system, state, options.max_iterations, after)
     except np.linalg.LinAlgError as error:
-        what = f"is not positive definite: d'(K + rI)d/d'd is {error.args[0]:.3g} for a vector d"
-        raise problem.raise_it(what) from error
+        raise problem.raise_it(str(error)) from error
     if file is not None:
         file.save(state, ended=True)
     return _found(state)

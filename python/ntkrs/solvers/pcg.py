@@ -22,8 +22,14 @@ _RESTARTS, _GAIN = 5, 10.0
 #: The least number of iterations in which a column must make progress. Later it is half of the iterations so far.
 _PATIENCE = 100
 
+#: The most that the squared error exceeds ρ after a sudden end of the iteration.
+_SUDDEN = 1e3
+
 #: The share of all γρ up to which the recent ones count as none.
 _STILL = 1e-4
+
+#: The share of dᵀd up to which dᵀ(K + rI)d is round-off, and the factor by which no residual of a regular kernel grows.
+_FLAT, _GROWN = 4 * float(np.finfo(np.float64).eps), 1e8
 
 #: The number of iterations between two looks for progress.
 _EVERY = 10
@@ -131,7 +137,7 @@ def iterate(system: System, state: State, most: int, after: Callable[[State], No
     Raises
     ------
     numpy.linalg.LinAlgError
-        If ``K + rI`` is not positive definite. The argument is the value dᵀ(K + rI)d/dᵀd of a direction d.
+        If ``K + rI`` is not positive definite, or cannot be told from a singular matrix.
     ValueError
         If the preconditioner is not positive definite.
 
@@ -189,7 +195,9 @@ def _rest(gains: Floats, rho: float) -> float:
     recent, later, earlier = _recent(gains), float(gains[-half:].sum()), float(gains[-2 * half : -half].sum())
     if len(gains) < 2 * half:  # a single iteration
         return min(recent, rho)
-    return min(recent, max(4 * later**2 / (earlier - later), rho)) if later < earlier else recent
+    if later < earlier:
+        return min(recent, max(4 * later**2 / (earlier - later), rho))
+    return min(recent, _SUDDEN * rho)  # the last of few iterations may end it at once
 
 
 def _step(system: System, state: State) -> None:
@@ -198,9 +206,7 @@ def _step(system: System, state: State) -> None:
     ridges, direction, rho = system.ridges[index], state.direction[:, index], state.rho[index].copy()
     image = system.product(direction) + ridges * direction
     curvature = _dots(direction, image)
-    if not (curvature > 0).all():
-        worst = int(np.argmin(curvature))
-        raise np.linalg.LinAlgError(float(curvature[worst] / _dots(direction, direction)[worst]))
+    _check_curvature(curvature / _dots(direction, direction))
     step = rho / curvature
     state.alpha[:, index] += step * direction
     residual = state.residual[:, index] - step * image
@@ -212,7 +218,27 @@ def _step(system: System, state: State) -> None:
     state.rho[index] = following
     state.iteration += 1
     state.products += 1
-    _record(state, index, _norms(residual), step * rho)
+    norms = _norms(residual)
+    if not (norms <= _GROWN * state.norms[0, index]).all():
+        raise np.linalg.LinAlgError("cannot be told from a singular matrix: residuals grow without bound")
+    _record(state, index, norms, step * rho)
+
+
+def _check_curvature(curvature: Floats) -> None:
+    """Check that dᵀ(K + rI)d/dᵀd, the entries of K being near 1, is above round-off.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If it is not.
+    """
+    least = float(curvature.min())
+    if not least > 0:
+        raise np.linalg.LinAlgError(f"is not positive definite: d'(K + rI)d/d'd is {least:.3g} for a vector d")
+    if least <= _FLAT:
+        raise np.linalg.LinAlgError(
+            f"cannot be told from a singular matrix: d'(K + rI)d/d'd is {least:.3g} for a vector d, K_ii being near 1"
+        )
 
 
 def _record(state: State, index: Any, norms: Floats, gains: Floats) -> None:

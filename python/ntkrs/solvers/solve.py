@@ -88,8 +88,8 @@ def solve(
     numpy.linalg.LinAlgError
         If ``K + rI`` is not positive definite. :func:`ntkrs.predict.gradient_descent_mse` takes singular kernels.
     ValueError
-        If K is not square or not symmetric, an entry is NaN or infinite, an option is unknown, or the checkpoint
-        belongs to another problem.
+        If K is not square or not symmetric, an entry is NaN or infinite, an option is unknown, the checkpoint belongs
+        to another problem, or α exceeds the range of float64.
     TypeError
         If an array does not hold real numbers.
     MemoryError
@@ -254,9 +254,11 @@ def _solution(
         by_ridge = values.reshape(len(problem.ridges), -1).max(axis=1)
         return by_ridge if levels else float(by_ridge[0])
 
-    residual = worst(found.residual)
+    alpha, residual = problem.unscaled(found.alpha).reshape(levels + right), worst(found.residual)
+    if not np.isfinite(alpha).all():
+        raise ValueError("alpha exceeds the range of float64. Scale y down, or K up.")
     return Solution(
-        alpha=problem.unscaled(found.alpha).reshape(levels + right),
+        alpha=alpha,
         residual=residual,
         error=worst(found.error),
         converged=residual <= tolerance,
