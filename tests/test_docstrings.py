@@ -25,6 +25,7 @@ MODULES = [
     "ntkrs.predict",
     "ntkrs.diagnostics",
     "ntkrs.regression",
+    "ntkrs.features",
     "ntkrs.convert",
     "ntkrs.plot",
     "ntkrs.layers",

@@ -30,7 +30,7 @@ from ntkrs.layers import Dense, Sequential, mlp
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
-    from ntkrs import convert, diagnostics, predict, regression
+    from ntkrs import convert, diagnostics, features, predict, regression
     from ntkrs import sklearn as sklearn
     from ntkrs.solvers.solve import solve
     from ntkrs.storage import gram, open_gram
@@ -44,6 +44,7 @@ __all__ = [  # and all activations, which are added below
     "convert",
     "diagnostics",
     "ensemble_ntk",
+    "features",
     "get_num_threads",
     "gram",
     "mlp",
@@ -60,7 +61,7 @@ __all__ += activations.__all__
 __version__ = _core.VERSION
 
 #: Modules of this package that are imported on first access.
-_LAZY = ("convert", "diagnostics", "predict", "regression")
+_LAZY = ("convert", "diagnostics", "features", "predict", "regression")
 
 #: Functions that are imported on first access, and their modules.
 _LAZY_FUNCTIONS = {"gram": "storage", "open_gram": "storage", "solve": "solvers.solve"}
