@@ -13,12 +13,11 @@ from ntkrs._architecture import layer_inputs
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.advice import shown
 from ntkrs.activations import Identity
+from ntkrs.features.blocks import operations
 from ntkrs.features.sketch import TensorSketch
 from ntkrs.kernel import Kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, KernelName
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.float64]
     Scales = tuple[float, float]
-
-#: Numbers in the largest array of a block of rows, and operations of its largest product (some 50 ms).
-_NUMBERS, _OPERATIONS = 2**22, 5e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +101,9 @@ class RandomFeatures:
         rows = arrays.finite(arrays.batch(Z, "Z"), "Z")
         if rows.shape[1] != self.in_features:
             raise ValueError(f"Z has {rows.shape[1]} features, but these features were drawn for {self.in_features}")
+        products = max((layer.values.size for layer in self._layers), default=0)
         result = arrays.output(None, (len(rows), self.n_features), rows.dtype, [], "the feature matrix")
-        for block in self._blocks(len(rows)):
+        for block in operations(len(rows), products):
             # The core's activations return infinities as NumPy's do, and they are reported below.
             with np.errstate(over="ignore", invalid="ignore"):
                 features = self._of(rows[block].astype(np.float64))
@@ -117,13 +114,6 @@ class RandomFeatures:
                 row = block.start + int(bad.argmax())
                 raise ValueError(f"the features of Z[{row}] exceed the range of {rows.dtype}. Scale Z down.")
         return result
-
-    def _blocks(self, count: int) -> Iterator[slice]:
-        """Yield slices of rows such that arrays fit into the cache, and Ctrl-C takes effect between products."""
-        products = max((2 * layer.values.size for layer in self._layers), default=1)
-        rows = int(max(1, min(_NUMBERS // self.n_features, _OPERATIONS // products)))
-        for start in range(0, count, rows):
-            yield slice(start, start + rows)
 
     def _of(self, x: Rows) -> Rows:
         """Return the features of some rows."""

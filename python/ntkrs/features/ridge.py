@@ -8,19 +8,15 @@ import numpy as np
 
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.advice import shown
+from ntkrs.features.blocks import operations
 from ntkrs.solvers.cholesky import factor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from ntkrs._typing import ArrayLike
 
     Rows = NDArray[np.float64]
-
-#: The operations of a product between two chances for Ctrl-C, some 50 ms.
-_OPERATIONS = 5e9
 
 
 def ridge(
@@ -107,17 +103,10 @@ def _normal_equations(F: Any, x: NDArray[Any], labels: Rows, block: int) -> tupl
         gram, right = np.zeros((rank, rank)), np.zeros((rank, labels.shape[1]))
         for start in range(0, len(x), block):
             phi = _features(F, x[start : start + block])
-            for rows in _pieces(len(phi), rank):
+            for rows in operations(len(phi), rank * rank):
                 gram += phi[rows].T @ phi[rows]
                 right += phi[rows].T @ labels[start : start + block][rows]
     return gram, right
-
-
-def _pieces(count: int, rank: int) -> Iterator[slice]:
-    """Yield slices of rows whose products take some 50 ms."""
-    length = int(max(1, _OPERATIONS // max(rank * rank, 1)))
-    for start in range(0, count, length):
-        yield slice(start, start + length)
 
 
 def _features(F: Any, x: NDArray[Any]) -> Rows:
