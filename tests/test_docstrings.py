@@ -36,7 +36,7 @@ MODULES = [
 ]
 
 #: Public modules that need an optional library: they are read where it is there.
-EXTRAS = {"ntkrs.sklearn": "sklearn"}
+EXTRAS = {"ntkrs.dask": "dask", "ntkrs.sklearn": "sklearn"}
 MISSING = {path: library for path, library in EXTRAS.items() if importlib.util.find_spec(library) is None}
 MODULES += EXTRAS.keys() - MISSING.keys()
 
@@ -48,6 +48,7 @@ LONG = 400
 
 #: Optional libraries, and a pattern that the examples which need them contain.
 OPTIONAL = {
+    "dask": r"\bdask\b",
     "matplotlib": r"matplotlib|\bplot\b",
     "safetensors": r"safetensors",
     "sklearn": r"\b(sklearn|demo)\b",

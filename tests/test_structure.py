@@ -126,7 +126,7 @@ PUBLIC = [
 
 
 #: Public modules that need an optional library.
-EXTRAS = {"ntkrs.sklearn": "sklearn"}
+EXTRAS = {"ntkrs.dask": "dask", "ntkrs.sklearn": "sklearn"}
 MISSING = {path: library for path, library in EXTRAS.items() if importlib.util.find_spec(library) is None}
 PUBLIC = [path for path in PUBLIC if path not in MISSING]
 

@@ -31,6 +31,7 @@ from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from ntkrs import convert, diagnostics, features, predict, regression
+    from ntkrs import dask as dask
     from ntkrs import sklearn as sklearn
     from ntkrs.solvers.solve import solve
     from ntkrs.storage import gram, open_gram
@@ -67,7 +68,7 @@ _LAZY = ("convert", "diagnostics", "features", "predict", "regression")
 _LAZY_FUNCTIONS = {"gram": "storage", "open_gram": "storage", "solve": "solvers.solve"}
 
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
-_OPTIONAL = ("sklearn",)
+_OPTIONAL = ("dask", "sklearn")
 
 
 def __getattr__(name: str) -> Any:

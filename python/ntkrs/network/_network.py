@@ -181,6 +181,12 @@ class Network:
         state = self._state
         return state.arch, state.in_features, state.theta, state.parameterization
 
+    def __dask_tokenize__(self) -> Any:
+        """Return a token for Dask that networks with equal parameters share."""
+        from dask.base import normalize_token
+
+        return normalize_token((type(self), self.arch, self.in_features, self.parameterization, self.parameters))
+
     def __setstate__(self, fields: tuple[Any, ...]) -> None:
         self._state = NetworkState(*fields)
 
