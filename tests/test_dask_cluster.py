@@ -11,6 +11,7 @@ from ntkrs import mlp
 
 pytest.importorskip("distributed", reason="a cluster needs distributed")
 
+import dask
 import dask.array as da
 from distributed import Client, LocalCluster
 
@@ -88,3 +89,22 @@ def test_a_worker_that_dies_in_a_product_costs_no_bit(client):
     future = client.compute(graph)
     kill_one_worker(client, after=30)
     assert np.array_equal(future.result(timeout=60), graph.compute(scheduler="synchronous"))
+
+
+def test_a_worker_that_dies_in_a_solution_costs_no_bit(client):
+    """It is killed from within: by the report of an iteration."""
+    _, blocks = inputs(120, 40)
+    y = np.random.default_rng(2).standard_normal((120, 2))
+    kernel = mlp(20, 1, 1, "erf", sigma_w=1.4, sigma_b=0.1).kernel()
+    with dask.config.set(scheduler="synchronous"):
+        expected = ntkrs.dask.solve(kernel, blocks, y, 1e-3, rank=10)
+    killed = []
+
+    def kill(done, _most):
+        if done == 2 and not killed:
+            killed.append(kill_one_worker(client, after=0))
+
+    found = ntkrs.dask.solve(kernel, blocks, y, 1e-3, rank=10, progress=kill)
+    assert killed
+    assert found.iterations > 3
+    assert np.array_equal(found.alpha, expected.alpha)

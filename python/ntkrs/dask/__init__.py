@@ -2,6 +2,7 @@
 
 - :func:`gram`: the kernel as a dask array of blocks.
 - :func:`product`: its products with vectors, without the kernel.
+- :func:`solve`: linear systems with either, by :func:`ntkrs.solve`.
 - :func:`predict`: predictions of kernel regression.
 
 Nothing here starts a scheduler or asks for a client. Results are dask arrays, which ``compute()``, ``persist()`` and
@@ -23,7 +24,8 @@ from ntkrs._runtime.optional import require
 require("dask.array", "dask[array]", "dask")
 
 from ntkrs.dask.graphs import gram, predict, product  # noqa: E402  only now is dask known to be there
+from ntkrs.dask.solving import solve  # noqa: E402
 
-__all__ = ["gram", "predict", "product"]
+__all__ = ["gram", "predict", "product", "solve"]
 
 publish(globals())

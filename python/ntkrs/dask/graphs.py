@@ -13,13 +13,14 @@ from dask.highlevelgraph import HighLevelGraph
 
 from ntkrs._runtime.warning import warn
 from ntkrs.dask import inputs, tasks
+from ntkrs.solvers import thin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from ntkrs._typing import ArrayLike, KernelName
+    from ntkrs._typing import Array, ArrayLike, KernelName
     from ntkrs.kernel import Kernel
 
 #: Schedulers take about a millisecond for each task.
@@ -184,9 +185,28 @@ def product_with(gram: da.Array, values: NDArray[np.float64]) -> da.Array:
     name, parts = f"ntkrs-product-{token}", f"ntkrs-parts-{token}"
     for i in range(gram.numblocks[0]):
         for j in range(gram.numblocks[1]):
-            graph[parts, i, j] = (tasks.times, (gram.name, i, j), slices[j])
+            graph[parts, i, j] = (thin.times, (gram.name, i, j), slices[j])
         graph |= _sum((name, i), parts, gram.numblocks[1], symmetric=False, flat=False)
     return _array(graph, name, (gram.chunks[0], (values.shape[1],)), np.dtype(np.float64), [gram])
+
+
+def columns(kernel: Kernel, X: da.Array, rows: Array, get: KernelName) -> da.Array:
+    """Return ``K(X, rows)`` (N, m) for rows in memory, in one chunk of columns."""
+    name = f"ntkrs-columns-{tokenize(kernel, X, rows, get)}"
+    graph: dict[Any, Any] = {(f"{name}-rows", 0): rows}
+    for i, where in enumerate(inputs.chunks_of(X, "X")):
+        work = partial(tasks.block, kernel=kernel, get=get, where=where)
+        graph[name, i, 0] = (work, (X.name, i, 0), (f"{name}-rows", 0))
+    return _array(graph, name, (X.chunks[0], (len(rows),)), inputs.result_dtype(X), [X])
+
+
+def diagonal(kernel: Kernel, X: da.Array, get: KernelName) -> da.Array:
+    """Return the diagonal of ``K(X, X)``, (N,)."""
+    name = f"ntkrs-diagonal-{tokenize(kernel, X, get)}"
+    work = partial(tasks.diagonal, kernel=kernel, get=get)
+    places = enumerate(inputs.chunks_of(X, "X"))
+    graph = {(name, i): (partial(work, where=where), (X.name, i, 0)) for i, where in places}
+    return _array(graph, name, (X.chunks[0],), inputs.result_dtype(X), [X])
 
 
 def _slices(
@@ -206,9 +226,10 @@ def _parts(
     for i, j, where, keys in _blocks(*pair):
         if pair[1] is not None:
             graph[parts, i, j] = (partial(tasks.product, where=where, **options), *keys, slices[j])
+        elif i == j:
+            graph[parts, i, i] = (partial(tasks.own_product, where=where, **options), keys[0], slices[i])
         else:
-            other = None if i == j else slices[j]
-            graph[parts, i, j] = (partial(tasks.two_products, where=where, **options), *keys, slices[i], other)
+            graph[parts, i, j] = (partial(tasks.two_products, where=where, **options), *keys, slices[i], slices[j])
     return graph
 
 

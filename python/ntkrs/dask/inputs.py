@@ -62,6 +62,21 @@ def rows(values: object, name: str) -> da.Array:
     return values
 
 
+def kernel_matrix(K: da.Array) -> da.Array:
+    """Return a dask array (N, N) of float32 or float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not one, or has chunks of unknown lengths.
+    """
+    if K.ndim != 2 or any(math.isnan(length) for chunks in K.chunks for length in chunks) or len(set(K.shape)) > 1:
+        raise ValueError(f"K has shape {K.shape}, but (N, N) is needed")
+    if K.dtype not in (np.float32, np.float64):
+        raise TypeError(f"K has dtype {K.dtype}, but float32 or float64 is needed: K.astype(float)")
+    return K
+
+
 def pair(X: object, Z: object) -> tuple[da.Array, da.Array | None]:
     """Return X and Z by :func:`rows`, with the same number of features.
 

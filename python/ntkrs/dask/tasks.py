@@ -1,17 +1,20 @@
-"""The functions that run in tasks, on one thread each: blocks of a kernel, and their products with vectors."""
+"""The functions that run in tasks, on one thread each: blocks of a kernel, and their products with vectors.
+
+Products are those of ``solvers.thin``, whose bits do not depend on the threads of BLAS.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ntkrs._runtime.threads import limited
-from ntkrs.layers import Dense, Sequential
+from ntkrs.solvers.thin import times, transposed_times
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, KernelName
@@ -19,49 +22,44 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.float64]
 
-#: The kernel ``⟨x, z⟩/n_0``, whose bits do not depend on threads, as those of BLAS may.
-_LINEAR = Sequential(Dense(1)).kernel()
 
-
-def block(x: Array, z: Array | None, *, kernel: Kernel, get: KernelName, where: str) -> Array:
-    """Return a block of the kernel. ``where`` names its rows and columns, for messages.
+@contextmanager
+def _task(where: str) -> Iterator[None]:
+    """Use one thread, and begin messages with the rows that the task belongs to.
 
     Raises
     ------
     ValueError
-        As for the kernel. The message begins with the rows that the block belongs to.
+        For a ValueError within.
     """
     try:
         with limited(1):
-            return kernel(x, z, get=get, progress=False)
+            yield
     except ValueError as error:
         raise ValueError(f"in the block of {where}: {error}") from error
 
 
-def diagonal(x: Array, *, kernel: Kernel, get: KernelName) -> Array:
+def block(x: Array, z: Array | None, *, kernel: Kernel, get: KernelName, where: str) -> Array:
+    """Return a block of the kernel. ``where`` names its rows and columns, for messages."""
+    with _task(where):
+        return kernel(x, z, get=get, progress=False)
+
+
+def diagonal(x: Array, *, kernel: Kernel, get: KernelName, where: str) -> Array:
     """Return the diagonal of a block between rows and themselves."""
-    with limited(1):
+    with _task(where):
         return kernel.diag(x, get)
 
 
-def times(matrix: Array, vectors: Rows) -> Rows:
-    """Return ``matrix @ vectors`` in float64, with sums in an order that depends on nothing but the length."""
-    count = len(vectors)
-    if not (count and len(matrix)):
-        return np.zeros((len(matrix), vectors.shape[1]))
-    with limited(1):
-        means = _LINEAR(matrix.astype(np.float64, copy=False), vectors.T, get="nngp", progress=False)
-    return np.multiply(means, count, dtype=np.float64)
+def own_product(x: Array, vectors: Rows, **options: Any) -> tuple[Rows]:
+    """Return ``K(x, x) vectors``, the first product of a block on the diagonal."""
+    return (times(block(x, None, **options), vectors),)
 
 
-def two_products(
-    x: Array, z: Array | None, ours: Rows, theirs: Rows | None, **options: Any
-) -> tuple[Rows, Rows | None]:
-    """Return ``K(x, z) theirs`` and ``K(x, z)ᵀ ours``. Without z, ``K(x, x) ours`` alone."""
+def two_products(x: Array, z: Array, ours: Rows, theirs: Rows, **options: Any) -> tuple[Rows, Rows]:
+    """Return ``K(x, z) theirs`` and ``K(x, z)ᵀ ours``."""
     entries = block(x, z, **options)
-    if theirs is None:
-        return times(entries, ours), None
-    return times(entries, theirs), times(entries.T, ours)
+    return times(entries, theirs), transposed_times(entries, ours)
 
 
 def product(x: Array, z: Array, vectors: Rows, **options: Any) -> Rows:
