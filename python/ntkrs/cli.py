@@ -1,24 +1,32 @@
-"""The command ``ntkrs``: ``demo`` runs experiments, ``bench`` measures, ``versions`` describes the build."""
+"""The command ``ntkrs``: ``demo``, ``bench``, ``versions``, and ``solve`` for jobs that run overnight."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import numpy as np
 
 import ntkrs
 from ntkrs import bench, demo
 from ntkrs._runtime.optional import require
 from ntkrs._runtime.versions import versions
 from ntkrs.demo import report, scores
+from ntkrs.solvers.choose import FACTORIZED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ntkrs.solvers.solution import Solution
 
 T = TypeVar("T")
 # The stages of the demo and their approximate shares of its time, for the progress bar.
@@ -141,7 +149,28 @@ def _parser() -> argparse.ArgumentParser:
     describe = commands.add_parser("versions", help="print versions, build profile, instruction set and threads")
     describe.add_argument("--json", action="store_true", help="as a JSON object")
     bench.add_arguments(commands.add_parser("bench", help="benchmarks against rivals and the machine's limit"))
+    _add_solve(commands.add_parser("solve", help="solve (K + r I) alpha = y; the same command continues"))
     return parser
+
+
+def _add_solve(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``ntkrs solve``."""
+    parser.add_argument("kernel", type=Path, metavar="K.npy", help="the kernel (N, N)")
+    parser.add_argument("labels", type=Path, metavar="y.npy", help="the labels, (N,) or (N, O)")
+    parser.add_argument("--out", type=Path, required=True, metavar="alpha.npy", help="the file for alpha")
+    parser.add_argument(
+        "--diag-reg", type=float, default=0.0, help="ridge over the mean diagonal (default: %(default)s)"
+    )
+    parser.add_argument("--method", default="auto", help="auto, cholesky or pcg (default: %(default)s)")
+    parser.add_argument("--tolerance", type=float, default=1e-6, help="relative residual (default: %(default)s)")
+    parser.add_argument("--rank", type=int, help="rank of the preconditioner")
+    parser.add_argument("--max-iterations", type=int, help="the most iterations")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="file to continue from; without one, pcg on more than 12000 rows keeps OUT.checkpoint while it runs",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -155,13 +184,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     arguments = _parser().parse_args(argv)
+    job = arguments.command in JOBS
+    refusals = (ImportError, OSError, *((ValueError, TypeError, MemoryError) if job else ()))
     try:
         COMMANDS[arguments.command](arguments)
-    except (ImportError, OSError) as error:
+    except refusals as error:
         print(f"ntkrs: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("ntkrs: interrupted", file=sys.stderr)
+        print(f"ntkrs: interrupted{'; the same command continues' if job else ''}", file=sys.stderr)
         return 130
     return 0
 
@@ -181,8 +212,113 @@ def _versions(arguments: argparse.Namespace) -> None:
         ntkrs.show_versions()
 
 
+class JobBar:
+    """A one-line progress bar of a single call, on terminals only: the share that is done, and the time so far."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = perf_counter) -> None:
+        self._stream, self._shown, self._clock = stream, stream.isatty(), clock
+        self._start = self._last = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` are done, ten times a second at most."""
+        now = self._clock()
+        if self._shown and now - self._last >= 0.1:
+            self._last = now
+            filled = round(30 * done / max(total, 1))
+            minutes, seconds = divmod(int(now - self._start), 60)
+            self._stream.write(f"\r[{'#' * filled}{'-' * (30 - filled)}] {done}/{total} {minutes}:{seconds:02} ")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Remove the bar."""
+        if self._shown:
+            self._stream.write("\r" + " " * 78 + "\r")
+            self._stream.flush()
+
+
+@contextmanager
+def _job() -> Iterator[JobBar]:
+    """Yield a progress bar. At the end remove it, and print warnings as lines of this program."""
+    bar = JobBar(sys.stderr)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield bar
+        finally:
+            bar.clear()
+            for warning in caught:
+                print(f"ntkrs: warning: {warning.message}", file=sys.stderr)
+
+
+def _matrix(path: Path) -> Any:
+    """Return the array of a .npy file, which is read when it is used.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold one array of numbers.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} is not a .npy file: write one with numpy.save")  # noqa: TRY004  the file is wrong
+    return array
+
+
+def _solve(arguments: argparse.Namespace) -> None:
+    """Solve a linear system with a kernel of a file, and write the solution to another one."""
+    out: Path = arguments.out
+    if out.exists() and not arguments.overwrite:
+        raise FileExistsError(f"{out} exists. Pass --overwrite to replace it.")
+    kernel, labels = _matrix(arguments.kernel), _matrix(arguments.labels)
+    checkpoint = arguments.checkpoint
+    if checkpoint is None and (arguments.method == "pcg" or kernel.shape[:1] > (FACTORIZED,)):
+        checkpoint = Path(f"{out}.checkpoint")
+    with _job() as bar:
+        solution = ntkrs.solve(
+            kernel,
+            labels,
+            arguments.diag_reg,
+            method=arguments.method,
+            tolerance=arguments.tolerance,
+            rank=arguments.rank,
+            max_iterations=arguments.max_iterations,
+            checkpoint=None if arguments.method == "cholesky" else checkpoint,
+            progress=bar,
+        )
+    _write(out, solution.alpha)
+    if checkpoint != arguments.checkpoint and solution.converged:
+        for name in (checkpoint, Path(f"{checkpoint}.preconditioner")):
+            name.unlink(missing_ok=True)
+    print(_summary(solution, out))
+
+
+def _write(path: Path, array: np.ndarray[Any, Any]) -> None:
+    """Write an array to a .npy file, which is there whole or not at all."""
+    partial_path = Path(f"{path}.partial")
+    with partial_path.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    partial_path.replace(path)
+
+
+def _summary(solution: Solution, out: Path) -> str:
+    """Return what was solved, and how well."""
+    state = "converged" if solution.converged else "not converged"
+    return (
+        f"{out}: alpha {solution.alpha.shape}, {state}\n{solution.method}, {solution.iterations} iterations, residual "
+        f"{solution.residual:.3g}, estimated error {solution.error:.3g}"
+    )
+
+
 #: The functions that run the commands.
-COMMANDS = {"demo": _demo, "bench": bench.run_command, "versions": _versions}
+COMMANDS = {"demo": _demo, "bench": bench.run_command, "versions": _versions, "solve": _solve}
+
+#: Commands on users' files, whose errors are refusals, and which continue after an interruption.
+JOBS = {"solve"}
 
 
 if __name__ == "__main__":

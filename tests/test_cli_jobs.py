@@ -1,0 +1,184 @@
+"""Commands on users' files: results, resuming after an interruption, one-line errors and warnings."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import ntkrs
+from ntkrs import cli
+
+KERNEL = ntkrs.mlp(2, 1, 1, "relu", sigma_w=2**0.5).kernel()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write a kernel of 60 rows and labels, and return their names and arrays."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 5)), rng.standard_normal((60, 2))
+    k = KERNEL(x)
+    np.save(tmp_path / "K.npy", k)
+    np.save(tmp_path / "y.npy", y)
+    return tmp_path, k, y
+
+
+def solve(folder, *options):
+    """Run ``ntkrs solve`` on the files of a folder."""
+    names = [str(folder / name) for name in ("K.npy", "y.npy")]
+    return cli.main(["solve", *names, "--out", str(folder / "alpha.npy"), *options])
+
+
+@pytest.mark.parametrize("method", ["auto", "cholesky", "pcg"])
+def test_solve_writes_the_solution_alone(method, files, capsys):
+    folder, k, y = files
+    assert solve(folder, "--diag-reg", "0.01", "--method", method, "--tolerance", "1e-10", "--rank", "10") == 0
+    out, err = capsys.readouterr()
+    assert err == ""  # no bar when piped
+    assert "alpha (60, 2), converged" in out
+    assert ("pcg" if method == "pcg" else "cholesky") in out
+    expected = np.linalg.solve(k + 0.01 * k.trace() / 60 * np.eye(60), y)
+    np.testing.assert_allclose(np.load(folder / "alpha.npy"), expected, rtol=0, atol=1e-7)  # condition below 1e3
+    assert {path.name for path in folder.iterdir()} == {"K.npy", "y.npy", "alpha.npy"}
+
+
+def test_solve_keeps_results_unless_told_otherwise(files, capsys):
+    folder, _, _ = files
+    assert solve(folder, "--diag-reg", "0.01") == 0
+    assert solve(folder, "--diag-reg", "0.1") == 1
+    assert "alpha.npy exists. Pass --overwrite to replace it." in capsys.readouterr().err
+    first = np.load(folder / "alpha.npy")
+    assert solve(folder, "--diag-reg", "0.1", "--overwrite") == 0
+    assert not np.array_equal(np.load(folder / "alpha.npy"), first)
+
+
+def test_a_given_checkpoint_stays(files):
+    folder, _, _ = files
+    assert solve(folder, "--diag-reg", "0.01", "--checkpoint", str(folder / "state")) == 0
+    assert {"state", "state.preconditioner"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_solution_that_has_not_converged_is_a_warning_line(files, capsys):
+    folder, _, _ = files
+    assert solve(folder, "--method", "pcg", "--max-iterations", "1", "--rank", "2", "--tolerance", "1e-12") == 0
+    out, err = capsys.readouterr()
+    assert "not converged" in out
+    assert err.startswith("ntkrs: warning: solve reached a residual of")
+    assert (folder / "alpha.npy.checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--diag-reg", "-1"), "diag_reg is -1.0|diag_reg holds -1"),
+        (("--method", "qr"), "method is 'qr'"),
+        (("--tolerance", "2"), "tolerance is 2.0"),
+        (("--rank", "0"), "rank is 0, but at least 1 is needed"),
+    ],
+)
+def test_refusals_are_one_line(options, message, files, capsys):
+    folder, _, _ = files
+    assert solve(folder, *options) == 1
+    err = capsys.readouterr().err
+    assert any(part in err for part in message.split("|")), err
+    assert err.startswith("ntkrs: ")
+    assert err.count("\n") == 1
+    assert not (folder / "alpha.npy").exists()
+
+
+def test_files_that_are_missing_or_not_arrays_are_named(tmp_path, capsys):
+    assert solve(tmp_path) == 1
+    assert "K.npy" in capsys.readouterr().err
+    np.save(tmp_path / "K.npy", np.array([{}], dtype=object))
+    np.save(tmp_path / "y.npy", np.ones(1))
+    assert solve(tmp_path) == 1
+    assert "K.npy: Array can't be memory-mapped" in capsys.readouterr().err
+    with (tmp_path / "K.npy").open("wb") as file:
+        np.savez(file, a=np.eye(2))
+    assert solve(tmp_path) == 1
+    assert "K.npy is not a .npy file" in capsys.readouterr().err
+    np.save(tmp_path / "K.npy", np.float64(3.0))
+    assert solve(tmp_path) == 1
+    assert "K has shape ()" in capsys.readouterr().err
+
+
+def test_an_interrupted_solution_continues(files, monkeypatch, capsys):
+    folder, _, _ = files
+    options = ("--method", "pcg", "--diag-reg", "1e-4", "--rank", "2")
+    assert solve(folder, *options) == 0
+    expected = np.load(folder / "alpha.npy")
+    (folder / "alpha.npy").unlink()
+    whole, heard = ntkrs.solve, []
+
+    def interrupted(*arguments, **others):
+        def stop(done, _most):
+            heard.append(done)
+            if done == 5:
+                raise KeyboardInterrupt
+
+        return whole(*arguments, **(others | {"progress": stop, "checkpoint_seconds": 0.0}))
+
+    monkeypatch.setattr(ntkrs, "solve", interrupted, raising=False)
+    assert solve(folder, *options) == 130
+    assert capsys.readouterr().err == "ntkrs: interrupted; the same command continues\n"
+    assert (folder / "alpha.npy.checkpoint").exists()
+    heard.clear()
+
+    def listening(*arguments, **others):
+        return whole(*arguments, **(others | {"progress": lambda done, _most: heard.append(done)}))
+
+    monkeypatch.setattr(ntkrs, "solve", listening)
+    assert solve(folder, *options) == 0
+    assert heard[0] >= 4
+    assert np.array_equal(np.load(folder / "alpha.npy"), expected)
+    assert not (folder / "alpha.npy.checkpoint").exists()
+
+
+class Terminal(io.StringIO):
+    """A stream that claims to be a terminal."""
+
+    def isatty(self):
+        return True
+
+
+def test_the_bar_is_for_terminals():
+    seconds = iter([0.0, 0.05, 65.0, 66.0])
+    stream = Terminal()
+    bar = cli.JobBar(stream, clock=lambda: next(seconds))
+    bar(0, 10)
+    assert stream.getvalue() == ""  # a twentieth of a second
+    bar(5, 10)
+    assert stream.getvalue() == f"\r[{'#' * 15}{'-' * 15}] 5/10 1:05 "
+    bar.clear()
+    assert stream.getvalue().endswith(" \r")
+    piped = io.StringIO()
+    quiet = cli.JobBar(piped)
+    quiet(5, 10)
+    quiet.clear()
+    assert piped.getvalue() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT between processes on Windows")
+def test_ctrl_c_ends_the_command(tmp_path):
+    """A kernel that no rank of this preconditioner helps, so that it runs for long."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1500, 40))
+    np.save(tmp_path / "K.npy", KERNEL(x))
+    np.save(tmp_path / "y.npy", rng.standard_normal((1500, 40)))
+    names = [str(tmp_path / name) for name in ("K.npy", "y.npy")]
+    command = [sys.executable, "-m", "ntkrs", "solve", *names, "--out", str(tmp_path / "alpha.npy"), "--method", "pcg"]
+    slow = [*command, "--rank", "1", "--tolerance", "1e-15", "--max-iterations", "100000"]
+    with subprocess.Popen(slow, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "alpha.npy.checkpoint.preconditioner").exists():
+            assert time.monotonic() < deadline
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command continues" in err
