@@ -138,6 +138,101 @@ def test_an_interrupted_solution_continues(files, monkeypatch, capsys):
     assert not (folder / "alpha.npy.checkpoint").exists()
 
 
+@pytest.fixture
+def inputs(tmp_path):
+    """Write inputs, and return the folder and the array."""
+    x = np.random.default_rng(0).standard_normal((70, 5)).astype(np.float32)
+    np.save(tmp_path / "X.npy", x)
+    return tmp_path, x
+
+
+def kernel(folder, *options):
+    """Run ``ntkrs kernel`` on the file of a folder."""
+    return cli.main(["kernel", str(folder / "X.npy"), "--out", str(folder / "K.npy"), *options])
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_kernel_writes_a_file_that_is_opened_and_solved(full, inputs, capsys):
+    folder, x = inputs
+    options = ["--depth", "2", "--activation", "erf", "--sigma-w", "1.3", "--sigma-b", "0.2", "--get", "nngp"]
+    assert kernel(folder, *options, *(["--full"] if full else [])) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "70 x 70, float32" in out
+    expected = ntkrs.mlp(2, 1, 1, "erf", 1.3, 0.2).kernel()(x, get="nngp")
+    assert np.array_equal(np.asarray(ntkrs.open_gram(folder / "K.npy", verify=True)), expected)
+    if full:
+        assert np.array_equal(np.load(folder / "K.npy"), expected)
+    y = np.random.default_rng(1).standard_normal(70)
+    np.save(folder / "y.npy", y)
+    assert solve(folder, "--diag-reg", "0.01", "--tolerance", "1e-9") == 0
+    k = expected.astype(float)
+    alpha = np.linalg.solve(k + 0.01 * k.trace() / 70 * np.eye(70), y)
+    np.testing.assert_allclose(np.load(folder / "alpha.npy"), alpha, rtol=0, atol=1e-6 * np.abs(alpha).max())
+
+
+def test_kernel_has_the_defaults_of_the_help(inputs, capsys):
+    folder, x = inputs
+    assert kernel(folder) == 0
+    expected = ntkrs.mlp(3, 1, 1, "relu", 2**0.5).kernel()(x)
+    assert np.array_equal(np.asarray(ntkrs.open_gram(folder / "K.npy")), expected)
+    with pytest.raises(SystemExit):
+        cli.main(["kernel", "--help"])
+    assert "hidden layers (default: 3)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_interrupted_kernel_continues(inputs, monkeypatch, capsys):
+    folder, x = inputs
+    whole, heard = ntkrs.gram, []
+
+    def interrupted(*arguments, **others):
+        def stop(done, total):
+            if 0 < done < total:
+                raise KeyboardInterrupt
+
+        return whole(*arguments, **(others | {"progress": stop, "band_bytes": 4000}))
+
+    monkeypatch.setattr(ntkrs, "gram", interrupted)
+    x = np.random.default_rng(0).standard_normal((600, 5))
+    np.save(folder / "X.npy", x)
+    assert kernel(folder) == 130
+    assert capsys.readouterr().err == "ntkrs: interrupted; the same command continues\n"
+    assert (folder / "K.npy.journal").exists()
+    np.save(folder / "y.npy", np.ones(600))
+    assert solve(folder) == 1
+    assert "K.npy is not finished" in capsys.readouterr().err
+
+    def listening(*arguments, **others):
+        return whole(*arguments, **(others | {"progress": lambda done, _total: heard.append(done)}))
+
+    monkeypatch.setattr(ntkrs, "gram", listening)
+    assert kernel(folder) == 0
+    assert min(heard) > 0  # rows that were found done count
+    expected = ntkrs.mlp(3, 1, 1, "relu", 2**0.5).kernel()(x)
+    assert np.array_equal(np.asarray(ntkrs.open_gram(folder / "K.npy")), expected)
+
+
+def test_refusals_of_kernels_are_one_line(inputs, capsys):
+    folder, _ = inputs
+    assert kernel(folder) == 0
+    for options, message in [
+        (("--depth", "2"), "--overwrite"),
+        (("--activation", "rlu"), "activation is 'rlu'"),
+        (("--sigma-w", "-1"), "sigma_w is -1.0"),
+        (("--get", "both"), "get is 'both'"),
+    ]:
+        capsys.readouterr()
+        assert kernel(folder, *options) == 1
+        err = capsys.readouterr().err
+        assert message in err
+        assert err.startswith("ntkrs: ")
+        assert err.count("\n") == 1
+    assert kernel(folder, "--depth", "2", "--overwrite") == 0
+    (folder / "X.npy").unlink()
+    assert kernel(folder) == 1
+    assert "X.npy" in capsys.readouterr().err
+
+
 class Terminal(io.StringIO):
     """A stream that claims to be a terminal."""
 

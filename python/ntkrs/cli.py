@@ -1,4 +1,4 @@
-"""The command ``ntkrs``: ``demo``, ``bench``, ``versions``, and ``solve`` for jobs that run overnight."""
+"""The command ``ntkrs``: ``demo``, ``bench``, ``versions``, and two jobs for the night, ``kernel`` and ``solve``."""
 
 from __future__ import annotations
 
@@ -149,13 +149,27 @@ def _parser() -> argparse.ArgumentParser:
     describe = commands.add_parser("versions", help="print versions, build profile, instruction set and threads")
     describe.add_argument("--json", action="store_true", help="as a JSON object")
     bench.add_arguments(commands.add_parser("bench", help="benchmarks against rivals and the machine's limit"))
+    _add_kernel(commands.add_parser("kernel", help="compute a kernel matrix into a file; the same command continues"))
     _add_solve(commands.add_parser("solve", help="solve (K + r I) alpha = y; the same command continues"))
     return parser
 
 
+def _add_kernel(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``ntkrs kernel``."""
+    parser.add_argument("inputs", type=Path, metavar="X.npy", help="the inputs, (N, n_0)")
+    parser.add_argument("--out", type=Path, required=True, metavar="K.npy", help="the file for the kernel")
+    parser.add_argument("--depth", type=int, default=3, help="hidden layers (default: %(default)s)")
+    parser.add_argument("--activation", default="relu", help="their activation (default: %(default)s)")
+    parser.add_argument("--sigma-w", type=float, default=2**0.5, help="scale of weights (default: %(default).4f)")
+    parser.add_argument("--sigma-b", type=float, default=0.0, help="scale of biases (default: %(default)s)")
+    parser.add_argument("--get", default="ntk", help="ntk or nngp (default: %(default)s)")
+    parser.add_argument("--full", action="store_true", help="write the (N, N) matrix, not half of it")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of another matrix")
+
+
 def _add_solve(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``ntkrs solve``."""
-    parser.add_argument("kernel", type=Path, metavar="K.npy", help="the kernel (N, N)")
+    parser.add_argument("kernel", type=Path, metavar="K.npy", help="the kernel, from ntkrs kernel, or any (N, N)")
     parser.add_argument("labels", type=Path, metavar="y.npy", help="the labels, (N,) or (N, O)")
     parser.add_argument("--out", type=Path, required=True, metavar="alpha.npy", help="the file for alpha")
     parser.add_argument(
@@ -189,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         COMMANDS[arguments.command](arguments)
     except refusals as error:
-        print(f"ntkrs: {error}", file=sys.stderr)
+        print("ntkrs:", str(error).replace("overwrite=True", "--overwrite"), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"ntkrs: interrupted{'; the same command continues' if job else ''}", file=sys.stderr)
@@ -267,12 +281,22 @@ def _matrix(path: Path) -> Any:
     return array
 
 
+def _kernel(arguments: argparse.Namespace) -> None:
+    """Compute a kernel matrix into a file."""
+    arch = ntkrs.mlp(arguments.depth, 1, 1, arguments.activation, arguments.sigma_w, arguments.sigma_b)
+    options = {"get": arguments.get, "packed": not arguments.full, "overwrite": arguments.overwrite}
+    with _job() as bar:
+        gram = ntkrs.gram(arch.kernel(), _matrix(arguments.inputs), arguments.out, progress=bar, **options)
+    print(f"{arguments.out}: {gram.shape[0]} x {gram.shape[1]}, {gram.dtype}, {gram.nbytes / 1e9:.3g} GB")
+
+
 def _solve(arguments: argparse.Namespace) -> None:
     """Solve a linear system with a kernel of a file, and write the solution to another one."""
     out: Path = arguments.out
     if out.exists() and not arguments.overwrite:
         raise FileExistsError(f"{out} exists. Pass --overwrite to replace it.")
-    kernel, labels = _matrix(arguments.kernel), _matrix(arguments.labels)
+    ours = any(Path(f"{arguments.kernel}.{part}").exists() for part in ("json", "journal"))
+    kernel, labels = ntkrs.open_gram(arguments.kernel) if ours else _matrix(arguments.kernel), _matrix(arguments.labels)
     checkpoint = arguments.checkpoint
     if checkpoint is None and (arguments.method == "pcg" or kernel.shape[:1] > (FACTORIZED,)):
         checkpoint = Path(f"{out}.checkpoint")
@@ -315,10 +339,10 @@ def _summary(solution: Solution, out: Path) -> str:
 
 
 #: The functions that run the commands.
-COMMANDS = {"demo": _demo, "bench": bench.run_command, "versions": _versions, "solve": _solve}
+COMMANDS = {"demo": _demo, "bench": bench.run_command, "versions": _versions, "kernel": _kernel, "solve": _solve}
 
 #: Commands on users' files, whose errors are refusals, and which continue after an interruption.
-JOBS = {"solve"}
+JOBS = {"kernel", "solve"}
 
 
 if __name__ == "__main__":
