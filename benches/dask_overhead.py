@@ -1,9 +1,10 @@
-"""Measure what Dask costs: a kernel and its product on two worker processes of this machine, against one process.
+"""Measure what Dask costs: a kernel and its product as graphs, against one call.
 
-    python benches/dask_overhead.py [--rows 8000]
+    OMP_NUM_THREADS=1 NTKRS_NUM_THREADS=1 python benches/dask_overhead.py [--rows 8000]
 
-Seconds are processor seconds: of both workers and the client together, and of one process with two threads. The ratio
-is what Dask adds: tasks, pickles, copies, and blocks below the diagonal.
+Seconds are processor seconds: of one call, of the graph on the synchronous scheduler of this process, and of the graph
+on two worker processes, with those of the client. The first ratio is that of the tasks themselves, the second one adds
+messages between processes and the event loops of distributed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, wait
 
 import ntkrs
 import ntkrs.dask
@@ -35,23 +36,28 @@ def main() -> None:
     kernel = ntkrs.mlp(3, 1, 1, "relu", sigma_w=2**0.5).kernel()
     x = np.random.default_rng(0).standard_normal((rows, FEATURES)).astype(np.float32)
     v = np.random.default_rng(1).standard_normal((rows, COLUMNS))
-    with ntkrs.threads(2):
-        alone = {"gram": best(lambda: kernel(x)), "product": best(lambda: kernel.operator(x) @ v)}
+    alone = {"gram": best(lambda: kernel(x)), "product": best(lambda: kernel.operator(x) @ v)}
     cluster = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, memory_limit=0)
     with cluster, Client(cluster) as client:
         for chunk in CHUNKS:
-            blocks = client.persist(da.from_array(x, chunks=(chunk, -1)))
-            graphs = {"gram": ntkrs.dask.gram(kernel, blocks), "product": ntkrs.dask.product(kernel, blocks, v)}
-            for name, graph in graphs.items():
-                seconds = best(lambda graph=graph: finish(client, graph), lambda: everywhere(client))
-                figures = {"seconds": round(seconds, 2), "one process": round(alone[name], 2)}
-                print(json.dumps({"call": name, "chunk": chunk, **figures, "ratio": round(seconds / alone[name], 2)}))
+            here = da.from_array(x, chunks=(chunk, -1)).persist(scheduler="synchronous")
+            there = client.persist(da.from_array(x, chunks=(chunk, -1)))
+            for name in ("gram", "product"):
+                local = best(lambda name=name, rows=here: graph(name, kernel, rows, v).persist(scheduler="synchronous"))
+                remote = best(
+                    lambda name=name, rows=there: wait(client.persist(graph(name, kernel, rows, v))),
+                    lambda: everywhere(client),
+                )
+                seconds = {"call": alone[name], "graph": local, "cluster": remote}
+                ratios = {f"{key} ratio": round(seconds[key] / alone[name], 2) for key in ("graph", "cluster")}
+                print(
+                    json.dumps({"name": name, "chunk": chunk, **{k: round(s, 3) for k, s in seconds.items()}, **ratios})
+                )
 
 
-def finish(client: Client, graph: da.Array) -> None:
-    """Compute a graph, and leave its blocks on the workers."""
-    done = client.persist(graph)
-    client.gather(client.compute(done.sum()))
+def graph(name: str, kernel: ntkrs.Kernel, rows: da.Array, v: np.ndarray) -> da.Array:
+    """Return the graph of a kernel, or of its product."""
+    return ntkrs.dask.gram(kernel, rows) if name == "gram" else ntkrs.dask.product(kernel, rows, v)
 
 
 def everywhere(client: Client) -> float:
