@@ -1,18 +1,14 @@
 """Graphs for Dask: the bits of the kernel, sums that depend on chunks alone, inputs in any chunks, errors."""
 
-import os
 import re
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 import ntkrs
 from ntkrs import Activation, mlp
-from ntkrs._runtime.threads import limited
 
 pytest.importorskip("dask.array", reason="the graphs need dask")
 
@@ -255,53 +251,6 @@ def test_tasks_use_one_thread_each_and_leave_no_trace():
         ntkrs.dask.gram(kernel, chunked(rows(40), (10,) * 4)).compute(scheduler="threads", num_workers=4)
         assert set(seen) == {1}
         assert ntkrs.get_num_threads() == 3
-
-
-class TestLimits:
-    """Limits of the number of threads, which may overlap in time."""
-
-    def test_the_lowest_counts(self):
-        with ntkrs.threads(4):
-            with limited(8):
-                assert ntkrs.get_num_threads() == 4
-                with limited(2), limited(3):
-                    assert ntkrs.get_num_threads() == 2
-                assert ntkrs.get_num_threads() == 4
-            assert ntkrs.get_num_threads() == 4
-
-    def test_a_number_that_is_set_meanwhile_counts_afterwards(self):
-        with ntkrs.threads(4):
-            with limited(1):
-                ntkrs.set_num_threads(3)
-                assert ntkrs.get_num_threads() == 1
-            assert ntkrs.get_num_threads() == 3
-
-    def test_overlapping_blocks_leave_the_number_as_it_was(self):
-        barrier = threading.Barrier(8)
-
-        def block(index):
-            barrier.wait()
-            for _ in range(200):
-                with limited(1 + index % 2):
-                    assert ntkrs.get_num_threads() <= 1 + index % 2
-
-        with ntkrs.threads(5):
-            with ThreadPoolExecutor(8) as executor:
-                list(executor.map(block, range(8)))
-            assert ntkrs.get_num_threads() == 5
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-    def test_forked_children_have_no_limit_of_their_parents(self):
-        code = (
-            "import os, warnings, ntkrs; from ntkrs._runtime.threads import limited\n"
-            "warnings.simplefilter('ignore')\n"
-            "with ntkrs.threads(3), limited(1):\n"
-            "    child = os.fork()\n"
-            "    if not child: os._exit(ntkrs.get_num_threads())\n"
-            "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
-        )
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-        assert run.stdout.strip() == "3"
 
 
 def test_without_dask_the_import_names_the_extra():

@@ -1,5 +1,7 @@
 """Nyström features: below the kernel, exact at pivots, with a residual trace that is the true one."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,15 @@ def test_pivots_are_of_a_seed():
     assert np.array_equal(first.pivots, again.pivots)
     assert np.array_equal(first.transform(inputs()), again.transform(inputs()))
     assert not np.array_equal(first.pivots, other.pivots)
+
+
+def test_features_travel_by_pickle():
+    x = inputs()
+    for found in (
+        features.nystrom(kernel(), x, 9),
+        features.random(kernel(), in_features=5, n_features=40),
+    ):
+        assert np.array_equal(pickle.loads(pickle.dumps(found)).transform(x), found.transform(x))
 
 
 def test_changes_of_the_inputs_come_too_late():
