@@ -266,6 +266,18 @@ class Network:
         Raises ValueError if a value exceeds the dtype.
         """
 
+    def input_jacobian(self, arrays: tuple[Array, Array]) -> None:
+        """Write ∂f_m(x_i)/∂x to ``out`` (N, O, n_0), for ``arrays = (x, out)``, with ``out`` in C order.
+
+        Raises ValueError if a value exceeds the dtype.
+        """
+
+    def layers(self, arrays: tuple[Array, Sequence[Array], Sequence[Array]]) -> None:
+        """Write the pre-activations and activations (N, n_l) of each hidden layer, for ``arrays = (x, pre, post)``.
+
+        Raises ValueError if there is not one array per hidden layer, or a value exceeds the dtype.
+        """
+
     def ntk(self, arrays: _Gram, outputs: str | int, per_layer: bool, progress: Report | None) -> None:
         """Write the empirical NTK to planes (N, S, M, S), with S = O for ``outputs="full"`` and 1 otherwise.
 
@@ -294,6 +306,12 @@ class Network:
         """Write Jᵀ u of K vectors (K, N, O) to ``out`` (K, P), for ``arrays = (x, u, out)``, with ``out`` in C order.
 
         Raises ValueError if a value exceeds the dtype.
+        """
+
+    def loss_gradient(self, arrays: tuple[Array, Array, Array], loss: str) -> None:
+        """Write the gradient of a loss with respect to θ to ``out`` (P,), for ``arrays = (x, y, out)``.
+
+        Raises ValueError if ``loss`` is not known, or a value exceeds the dtype.
         """
 
 # training.rs

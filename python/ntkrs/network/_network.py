@@ -312,6 +312,164 @@ class Network:
         """
         return _forward.jacobian(self._state, X)
 
+    def input_jacobian(self, X: ArrayLike) -> Array:
+        """Return the Jacobian with respect to the inputs, ∂f_m(x_i)/∂x.
+
+        ::
+
+            ∂f_m/∂x = sigma_w/√n_0 · W^0 δ^1_m
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+
+        Returns
+        -------
+        (N, O, n_0) ndarray
+            All layers count, also those that are not trained. At a kink of an activation, φ' is that of its class.
+
+        Raises
+        ------
+        ValueError
+            If an entry exceeds the dtype.
+        MemoryError
+            If the result does not fit in memory. Nothing is computed then.
+
+        Notes
+        -----
+        2 (1 + O) N P flops: a forward pass, and a backward pass for each output. At most 4096 rows of activations and
+        of deltas are held.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X = mlp(depth=2, width=8, outputs=2, activation="relu").init(3, rng=0), np.eye(3)
+        >>> np.allclose(np.einsum("imk,ik->im", net.input_jacobian(X), X), net(X))  # f is homogeneous in x
+        True
+        """
+        return _forward.input_jacobian(self._state, X)
+
+    def layers(self, X: ArrayLike) -> tuple[tuple[Array, Array], ...]:
+        """Return the pre-activations and the activations of every hidden layer.
+
+        ::
+
+            pre = h^l = sigma_w/√n_{l-1} · x^{l-1} W^{l-1} + sigma_b b^{l-1},    post = x^l = φ(h^l)
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+
+        Returns
+        -------
+        tuple of (pre, post)
+            For each hidden layer a pair of (N, n_l) arrays. The outputs, which no activation follows, are ``net(X)``.
+
+        Raises
+        ------
+        ValueError
+            If a value exceeds the dtype.
+        MemoryError
+            If the result does not fit in memory. Nothing is computed then.
+
+        Notes
+        -----
+        4 N P flops: pre-activations are computed a second time, because passes do not keep them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X = mlp(depth=2, width=8, outputs=2, activation="relu").init(3, rng=0), np.eye(3)
+        >>> (_, _), (pre, post) = net.layers(X)
+        >>> np.array_equal(post, np.maximum(pre, 0)), np.allclose(net(X), post @ net.weights[-1] / 8**0.5)
+        (True, True)
+        """
+        return _forward.layers(self._state, X)
+
+    def nngp(self, X: ArrayLike, Z: ArrayLike | None = None) -> Array:
+        """Return the empirical NNGP kernel Σ̂: the covariance of an output over draws of the last layer alone.
+
+        ::
+
+            Σ̂(x, x') = sigma_w²/n ⟨x^{L-1}, x'^{L-1}⟩ + sigma_b²
+
+        with the scales of the last layer, whose n inputs are the activations x^{L-1}. For random networks
+        ``Σ̂ → arch.kernel()(X, get="nngp")``, at a distance of order n^{-1/2}.
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+        Z : (M, n_0) array_like, optional
+            Other inputs; by default X, at half the cost.
+
+        Returns
+        -------
+        (N, M) ndarray
+
+        Raises
+        ------
+        ValueError
+            If the scales of the last layer are unknown.
+        MemoryError
+            If the result or the activations do not fit in memory. Nothing is computed then.
+
+        Notes
+        -----
+        2 N M n flops after a forward and a backward pass. The parameters of the last layer have no effect.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> arch, X = mlp(depth=1, width=4096, outputs=1, activation="relu"), np.eye(3)
+        >>> bool(abs(arch.init(3, rng=0).nngp(X) - arch.kernel()(X, get="nngp")).max() < 0.02)
+        True
+        """
+        return _ntk.nngp(self._state, X, Z)
+
+    def diag(self, X: ArrayLike, outputs: Outputs = "trace") -> Array:
+        """Return the diagonal of the empirical NTK, Θ(x_i, x_i), without the rest of the kernel.
+
+        ::
+
+            trace:    Σ_m Θ_mm(x, x) = ‖∂f(x)/∂θ‖²
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs.
+        outputs : str or int
+            As for :meth:`ntk`. The result has shape (N,), or (N, O) for ``"diagonal"`` and (N, O, O) for ``"full"``.
+
+        Returns
+        -------
+        ndarray
+            With the same bits as in ``ntk(X, outputs=outputs)``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If ``outputs`` is invalid, or a value exceeds the dtype.
+
+        Notes
+        -----
+        The passes of :meth:`ntk`, and a kernel of 192 samples at a time: O(N) time and memory.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X = mlp(depth=1, width=8, outputs=2).init(3, rng=0), np.eye(3)
+        >>> np.allclose(net.diag(X), (net.jacobian(X) ** 2).sum((1, 2)))
+        True
+        """
+        return _ntk.diag(self._state, X, outputs)
+
     @options_by_name
     def ntk(
         self,
@@ -469,6 +627,45 @@ class Network:
         True
         """
         return _vector_products.vjp(self._state, X, u)
+
+    def loss_gradient(self, X: ArrayLike, y: ArrayLike, loss: Loss = "mse") -> Array:
+        """Return the gradient of a loss with respect to θ, ``Jᵀ ∂L/∂f``.
+
+        Parameters
+        ----------
+        X : (N, n_0) array_like
+            Inputs, N >= 1.
+        y : (N, O) or (N,) array_like
+            Targets, as for :meth:`train`.
+        loss : str
+            ``"mse"``: ``L = 1/(2NO) Σ (f − y)²``; ``"softmax_cross_entropy"``: ``L = −1/N Σ y log softmax(f)``.
+
+        Returns
+        -------
+        (P,) ndarray
+            Laid out as :attr:`parameters`. Entries of parameters that are not trained are 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the targets do not fit, or a value exceeds the dtype.
+        MemoryError
+            If activations and deltas do not fit in memory. Nothing is computed then.
+
+        Notes
+        -----
+        6 N P flops. The activations and deltas of all samples are held.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs import mlp
+        >>> net, X, y = mlp(depth=1, width=8, outputs=1).init(2, rng=0), np.eye(2), [1.0, -1.0]
+        >>> trained, _ = net.train(X, y, learning_rate=0.5, steps=1)
+        >>> np.allclose(trained.parameters, net.parameters - 0.5 * net.loss_gradient(X, y))
+        True
+        """
+        return _training.loss_gradient(self._state, X, y, loss)
 
     def operator(self, X: ArrayLike, outputs: Outputs = "full") -> Any:
         """Return the empirical NTK on X as a linear operator: products Θ v, without forming Θ.

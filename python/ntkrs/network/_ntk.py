@@ -1,9 +1,13 @@
-"""The empirical NTK, in one call of the core or band by band."""
+"""The empirical kernels: the NTK, in one call of the core or band by band, its diagonal, and the NNGP kernel."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
+from ntkrs import _core
+from ntkrs._architecture import layer_scales
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
 
@@ -20,6 +24,9 @@ Call: TypeAlias = "tuple[Array, Array | None, Sequence[NDArray[Any]]]"
 
 #: The number of samples in a tile. Bands consist of whole tiles.
 _TILE = 96
+
+#: The number of samples in a block of the kernel, of which only the diagonal is kept: enough for all threads.
+_DIAGONAL = 2 * _TILE
 
 #: The number of rows of a block that are mirrored in one copy. Ctrl-C takes effect between copies.
 _COPIED = 256
@@ -54,6 +61,46 @@ def ntk(
             state.core.ntk(call, selection, by_layer, report)
         else:
             _by_bands(state, call, rows, (selection, by_layer, report))
+    return result
+
+
+def diag(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Array:
+    """Return the diagonal of the empirical NTK, as :meth:`ntkrs.Network.diag` describes it."""
+    count = state.arch.outputs
+    selection = numbers.selection(outputs, count)
+    x = arrays.finite(arrays.copied(state.batch(X, "X")), "X")  # a copy: other threads may change X between blocks
+    trailing = {"full": (count, count), "diagonal": (count,)}.get(str(selection), ())
+    out = arrays.output(None, (len(x), *trailing), state.dtype, [], "the diagonal")
+    size = max(1, _DIAGONAL // (count if selection == "full" else 1))
+    for start in range(0, max(len(x), 1), size):
+        block = ntk(state, x[start : start + size], outputs=selection, progress=False)  # type: ignore[arg-type]
+        index = np.arange(len(block))
+        out[start : start + size] = block[index, index]
+    return out
+
+
+def nngp(state: NetworkState, X: ArrayLike, Z: ArrayLike | None) -> Array:
+    """Return the empirical Σ, as :meth:`ntkrs.Network.nngp` describes it.
+
+    It is the NTK of a network with the same hidden layers, and one output whose layer alone is trained.
+    """
+    sigma_w, sigma_b = state.arch.dense[-1].scales
+    width, dtype = len(state.weights[-1]), state.dtype
+    scales = layer_scales(state.arch, state.in_features, state.parameterization)
+    hidden = [(weight_scale, bias_scale, 0.0, 0.0) for weight_scale, bias_scale, _, _ in scales[:-1]]
+    own = (sigma_w / width**0.5, sigma_b)
+    weights = (*state.weights[:-1], np.zeros((width, 1), dtype))
+    biases = (*state.biases[:-1], np.zeros(1, dtype) if sigma_b else None)
+    core = _core.Network((weights, biases), [*hidden, (*own, *own)], state.specs)
+
+    def planes(result: Array) -> list[Array]:
+        return [result[:, None, :, None]]
+
+    with arrays.call(X, Z, [None], lambda n, m: (n, m), planes, dtype) as (call, (result,)):
+        samples = sum(len(array) for array in call[:2] if array is not None)
+        needed = samples * state.values_per_sample() * dtype.itemsize
+        memory.require(needed, f"the activations of {samples} samples", "Pass fewer rows of X and Z.")
+        core.ntk(call, 0, False, None)
     return result
 
 

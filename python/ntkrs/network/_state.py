@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ntkrs._architecture import Architecture
     from ntkrs._typing import Array, ArrayLike, Parameterization
+    from ntkrs.activations import Spec
 
 
 class NetworkState:
@@ -53,13 +54,17 @@ class NetworkState:
         """The dtype of θ and of all results."""
         return self.theta.dtype
 
+    @property
+    def specs(self) -> list[Spec]:
+        """The activations, as the core takes them."""
+        return [activation.spec() for activation in self.arch.activations]
+
     def core_network(self, alpha: float) -> _core.Network:
         """Return the core's network for α f, whose last layer is scaled by α."""
         scales = layer_scales(self.arch, self.in_features, self.parameterization)
         weight_scale, bias_scale, tau_w, tau_b = scales[-1]
         scales[-1] = (alpha * weight_scale, alpha * bias_scale, alpha * tau_w, alpha * tau_b)
-        activations = [activation.spec() for activation in self.arch.activations]
-        return _core.Network((self.weights, self.biases), scales, activations)
+        return _core.Network((self.weights, self.biases), scales, self.specs)
 
     def with_parameters(self, theta: ArrayLike) -> NetworkState:
         """Return this state with a copy of other parameters.

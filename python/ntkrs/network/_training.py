@@ -92,6 +92,19 @@ def train(
     return trained, history
 
 
+def loss_gradient(state: NetworkState, X: ArrayLike, y: ArrayLike, loss: Loss) -> Array:
+    """Return the gradient of a loss with respect to θ, (P,)."""
+    x = state.batch(X, "X")
+    if len(x) == 0:
+        raise ValueError("X has no samples, but a loss is a mean over at least 1")
+    targets = arrays.converted(_targets(y, loss, len(x), state.arch.outputs), state.dtype, "y")
+    out = arrays.output(None, state.theta.shape, state.dtype, [], "the gradient")
+    needed = len(x) * state.values_per_sample() * state.dtype.itemsize
+    memory.require(needed, f"a gradient over {len(x)} samples", "Average gradients over blocks of rows of X.")
+    state.core.loss_gradient((x, targets, out), loss)
+    return out
+
+
 class _Start(NamedTuple):
     """The network and the inputs to train on; the model is α f, or α (f − f_0) if ``centred``."""
 

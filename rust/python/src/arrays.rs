@@ -69,6 +69,16 @@ pub type Jvp<'py, T> = (Matrix<'py, T>, Matrix<'py, T>, PyReadwriteArray3<'py, T
 /// Inputs (N, d), cotangents (K, N, O), and gradients (K, P) to write, in C order.
 pub type Vjp<'py, T> = (Matrix<'py, T>, PyReadonlyArray3<'py, T>, MatrixMut<'py, T>);
 
+/// Inputs (N, d), targets (N, O), and a gradient (P,) to write.
+pub type LossGradient<'py, T> = (Matrix<'py, T>, Matrix<'py, T>, VectorMut<'py, T>);
+
+/// Inputs (N, d), and the pre-activations and activations (N, n_l) of every hidden layer to write.
+pub type Hidden<'py, T> = (
+    Matrix<'py, T>,
+    Vec<MatrixMut<'py, T>>,
+    Vec<MatrixMut<'py, T>>,
+);
+
 /// Inputs (N, d) and targets (N, O).
 pub type Samples<'py, T> = (Matrix<'py, T>, Matrix<'py, T>);
 

@@ -10,6 +10,7 @@ use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
 use ntkrs_core::finite::forward;
+use ntkrs_core::finite::input_jacobian;
 use ntkrs_core::finite::jacobian;
 use ntkrs_core::finite::network::{Dense, Network as CoreNetwork};
 use numpy::{Element, PyArray2, PyReadonlyArray1};
@@ -17,7 +18,8 @@ use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
 use crate::arrays::{
-    Batches, Forward, Gram, Jacobian, Jvp, Matrix, Parameters, Typed, Vjp, copied, views,
+    Batches, Forward, Gram, Hidden, Jacobian, Jvp, LossGradient, Matrix, Parameters, Typed, Vjp,
+    copied, views,
 };
 use crate::call::{Call, watched};
 use crate::errors::{Result, other_dtype};
@@ -76,6 +78,32 @@ impl Network {
         }
     }
 
+    /// Writes `∂f_m(x_i)/∂x` to `out` (N, O, d), for `arrays = (x, out)`.
+    fn input_jacobian(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Jacobian<'_, f64>, Jacobian<'_, f32>>,
+    ) -> Result<()> {
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => input_jacobian(py, net, arrays),
+            (Typed::F32(net), Typed::F32(arrays)) => input_jacobian(py, net, arrays),
+            _ => Err(other_dtype()),
+        }
+    }
+
+    /// Writes the pre-activations and the activations of every hidden layer, for `arrays = (x, pre, post)`.
+    fn layers(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<Hidden<'_, f64>, Hidden<'_, f32>>,
+    ) -> Result<()> {
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => layers(py, net, arrays),
+            (Typed::F32(net), Typed::F32(arrays)) => layers(py, net, arrays),
+            _ => Err(other_dtype()),
+        }
+    }
+
     /// Writes the empirical NTK to planes (N, S, M, S), for `arrays = (x, z, planes)`. If `per_layer`, each dense layer has
     /// planes of its own.
     fn ntk(
@@ -129,6 +157,25 @@ impl Network {
         match (&self.0, arrays) {
             (Typed::F64(net), Typed::F64(arrays)) => vector_products::vjp(py, net, arrays),
             (Typed::F32(net), Typed::F32(arrays)) => vector_products::vjp(py, net, arrays),
+            _ => Err(other_dtype()),
+        }
+    }
+
+    /// Writes the gradient of a loss with respect to θ to `out` (P,), for `arrays = (x, y, out)`.
+    fn loss_gradient(
+        &self,
+        py: Python<'_>,
+        arrays: Typed<LossGradient<'_, f64>, LossGradient<'_, f32>>,
+        loss: &str,
+    ) -> Result<()> {
+        let loss = vector_products::loss(loss)?;
+        match (&self.0, arrays) {
+            (Typed::F64(net), Typed::F64(arrays)) => {
+                vector_products::loss_gradient(py, net, arrays, loss)
+            }
+            (Typed::F32(net), Typed::F32(arrays)) => {
+                vector_products::loss_gradient(py, net, arrays, loss)
+            }
             _ => Err(other_dtype()),
         }
     }
@@ -257,6 +304,45 @@ impl<T: Scalar + Element> PackedBatches<T> {
             stages.next(|watch| Empirical::new(net, &rows, cols, outputs, per_layer, watch))?;
         stages.next(|watch| last(&kernel, other.is_none(), watch))
     }
+}
+
+fn input_jacobian<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &CoreNetwork<T>,
+    (x, mut out): Jacobian<'_, T>,
+) -> Result<()> {
+    let mut call = Call::enter(py, None);
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
+    let out = out.as_slice_mut()?;
+    let passes = (1 + net.outputs()) * x.rows();
+    let cycles = passes as f64 * net.parameters() as f64;
+    call.detach(watched(net.has_callable(), cycles), |watch| {
+        input_jacobian::input_jacobian(net, x, out, watch)
+    })
+}
+
+fn layers<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &CoreNetwork<T>,
+    (x, mut pre, mut post): Hidden<'_, T>,
+) -> Result<()> {
+    let mut call = Call::enter(py, None);
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
+    if [pre.len(), post.len()] != [net.depth() - 1; 2] {
+        return Err(Error::Invalid("there must be two arrays for each hidden layer".into()).into());
+    }
+    let [pre, post] =
+        [&mut pre, &mut post].map(|arrays| arrays.iter_mut().map(|array| array.as_array_mut()));
+    let arrays: Vec<_> = pre.zip(post).map(|(pre, post)| [pre, post]).collect();
+    let shares = vec![1.0; arrays.len() + 1];
+    call.detach(0.0, |watch| {
+        let mut stages = Stages::new(watch, &shares);
+        let pass = stages.next(|watch| forward::forward(net, x, watch))?;
+        for (layer, arrays) in arrays.into_iter().enumerate() {
+            stages.next(|watch| pass.write_hidden(net, layer, arrays, watch))?;
+        }
+        Ok(())
+    })
 }
 
 fn ntk<T: Scalar + Element>(

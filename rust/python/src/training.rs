@@ -1,10 +1,9 @@
 //! Training of finite networks: the class `Trainer`.
 
-use ntkrs_core::Error;
 use ntkrs_core::engine::pool::fixed;
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::finite::network::Network as CoreNetwork;
-use ntkrs_core::finite::train::{Examples, Loss, Optimizer, Trainer as CoreTrainer};
+use ntkrs_core::finite::train::{Examples, Optimizer, Trainer as CoreTrainer};
 use numpy::Element;
 use pyo3::prelude::*;
 
@@ -13,6 +12,7 @@ use crate::call::Call;
 use crate::errors::{Result, other_dtype};
 use crate::network::Network;
 use crate::ticker::Progress;
+use crate::vector_products;
 
 /// A network in training on `arrays = (x, y)`, inputs (N, n_0) and targets (N, O), with `rule = (learning rate, momentum)`.
 /// If `centred`, the model is f − f_0. Progress counts `total` steps. A trainer cannot be used again after an exception.
@@ -38,7 +38,7 @@ impl Trainer {
     ) -> Result<Self> {
         let call = Call::part(py, progress, 0, total);
         let rule = Optimizer {
-            loss: parse(loss)?,
+            loss: vector_products::loss(loss)?,
             learning_rate: rule.0,
             momentum: rule.1,
         };
@@ -116,14 +116,6 @@ impl Trainer {
             (Typed::F32(trainer), Typed::F32(out)) => parameters(py, trainer, out),
             _ => Err(other_dtype()),
         }
-    }
-}
-
-fn parse(loss: &str) -> Result<Loss> {
-    match loss {
-        "mse" => Ok(Loss::MeanSquare),
-        "softmax_cross_entropy" => Ok(Loss::SoftmaxCrossEntropy),
-        _ => Err(Error::Invalid(format!("loss {loss:?} is not known")).into()),
     }
 }
 

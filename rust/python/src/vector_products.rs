@@ -1,14 +1,16 @@
 //! Products of a network's Jacobian with vectors.
 
 use ndarray::Axis;
+use ntkrs_core::Error;
 use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
+use ntkrs_core::finite::loss::Loss;
 use ntkrs_core::finite::network::Network as CoreNetwork;
 use ntkrs_core::finite::vector_products;
 use numpy::Element;
 use pyo3::prelude::*;
 
-use crate::arrays::{Jvp, Vjp, copied};
+use crate::arrays::{Jvp, LossGradient, Vjp, copied};
 use crate::call::{Call, watched};
 use crate::errors::Result;
 
@@ -59,4 +61,36 @@ pub fn vjp<T: Scalar + Element>(
     call.detach(cycles, |watch| {
         vector_products::vjp(net, x, u.view(), out, watch)
     })
+}
+
+/// Writes the gradient of a loss with respect to θ to `out`, (P,), for `arrays = (x, y, out)`.
+///
+/// # Errors
+/// As [`jvp`].
+pub fn loss_gradient<T: Scalar + Element>(
+    py: Python<'_>,
+    net: &CoreNetwork<T>,
+    (x, y, mut out): LossGradient<'_, T>,
+    loss: Loss,
+) -> Result<()> {
+    let mut call = Call::enter(py, None);
+    let x = call.read(|watch| net.pack(x.as_array(), "X", watch))?;
+    let y = call.read(|watch| copied(y.as_array(), watch))?;
+    let out = out.as_slice_mut()?;
+    let cycles = 3.0 * x.rows() as f64 * net.parameters() as f64;
+    call.detach(watched(net.has_callable(), cycles), |watch| {
+        vector_products::loss_gradient(net, x, (loss, y.view()), out, watch)
+    })
+}
+
+/// Returns the loss of this name.
+///
+/// # Errors
+/// [`Error::Invalid`] if the name is not known.
+pub fn loss(name: &str) -> Result<Loss> {
+    match name {
+        "mse" => Ok(Loss::MeanSquare),
+        "softmax_cross_entropy" => Ok(Loss::SoftmaxCrossEntropy),
+        _ => Err(Error::Invalid(format!("loss {name:?} is not known")).into()),
+    }
 }

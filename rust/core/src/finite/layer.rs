@@ -98,6 +98,7 @@ impl<T: Scalar> Layer<T> {
         pool::for_each(rows, load, watch, || (), write)
     }
 
+    /// A copy with memory of its own.
     pub(super) fn duplicate(&self, watch: &mut Watch<'_>) -> Result<Self> {
         let mut stages = Stages::new(watch, &[1.0, 1.0]);
         Ok(Self {

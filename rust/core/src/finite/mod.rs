@@ -20,6 +20,7 @@
 //! | [`backward`] | the backward pass over a batch, along any output directions |
 //! | [`empirical`] | the empirical NTK, tile by tile, without a Jacobian |
 //! | [`jacobian`] | per-sample Jacobians |
+//! | [`input_jacobian`] | per-sample Jacobians with respect to the inputs |
 //! | `batch_pass` | forward and backward at once, keeping the factors of the weight gradients |
 //! | `batch_gradient` | the gradient of a batch, from these factors |
 //! | [`vector_products`] | `J v` and `Jᵀ u` |
@@ -32,6 +33,7 @@ pub(crate) mod batch_pass;
 pub mod empirical;
 pub mod ensemble;
 pub mod forward;
+pub mod input_jacobian;
 pub mod jacobian;
 pub mod layer;
 pub mod loss;

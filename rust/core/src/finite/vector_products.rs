@@ -20,6 +20,7 @@ use crate::finite::forward::{
     layer_input, store_unit, too_large, write_rows,
 };
 use crate::finite::layer::{Layer, unit_chunks};
+use crate::finite::loss::Loss;
 use crate::finite::network::Network;
 
 /// Writes `Jᵀ u = Σ_im u_im ∂f_m(x_i)/∂θ` of K vectors u, (K, N, O), to `out`, (K, P).
@@ -69,14 +70,51 @@ fn pull_back<T: Scalar>(
             .for_each(|(f, u)| *f = u.widen());
         0.0
     };
+    let out = out
+        .as_slice_mut()
+        .ok_or_else(|| Error::Invalid("out is not contiguous".into()))?;
+    seeded(batch, network, seed, out, watch)
+}
+
+/// Writes the gradient of a loss of the outputs with targets y (N, O) to `out`, (P,). 6·N·P flops.
+///
+/// # Errors
+/// As [`vjp`].
+pub fn loss_gradient<T: Scalar>(
+    network: &Network<T>,
+    x: Panels<T>,
+    (loss, y): (Loss, ArrayView2<'_, T>),
+    out: &mut [T],
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let samples = x.rows();
+    Error::check_shape("y", y.shape(), &[samples, network.outputs()])?;
+    Error::check_shape("out", &[out.len()], &[network.parameters()])?;
+    if samples == 0 {
+        out.fill(T::default());
+        return Ok(());
+    }
+    let seed = |sample: usize, f: &mut [f64]| {
+        loss.seed(samples, f, y.row(sample).iter().map(|y| y.widen()))
+    };
+    let mut stages = Stages::new(watch, &[0.1, 1.0]);
+    let mut batch = stages.next(|watch| BatchPass::new(network, x, watch))?;
+    stages.next(|watch| seeded(&mut batch, network, seed, out, watch))
+}
+
+/// Runs the batch with this seed, and writes the gradient to `out`, (P,).
+fn seeded<T: Scalar>(
+    batch: &mut BatchPass<T>,
+    network: &Network<T>,
+    seed: impl Fn(usize, &mut [f64]) -> f64 + Sync,
+    out: &mut [T],
+    watch: &mut Watch<'_>,
+) -> Result<()> {
     let mut stages = Stages::new(watch, &[2.0, 1.0, 0.1]);
     stages.next(|watch| batch.run(network, seed, watch))?;
     if batch.losses.iter().any(|loss| loss.is_nan()) {
         return Err(too_large::<T>());
     }
-    let out = out
-        .as_slice_mut()
-        .ok_or_else(|| Error::Invalid("out is not contiguous".into()))?;
     stages.next(|watch| write_gradient(batch, network, out, watch))?;
     let finite = AllFinite::new();
     let check = |values: &mut [T]| {

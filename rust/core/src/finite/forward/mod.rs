@@ -103,6 +103,36 @@ impl<T: Scalar> ForwardPass<T> {
         Ok(())
     }
 
+    /// Copies the pre-activations `h^{l+1}` and the activations `x^{l+1} = φ(h^{l+1})` of hidden layer l to arrays
+    /// (N, n_{l+1}). The pre-activations are computed again, since a pass does not keep them.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if an array has another shape; otherwise as [`forward`].
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn write_hidden(
+        &self,
+        network: &Network<T>,
+        layer: usize,
+        [pre, post]: [ArrayViewMut2<'_, T>; 2],
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let activations = &self.inputs[layer + 1];
+        let expected = [activations.rows(), activations.depth()];
+        Error::check_shape("post", post.shape(), &expected)?;
+        write_rows(activations, post);
+        let mut stages = Stages::new(watch, &[0.1, 0.1, 1.0]);
+        let alone = Network {
+            layers: vec![stages.next(|watch| network.layers[layer].duplicate(watch))?],
+            activations: Vec::new(),
+        };
+        let inputs = stages.next(|watch| self.inputs[layer].duplicate(watch))?;
+        stages
+            .next(|watch| forward(&alone, inputs, watch))?
+            .write_outputs(pre)
+    }
+
     /// The number of samples.
     pub(crate) fn samples(&self) -> usize {
         self.outputs.rows()
