@@ -5,7 +5,7 @@ import pytest
 
 import ntkrs
 from ntkrs import Dense, Erf, Gelu, Network, Relu, Sequential, Tanh, _core, mlp
-from ntkrs.diagnostics._second_derivative import SecondDerivative
+from ntkrs.network.second_derivative import SecondDerivative
 from oracles import curvatures, finite
 from oracles.activations import TABLE
 from oracles.tables import EVERY

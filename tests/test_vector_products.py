@@ -208,3 +208,39 @@ def test_an_operator_of_no_samples_is_empty(outputs):
     assert operator.shape == (0, 0)
     assert (operator @ np.zeros(0)).shape == (0,)
     assert (operator @ np.zeros((0, 2))).shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_second_order_leaves_a_cubic_remainder(frozen, dtype):
+    """Halving the distance from θ_0 divides the error by 8, that of the linearization by 4."""
+    arch = Sequential(Dense(9, 1.4, 0.3), Tanh(), Dense(7, 0.9, 0.1, trainable=not frozen), Erf(), Dense(2, tau_b=0.5))
+    net, rng = arch.init(5, rng=1, dtype=dtype), np.random.default_rng(0)
+    x, direction = rng.standard_normal((11, 5)).astype(dtype), rng.standard_normal((2, net.parameters.size))
+    direction *= net.jacobian(x).any((0, 1))  # parameters that are not trained do not move
+    errors = []
+    for step in (0.1, 0.05) if dtype == np.float64 else (0.4, 0.2):
+        theta = (net.parameters + step * direction).astype(dtype)
+        exact = np.stack([net.with_parameters(one)(x) for one in theta])
+        errors.append([np.linalg.norm(net.linearize(order)(x, theta) - exact) for order in (1, 2)])
+    ratios = np.divide(*errors)
+    assert abs(np.log2(ratios) - [2, 3]).max() < 0.3  # the next order, at these distances
+    assert np.array_equal(net.linearize(2)(x, theta[0]), net.linearize(2)(x, theta)[0])
+    assert net.linearize(2)(x, theta).dtype == dtype
+
+
+def test_the_second_order_of_a_bilinear_network_is_exact():
+    net, rng = Sequential(Dense(6), ntkrs.Identity(), Dense(2)).init(4, rng=0), np.random.default_rng(1)
+    x, theta = rng.standard_normal((5, 4)), rng.standard_normal(net.parameters.size)
+    np.testing.assert_allclose(net.linearize(2)(x, theta), net.with_parameters(theta)(x), atol=1e-13)
+
+
+def test_orders_that_are_not_there_are_refused():
+    net = MIXED.init(5, rng=1)
+    for order, error in ((0, ValueError), (3, ValueError), (1.5, TypeError), (True, TypeError)):
+        with pytest.raises(error, match=r"order is .*, but"):
+            net.linearize(order)
+    ours = mlp(1, 4, 1, ntkrs.Activation(np.sin, np.cos)).init(2)
+    assert ours.linearize()([[1.0, 2.0]], ours.parameters).shape == (1, 1)
+    with pytest.raises(ValueError, match=r"Activation\(.* has no second derivative, which order=2 needs"):
+        ours.linearize(2)

@@ -9,8 +9,8 @@ import numpy as np
 from ntkrs import predict
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs.activations import Activation
-from ntkrs.diagnostics._second_derivative import SecondDerivative, bytes_needed
 from ntkrs.network import Network
+from ntkrs.network.second_derivative import SecondDerivative, bytes_needed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs._checks import arrays, chunks, memory, numbers
+from ntkrs.activations import Activation
 from ntkrs.network._forward import forward
 from ntkrs.network._ntk import ntk
+from ntkrs.network.second_derivative import SecondDerivative
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,16 +52,38 @@ def operator(state: NetworkState, X: ArrayLike, outputs: Outputs) -> Any:
     return NetworkOperator(state, x, selection, products.times, products.size)
 
 
-def linearize(state: NetworkState) -> Callable[[ArrayLike, ArrayLike], Array]:
-    """Return the linearization around θ, as :meth:`ntkrs.Network.linearize` describes it."""
+def linearize(state: NetworkState, order: int) -> Callable[[ArrayLike, ArrayLike], Array]:
+    """Return the Taylor polynomial around θ, as :meth:`ntkrs.Network.linearize` describes it."""
+    if numbers.integer(order, "order") not in (1, 2):
+        raise ValueError(f"order is {order}, but must be 1, the linearization, or 2")
+    functions = [activation for activation in state.arch.activations if isinstance(activation, Activation)]
+    if order == 2 and functions:
+        raise ValueError(
+            f"{functions[0]!r} has no second derivative, which order=2 needs. Use an activation of the catalogue."
+        )
 
     def f_lin(X: ArrayLike, theta: ArrayLike) -> Array:
         values, _ = _vectors(state, theta, (state.theta.size,), "theta", "(P,)")
-        result = jvp(state, X, chunks.subtracted(values, state.theta))
+        directions = chunks.subtracted(values, state.theta)
+        result = jvp(state, X, directions)
         result += forward(state, X)
+        if order == 2:
+            result += _half_curvature(state, X, directions)
         return result[0] if np.ndim(theta) == 1 else result
 
     return f_lin
+
+
+def _half_curvature(state: NetworkState, X: ArrayLike, directions: Array) -> Array:
+    """Return ½ D²f(d, d) for K directions (K, P), (K, N, O). It is computed in float64."""
+    x = arrays.finite(chunks.converted(state.batch(X, "X"), np.float64), "X")
+    double = state.with_parameters(chunks.converted(state.theta, np.float64))
+    second = SecondDerivative(double, x)
+    out = np.empty((len(directions), len(x), state.arch.outputs), state.dtype)
+    for direction, target in zip(directions, out, strict=True):
+        tangent = second.tangent(chunks.converted(direction, np.float64))
+        target[:] = second.outputs(tangent, tangent) / 2
+    return out
 
 
 class _Products:

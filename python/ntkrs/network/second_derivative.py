@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -13,9 +13,34 @@ from ntkrs._checks import memory
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ntkrs.network import Network
+    from ntkrs._architecture import Architecture
+    from ntkrs._typing import Array, Parameterization
 
     Vector = NDArray[np.float64]
+
+
+class Parameters(Protocol):
+    """A network with its parameters: the part of a Network, and of its state, that second derivatives need."""
+
+    @property
+    def arch(self) -> Architecture:
+        """The architecture."""
+
+    @property
+    def in_features(self) -> int:
+        """n_0."""
+
+    @property
+    def parameterization(self) -> Parameterization:
+        """The parameterization, "ntk" or "standard"."""
+
+    @property
+    def weights(self) -> tuple[Array, ...]:
+        """W of each dense layer."""
+
+    @property
+    def biases(self) -> tuple[Array | None, ...]:
+        """b of each dense layer, or None."""
 
 
 class Tangent(NamedTuple):
@@ -38,10 +63,15 @@ class _Layer(NamedTuple):
     scales: tuple[float, float]
 
 
-def bytes_needed(net: Network, samples: int) -> int:
+def bytes_needed(net: Parameters, samples: int) -> int:
     """Return the number of bytes that :class:`SecondDerivative` and its products hold."""
     units = sum(dense.width for dense in net.arch.dense)
-    return 8 * (samples * (net.in_features + 12 * units) + 5 * net.parameters.size)
+    return 8 * (samples * (net.in_features + 12 * units) + 5 * _count(net))
+
+
+def _count(net: Parameters) -> int:
+    """Return P, the number of parameters."""
+    return sum(block.size for block in (*net.weights, *net.biases) if block is not None)
 
 
 class SecondDerivative:
@@ -61,7 +91,7 @@ class SecondDerivative:
         If the layers' values and their derivatives do not fit. The check comes before any computation.
     """
 
-    def __init__(self, net: Network, x: Any) -> None:
+    def __init__(self, net: Parameters, x: Any) -> None:
         self._net = net
         memory.require(bytes_needed(net, len(x)), f"the second derivative on {len(x)} samples", "Take fewer rows of X.")
         self._layers: list[_Layer] = []
@@ -109,7 +139,7 @@ class SecondDerivative:
 
     def gradient(self, a: Tangent, u: Vector) -> Vector:
         """Return D²f(a, ·)ᵀ u, (P,), for weights u of the outputs, (N, O)."""
-        gradient = np.empty(self._net.parameters.size)
+        gradient = np.empty(_count(self._net))
         blocks = self._blocks(gradient)
         delta, change = u, np.zeros_like(u)
         for index, layer in reversed([*enumerate(self._layers)]):
