@@ -24,7 +24,7 @@ from ntkrs._runtime import threadpoolctl as _threadpoolctl
 from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
 from ntkrs._runtime.versions import show_versions
 from ntkrs.activations import *
-from ntkrs.ensemble import ensemble_ntk
+from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
 from ntkrs.kernel import Kernel
 from ntkrs.layers import Dense, Sequential, mlp
 from ntkrs.network import Network
@@ -46,6 +46,7 @@ __all__ = [  # and all activations, which are added below
     "diagnostics",
     "ensemble_ntk",
     "features",
+    "ensemble_outputs",
     "get_num_threads",
     "gram",
     "mlp",

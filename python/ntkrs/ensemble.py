@@ -1,8 +1,9 @@
-"""The mean and variance of the empirical NTK over random initialisations."""
+"""Moments over random initialisations: of the empirical NTK, and of the outputs."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -12,10 +13,13 @@ from ntkrs import _core
 from ntkrs._architecture import check_architecture, check_scales, layer_inputs, layer_scales
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
+from ntkrs.network import Network
+from ntkrs.plot import BLUE, VERMILION, panels, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from ntkrs._architecture import Architecture
@@ -139,6 +143,177 @@ def ensemble_ntk(
     mean, variance = np.empty(math.prod(shape)), np.empty(math.prod(shape))
     _core.ensemble_ntk(core, (sizes, scales), (x, z), (mean, variance), shape, drawn, selection, report)
     return EnsembleNtk(*(_shaped(values.reshape(shape), selection) for values in (mean, variance)))
+
+
+@dataclass(frozen=True, eq=False)
+class EnsembleOutputs:
+    """The outputs of S random networks on N inputs, as :func:`ensemble_outputs` returns them.
+
+    Attributes
+    ----------
+    outputs : (S, N, O) ndarray
+        The outputs of each network.
+    mean, variance : (N, O) ndarray
+        The mean over networks, and the sample variance (over S − 1).
+    excess_kurtosis : (N, O) ndarray
+        ``E (f − mean)⁴/variance² − 3``, which is 0 for a normal distribution; 0 where the variance is 0.
+    levels : (Q,) ndarray
+        The probabilities of the quantiles.
+    quantiles : (Q, N, O) ndarray
+        The quantiles over networks.
+
+    Examples
+    --------
+    >>> from ntkrs import ensemble_outputs, mlp
+    >>> found = ensemble_outputs(mlp(1, 64, 1, "relu"), [[1.0]], seeds=400)
+    >>> bool(abs(found.variance[0, 0] - 0.5) < 0.15)  # Σ(x, x) = 1/2, and a sample of 400
+    True
+    """
+
+    outputs: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    excess_kurtosis: NDArray[np.float64]
+    levels: NDArray[np.float64]
+    quantiles: NDArray[np.float64]
+
+    def plot(self, sample: int = 0, output: int = 0, ax: Any = None) -> Any:
+        """Draw the distribution of one output over networks, beside the normal distribution of its mean and variance.
+
+        Parameters
+        ----------
+        sample, output : int
+            The row of X and the output.
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there is no such sample or output, or its variance is 0.
+        ImportError
+            If matplotlib is not installed.
+        """
+        places = numbers.integer(sample, "sample"), numbers.integer(output, "output")
+        for name, place, count in zip(("sample", "output"), places, self.mean.shape, strict=True):
+            if not 0 <= place < count:
+                raise ValueError(f"{name} is {place}, but must be from 0 to {count - 1}")
+        if self.variance[places] == 0:
+            raise ValueError(f"sample {sample} has an output of variance 0, which has no density")
+        return _histogram(self, places, ax)
+
+
+@styled
+def _histogram(found: EnsembleOutputs, place: tuple[int, int], ax: Any) -> Figure:
+    """Draw a histogram and the normal density."""
+    if ax is None:
+        _, ax = panels(4.6)
+    values, mean, std = found.outputs[:, *place], found.mean[place], found.variance[place] ** 0.5
+    bins = min(60, max(8, round(len(values) ** 0.5)))
+    ax.hist(values, bins=bins, density=True, color=BLUE, alpha=0.5, label=f"{len(values)} networks")
+    low, high = ax.get_xlim()
+    x = np.linspace(low, high, 200)
+    density = np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * (2 * np.pi) ** 0.5)
+    ax.plot(x, density, color=VERMILION, label="normal distribution")
+    ax.set(xlabel="$f(x)$", ylabel="density")
+    ax.legend()
+    return ax.figure  # type: ignore[no-any-return]  # axes are Any
+
+
+def ensemble_outputs(
+    arch: Architecture,
+    X: ArrayLike,
+    *,
+    width: int | None = None,
+    seeds: int | Sequence[int] = 100,
+    quantiles: Sequence[float] = (0.025, 0.25, 0.5, 0.75, 0.975),
+    progress: Progress = None,
+) -> EnsembleOutputs:
+    """Return the outputs of random networks, with their moments and quantiles over initialisations.
+
+    As the width n grows, each output tends to the normal distribution N(0, Σ(x, x)), the NNGP of ``arch.kernel()``. Its
+    excess kurtosis falls like 1/n.
+
+    Parameters
+    ----------
+    arch : Sequential
+        The architecture.
+    X : (N, n_0) array_like
+        Inputs.
+    width : int, optional
+        Number of units of every hidden layer; by default the widths of ``arch``.
+    seeds : int or sequence of int
+        As for :func:`ensemble_ntk`: the network of seed s is ``arch.init(n_0, rng=s)``.
+    quantiles : sequence of float
+        Probabilities from 0 to 1.
+    progress : callable or bool, optional
+        As for :meth:`ntkrs.Network.ntk`, but counting networks.
+
+    Returns
+    -------
+    EnsembleOutputs
+        Its ``plot()`` draws the distribution of one output.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is invalid.
+    MemoryError
+        If the outputs do not fit into memory.
+
+    Notes
+    -----
+    One network after another is drawn and run. 2 S N P flops, and the memory of S N O numbers.
+
+    References
+    ----------
+    Neal (1996); Matthews et al. (2018); Yaida (2020) for the kurtosis.
+
+    Examples
+    --------
+    >>> import numpy as np, ntkrs
+    >>> arch, X = ntkrs.mlp(depth=1, width=4, outputs=1), np.eye(2)
+    >>> found = ntkrs.ensemble_outputs(arch, X, seeds=[0, 1, 2])
+    >>> np.array_equal(found.outputs[1], arch.init(in_features=2, rng=1)(X))
+    True
+    """
+    check_architecture(arch)
+    check_scales(arch, "an ensemble of random networks")
+    arch = arch if width is None else arch.with_width(width)
+    x, drawn, report = arrays.finite(_float64(X, "X"), "X"), _seeds(seeds), reporter(progress)
+    if x.shape[1] < 1:
+        raise ValueError("X has 0 features, but a network has at least 1 input")
+    levels = np.atleast_1d(arrays.finite_float64(quantiles, "quantiles"))
+    if levels.ndim != 1 or (levels < 0).any() or (levels > 1).any():
+        raise ValueError(f"quantiles is {quantiles!r}, but a sequence of numbers from 0 to 1 is needed")
+    shape = (len(drawn), len(x), arch.outputs)
+    # The outputs, the copy that quantiles sort, and two temporaries of the moments.
+    memory.require(
+        32 * math.prod(shape), f"the outputs {shape} of {len(drawn)} networks", "Pass fewer seeds or rows of X."
+    )
+    outputs = np.empty(shape)
+    for index, seed in enumerate(drawn):
+        if report is not None:
+            report(index, len(drawn))
+        outputs[index] = Network.random(arch, x.shape[1], rng=seed)(x)
+    if report is not None:
+        report(len(drawn), len(drawn))
+    return EnsembleOutputs(outputs, *_moments(outputs), levels, np.quantile(outputs, levels, axis=0))
+
+
+def _moments(values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the mean, the sample variance and the excess kurtosis along the first axis."""
+    mean = values.mean(axis=0)
+    scale = np.abs(values - mean).max(axis=0)
+    scaled = np.divide(values - mean, scale, out=np.zeros_like(values), where=scale > 0)  # squares do not overflow
+    second, fourth = (scaled**2).mean(axis=0), (scaled**4).mean(axis=0)
+    kurtosis = np.divide(fourth, second**2, out=np.full_like(second, 3.0), where=second > 0) - 3
+    count = len(values)
+    return mean, second * scale * scale * (count / (count - 1)), kurtosis
 
 
 def _triangular(x: Array, z: Array | None) -> tuple[Array, Array | None]:
