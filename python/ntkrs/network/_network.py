@@ -736,8 +736,8 @@ class Network:
 
         Notes
         -----
-        6 N P flops for each theta, and 10 N P more, in NumPy, for the second order. At a kink, φ'' counts as that of one
-        side, so a ReLU network has the second order of its linear piece.
+        6 N P flops for each theta, and 10 N P more, in NumPy, for the second order. At a kink, φ'' counts as that of
+        one side, so a ReLU network has the second order of its linear piece.
 
         References
         ----------
