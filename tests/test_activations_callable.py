@@ -7,7 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+import ntkrs
 from ntkrs import Activation, Dense, Relu, Sequential, mlp
+from oracles.hostile import hostile_rows
 
 
 def tanh_slope(x):
@@ -110,3 +112,74 @@ def test_they_can_be_called_from_many_threads():
 def test_they_have_no_default():
     with pytest.raises(ValueError, match="activation is 'activation', but Activation has no default fn"):
         mlp(1, 3, 1, "activation")
+
+
+#: Functions with the activations that they are: smooth, with a kink at 0, with φ(0) ≠ 0, and fast.
+VALUES_ALONE = {
+    "tanh": (np.tanh, ntkrs.Tanh()),
+    "softplus": (lambda x: np.logaddexp(0, x), ntkrs.Softplus()),
+    "elu": (lambda x: np.where(x > 0, x, 0.7 * np.expm1(np.minimum(x, 0))), ntkrs.Elu(0.7)),
+    "relu": (lambda x: np.maximum(x, 0), ntkrs.Relu()),
+    "cosine": (lambda x: np.cos(0.9 * x + 0.2), ntkrs.Cos(1.0, 0.9, 0.2)),
+    "polynomial": (lambda x: x - x**2 / 2, ntkrs.Polynomial(0.0, 1.0, -0.5)),
+}
+
+
+@pytest.mark.parametrize("name", VALUES_ALONE)
+class TestWithoutADerivative:
+    """φ alone is enough at infinite width: the derivative follows from its values."""
+
+    def test_kernels_are_those_of_the_activation(self, name):
+        function, theirs = VALUES_ALONE[name]
+        x = hostile_rows((14, 4), scale=3.0)
+        for depth, sigma_b in ((1, 0.0), (3, 0.4)):
+            ours, exact = (mlp(depth, 1, 1, phi, 1.2, sigma_b).kernel() for phi in (Activation(function), theirs))
+            for get, tolerance in (("nngp", 1e-12), ("ntk", 1e-11)):
+                expected = exact(x, get=get)
+                scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+                assert (np.abs(ours(x, get=get) - expected) <= tolerance * scale + 1e-300).all()
+            bound = ours.error_bound(x)
+            assert min(bound) >= 3e-13
+            assert max(bound) <= 1e-10  # the limit of warnings
+
+    def test_duals_are_those_of_the_activation(self, name):
+        function, theirs = VALUES_ALONE[name]
+        q1, q2 = np.meshgrid([0.0, 1e-4, 0.3, 1.0, 5.0], [0.01, 1.0])
+        for rho in (-1.0, 0.3, 1 - 1e-12, 1.0):
+            ours, exact = (phi.dual(q1, q2, rho * np.sqrt(q1 * q2)) for phi in (Activation(function), theirs))
+            scales = [theirs.dual(q1, q1, q1), theirs.dual(q2, q2, q2)]
+            for index in (0, 1):
+                scale = np.sqrt(scales[0][index] * scales[1][index])
+                assert (np.abs(ours[index] - exact[index]) <= 3e-12 * np.maximum(scale, 1)).all()
+
+    def test_gradients_are_those_of_the_activation(self, name):
+        function, theirs = VALUES_ALONE[name]
+        x = np.random.default_rng(0).standard_normal((6, 3))
+        ours, exact = (mlp(1, 1, 1, phi, 1.2, 0.4).kernel().gradient(x) for phi in (Activation(function), theirs))
+        np.testing.assert_allclose(ours.sigma_w, exact.sigma_w, rtol=0, atol=1e-9 * abs(exact.sigma_w).max())
+
+
+def test_functions_that_vary_too_fast_are_known():
+    for function in (lambda x: np.abs(x - 1.0), lambda x: np.sin(400 * x)):
+        kernel = mlp(1, 1, 1, Activation(function)).kernel()
+        with pytest.warns(RuntimeWarning, match="series are too short"):
+            kernel(np.eye(2))
+        assert min(kernel.error_bound(np.eye(2))) > 1e-6
+
+
+def test_finite_networks_ask_for_the_derivative():
+    arch = mlp(1, 4, 1, Activation(np.tanh))
+    message = r"Activation\(.*derivative=None\) has no derivative, which finite networks need: pass Activation\(fn, der"
+    with pytest.raises(ValueError, match=message):
+        arch.init(3)
+    with pytest.raises(ValueError, match=message):
+        ntkrs.Network(arch, [np.ones((3, 4)), np.ones((4, 1))])
+    with pytest.raises(ValueError, match=message):
+        ntkrs.ensemble_ntk(arch, np.eye(3), seeds=2)
+    with pytest.raises(ValueError, match="has no derivative, which finite networks need"):
+        ntkrs._core.Network(([np.ones((3, 4)), np.ones((4, 1))], [None, None]), [(1.0,) * 4] * 2, [(np.tanh, False)])
+    with pytest.raises(TypeError, match="fn is None, but a function of an array is needed"):
+        Activation(None)
+    with pytest.raises(ValueError, match=r"fn returned nan at"):
+        Activation(lambda x: np.where(x > 2.9, np.nan, x))
+    assert Activation(np.tanh) == Activation(np.tanh) != Activation(np.sin)

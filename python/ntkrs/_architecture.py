@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import other_names, shown
-from ntkrs.activations import Elementwise
+from ntkrs.activations import Activation, Elementwise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ntkrs._typing import Array, Parameterization
+    from ntkrs.activations import Spec
 
 
 @other_names(W_std="sigma_w", b_std="sigma_b", units="width", out_dim="width", out_features="width")
@@ -287,6 +288,23 @@ def layer_scales(
         tau_w, tau_b = dense.learning_scales(parameterization, inputs)
         scales.append((*own, tau_w / root, tau_b))
     return scales
+
+
+def finite_specs(arch: Architecture) -> list[Spec]:
+    """Return the activations of a finite network, as the core takes them.
+
+    Raises
+    ------
+    ValueError
+        If one of them has no derivative.
+    """
+    for activation in arch.activations:
+        if isinstance(activation, Activation) and activation.derivative is None:
+            raise ValueError(
+                f"{activation!r} has no derivative, which finite networks need: pass Activation(fn, derivative). "
+                "Kernels at infinite width, arch.kernel(), do without it."
+            )
+    return [activation.spec() for activation in arch.activations]
 
 
 def parameter_shapes(arch: Architecture, in_features: int) -> Iterator[tuple[int, tuple[int, ...]]]:

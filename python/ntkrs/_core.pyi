@@ -29,8 +29,13 @@ from numpy.typing import NDArray
 
 from ntkrs._typing import Array, Report, Wanted
 
-# The name of an activation and its parameters, or a function from (n,) points to φ and φ' there.
-_Activation: TypeAlias = tuple[str, Sequence[float]] | Callable[[NDArray[np.float64]], tuple[Any, Any]]
+# The name of an activation and its parameters, a function from (n,) points to φ and φ' there, or one to φ alone, with
+# False.
+_Activation: TypeAlias = (
+    tuple[str, Sequence[float]]
+    | Callable[[NDArray[np.float64]], tuple[Any, Any]]
+    | tuple[Callable[[NDArray[np.float64]], Any], bool]
+)
 # Inputs X (N, d), and Z (M, d) or None for X.
 _Batches: TypeAlias = tuple[Array, Array | None]
 # Inputs X and Z, and the planes to write, each of shape (N, S, M, S).
@@ -45,6 +50,7 @@ __all__ = [
     "Trainer",
     "after_fork",
     "derivatives",
+    "dual",
     "ensemble_ntk",
     "get_num_threads",
     "isa",
@@ -145,6 +151,15 @@ def derivatives(activation: tuple[str, Sequence[float]], h: NDArray[np.float64])
     """Return φ, φ' and φ'' at each point of ``h`` (n,), for an activation of the catalogue.
 
     Raises ValueError if the core has no activation of this name and these parameters.
+    """
+
+def dual(
+    activation: _Activation, pairs: tuple[NDArray[np.float64], ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Return T and Ṫ (n,) for ``pairs = (q1, q2, c)``, variances and covariances (n,), and the truncation error.
+
+    Raises ValueError if a variance is negative, ``|c|`` exceeds ``√(q1 q2)`` by more than rounding, the activation is
+    not known, or a result exceeds float64.
     """
 
 # kernel.rs

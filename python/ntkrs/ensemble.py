@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ntkrs import _core
-from ntkrs._architecture import check_architecture, check_scales, layer_inputs, layer_scales
+from ntkrs._architecture import check_architecture, check_scales, finite_specs, layer_inputs, layer_scales
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
 from ntkrs.network import Network
@@ -351,7 +351,7 @@ def _core_network(arch: Architecture) -> _core.Network:
     weights = [np.zeros(shape) for shape in pairwise(sizes)]
     biases = [np.zeros(dense.width) if dense.has_bias else None for dense in arch.dense]
     scales = layer_scales(arch, 1, unit_biases=True)
-    return _core.Network((weights, biases), scales, [activation.spec() for activation in arch.activations])
+    return _core.Network((weights, biases), scales, finite_specs(arch))
 
 
 def _seeds(seeds: int | Sequence[int]) -> Sequence[int]:

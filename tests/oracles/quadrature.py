@@ -10,6 +10,7 @@ import functools
 import itertools
 from typing import TYPE_CHECKING
 
+import mpmath as mp
 import numpy as np
 from scipy import special
 
@@ -37,14 +38,24 @@ def _hermite(n: int) -> tuple[Array, Array]:
     return nodes, weights / np.sqrt(2 * np.pi)
 
 
-def polar(f: Function, q1: float, q2: float, c: float, radial: int = 120, angular: int = 80) -> float:
+def exact_angle(q1: float, q2: float, c: float) -> float:
+    """The angle of these very floats: a rounded c / sqrt(q1 q2) near 1 costs half of its digits."""
+    with mp.workdps(40):
+        rho = mp.mpf(c) / mp.sqrt(mp.mpf(q1) * mp.mpf(q2))
+        return float(mp.acos(max(-1, min(1, rho))))
+
+
+def polar(
+    f: Function, q1: float, q2: float, c: float, radial: int = 120, angular: int = 80, theta: float | None = None
+) -> float:
     """E[f(u) f(v)] in polar coordinates, for f that is smooth on x > 0 and on x < 0.
 
     u = sqrt(q1) r cos(alpha),  v = sqrt(q2) r cos(alpha - theta),  theta = arccos(c / sqrt(q1 q2)):
     (1 / 2 pi) int dalpha int_0^16 f(u) f(v) r e^{-r^2 / 2} dr. The rays u = 0 and v = 0 cut the circle into
     four sectors; Gauss-Legendre in each. What lies beyond r = 16 has the probability e^{-128}.
     """
-    theta = np.arccos(np.clip(c / (np.sqrt(q1) * np.sqrt(q2)), -1.0, 1.0))
+    if theta is None:
+        theta = float(np.arccos(np.clip(c / (np.sqrt(q1) * np.sqrt(q2)), -1.0, 1.0)))
     cuts = np.array([-np.pi / 2, theta - np.pi / 2, np.pi / 2, theta + np.pi / 2, 3 * np.pi / 2])
     nodes, weights = _legendre(angular)
     r, radial_weights = (16 * value for value in _legendre(radial))
@@ -80,13 +91,17 @@ def mean(f: Function, q: float, n: int = 200) -> float:
     return float(density @ (f(np.sqrt(q) * z) + f(-np.sqrt(q) * z)))
 
 
-def dual(activation: Activation, q1: float, q2: float, c: float) -> tuple[float, float]:
-    """(T, Tdot) by `polar`, to about 1e-13; q = 0 means that the argument is identically 0."""
+def dual(activation: Activation, q1: float, q2: float, c: float, *, exact: bool = False) -> tuple[float, float]:
+    """(T, Tdot) by `polar`, to about 1e-13; q = 0 means that the argument is identically 0.
+
+    With `exact`, errors do not grow near |c| = sqrt(q1 q2).
+    """
     functions = phi(activation), phi_dot(activation)
     if q1 == 0 or q2 == 0:
         first, second = ([mean(f, q) for f in functions] for q in (q1, q2))
         return first[0] * second[0], first[1] * second[1]
-    return polar(functions[0], q1, q2, c), polar(functions[1], q1, q2, c)
+    theta = exact_angle(q1, q2, c) if exact else None
+    return polar(functions[0], q1, q2, c, theta=theta), polar(functions[1], q1, q2, c, theta=theta)
 
 
 def kernels(

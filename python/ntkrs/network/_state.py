@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ntkrs import _core
-from ntkrs._architecture import layer_scales, parameter_views
+from ntkrs._architecture import finite_specs, layer_scales, parameter_views
 from ntkrs._checks import arrays
 from ntkrs.activations import Activation
 
@@ -57,7 +57,7 @@ class NetworkState:
     @property
     def specs(self) -> list[Spec]:
         """The activations, as the core takes them."""
-        return [activation.spec() for activation in self.arch.activations]
+        return finite_specs(self.arch)
 
     def core_network(self, alpha: float) -> _core.Network:
         """Return the core's network for α f, whose last layer is scaled by α."""

@@ -11,8 +11,11 @@ use ntkrs_core::{Error, Result};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
-/// A Python callable that returns φ and φ' at (n,) points.
-struct Callable(Py<PyAny>);
+/// A Python callable that returns φ and φ' at (n,) points, or φ alone.
+struct Callable {
+    function: Py<PyAny>,
+    has_slopes: bool,
+}
 
 /// The activation of a Python callable. Its kernel is computed by a series.
 #[derive(Debug)]
@@ -28,15 +31,23 @@ pub fn take_raised() -> Option<PyErr> {
     RAISED.take()
 }
 
-/// Returns the activation that a Python callable describes.
-pub fn activation(function: Py<PyAny>) -> Arc<dyn Activation> {
-    Arc::new(Function(Series(Callable(function))))
+/// Returns the activation that a Python callable describes. It returns φ and φ', or φ alone unless it `has_slopes`.
+pub fn activation(function: Py<PyAny>, has_slopes: bool) -> Arc<dyn Activation> {
+    Arc::new(Function(Series(Callable {
+        function,
+        has_slopes,
+    })))
 }
 
 impl Callable {
     fn call(&self, py: Python<'_>, x: &mut [f64], slopes: &mut [f64]) -> PyResult<()> {
         let points = PyArray1::from_slice(py, x);
-        let results = self.0.call1(py, (points,))?;
+        let results = self.function.call1(py, (points,))?;
+        if !self.has_slopes {
+            let values: PyReadonlyArray1<'_, f64> = results.extract(py)?;
+            x.copy_from_slice(values.as_slice()?);
+            return Ok(());
+        }
         let (values, derivatives): (PyReadonlyArray1<'_, f64>, PyReadonlyArray1<'_, f64>) =
             results.extract(py)?;
         x.copy_from_slice(values.as_slice()?);
@@ -57,6 +68,10 @@ impl Smooth for Callable {
             RAISED.set(Some(raised));
             Error::Function
         })
+    }
+
+    fn has_slopes(&self) -> bool {
+        self.has_slopes
     }
 
     fn is_user_supplied(&self) -> bool {

@@ -51,7 +51,7 @@ mod _core {
     use super::stored::{StoredProduct, packed_offset, stored_product};
 
     #[pymodule_export]
-    use super::activations::derivatives;
+    use super::activations::{derivatives, dual};
 
     #[pymodule_export]
     use super::kernel::InfiniteKernel;

@@ -55,6 +55,11 @@ pub trait Smooth: Debug + Send + Sync {
     /// If φ cannot be evaluated at one of the points.
     fn evaluate(&self, x: &mut [f64], slopes: &mut [f64]) -> Result<()>;
 
+    /// False if [`Smooth::evaluate`] leaves the slopes as they are: only expectations are then to be had, from values alone.
+    fn has_slopes(&self) -> bool {
+        true
+    }
+
     /// True if the function is user-supplied: only the calling thread may evaluate it.
     fn is_user_supplied(&self) -> bool {
         false

@@ -6,5 +6,6 @@ pub mod catalogue;
 pub mod closed_form;
 pub mod differentiable;
 pub mod dual;
+pub mod expectations;
 pub mod features;
 pub mod series;

@@ -26,7 +26,7 @@ impl<T: Scalar> Network<T> {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the numbers of layers and activations do not match, adjacent layers do not fit, or the
-    /// learning scale of weights is neither their scale nor 0. [`Error::NotFinite`] if a parameter is not finite.
+    /// learning scale of weights is neither their scale nor 0, or a user-supplied activation has no derivative. [`Error::NotFinite`] if a parameter is not finite.
     /// [`Error::Memory`], [`Error::Cancelled`].
     pub fn new(
         layers: &[Dense<'_, T>],
@@ -34,6 +34,16 @@ impl<T: Scalar> Network<T> {
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
         check_alternation(layers.len(), activations.len())?;
+        let functions = activations
+            .iter()
+            .filter_map(|activation| activation.function());
+        if let Some(function) = functions
+            .into_iter()
+            .find(|function| !function.has_slopes())
+        {
+            let message = format!("{function:?} has no derivative, which finite networks need");
+            return Err(Error::Invalid(message));
+        }
         for (index, pair) in layers.windows(2).enumerate() {
             let (outputs, inputs) = (pair[0].weights.ncols(), pair[1].weights.nrows());
             if outputs != inputs {

@@ -104,6 +104,7 @@ impl Expansion {
             (false, false) => 0.0,
         };
         let missing = share(samples.square, root * root).max(share(samples.slope_square, slope));
+        let missing = missing + samples.numeric_error;
         Self {
             root,
             mean: if root > 0.0 { samples.mean / root } else { 0.0 },

@@ -16,10 +16,6 @@ use crate::error::{Error, Result};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
-/// A series can end at an octave that holds less than this share of `E φ'²`, since the products of its coefficients
-/// with those of any other variable are round-off.
-const NOTHING: f64 = 1e-28;
-
 /// The largest error at which a fitted power law is accepted, as a share of `E φ'²`. Extrapolation makes the error
 /// about ten times larger.
 const MISSED: f64 = 1e-16;
@@ -172,12 +168,6 @@ fn best(samples: &[Samples], without: &[PowerLaw<f64>]) -> (Vec<PowerLaw<f64>>, 
     }
 }
 
-/// Returns true if the last octave of all samples is negligible.
-fn is_negligible(samples: &[Samples]) -> bool {
-    let last = samples[0].octaves.len() - 1;
-    samples.iter().all(|sample| sample.held(last) < NOTHING)
-}
-
 /// Removes the last octave of all samples.
 fn shorten(samples: &mut [Samples]) {
     for sample in samples {
@@ -192,7 +182,7 @@ impl Curve {
         let (on_whole_axis, near_zero) = octaves().split_at(WHOLE_AXIS);
         for octave in on_whole_axis {
             Samples::extend(&mut samples, octave, phi, interval, isa)?;
-            if is_negligible(&samples) && missing(&samples, &without) < TOLERANCE {
+            if Samples::are_negligible(&samples) && missing(&samples, &without) < TOLERANCE {
                 shorten(&mut samples);
                 return Ok(Self::between(&samples, &without, isa));
             }
@@ -205,7 +195,7 @@ impl Curve {
             let mut longer = samples.clone();
             for octave in near_zero {
                 Samples::extend(&mut longer, octave, phi, interval, isa)?;
-                if is_negligible(&longer) {
+                if Samples::are_negligible(&longer) {
                     shorten(&mut longer);
                     break;
                 }

@@ -20,6 +20,7 @@ mod expansion;
 mod fractional_hermite;
 mod interpolation;
 mod kink_tail;
+mod numeric_slopes;
 mod octaves;
 mod one_minus_power;
 mod packed;

@@ -7,7 +7,7 @@ use crate::isa::{Block, Vector, Vectorized, WIDTH};
 use crate::math::quadrature::legendre;
 
 /// The number of nodes of each panel.
-const PER_PANEL: usize = 32;
+pub(super) const PER_PANEL: usize = 32;
 
 /// The end of the last panel. The Gaussian weight beyond it is e^{−84}, and e^{−42} with any Hermite polynomial.
 const REACH: f64 = 13.0;

@@ -3,6 +3,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::fractional_hermite::{self, Continuation};
+use super::numeric_slopes::{NUMERIC_ERROR, NumericSlopes, quadrature};
 use super::octaves::{DIRECT, NODES, Octave, WHOLE_AXIS, octaves};
 use super::quadrature::{Moments, Quadrature};
 use crate::activations::activation::Smooth;
@@ -11,6 +12,13 @@ use crate::isa::{Block, Isa, WIDTH};
 
 /// The number of interpolation points of an interval. One more point checks the interpolation.
 pub(super) const POINTS: usize = 15;
+
+/// A series can end at an octave that holds less than this share of `E φ'²`, since the products of its coefficients
+/// with those of any other variable are round-off.
+const NOTHING: f64 = 1e-28;
+
+/// The same where φ' is known from values of φ alone. What is left is the square of its errors.
+const NUMERIC_NOTHING: f64 = 1e-25;
 
 /// The expectations that belong to one variable N(0, r²).
 #[derive(Clone, Debug)]
@@ -22,6 +30,8 @@ pub(super) struct Samples {
     pub square: f64,
     /// `E φ'²`.
     pub slope_square: f64,
+    /// The error of φ' as a share of its root mean square, if φ is given by its values alone; otherwise 0.
+    pub numeric_error: f64,
     /// `b_m = E φ'(r z) he_m(z)` for m below [`DIRECT`]: even m first, then odd m.
     pub direct: Vec<f64>,
     /// `b_m` at the nodes of each octave, times the roots of the node weights: even orders first, then odd orders.
@@ -34,7 +44,7 @@ impl Samples {
     /// # Errors
     /// As [`Smooth::evaluate`].
     pub fn direct(phi: &dyn Smooth, interval: Interval, isa: Isa) -> Result<Vec<Self>> {
-        let quadrature = Quadrature::new(DIRECT, interval.splits());
+        let quadrature = quadrature(phi, DIRECT, interval.splits());
         let orders = quadrature.polynomials();
         let sample = |r: f64| {
             let mut sample = Self {
@@ -42,11 +52,13 @@ impl Samples {
                 mean: 0.0,
                 square: 0.0,
                 slope_square: 0.0,
+                numeric_error: 0.0,
                 direct: Vec::new(),
                 octaves: Vec::new(),
             };
-            let (values, slopes) = quadrature.evaluate(phi, r)?;
+            let (values, slopes, square_error) = quadrature.evaluate(phi, r)?;
             sample.average(&quadrature, &values, &slopes);
+            sample.note_error(phi, square_error);
             let [even, odd] = folded(&slopes);
             let moments = isa.run(Moments {
                 orders: &orders,
@@ -71,21 +83,47 @@ impl Samples {
     ) -> Result<()> {
         let on_whole_axis = octave.start < octaves()[WHOLE_AXIS].start;
         let quadrature = if on_whole_axis {
-            Quadrature::new(octave.nodes[NODES - 1] as usize, interval.splits())
+            quadrature(phi, octave.nodes[NODES - 1] as usize, interval.splits())
         } else {
             Quadrature::near_zero(octave.start, interval.end())
         };
         let orders = octave.orders(&quadrature, isa);
         for sample in samples {
-            let (values, slopes) = quadrature.evaluate(phi, sample.r)?;
+            let (values, slopes, square_error) = quadrature.evaluate(phi, sample.r)?;
             if on_whole_axis {
                 sample.average(&quadrature, &values, &slopes);
+                sample.note_error(phi, square_error);
             }
             sample
                 .octaves
                 .push(octave.coefficients(&orders, &slopes, isa));
         }
         Ok(())
+    }
+
+    /// True if the last octave of all samples is negligible.
+    pub fn are_negligible(samples: &[Self]) -> bool {
+        let last = samples[0].octaves.len() - 1;
+        samples.iter().all(|sample| {
+            let nothing = if sample.numeric_error > 0.0 {
+                NUMERIC_NOTHING
+            } else {
+                NOTHING
+            };
+            sample.held(last) < nothing
+        })
+    }
+
+    /// Sets the error of φ', given the mean square of what is known of it.
+    fn note_error(&mut self, phi: &dyn Smooth, square_error: f64) {
+        if !phi.has_slopes() {
+            let share = if self.slope_square > 0.0 {
+                (square_error / self.slope_square).sqrt()
+            } else {
+                0.0
+            };
+            self.numeric_error = NUMERIC_ERROR + 2.0 * share;
+        }
     }
 
     /// Sets `E φ`, `E φ²` and `E φ'²`, given φ(r z) and φ'(r z) at the nodes of a quadrature over the whole axis.
@@ -133,13 +171,18 @@ impl Octave {
 }
 
 impl Quadrature {
-    /// Returns φ(r z) and φ'(r z) at the nodes z, and then at their negatives.
-    fn evaluate(&self, phi: &dyn Smooth, r: f64) -> Result<(Vec<f64>, Vec<f64>)> {
+    /// Returns φ(r z) and φ'(r z) at the nodes z, and then at their negatives. Last comes the mean square of the error of
+    /// φ' that is known if φ is given by its values alone.
+    fn evaluate(&self, phi: &dyn Smooth, r: f64) -> Result<(Vec<f64>, Vec<f64>, f64)> {
         let at = |r: f64| self.nodes.iter().map(move |z| r * z);
         let mut values: Vec<f64> = at(r).chain(at(-r)).collect();
         let mut slopes = vec![0.0; values.len()];
         phi.evaluate(&mut values, &mut slopes)?;
-        Ok((values, slopes))
+        if phi.has_slopes() {
+            return Ok((values, slopes, 0.0));
+        }
+        let found = NumericSlopes::new(phi, self, r, &values)?;
+        Ok((values, found.slopes, found.square_error))
     }
 }
 
@@ -263,7 +306,7 @@ mod tests {
                 for isa in Isa::available() {
                     let coefficients = |quadrature: &Quadrature| {
                         let orders = octave.orders(quadrature, isa);
-                        let (_, slopes) = quadrature.evaluate(phi, r).expect("it does not fail");
+                        let (_, slopes, _) = quadrature.evaluate(phi, r).expect("it does not fail");
                         octave.coefficients(&orders, &slopes, isa)
                     };
                     let (exact, found) = (coefficients(&all), coefficients(&near));
