@@ -3,7 +3,8 @@
 :func:`spectrum`, :func:`label_energy`, :func:`kernel_target_alignment` and :func:`centred_alignment` describe a kernel
 matrix, and :func:`learning_curve` predicts its test error. :func:`width_convergence`, :func:`kernel_drift` and
 :func:`linearization_gap` measure the three claims of the theory as the width grows: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin.
-:func:`kappa` measures how lazy a network is before training.
+:func:`kappa` measures how lazy a network is before training. :func:`phase_diagram` gives the fixed points of deep
+networks at initialisation, and the edge of chaos.
 
 Examples
 --------
@@ -20,6 +21,7 @@ from ntkrs.diagnostics.alignment import centred_alignment, kernel_target_alignme
 from ntkrs.diagnostics.convergence import WidthConvergence, width_convergence
 from ntkrs.diagnostics.lazy import KernelDrift, LinearizationGap, kernel_drift, linearization_gap
 from ntkrs.diagnostics.learning_curve import LearningCurve, learning_curve
+from ntkrs.diagnostics.phase import PhaseDiagram, phase_diagram
 from ntkrs.diagnostics.scaling import Line, WidthScaling
 from ntkrs.diagnostics.spectra import Spectrum, label_energy, spectrum
 
@@ -28,6 +30,7 @@ __all__ = [
     "LearningCurve",
     "Line",
     "LinearizationGap",
+    "PhaseDiagram",
     "Spectrum",
     "WidthConvergence",
     "WidthScaling",
@@ -38,6 +41,7 @@ __all__ = [
     "label_energy",
     "learning_curve",
     "linearization_gap",
+    "phase_diagram",
     "spectrum",
     "width_convergence",
 ]
