@@ -12,6 +12,7 @@ from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 import ntkrs
+from ntkrs.solvers.cholesky import Factor
 
 N = 160
 RNG = np.random.default_rng(0)
@@ -182,6 +183,17 @@ def test_the_error_of_cholesky(dtype):
     assert found.error < 1e-5
     assert true < 2 * found.error + 1e-13
     assert found.rank == N
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_solutions_of_factors_are_refined(dtype, monkeypatch):
+    """With a factor that is off by 1e-4, one step of refinement leaves 1e-8, and iterations leave the tolerance."""
+    solve = Factor.solve
+    monkeypatch.setattr(Factor, "solve", lambda *arguments: solve(*arguments) * (1 + 1e-4))
+    found = ntkrs.solve(K.astype(dtype), Y, 1e-3)
+    assert found.method == "cholesky"
+    assert found.residual < 2e-8 or (dtype == np.float32 and found.residual < 1e-6)
+    assert found.error > 1e-5 or dtype == np.float32  # the size of the refinement
 
 
 @pytest.mark.parametrize("name", ["float64", "float32", "operator", "plain operator"])
