@@ -174,6 +174,32 @@ class TestKilledWriters:
 
 
 class TestJournals:
+    def test_a_line_is_never_ahead_of_its_rows(self, path, monkeypatch):
+        """Rows are written, then on the disk, before their lines are written; these are on the disk before a report."""
+        calls, write, synchronize = [], files.write, files.synchronize
+
+        def place(file):
+            return Path(f"/proc/self/fd/{file}").readlink().suffix
+
+        def wrote(file, source, offset):
+            calls.append(("write", place(file)))
+            write(file, source, offset)
+
+        def synchronized(file, **how):
+            synchronize(file, **how)
+            calls.append(("synchronize", place(file)))
+
+        if not Path("/proc/self/fd").is_dir():
+            pytest.skip("the names of open files cannot be read here")
+        monkeypatch.setattr(files, "write", wrote)
+        monkeypatch.setattr(files, "synchronize", synchronized)
+        gram(path, progress=lambda *_: calls.append(("report", "")))
+        bands = [call for call in calls if call != ("report", "")][5:]  # after the identity, the header, and its bytes
+        count = calls.count(("report", ""))
+        assert count > 3
+        one = [("write", ".partial"), ("synchronize", ".partial"), ("write", ".journal"), ("synchronize", ".journal")]
+        assert bands[: 4 * count] == count * one
+
     @pytest.mark.parametrize(
         "torn", ["1", "60 61", "60 61 123", "60 61 12x\n", "70 71 5\n", "nonsense\n\n", "\x00\x00"]
     )

@@ -2,8 +2,6 @@
 
 #![allow(unsafe_code)]
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64 as x86;
 use std::slice;
 
 /// `W` values of `T` on one cache line, aligned to 64 bytes: 8 `f64` or 16 `f32`.
@@ -13,7 +11,6 @@ pub struct Lanes<T, const W: usize>(pub [T; W]);
 
 impl Lanes<f64, 8> {
     /// The values of consecutive lines.
-    #[inline]
     pub fn values(lines: &[Self]) -> &[f64] {
         // SAFETY: a line is 8 values and nothing else: as many bytes, of a smaller alignment.
         unsafe { slice::from_raw_parts(lines.as_ptr().cast(), lines.len() * 8) }
@@ -24,18 +21,6 @@ impl Lanes<f64, 8> {
         // SAFETY: as in `values`; the lines are borrowed exclusively.
         unsafe { slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), lines.len() * 8) }
     }
-}
-
-/// Asks for values that will be read soon to be fetched into cache. It never fails, and changes nothing.
-#[inline]
-pub fn prefetch<T>(values: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in values.chunks((64 / size_of::<T>().max(1)).max(1)) {
-        // SAFETY: prefetching is a hint, allowed at any address; every x86-64 has it.
-        unsafe { x86::_mm_prefetch::<{ x86::_MM_HINT_T0 }>(line.as_ptr().cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = values;
 }
 
 /// Plain old data: any bytes are a value, zero bytes are [`Pod::ZERO`], and dropping it does nothing.

@@ -19,7 +19,7 @@ use std::sync::OnceLock;
 use crate::error::{Error, Result};
 
 pub use float_env::DefaultFloatEnv;
-pub use line::{Lanes, Pod, prefetch};
+pub use line::{Lanes, Pod};
 pub use micro_kernel::{MicroKernel, Start, Target, micro_kernel_f32, micro_kernel_f64, peak_loop};
 pub use vector::{
     Block, Blocks, LUT_LEN, Lut, Part, Real, Square, Vector, Vectorized, WIDTH, blocks_of,

@@ -3,19 +3,16 @@
 //! The sum over a row of a tile is taken in eight lanes, one for each column of a block, which are added in ascending order;
 //! the sum over a column ascends. So the bits of a product depend neither on the group of a vector nor on the loop.
 
+// Indices: in loops over several arrays of sums they keep the sums in registers without any inlining.
+#![allow(clippy::needless_range_loop)]
+
 use std::ops::Range;
 
 use super::vectors::{Group, Vectors};
 use crate::engine::tile::Tile;
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH, blocks_of};
 
-/// The number of sums that are in registers at a time, beside their factors: AVX2 has 16 registers of half a vector.
-const SUMS: usize = 4;
-
-/// The number of rows of a tile that are multiplied by the same vectors, for groups of [`WIDTH`] vectors.
-const ROWS: usize = 3;
-
-/// The number of blocks whose sums over a column are in registers at a time, for each vector of a small group.
+/// The number of blocks whose sums over a column are in registers at a time.
 const COLUMN_BLOCKS: usize = 2;
 
 /// Adds the product of a tile with the rows `from` of the vectors to the rows `to` of the sums.
@@ -62,7 +59,7 @@ pub(super) fn add_transposed(
                 tile,
                 rows,
                 vectors: vectors.rows(from),
-                sums: sums.rows_mut(to),
+                sums: sums.rows_mut(to).as_chunks_mut().0,
             }),
         }
     }
@@ -118,50 +115,34 @@ impl<const G: usize> Vectorized for Direct<'_, G> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(mut self) {
-        let (lines, stride) = self.tile.lines();
-        for first in (0..self.rows).step_by(WIDTH / G) {
+    fn run<V: Vector>(self) {
+        let (rows, blocks) = (WIDTH / G, self.vectors[0].len());
+        for first in (0..self.rows).step_by(rows) {
+            let last = self.rows - 1;
+            let lines: [&[Block]; WIDTH] =
+                std::array::from_fn(|r| &self.tile.row_blocks(last.min(first + r))[..blocks]);
             let mut totals = [V::splat(0.0); WIDTH];
-            for (half, totals) in totals.chunks_exact_mut(SUMS).enumerate() {
-                let mut starts = [0; SUMS];
-                for (r, start) in starts.iter_mut().enumerate() {
-                    let row = first + half * SUMS / G + r;
-                    *start = row.min(self.rows - 1) * stride;
+            for block in 0..blocks {
+                // A loop: functions of arrays are not always inlined, and are then compiled without vector instructions.
+                let mut factors = [V::splat(0.0); G];
+                for (factor, vector) in factors.iter_mut().zip(self.vectors) {
+                    *factor = V::load(&vector[block]);
                 }
-                self.sum::<V>(lines, &starts, totals);
-            }
-            let mut lanes = [0.0; WIDTH];
-            sum_lanes(totals).store(&mut lanes);
-            for (r, lanes) in lanes.chunks_exact(G).enumerate() {
-                if first + r < self.rows {
-                    for (sums, lane) in self.sums.iter_mut().zip(lanes) {
-                        sums.as_flattened_mut()[first + r] += lane;
+                for r in 0..rows {
+                    let values = V::load(&lines[r][block]);
+                    for g in 0..G {
+                        totals[r * G + g] = values.mul_add(factors[g], totals[r * G + g]);
                     }
                 }
             }
-        }
-    }
-}
-
-impl<const G: usize> Direct<'_, G> {
-    /// Computes the lanes of G sums for each of some rows, of which these are the first blocks.
-    #[inline(always)]
-    fn sum<V: Vector>(&mut self, lines: &[Block], starts: &[usize; SUMS], totals: &mut [V]) {
-        let mut sums = [V::splat(0.0); SUMS];
-        for block in 0..self.vectors[0].len() {
-            // A loop: functions of arrays are not always inlined, and are then compiled without vector instructions.
-            let mut factors = [V::splat(0.0); G];
-            for (factor, vector) in factors.iter_mut().zip(&self.vectors) {
-                *factor = V::load(&vector[block]);
-            }
-            for (sums, start) in sums.chunks_exact_mut(G).zip(starts) {
-                let values = V::load(&lines[start + block]);
-                for (sum, factor) in sums.iter_mut().zip(&factors) {
-                    *sum = values.mul_add(*factor, *sum);
+            let mut lanes = [0.0; WIDTH];
+            sum_lanes(totals).store(&mut lanes);
+            for r in 0..rows.min(self.rows - first) {
+                for g in 0..G {
+                    self.sums[g].as_flattened_mut()[first + r] += lanes[r * G + g];
                 }
             }
         }
-        totals.copy_from_slice(&sums);
     }
 }
 
@@ -176,7 +157,7 @@ fn sum_lanes<V: Vector>(vectors: [V; WIDTH]) -> V {
     sum
 }
 
-/// `sums[r][g] += Σ_c tile[r][c] · vectors[c][g]` for [`WIDTH`] vectors: [`ROWS`] rows and two lanes at a time.
+/// `sums[r][g] += Σ_c tile[r][c] · vectors[c][g]` for [`WIDTH`] vectors.
 struct DirectWide<'a> {
     tile: &'a Tile,
     rows: usize,
@@ -189,31 +170,19 @@ impl Vectorized for DirectWide<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (lines, stride) = self.tile.lines();
-        for first in (0..self.rows).step_by(ROWS) {
-            let mut starts = [0; ROWS];
-            for (r, start) in starts.iter_mut().enumerate() {
-                *start = (first + r).min(self.rows - 1) * stride;
-            }
-            // Adding −0 changes nothing.
-            let mut totals = [V::splat(-0.0); ROWS];
-            for lane in (0..WIDTH).step_by(2) {
-                let mut sums = [[V::splat(0.0); 2]; ROWS];
-                for (block, factors) in self.vectors.iter().enumerate() {
-                    let factors = [V::load(&factors[lane]), V::load(&factors[lane + 1])];
-                    for (sums, start) in sums.iter_mut().zip(&starts) {
-                        let values = &lines[start + block];
-                        sums[0] = V::splat(values[lane]).mul_add(factors[0], sums[0]);
-                        sums[1] = V::splat(values[lane + 1]).mul_add(factors[1], sums[1]);
-                    }
-                }
-                for (total, sums) in totals.iter_mut().zip(&sums) {
-                    *total = *total + sums[0] + sums[1];
+        for (row, sums) in self.sums[..self.rows].iter_mut().enumerate() {
+            let mut totals = [V::splat(0.0); WIDTH];
+            for (values, factors) in self.tile.row_blocks(row).iter().zip(self.vectors) {
+                for lane in 0..WIDTH {
+                    let factors = V::load(&factors[lane]);
+                    totals[lane] = V::splat(values[lane]).mul_add(factors, totals[lane]);
                 }
             }
-            for (sums, total) in self.sums[first..self.rows].iter_mut().zip(&totals) {
-                (V::load(sums) + *total).store(sums);
+            let mut total = totals[0];
+            for lane in &totals[1..] {
+                total = total + *lane;
             }
+            (V::load(sums) + total).store(sums);
         }
     }
 }
@@ -246,34 +215,31 @@ impl<const G: usize> Transposed<'_, G> {
     /// Adds the sums of B blocks of columns.
     #[inline(always)]
     fn step<V: Vector, const B: usize>(&mut self, first: usize) {
-        let (lines, stride) = self.tile.lines();
-        let mut totals = [[V::splat(0.0); B]; G];
-        for (row, line) in lines.chunks_exact(stride).take(self.rows).enumerate() {
-            let mut values = [V::splat(0.0); B];
-            for (value, block) in values.iter_mut().zip(&line[first..first + B]) {
-                *value = V::load(block);
-            }
-            for (totals, vector) in totals.iter_mut().zip(&self.vectors) {
-                let factor = V::splat(vector[row / WIDTH][row % WIDTH]);
-                for (total, value) in totals.iter_mut().zip(&values) {
-                    *total = value.mul_add(factor, *total);
+        let mut totals = [[V::splat(0.0); G]; B];
+        for row in 0..self.rows {
+            let values = &self.tile.row_blocks(row)[first..first + B];
+            for g in 0..G {
+                let factor = V::splat(self.vectors[g][row / WIDTH][row % WIDTH]);
+                for b in 0..B {
+                    totals[b][g] = V::load(&values[b]).mul_add(factor, totals[b][g]);
                 }
             }
         }
-        for (sums, totals) in self.sums.iter_mut().zip(&totals) {
-            for (sums, total) in sums[first..first + B].iter_mut().zip(totals) {
-                (V::load(sums) + *total).store(sums);
+        for b in 0..B {
+            for g in 0..G {
+                let sums = &mut self.sums[g][first + b];
+                (V::load(sums) + totals[b][g]).store(sums);
             }
         }
     }
 }
 
-/// `sums[c][g] += Σ_r tile[r][c] · vectors[r][g]` for [`WIDTH`] vectors: [`SUMS`] columns at a time.
+/// `sums[c][g] += Σ_r tile[r][c] · vectors[r][g]` for [`WIDTH`] vectors.
 struct TransposedWide<'a> {
     tile: &'a Tile,
     rows: usize,
     vectors: &'a [Block],
-    sums: &'a mut [Block],
+    sums: &'a mut [[Block; WIDTH]],
 }
 
 impl Vectorized for TransposedWide<'_> {
@@ -281,19 +247,16 @@ impl Vectorized for TransposedWide<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (lines, stride) = self.tile.lines();
-        let vectors = &self.vectors[..self.rows];
-        for (part, sums) in self.sums.chunks_exact_mut(SUMS).enumerate() {
-            let (block, lane) = (part * SUMS / WIDTH, part * SUMS % WIDTH);
-            let mut totals = [V::splat(0.0); SUMS];
-            for (line, factors) in lines.chunks_exact(stride).zip(vectors) {
-                let (values, factors) = (&line[block][lane..lane + SUMS], V::load(factors));
-                for (total, value) in totals.iter_mut().zip(values) {
-                    *total = V::splat(*value).mul_add(factors, *total);
+        for (block, sums) in self.sums.iter_mut().enumerate() {
+            let mut totals = [V::splat(0.0); WIDTH];
+            for (row, factors) in self.vectors[..self.rows].iter().enumerate() {
+                let (values, factors) = (&self.tile.row_blocks(row)[block], V::load(factors));
+                for lane in 0..WIDTH {
+                    totals[lane] = V::splat(values[lane]).mul_add(factors, totals[lane]);
                 }
             }
-            for (sums, total) in sums.iter_mut().zip(&totals) {
-                (V::load(sums) + *total).store(sums);
+            for (sums, total) in sums.iter_mut().zip(totals) {
+                (V::load(sums) + total).store(sums);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 
 use crate::engine::multiply::{Half, Pair, ProductSums, Vectors};
 use crate::engine::packed_layout::Halves;
@@ -10,7 +10,7 @@ use crate::engine::pool::{Stages, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
 use crate::error::{Error, Result};
-use crate::isa::{Isa, Vector, Vectorized, prefetch};
+use crate::isa::{Isa, Vector, Vectorized};
 
 /// The number of bands of either half of the matrix.
 const BANDS: usize = 8;
@@ -97,30 +97,27 @@ impl<'a, T: Scalar> Stored<'a, T> {
         [0, second].map(|half| half + self.rows.start..half + end)
     }
 
-    /// Writes the entries at one position of a row and consecutive positions of columns, which are stored side by side. The
-    /// entries after them, which the next tile holds, are fetched into cache: no processor does so by itself for the many
-    /// rows of a tile.
+    /// Writes the entries at one position of a row and consecutive positions of columns, which are stored side by side.
     fn read(&self, row: usize, cols: Range<usize>, target: &mut [f64]) {
         let (i, j) = (self.halves.row(row), self.halves.row(cols.start));
-        let (source, after) = match &self.entries {
+        match &self.entries {
             RowStorage::Packed { values, first } => {
                 let start = self.halves.layout().offset(i, j) - first;
-                values[start..].split_at(cols.len())
+                let source = &values[start..start + cols.len()];
+                self.isa.run(Widen { source, target });
             }
             RowStorage::Square(halves) => {
                 let half = usize::from(row >= self.halves.second());
                 let local = row - half * self.halves.second() - self.rows.start;
-                let source = halves[half].row(local);
-                let Some(values) = source.to_slice() else {
-                    let pairs = target.iter_mut().zip(source.iter().skip(j));
+                let source = halves[half].slice(s![local, j..j + cols.len()]);
+                if let Some(source) = source.to_slice() {
+                    self.isa.run(Widen { source, target });
+                } else {
+                    let pairs = target.iter_mut().zip(source);
                     pairs.for_each(|(target, source)| *target = source.widen());
-                    return;
-                };
-                values[j..].split_at(cols.len())
+                }
             }
-        };
-        prefetch(&after[..after.len().min(EDGE)]);
-        self.isa.run(Widen { source, target });
+        }
     }
 }
 

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-use ndarray::s;
-
 use super::*;
 use crate::engine::packed_layout::PackedLayout;
 use crate::engine::pool::unwatched;

@@ -89,7 +89,6 @@ impl Tile {
     }
 
     /// The distance from one row to the next.
-    #[inline]
     fn stride(&self) -> usize {
         self.shape[1].next_multiple_of(WIDTH)
     }
@@ -135,13 +134,6 @@ impl Tile {
         Lanes::values(&self.lines)[r * stride..(r + 1) * stride]
             .as_chunks()
             .0
-    }
-
-    /// The blocks of all rows, and the number of blocks of each: at least 1.
-    #[inline]
-    pub fn lines(&self) -> (&[Block], usize) {
-        let lines = Lanes::values(&self.lines).as_chunks().0;
-        (lines, (self.stride() / WIDTH).max(1))
     }
 
     /// The blocks of row `r`, mutable.
