@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use ndarray::{ArrayView1, ArrayView2};
+use ndarray::{ArrayView1, ArrayView2, ArrayView4, Axis};
 
 use super::Panels;
 use crate::engine::pool::{self, Load, Stop, Watch, lock, unwatched};
@@ -28,7 +28,27 @@ impl<T: Scalar> Panels<T> {
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
         let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
-        panels.fill(matrix, argument, |_, _| 0, watch)?;
+        panels.fill(|row| matrix.row(row), argument, |_, _| 0, watch)?;
+        Ok(panels)
+    }
+
+    /// Packs an array of any strides. Its first three axes, together, are those of rows.
+    ///
+    /// # Errors
+    /// As [`Panels::pack`].
+    pub fn pack_merged(
+        array: &ArrayView4<'_, T>,
+        argument: &'static str,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
+        let (first, second, third, depth) = array.dim();
+        let mut panels = Self::unwritten(first * second * third, depth)?;
+        let row = |row: usize| {
+            let block = array.index_axis(Axis(0), row / (second * third));
+            let line = block.index_axis_move(Axis(0), row / third % second);
+            line.index_axis_move(Axis(0), row % third)
+        };
+        panels.fill(row, argument, |_, _| 0, watch)?;
         Ok(panels)
     }
 
@@ -53,30 +73,30 @@ impl<T: Scalar> Panels<T> {
             exponents[row].store(exponent, Ordering::Relaxed);
             exponent
         };
-        panels.fill(matrix, argument, exponent, watch)?;
+        panels.fill(|row| matrix.row(row), argument, exponent, watch)?;
         Ok((
             panels,
             exponents.into_iter().map(AtomicI32::into_inner).collect(),
         ))
     }
 
-    /// Stores every row of `matrix`, divided by `2^exponent(row, values)`.
+    /// Stores `values(row)` of every row, divided by `2^exponent(row, values)`.
     ///
-    /// `watch` may run user-supplied code, which may write to the matrix. So it is called between chunks of rows, while
+    /// `watch` may run user-supplied code, which may write to the values. So it is called between chunks of rows, while
     /// nobody reads them.
-    fn fill(
+    fn fill<'a>(
         &mut self,
-        matrix: ArrayView2<'_, T>,
+        values: impl Fn(usize) -> ArrayView1<'a, T> + Sync,
         argument: &'static str,
         exponent: impl Fn(usize, ArrayView1<'_, T>) -> i32 + Sync,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let depth = self.depth;
+        let (depth, rows) = (self.depth, self.rows);
         let bad: Mutex<Option<(usize, usize)>> = Mutex::new(None);
         let fill_panel = |panel: usize, lines: &mut [T::Line]| {
             let first = panel * Self::LANES;
-            for row in first..matrix.nrows().min(first + Self::LANES) {
-                let values = matrix.row(row);
+            for row in first..rows.min(first + Self::LANES) {
+                let values = values(row);
                 match first_not_finite(values) {
                     None => store_row(lines, row - first, values, exponent(row, values)),
                     Some(column) => {
@@ -115,7 +135,7 @@ impl<T: Scalar> Panels<T> {
                 argument,
                 row,
                 column,
-                value: matrix[[row, column]].widen(),
+                value: values(row)[column].widen(),
             }),
         }
     }
@@ -201,7 +221,7 @@ fn store<T: Scalar>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, s};
+    use ndarray::{Array2, Array4, s};
 
     #[test]
     fn rows_come_back_whatever_the_strides() {
@@ -217,6 +237,24 @@ mod tests {
                 panels.copy_row(i, &mut row);
                 assert_eq!(row, view.row(i).to_vec());
             }
+        }
+    }
+
+    #[test]
+    fn the_first_three_axes_are_those_of_rows() {
+        let array = Array4::from_shape_fn((3, 2, 5, 4), |(i, s, t, k)| {
+            (1000 * i + 100 * s + 10 * t + k) as f64
+        });
+        let views = [array.view(), array.view().permuted_axes([2, 0, 3, 1])];
+        for view in views {
+            let panels = Panels::pack_merged(&view, "X", &mut unwatched).unwrap();
+            let (_, second, third, depth) = view.dim();
+            for (row, values) in view.rows().into_iter().enumerate() {
+                let mut packed = vec![f64::NAN; depth];
+                panels.copy_row(row, &mut packed);
+                assert_eq!(packed, values.to_vec());
+            }
+            assert_eq!(panels.rows(), view.dim().0 * second * third);
         }
     }
 

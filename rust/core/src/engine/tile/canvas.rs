@@ -121,6 +121,23 @@ impl<T: Scalar> Slot<'_, T> {
         &self.area
     }
 
+    /// Adds the values that the area of each plane holds to its tile.
+    ///
+    /// # Panics
+    /// If there are fewer tiles than planes, or a tile is smaller than the area.
+    pub fn add_stored(&self, tiles: &mut [Tile]) {
+        assert!(tiles.len() >= self.planes.len());
+        let [row_block, col_block] = self.blocks;
+        for (plane, tile) in self.planes.iter().zip(tiles) {
+            let [i, m, j, n] = plane.strides;
+            let rows = offsets(&self.area.rows, row_block, i, m);
+            let cols = offsets(&self.area.cols, col_block, j, n);
+            // SAFETY: as in `store`, every address is one of the array's, and only this slot writes to it. The array
+            // is initialized, since its view is.
+            unsafe { plane.add_to(&rows, &cols, tile) };
+        }
+    }
+
     /// Writes one tile per plane, rounded to `T`. `turned` is scratch space for its transpose.
     ///
     /// # Panics
@@ -149,6 +166,19 @@ impl<T: Scalar> Slot<'_, T> {
 }
 
 impl<T: Scalar> Plane<T> {
+    /// Adds the value at `rows[r] + cols[c]` to `tile[r][c]`.
+    ///
+    /// # Safety
+    /// Every such offset is that of an element of this plane, and no other thread writes to it.
+    unsafe fn add_to(&self, rows: &[isize], cols: &[isize], tile: &mut Tile) {
+        for (r, row) in rows.iter().enumerate() {
+            for (col, value) in cols.iter().zip(&mut tile.row_mut(r)[..cols.len()]) {
+                // SAFETY: the caller's promise.
+                *value += unsafe { self.base.offset(row + col).read() }.widen();
+            }
+        }
+    }
+
     /// Writes `tile[r][c]` at `rows[r] + cols[c]`.
     ///
     /// # Safety
@@ -317,6 +347,22 @@ mod tests {
         assert_eq!(whole.iter().filter(|value| **value == 0.0).count(), 16);
         assert_eq!(whole[[2, 4]], 0.0);
         assert_eq!(whole[[1, 4]], -1.0);
+    }
+
+    #[test]
+    fn stored_values_are_added_to_a_tile() {
+        let mut whole = Array2::from_shape_fn((4, 6), |(r, c)| (10 * r + c) as f32);
+        let view = whole.slice_mut(ndarray::s![.., ..;2]);
+        let view = view.insert_axis(Axis(1)).insert_axis(Axis(3));
+        let mut canvas = Canvas::new(vec![view], [4, 1, 3, 1]).unwrap();
+        for slot in canvas.slots(false) {
+            let mut tile = Tile::default();
+            tile.reset(4, 3);
+            tile.row_mut(3)[2] = 0.5;
+            slot.add_stored(slice::from_mut(&mut tile));
+            assert_eq!(tile.row(1), [10.0, 12.0, 14.0]);
+            assert_eq!(tile.row(3), [30.0, 32.0, 34.5]);
+        }
     }
 
     #[test]
