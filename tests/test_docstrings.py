@@ -32,6 +32,7 @@ MODULES = [
     "ntkrs.kernel",
     "ntkrs.network",
     "ntkrs.storage",
+    "ntkrs.empirical",
     "ntkrs.demo",
 ]
 

@@ -23,7 +23,7 @@ ORDER = (
     {"activations", "plot"},
     {"_architecture"},
     {"kernel", "network"},
-    {"ensemble", "layers"},
+    {"empirical", "ensemble", "layers"},
     {"storage"},
     {"solvers"},
     {"predict"},

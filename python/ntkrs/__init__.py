@@ -25,6 +25,8 @@ from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
 from ntkrs._runtime.versions import show_versions
 from ntkrs.activations import *
 from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
+from ntkrs.empirical import empirical_ntk, jacobian_ntk
+from ntkrs.ensemble import ensemble_ntk
 from ntkrs.kernel import Kernel
 from ntkrs.layers import Dense, Sequential, mlp
 from ntkrs.network import Network
@@ -44,11 +46,13 @@ __all__ = [  # and all activations, which are added below
     "__version__",
     "convert",
     "diagnostics",
+    "empirical_ntk",
     "ensemble_ntk",
     "features",
     "ensemble_outputs",
     "get_num_threads",
     "gram",
+    "jacobian_ntk",
     "mlp",
     "open_gram",
     "predict",

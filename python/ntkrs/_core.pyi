@@ -38,6 +38,9 @@ _Activation: TypeAlias = (
 )
 # Inputs X (N, d), and Z (M, d) or None for X.
 _Batches: TypeAlias = tuple[Array, Array | None]
+# The values (N, 1, T, n) that enter a layer, indices (N·T,) into a table, or None; and the gradients of each plane,
+# (N, S, T, m).
+_LayerBatch: TypeAlias = tuple[NDArray[Any] | None, Sequence[Array]]
 # Inputs X and Z, and the planes to write, each of shape (N, S, M, S).
 _Gram: TypeAlias = tuple[Array, Array | None, Sequence[NDArray[Any]]]
 
@@ -48,6 +51,7 @@ __all__ = [
     "Network",
     "StoredProduct",
     "Trainer",
+    "add_layer_kernel",
     "after_fork",
     "derivatives",
     "dual",
@@ -402,4 +406,24 @@ def ensemble_ntk(
     ``layers`` are the sizes (n_0, ..., n_L) and the scale σ_w/√n_l of each dense layer. Everything is float64.
 
     Raises TypeError if the network or an array is not float64, and ValueError if a layer has no units.
+    """
+
+# pairs.rs
+
+def add_layer_kernel(
+    arrays: tuple[_LayerBatch, _LayerBatch | None],
+    planes: Sequence[NDArray[np.float64]],
+    scales: tuple[float, float],
+    gradients: bool,
+    part: tuple[int, int],
+    progress: Report | None,
+) -> None:
+    """Add ``factor Σ_st (⟨a_is, a_jt⟩ + bias) ⟨g_is, g_jt⟩`` to planes (N, S, M, S) for every pair of samples i and j.
+
+    ``arrays`` are two batches ``(values, gradients)`` of the layer; the second is None for the first, and the planes
+    are symmetric then. ``scales`` is ``(factor, bias)``. If ``gradients``, the last two axes of values and gradients
+    change places, and the kernel is computed from the gradients of the weights. ``part`` is the index of this layer,
+    and the number of layers.
+
+    Raises ValueError if an array holds NaN or an infinity, or an entry exceeds the range of float64.
     """

@@ -1,7 +1,8 @@
 //! The Python module `ntkrs._core`: every function unwraps its arguments, computes detached, and wraps the result.
 //!
-//! Each topic is one file, with a section of the same name in `_core.pyi`: `runtime`, `gram`, `stored`, `activations`, `kernel` (with
-//! `kernel_gradient`), `network` (with `vector_products`), `training` and `ensemble`. The other files are shared by these.
+//! Each topic is one file, with a section of the same name in `_core.pyi`: `runtime`, `gram`, `stored`, `activations`,
+//! `kernel` (with `kernel_gradient`), `network` (with `vector_products`), `training`, `ensemble`, `pairs` and
+//! `convolution`. The other files are shared by these.
 //! No two files import each other, directly or through others.
 
 mod activations;
@@ -16,6 +17,7 @@ mod kernel;
 mod kernel_arguments;
 mod kernel_gradient;
 mod network;
+mod pairs;
 mod runtime;
 mod stored;
 mod ticker;
@@ -64,4 +66,7 @@ mod _core {
 
     #[pymodule_export]
     use super::ensemble::ensemble_ntk;
+
+    #[pymodule_export]
+    use super::pairs::add_layer_kernel;
 }

@@ -19,6 +19,7 @@
 //! | [`forward`] | the forward pass over a batch, in bands of samples |
 //! | [`backward`] | the backward pass over a batch, along any output directions |
 //! | [`empirical`] | the empirical NTK, tile by tile, without a Jacobian |
+//! | [`pairs`] | the same for a layer of any network, from activations and gradients |
 //! | [`jacobian`] | per-sample Jacobians |
 //! | [`input_jacobian`] | per-sample Jacobians with respect to the inputs |
 //! | `batch_pass` | forward and backward at once, keeping the factors of the weight gradients |
@@ -38,5 +39,6 @@ pub mod jacobian;
 pub mod layer;
 pub mod loss;
 pub mod network;
+pub mod pairs;
 pub mod train;
 pub mod vector_products;

@@ -1,0 +1,374 @@
+//! The kernel of a layer from inner products of tokens.
+
+use std::ops::Range;
+
+use super::block_sum::{BlockScratch, BlockSum};
+use crate::engine::panel::Panels;
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Area, EDGE, Tile, TileKernel, product, product_cycles};
+use crate::isa::{Isa, Vector, Vectorized};
+
+/// The values that enter a layer, at every token of every sample.
+#[derive(Debug)]
+pub enum Entering<T: Scalar> {
+    /// Rows (i, s): the values of token s of sample i.
+    Values(Panels<T>),
+    /// Rows of a table: the index of token s of sample i at i·T + s. Two tokens have the inner product 1 if they are
+    /// equal, else 0.
+    Indices(Vec<i64>),
+    /// Nothing: all inner products are 0, and only biases have a kernel.
+    Nothing,
+}
+
+/// The gradients of S directions of outputs with respect to the values that leave a layer.
+#[derive(Debug)]
+pub struct Leaving<T: Scalar> {
+    /// Rows (i, o, s): the gradient of direction o of sample i at token s. One matrix for each plane of the kernel.
+    pub planes: Vec<Panels<T>>,
+    /// S.
+    pub directions: usize,
+    /// T.
+    pub tokens: usize,
+}
+
+impl<T: Scalar> Leaving<T> {
+    /// The number of kernel rows (i, o).
+    fn rows(&self) -> usize {
+        self.planes[0].rows() / self.tokens
+    }
+
+    /// The parts of a range of kernel rows whose tokens fit into a tile. Each is a list of chunks of tokens of the same
+    /// kernel rows.
+    fn parts(&self, rows: &Range<usize>) -> Vec<Vec<Part>> {
+        let count = (EDGE / self.tokens).max(1);
+        let starts = rows.clone().step_by(count);
+        let part = |start: usize| {
+            let rows = start..rows.end.min(start + count);
+            let chunks = (0..self.tokens).step_by(EDGE);
+            let chunk = |first: usize| Part {
+                rows: rows.clone(),
+                tokens: first..self.tokens.min(first + EDGE),
+            };
+            chunks.map(chunk).collect()
+        };
+        starts.map(part).collect()
+    }
+
+    /// The rows of the gradients of a part.
+    fn rows_of(&self, part: &Part) -> Range<usize> {
+        part.within(&part.rows, self.tokens)
+    }
+
+    /// The rows (i, s) of the samples of a part.
+    fn samples_of(&self, part: &Part) -> Range<usize> {
+        let samples = part.rows.start / self.directions..(part.rows.end - 1) / self.directions + 1;
+        part.within(&samples, self.tokens)
+    }
+}
+
+/// A range of kernel rows, and a range of the tokens of each. More than one kernel row has all tokens.
+struct Part {
+    rows: Range<usize>,
+    tokens: Range<usize>,
+}
+
+impl Part {
+    /// The rows (i, s) of `items`, which are kernel rows or samples.
+    fn within(&self, items: &Range<usize>, tokens: usize) -> Range<usize> {
+        items.start * tokens + self.tokens.start..(items.end - 1) * tokens + self.tokens.end
+    }
+}
+
+/// The place of row `row` in a tile of whole panels that hold the rows `all`.
+fn place<T: Scalar>(all: &Range<usize>, row: usize) -> usize {
+    row - all.start / Panels::<T>::LANES * Panels::<T>::LANES
+}
+
+/// `factor · Σ_st (⟨a_is, a_jt⟩ + bias) ⟨g_is, g_jt⟩`.
+#[derive(Debug)]
+pub struct TokenKernel<'a, T: Scalar> {
+    /// The first batch.
+    pub rows: (&'a Entering<T>, &'a Leaving<T>),
+    /// The second batch, for the same kind of [`Entering`].
+    pub cols: (&'a Entering<T>, &'a Leaving<T>),
+    /// The factor of the kernel.
+    pub factor: f64,
+    /// 1 for a layer with biases, else 0.
+    pub bias: f64,
+}
+
+/// Per-worker scratch space, reused between tiles.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// `⟨a, a'⟩` of tokens.
+    inner: Tile,
+    /// `⟨g, g'⟩` of tokens, for each plane.
+    outer: Vec<Tile>,
+    /// `⟨a, a'⟩ + b` of one sample and each column.
+    factors: Vec<f64>,
+    block: BlockScratch,
+}
+
+impl<T: Scalar> TokenKernel<'_, T> {
+    fn isa(&self) -> Isa {
+        self.rows.1.planes[0].all().isa()
+    }
+
+    /// Writes the inner products of the tokens of two parts. Returns false if there are none.
+    fn write_inner(&self, row: &Part, col: &Part, tile: &mut Tile) -> bool {
+        let (rows, cols) = (self.rows.1.samples_of(row), self.cols.1.samples_of(col));
+        match (self.rows.0, self.cols.0) {
+            (Entering::Values(x), Entering::Values(z)) => {
+                product(x.of_rows(&rows), z.of_rows(&cols), tile);
+                true
+            }
+            (Entering::Indices(x), Entering::Indices(z)) => {
+                let [row, col] = [place::<T>(&rows, rows.start), place::<T>(&cols, cols.start)];
+                tile.reshape(row + rows.len(), col + cols.len());
+                for (r, index) in x[rows].iter().enumerate() {
+                    let values = tile.row_mut(row + r)[col..].iter_mut();
+                    let equal = |other: &i64| f64::from(u8::from(index == other));
+                    let pairs = values.zip(&z[cols.clone()]);
+                    pairs.for_each(|(value, other)| *value = equal(other));
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds the terms of two parts to each plane of `sums`, whose first row and column are those of the parts.
+    fn add_terms(&self, row: &Part, col: &Part, scratch: &mut Scratch, sums: &mut [Tile]) {
+        let has_inner = self.write_inner(row, col, &mut scratch.inner);
+        let (rows, cols) = (self.rows.1.rows_of(row), self.cols.1.rows_of(col));
+        let gradients = self.rows.1.planes.iter().zip(&self.cols.1.planes);
+        scratch.outer.resize(sums.len(), Tile::default());
+        for (tile, (x, z)) in scratch.outer.iter_mut().zip(gradients) {
+            product(x.of_rows(&rows), z.of_rows(&cols), tile);
+        }
+        if self.rows.1.tokens == 1 && self.cols.1.tokens == 1 {
+            self.add_products([row, col], has_inner, scratch, sums);
+        } else {
+            self.add_blocks([row, col], has_inner, scratch, sums);
+        }
+    }
+
+    /// Adds the terms of parts whose samples have one token each.
+    fn add_products(
+        &self,
+        [row, col]: [&Part; 2],
+        has_inner: bool,
+        scratch: &mut Scratch,
+        sums: &mut [Tile],
+    ) {
+        let (rows, cols) = (&row.rows, &col.rows);
+        let [first, start] = [rows, cols].map(|range| place::<T>(range, range.start));
+        for (r, kernel_row) in rows.clone().enumerate() {
+            if r == 0 || kernel_row.is_multiple_of(self.rows.1.directions) {
+                self.write_factors(kernel_row, [row, col], has_inner, scratch);
+            }
+            for (sums, outer) in sums.iter_mut().zip(&scratch.outer) {
+                self.isa().run(AddTerms {
+                    factors: &scratch.factors,
+                    outer: &outer.row(first + r)[start..],
+                    sums: sums.row_mut(r),
+                });
+            }
+        }
+    }
+
+    /// Writes `⟨a, a'⟩ + b` of the sample of a kernel row, for each column of a part.
+    fn write_factors(
+        &self,
+        kernel_row: usize,
+        [row, col]: [&Part; 2],
+        has_inner: bool,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { inner, factors, .. } = scratch;
+        factors.clear();
+        if !has_inner {
+            factors.resize(col.rows.len(), self.bias);
+            return;
+        }
+        let (rows, cols) = (self.rows.1.samples_of(row), self.cols.1.samples_of(col));
+        let inner = inner.row(place::<T>(&rows, kernel_row / self.rows.1.directions));
+        let inner = &inner[place::<T>(&cols, cols.start)..];
+        let count = self.cols.1.directions;
+        if count == 1 {
+            let inner = inner[..cols.len()].iter();
+            factors.extend(inner.map(|inner| inner + self.bias));
+        } else {
+            let sample = |col: usize| col / count - cols.start;
+            let each = col.rows.clone();
+            factors.extend(each.map(|col| inner[sample(col)] + self.bias));
+        }
+    }
+
+    /// Adds the terms of parts with more than one token.
+    fn add_blocks(
+        &self,
+        [row, col]: [&Part; 2],
+        has_inner: bool,
+        scratch: &mut Scratch,
+        sums: &mut [Tile],
+    ) {
+        let Scratch {
+            inner,
+            outer,
+            block,
+            ..
+        } = scratch;
+        let (rows, cols) = (Places::of(self.rows.1, row), Places::of(self.cols.1, col));
+        for (sums, outer) in sums.iter_mut().zip(outer) {
+            for r in 0..row.rows.len() {
+                for (c, sum) in sums.row_mut(r).iter_mut().enumerate() {
+                    let ([i, k], [j, l]) = (rows.at(r), cols.at(c));
+                    let inner = has_inner.then_some(|s: usize| &inner.row(i + s)[j..]);
+                    *sum += self.isa().run(BlockSum {
+                        inner,
+                        outer: |s: usize| &outer.row(k + s)[l..],
+                        shape: [row.tokens.len(), col.tokens.len()],
+                        bias: self.bias,
+                        scratch: block,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Writes the sums of all terms of two lists of chunks to each plane of `sums`.
+    ///
+    /// The terms of chunks (a, b) and (b, a) are added to each other first. So the sum does not depend on which of the two
+    /// samples is the row.
+    fn write_sums(&self, rows: &[Part], cols: &[Part], scratch: &mut Scratch, sums: &mut [Tile]) {
+        let shape = [rows[0].rows.len(), cols[0].rows.len()];
+        let most = rows.len().max(cols.len());
+        let mut both = vec![Tile::default(); sums.len()];
+        let clear = |tiles: &mut [Tile]| tiles.iter_mut().for_each(|t| t.reset(shape[0], shape[1]));
+        clear(sums);
+        for low in 0..most {
+            for high in low..most {
+                clear(&mut both);
+                let orders: &[_] = if low == high {
+                    &[(low, low)]
+                } else {
+                    &[(low, high), (high, low)]
+                };
+                for (a, b) in orders {
+                    if let (Some(row), Some(col)) = (rows.get(*a), cols.get(*b)) {
+                        self.add_terms(row, col, scratch, &mut both);
+                    }
+                }
+                for (sums, both) in sums.iter_mut().zip(&both) {
+                    (0..shape[0]).for_each(|r| add(both.row(r), sums.row_mut(r)));
+                }
+            }
+        }
+    }
+}
+
+/// `sums += values`.
+fn add(values: &[f64], sums: &mut [f64]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += value;
+    }
+}
+
+/// The places of the first tokens of the kernel rows of a part, in the tiles of inner and of outer products.
+struct Places {
+    first: usize,
+    directions: usize,
+    tokens: usize,
+    inner: usize,
+    outer: usize,
+}
+
+impl Places {
+    fn of<T: Scalar>(leaving: &Leaving<T>, part: &Part) -> Self {
+        let [inner, outer] = [leaving.samples_of(part), leaving.rows_of(part)]
+            .map(|rows| place::<T>(&rows, rows.start));
+        Self {
+            first: part.rows.start,
+            directions: leaving.directions,
+            tokens: leaving.tokens,
+            inner,
+            outer,
+        }
+    }
+
+    /// The places of kernel row `r` of the part.
+    fn at(&self, r: usize) -> [usize; 2] {
+        let sample = |row: usize| row / self.directions;
+        let samples = sample(self.first + r) - sample(self.first);
+        [
+            self.inner + samples * self.tokens,
+            self.outer + r * self.tokens,
+        ]
+    }
+}
+
+/// `sums += factors ⊙ outer`.
+struct AddTerms<'a> {
+    factors: &'a [f64],
+    outer: &'a [f64],
+    sums: &'a mut [f64],
+}
+
+impl Vectorized for AddTerms<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let terms = self.factors.iter().zip(self.outer);
+        for (sum, (factor, outer)) in self.sums.iter_mut().zip(terms) {
+            *sum += factor * outer;
+        }
+    }
+}
+
+impl<T: Scalar> TileKernel for TokenKernel<'_, T> {
+    type Scratch = Scratch;
+
+    fn rows(&self) -> usize {
+        self.rows.1.rows()
+    }
+
+    fn cols(&self) -> usize {
+        self.cols.1.rows()
+    }
+
+    fn planes(&self) -> usize {
+        self.rows.1.planes.len()
+    }
+
+    fn entry_cycles(&self) -> f64 {
+        let inner = match self.rows.0 {
+            Entering::Values(values) => values.depth(),
+            _ => 1,
+        };
+        let outer = self.planes() * self.rows.1.planes[0].depth();
+        (self.rows.1.tokens * self.cols.1.tokens) as f64 * product_cycles(inner + outer)
+    }
+
+    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+        for plane in &mut *planes {
+            plane.reset(area.rows.len(), area.cols.len());
+        }
+        let mut sums = vec![Tile::default(); planes.len()];
+        for rows in self.rows.1.parts(&area.rows) {
+            for cols in self.cols.1.parts(&area.cols) {
+                self.write_sums(&rows, &cols, scratch, &mut sums);
+                let (top, left) = (&rows[0].rows, &cols[0].rows);
+                for (plane, sums) in planes.iter_mut().zip(&sums) {
+                    for r in 0..top.len() {
+                        let row = plane.row_mut(top.start - area.rows.start + r);
+                        let row = &mut row[left.start - area.cols.start..][..left.len()];
+                        let values = row.iter_mut().zip(sums.row(r));
+                        values.for_each(|(value, sum)| *value = self.factor * sum);
+                    }
+                }
+            }
+        }
+    }
+}
