@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ntkrs._public import publish
 from ntkrs.convert._flax import read_params
 from ntkrs.convert._keras import read_weights
+from ntkrs.convert._record import Recording, record
 from ntkrs.convert._safetensors import read_file, refuse_path
 from ntkrs.convert._scales import InitScales, WidthScale, filled, init_scales
 from ntkrs.convert._sklearn import read_estimator
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "InitScales",
+    "Recording",
     "WidthScale",
     "from_flax",
     "from_keras",
@@ -71,6 +73,7 @@ __all__ = [
     "from_state_dict",
     "from_torch",
     "init_scales",
+    "record",
 ]
 
 
