@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benches/empirical_pairs.py
 
 A network 784-512³-10 from recorded pairs is compared with ``Network.ntk``, and, where torch is installed, with the
-contraction of Jacobians of ``torch.func`` (one output, float64). A layer of a transformer, T = 64, n = m = 256, N = 500,
-is compared with products of per-sample gradients, in NumPy. Low-rank updates, n = 1024, r = 8, are compared with the
+contraction of Jacobians of ``torch.func`` (one output, float64). A layer of a transformer, T = 64, n = m = 256, N = 500
+is compared with products of per-sample gradients in NumPy. Low-rank updates, n = 1024, r = 8, are compared with the
 peak of this processor. The memory printed is the growth of the largest resident set during the call.
 """
 
