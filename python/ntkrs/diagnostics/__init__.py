@@ -3,8 +3,8 @@
 :func:`spectrum`, :func:`label_energy`, :func:`kernel_target_alignment` and :func:`centred_alignment` describe a kernel
 matrix, and :func:`learning_curve` predicts its test error. :func:`width_convergence`, :func:`kernel_drift` and
 :func:`linearization_gap` measure the three claims of the theory as the width grows: Θ̂ → Θ, Θ_t ≈ Θ_0 and f_t ≈ f_lin.
-:func:`kappa` measures how lazy a network is before training. :func:`phase_diagram` gives the fixed points of deep
-networks at initialisation, and the edge of chaos.
+:func:`kappa` measures how lazy a network is before training, and :func:`watch` its kernel during any training.
+:func:`phase_diagram` gives the fixed points of deep networks at initialisation, and the edge of chaos.
 
 Examples
 --------
@@ -24,6 +24,7 @@ from ntkrs.diagnostics.learning_curve import LearningCurve, learning_curve
 from ntkrs.diagnostics.phase import PhaseDiagram, phase_diagram
 from ntkrs.diagnostics.scaling import Line, WidthScaling
 from ntkrs.diagnostics.spectra import Spectrum, label_energy, spectrum
+from ntkrs.diagnostics.watching import Sight, Watch, watch
 
 __all__ = [
     "KernelDrift",
@@ -31,7 +32,9 @@ __all__ = [
     "Line",
     "LinearizationGap",
     "PhaseDiagram",
+    "Sight",
     "Spectrum",
+    "Watch",
     "WidthConvergence",
     "WidthScaling",
     "centred_alignment",
@@ -43,6 +46,7 @@ __all__ = [
     "linearization_gap",
     "phase_diagram",
     "spectrum",
+    "watch",
     "width_convergence",
 ]
 
