@@ -4,7 +4,7 @@ use ntkrs_core::Error;
 use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::engine::pool::{STEPS, Stages};
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::finite::pairs::{Entering, Form, LayerBatch, LayerTerm, Leaving, add_layer};
+use ntkrs_core::finite::pairs::{Entering, LayerBatch, Leaving, PairForm, PairTerm, add_layer};
 use numpy::{Element, PyReadonlyArray1, PyReadonlyArray4};
 use pyo3::prelude::*;
 
@@ -41,12 +41,12 @@ pub fn add_layer_kernel(
     progress: Progress,
 ) -> Result<()> {
     let form = if gradients {
-        Form::Gradients
+        PairForm::Gradients
     } else {
-        Form::Tokens
+        PairForm::Tokens
     };
     let (factor, bias) = scales;
-    let term = LayerTerm { form, factor, bias };
+    let term = PairTerm { form, factor, bias };
     let call = Call::part(py, progress, part.0 * STEPS, part.1 * STEPS);
     match arrays {
         Typed::F64(arrays) => add(call, &arrays, planes, term),
@@ -58,7 +58,7 @@ fn add<T: Scalar + Element>(
     mut call: Call<'_>,
     (rows, cols): &Layer<'_, T>,
     mut planes: Planes<'_, f64>,
-    term: LayerTerm,
+    term: PairTerm,
 ) -> Result<()> {
     let rows = pack(&mut call, rows, term.form)?;
     let cols = cols
@@ -78,7 +78,7 @@ fn add<T: Scalar + Element>(
 fn pack<T: Scalar + Element>(
     call: &mut Call<'_>,
     (values, gradients): &Batch<'_, T>,
-    form: Form,
+    form: PairForm,
 ) -> Result<LayerBatch<T>> {
     let mut packed = |array: &PyReadonlyArray4<'_, T>, argument| {
         call.read(|watch| Panels::pack_merged(&array.as_array(), argument, watch))
@@ -94,7 +94,11 @@ fn pack<T: Scalar + Element>(
         return Err(Error::Invalid("a layer without gradients".into()).into());
     };
     let (samples, directions, third, fourth) = first.as_array().dim();
-    let tokens = if form == Form::Tokens { third } else { fourth };
+    let tokens = if form == PairForm::Tokens {
+        third
+    } else {
+        fourth
+    };
     Ok(LayerBatch {
         entering,
         leaving: Leaving {

@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 /// Values and gradients of a batch of samples at one layer.
 #[derive(Debug)]
 pub struct LayerBatch<T: Scalar> {
-    /// The values that enter. Rows are (i, s) of depth n for [`Form::Tokens`], (i, k) of depth T for [`Form::Gradients`].
+    /// The values that enter. Rows are (i, s) of depth n for [`PairForm::Tokens`], (i, k) of depth T for [`PairForm::Gradients`].
     pub entering: Entering<T>,
-    /// The gradients. Rows are (i, o, s) of depth m for [`Form::Tokens`], (i, o, k) of depth T for [`Form::Gradients`].
+    /// The gradients. Rows are (i, o, s) of depth m for [`PairForm::Tokens`], (i, o, k) of depth T for [`PairForm::Gradients`].
     pub leaving: Leaving<T>,
     /// N, at least 1.
     pub samples: usize,
@@ -24,7 +24,7 @@ pub struct LayerBatch<T: Scalar> {
 
 /// The two forms of a layer's kernel. They differ in rounding errors only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum PairForm {
     /// Inner products of tokens: T² (n + m) multiply-adds an entry.
     Tokens,
     /// Inner products of gradients of the weights: n·m multiply-adds an entry.
@@ -33,9 +33,9 @@ pub enum Form {
 
 /// The kernel of a layer: its form and its factors.
 #[derive(Clone, Copy, Debug)]
-pub struct LayerTerm {
+pub struct PairTerm {
     /// The form in which it is computed.
-    pub form: Form,
+    pub form: PairForm,
     /// The learning rate of the layer.
     pub factor: f64,
     /// 1 for a layer with biases, else 0.
@@ -48,13 +48,13 @@ pub struct LayerTerm {
 /// # Errors
 /// [`Error::Invalid`] if the gradients of weights are wanted of a layer that has none, [`Error::Memory`]; as [`gram::add`].
 pub fn add_layer<T: Scalar>(
-    term: LayerTerm,
+    term: PairTerm,
     rows: &LayerBatch<T>,
     cols: Option<&LayerBatch<T>>,
     outputs: Vec<ArrayViewMut4<'_, f64>>,
     watch: &mut Watch<'_>,
 ) -> Result<()> {
-    if term.form == Form::Gradients {
+    if term.form == PairForm::Gradients {
         return add_gradients(term, rows, cols, outputs, watch);
     }
     let other = cols.unwrap_or(rows);
@@ -69,7 +69,7 @@ pub fn add_layer<T: Scalar>(
 
 /// Adds the inner products of the gradients of the weights, then of the biases.
 fn add_gradients<T: Scalar>(
-    term: LayerTerm,
+    term: PairTerm,
     rows: &LayerBatch<T>,
     cols: Option<&LayerBatch<T>>,
     outputs: Vec<ArrayViewMut4<'_, f64>>,
@@ -141,7 +141,7 @@ fn add_gram<T: Scalar>(
     gram::add(&kernel, vec![output], z.is_none(), watch)
 }
 
-impl LayerTerm {
+impl PairTerm {
     /// Estimated cycles of [`add_layer`], on one thread.
     pub fn cycles<T: Scalar>(self, rows: &LayerBatch<T>, cols: &LayerBatch<T>) -> f64 {
         let planes = rows.leaving.planes.len();
@@ -151,8 +151,8 @@ impl LayerTerm {
             / (rows.samples * rows.leaving.directions * rows.leaving.tokens);
         let tokens = (rows.leaving.tokens * cols.leaving.tokens) as f64;
         let each = match self.form {
-            Form::Tokens => tokens * product_cycles(rows.inputs() + planes * leaving),
-            Form::Gradients => product_cycles(rows.inputs() * planes * leaving),
+            PairForm::Tokens => tokens * product_cycles(rows.inputs() + planes * leaving),
+            PairForm::Gradients => product_cycles(rows.inputs() * planes * leaving),
         };
         entries * each
     }
@@ -218,12 +218,12 @@ mod tests {
         ]
     }
 
-    fn batch<T: Scalar>([a, g]: &[Array4<f64>; 2], form: Form) -> LayerBatch<T> {
+    fn batch<T: Scalar>([a, g]: &[Array4<f64>; 2], form: PairForm) -> LayerBatch<T> {
         let pack = |array: &Array4<f64>| {
             let array = array.mapv(T::narrow);
             let view = match form {
-                Form::Tokens => array.view(),
-                Form::Gradients => array.view().permuted_axes([0, 1, 3, 2]),
+                PairForm::Tokens => array.view(),
+                PairForm::Gradients => array.view().permuted_axes([0, 1, 3, 2]),
             };
             Panels::pack_merged(&view, "array", &mut unwatched).unwrap()
         };
@@ -256,13 +256,13 @@ mod tests {
     fn kernel<T: Scalar>(
         x: &[Array4<f64>; 2],
         z: Option<&[Array4<f64>; 2]>,
-        form: Form,
+        form: PairForm,
     ) -> Array4<f64> {
         let (rows, cols) = (batch::<T>(x, form), z.map(|z| batch::<T>(z, form)));
         let ([n, s], m) = ([x[1].dim().0, x[1].dim().1], z.unwrap_or(x)[1].dim().0);
         let mut sum = Array4::from_elem((n, s, m, s), 1.0);
         let (factor, bias) = (2.0, 1.0);
-        let term = LayerTerm { form, factor, bias };
+        let term = PairTerm { form, factor, bias };
         add_layer(
             term,
             &rows,
@@ -291,7 +291,7 @@ mod tests {
                 let largest = truth
                     .iter()
                     .fold(0.0, |max: f64, value| max.max(value.abs()));
-                for form in [Form::Tokens, Form::Gradients] {
+                for form in [PairForm::Tokens, PairForm::Gradients] {
                     let mut between = kernel::<T>(&x, Some(&z), form);
                     let error = (&between - &truth).mapv(f64::abs);
                     let error = error.iter().copied().fold(0.0, f64::max);
@@ -320,18 +320,18 @@ mod tests {
         let one_hot = Array4::from_shape_fn((4, 1, 3, 8), |(i, _, s, k)| {
             f64::from(u8::from(indices[3 * i + s] == k as i64))
         });
-        let mut looked_up = batch::<f64>(&[one_hot.clone(), g.clone()], Form::Tokens);
+        let mut looked_up = batch::<f64>(&[one_hot.clone(), g.clone()], PairForm::Tokens);
         looked_up.entering = Entering::Indices(indices.to_vec());
-        let (form, factor, bias) = (Form::Tokens, 2.0, 0.0);
-        let term = LayerTerm { form, factor, bias };
+        let (form, factor, bias) = (PairForm::Tokens, 2.0, 0.0);
+        let term = PairTerm { form, factor, bias };
         let mut sum = Array4::zeros((4, 2, 4, 2));
         add_layer(term, &looked_up, None, vec![sum.view_mut()], &mut unwatched).unwrap();
         let both = [one_hot, g];
         let error = sum - 2.0 * expected(&both, &both, 0.0);
         // Sums of 45 products of sines.
         assert!(error.iter().all(|error| error.abs() < 1e-13));
-        let term = LayerTerm {
-            form: Form::Gradients,
+        let term = PairTerm {
+            form: PairForm::Gradients,
             ..term
         };
         let mut sum = Array4::zeros((4, 2, 4, 2));

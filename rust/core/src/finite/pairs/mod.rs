@@ -15,5 +15,5 @@ mod layer;
 mod tokens;
 
 pub use gradients::GradientFactors;
-pub use layer::{Form, LayerBatch, LayerTerm, add_layer};
+pub use layer::{LayerBatch, PairForm, PairTerm, add_layer};
 pub use tokens::{Entering, Leaving, TokenKernel};

@@ -39,13 +39,13 @@ impl<T: Scalar> Leaving<T> {
 
     /// The parts of a range of kernel rows whose tokens fit into a tile. Each is a list of chunks of tokens of the same
     /// kernel rows.
-    fn parts(&self, rows: &Range<usize>) -> Vec<Vec<Part>> {
+    fn parts(&self, rows: &Range<usize>) -> Vec<Vec<TokenPart>> {
         let count = (EDGE / self.tokens).max(1);
         let starts = rows.clone().step_by(count);
         let part = |start: usize| {
             let rows = start..rows.end.min(start + count);
             let chunks = (0..self.tokens).step_by(EDGE);
-            let chunk = |first: usize| Part {
+            let chunk = |first: usize| TokenPart {
                 rows: rows.clone(),
                 tokens: first..self.tokens.min(first + EDGE),
             };
@@ -55,24 +55,24 @@ impl<T: Scalar> Leaving<T> {
     }
 
     /// The rows of the gradients of a part.
-    fn rows_of(&self, part: &Part) -> Range<usize> {
+    fn rows_of(&self, part: &TokenPart) -> Range<usize> {
         part.within(&part.rows, self.tokens)
     }
 
     /// The rows (i, s) of the samples of a part.
-    fn samples_of(&self, part: &Part) -> Range<usize> {
+    fn samples_of(&self, part: &TokenPart) -> Range<usize> {
         let samples = part.rows.start / self.directions..(part.rows.end - 1) / self.directions + 1;
         part.within(&samples, self.tokens)
     }
 }
 
 /// A range of kernel rows, and a range of the tokens of each. More than one kernel row has all tokens.
-struct Part {
+struct TokenPart {
     rows: Range<usize>,
     tokens: Range<usize>,
 }
 
-impl Part {
+impl TokenPart {
     /// The rows (i, s) of `items`, which are kernel rows or samples.
     fn within(&self, items: &Range<usize>, tokens: usize) -> Range<usize> {
         items.start * tokens + self.tokens.start..(items.end - 1) * tokens + self.tokens.end
@@ -115,7 +115,7 @@ impl<T: Scalar> TokenKernel<'_, T> {
     }
 
     /// Writes the inner products of the tokens of two parts. Returns false if there are none.
-    fn write_inner(&self, row: &Part, col: &Part, tile: &mut Tile) -> bool {
+    fn write_inner(&self, row: &TokenPart, col: &TokenPart, tile: &mut Tile) -> bool {
         let (rows, cols) = (self.rows.1.samples_of(row), self.cols.1.samples_of(col));
         match (self.rows.0, self.cols.0) {
             (Entering::Values(x), Entering::Values(z)) => {
@@ -138,7 +138,13 @@ impl<T: Scalar> TokenKernel<'_, T> {
     }
 
     /// Adds the terms of two parts to each plane of `sums`, whose first row and column are those of the parts.
-    fn add_terms(&self, row: &Part, col: &Part, scratch: &mut Scratch, sums: &mut [Tile]) {
+    fn add_terms(
+        &self,
+        row: &TokenPart,
+        col: &TokenPart,
+        scratch: &mut Scratch,
+        sums: &mut [Tile],
+    ) {
         let has_inner = self.write_inner(row, col, &mut scratch.inner);
         let (rows, cols) = (self.rows.1.rows_of(row), self.cols.1.rows_of(col));
         let gradients = self.rows.1.planes.iter().zip(&self.cols.1.planes);
@@ -156,7 +162,7 @@ impl<T: Scalar> TokenKernel<'_, T> {
     /// Adds the terms of parts whose samples have one token each.
     fn add_products(
         &self,
-        [row, col]: [&Part; 2],
+        [row, col]: [&TokenPart; 2],
         has_inner: bool,
         scratch: &mut Scratch,
         sums: &mut [Tile],
@@ -181,7 +187,7 @@ impl<T: Scalar> TokenKernel<'_, T> {
     fn write_factors(
         &self,
         kernel_row: usize,
-        [row, col]: [&Part; 2],
+        [row, col]: [&TokenPart; 2],
         has_inner: bool,
         scratch: &mut Scratch,
     ) {
@@ -208,7 +214,7 @@ impl<T: Scalar> TokenKernel<'_, T> {
     /// Adds the terms of parts with more than one token.
     fn add_blocks(
         &self,
-        [row, col]: [&Part; 2],
+        [row, col]: [&TokenPart; 2],
         has_inner: bool,
         scratch: &mut Scratch,
         sums: &mut [Tile],
@@ -241,7 +247,13 @@ impl<T: Scalar> TokenKernel<'_, T> {
     ///
     /// The terms of chunks (a, b) and (b, a) are added to each other first. So the sum does not depend on which of the two
     /// samples is the row.
-    fn write_sums(&self, rows: &[Part], cols: &[Part], scratch: &mut Scratch, sums: &mut [Tile]) {
+    fn write_sums(
+        &self,
+        rows: &[TokenPart],
+        cols: &[TokenPart],
+        scratch: &mut Scratch,
+        sums: &mut [Tile],
+    ) {
         let shape = [rows[0].rows.len(), cols[0].rows.len()];
         let most = rows.len().max(cols.len());
         let mut both = vec![Tile::default(); sums.len()];
@@ -285,7 +297,7 @@ struct Places {
 }
 
 impl Places {
-    fn of<T: Scalar>(leaving: &Leaving<T>, part: &Part) -> Self {
+    fn of<T: Scalar>(leaving: &Leaving<T>, part: &TokenPart) -> Self {
         let [inner, outer] = [leaving.samples_of(part), leaving.rows_of(part)]
             .map(|rows| place::<T>(&rows, rows.start));
         Self {
