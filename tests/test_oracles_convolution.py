@@ -50,7 +50,7 @@ def test_plain_numpy_agrees_with_mpmath(network, parameterization):
 @pytest.mark.parametrize("window", [(1, 1), (3, 3)], ids=str)
 @pytest.mark.parametrize("head", convolution.HEADS)
 def test_one_pixel_is_a_dense_network(window, head):
-    """Of a 3 × 3 window at a single pixel, the one tap that is not padding has the share 1/9."""
+    """A 3 × 3 window at a single pixel has one tap that is not padding, with the share 1/9."""
     x = RNG.standard_normal((3, 1, 1, 5))
     k = window[0] * window[1]
     network = [

@@ -26,7 +26,7 @@ from ntkrs._runtime.versions import show_versions
 from ntkrs.activations import *
 from ntkrs.ensemble import ensemble_ntk
 from ntkrs.kernel import Kernel
-from ntkrs.layers import Dense, Sequential, mlp
+from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from ntkrs import sklearn as sklearn
 
 __all__ = [  # and all activations, which are added below
+    "AvgPool",
+    "Conv",
     "Dense",
+    "Flatten",
+    "GlobalAvgPool",
     "Kernel",
     "Network",
     "Sequential",

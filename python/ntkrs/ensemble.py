@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ntkrs import _core
-from ntkrs._architecture import check_architecture, check_scales, layer_inputs, layer_scales
+from ntkrs._architecture import check_dense, check_scales, layer_inputs, layer_scales
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
 
@@ -110,7 +110,7 @@ def ensemble_ntk(
     >>> bool(np.allclose(moments.variance, np.var(kernels, axis=0, ddof=1)))
     True
     """
-    check_architecture(arch)
+    check_dense(arch, "ensemble_ntk")
     check_scales(arch, "an ensemble of random networks")
     arch = arch if width is None else arch.with_width(width)
     x = _float64(X, "X")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
-from ntkrs._architecture import check_architecture
-from ntkrs._checks import arrays, numbers
+from ntkrs._architecture import check_architecture, check_dense, grids, takes_images
+from ntkrs._checks import arrays, images, numbers
 from ntkrs._checks.advice import options_by_name
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._derivatives import KernelDerivatives
 from ntkrs.kernel._error_bound import ErrorBound
-from ntkrs.kernel._gram import core_kernel, gram
+from ntkrs.kernel._gram import Core, core_kernel, gram, warn_of_channels_first
 from ntkrs.kernel._operator import linear_operator, narrowed
 from ntkrs.kernel._results import name_of, named, names_of, outs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -78,18 +78,42 @@ class Kernel(KernelDerivatives):
 
     arch: Architecture
     parameterization: Parameterization = "ntk"
-    _core: InfiniteKernel = field(init=False, repr=False, compare=False)
+    _core: Core = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the arguments, and build the core's kernel."""
         check_architecture(self.arch)
         if self.parameterization not in ("ntk", "standard"):
             raise ValueError(f"parameterization is {self.parameterization!r}, but must be 'ntk' or 'standard'")
-        object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization, in_features=1))
+        object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization))
 
-    def _for(self, x: Array) -> InfiniteKernel:
-        """Return the core's kernel for inputs x. In "standard" it depends on the number of their features."""
-        return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", x.shape[1])
+    def _for(self, x: Array) -> Core:
+        """Return the core's kernel for inputs x. In "standard" it depends on the shape of one of them."""
+        sample = x.shape[1:]
+        if takes_images(self.arch):
+            grids(self.arch, sample)  # refuses images that do not fit the windows
+        return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", sample)
+
+    def _for_rows(self, method: str) -> Callable[[Array], InfiniteKernel]:
+        """Return a function from inputs to the core's kernel, for a method that only dense networks have."""
+        self._check_rows(method)
+        return cast("Callable[[Array], InfiniteKernel]", self._for)
+
+    def _check_rows(self, option: str) -> None:
+        """Raise ValueError for a network of images, whose kernel lacks this method or option."""
+        check_dense(self.arch, option, "The kernel of a network with Conv has none: call it, or its diag or operator.")
+
+    def _pair(self, X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
+        """Return inputs X and Z after they are checked: rows, or images for a network with Conv."""
+        if not takes_images(self.arch):
+            return arrays.pair(X, Z)
+        x, z = images.pair(X, Z)
+        warn_of_channels_first(x.shape)
+        return x, z
+
+    def _gram(self, inputs: tuple[Array, Array | None], *options: Any, stacked: bool = False) -> list[Array]:
+        """Return kernels of the inputs, with the ``options`` of :func:`~ntkrs.kernel._gram.gram`."""
+        return gram(self._for(inputs[0]), inputs, *options, stacked=stacked)
 
     def __reduce__(self) -> tuple[type[Kernel], tuple[Architecture, str]]:
         """Pickle the arguments alone: the core's kernel is built again from them."""
@@ -182,9 +206,10 @@ class Kernel(KernelDerivatives):
             if names != ("ntk",):
                 raise ValueError(f"get is {get!r}, but per_layer=True is for 'ntk' alone: only Θ is a sum over layers")
             parts = [("part", layer) for layer in range(last + 1)]
-            return gram(self._for, X, Z, outs_of(out, "ntk", 1), parts, progress, stacked=True)[0]
+            self._check_rows("per_layer=True")
+            return self._gram(self._pair(X, Z), outs_of(out, "ntk", 1), parts, progress, stacked=True)[0]
         wanted = [(name, last) for name in names]
-        return named(get, gram(self._for, X, Z, outs_of(out, get, len(names)), wanted, progress))
+        return named(get, self._gram(self._pair(X, Z), outs_of(out, get, len(names)), wanted, progress))
 
     def depths(
         self,
@@ -217,9 +242,10 @@ class Kernel(KernelDerivatives):
         >>> np.array_equal(K[1], mlp(depth=1, width=1, outputs=1).kernel()(np.eye(3)))
         True
         """
+        self._check_rows("depths")
         name = name_of(get, "depths")
         wanted = [(name, layer) for layer in range(len(self.arch.dense))]
-        return gram(self._for, X, Z, [out], wanted, progress, stacked=True)[0]
+        return self._gram(self._pair(X, Z), [out], wanted, progress, stacked=True)[0]
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
         """Return the diagonal of ``kernel(X)``, to the last bit, in O(N (n_0 + L)) time.
@@ -236,7 +262,7 @@ class Kernel(KernelDerivatives):
         (N,) ndarray
         """
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
-        x = arrays.batch(X, "X")
+        x, _ = self._pair(X, None)
         return narrowed(self._for(x).diag(x, wanted), x.dtype)
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
@@ -271,7 +297,7 @@ class Kernel(KernelDerivatives):
         >>> mlp(depth=3, width=1, outputs=1, activation="tanh").kernel().error_bound(np.eye(2)).ntk < 1e-10
         True
         """
-        x, z = arrays.pair(X, Z)
+        x, z = self._pair(X, Z)
         return ErrorBound(*self._for(x).error_bound((x, z)))
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
@@ -303,11 +329,12 @@ class Kernel(KernelDerivatives):
         >>> kernel.scalar([1.0, 0.0, -1.0], get="nngp").round(4).tolist()  # 2/π · (sin θ + (π − θ) cos θ)
         [2.0, 0.6366, 0.0]
         """
+        core = self._for_rows("scalar")
         if self.parameterization != "ntk":
             raise ValueError("a kernel in standard parameters is not a function of rho alone: call it on inputs")
         values = arrays.finite_float64(rho, "rho")
         wanted = (name_of(get, "scalar"), len(self.arch.dense) - 1)
-        return self._core.scalar(values.ravel(), numbers.real(q, "q"), wanted).reshape(values.shape)
+        return core(values).scalar(values.ravel(), numbers.real(q, "q"), wanted).reshape(values.shape)
 
     def operator(
         self, X: ArrayLike, Z: ArrayLike | None = None, get: KernelName = "ntk", progress: Progress = None
@@ -345,5 +372,5 @@ class Kernel(KernelDerivatives):
         True
         """
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
-        x, z = arrays.snapshots(X, Z)
+        x, z = (images if takes_images(self.arch) else arrays).snapshots(X, Z)
         return linear_operator(self._for(x), x, z, wanted, reporter(progress))

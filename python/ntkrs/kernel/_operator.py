@@ -14,13 +14,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse.linalg import LinearOperator
 
-    from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Report, Wanted
+    from ntkrs.kernel._gram import Core
 
 
-def linear_operator(
-    core: InfiniteKernel, x: Array, z: Array | None, wanted: Wanted, report: Report | None
-) -> LinearOperator:
+def linear_operator(core: Core, x: Array, z: Array | None, wanted: Wanted, report: Report | None) -> LinearOperator:
     """Return ``K(x, z)`` as a SciPy linear operator. It keeps references to both arrays."""
     from scipy.sparse.linalg import LinearOperator
 
