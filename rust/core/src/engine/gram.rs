@@ -57,16 +57,23 @@ fn fill<T: Scalar, K: TileKernel>(
     let (rows, cols) = canvas.matrix_shape();
     let expected = [kernel.planes(), kernel.rows(), kernel.cols()];
     Error::check_shape("out", &[canvas.planes(), rows, cols], &expected)?;
-    let load = Load::new(canvas.slot_count(symmetric), kernel.cycles());
+    let load = Load::new(canvas.slot_count(kernel.edge(), symmetric), kernel.cycles());
     let state = || TileWorker::<K> {
         scratch: K::Scratch::default(),
         tiles: vec![Tile::default(); kernel.planes()],
         turned: Tile::default(),
     };
-    let work = |worker: &mut TileWorker<K>, slot: Slot<'_, T>, _: &Stop| {
-        kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles);
+    let work = |worker: &mut TileWorker<K>, slot: Slot<'_, T>, stop: &Stop| {
+        let TileWorker { scratch, tiles, .. } = worker;
+        kernel.compute(slot.area(), scratch, tiles, stop);
         slot.store(&worker.tiles, &mut worker.turned);
     };
-    pool::for_each(canvas.slots(symmetric), load, watch, state, work)?;
+    pool::for_each(
+        canvas.slots(kernel.edge(), symmetric),
+        load,
+        watch,
+        state,
+        work,
+    )?;
     kernel.check()
 }

@@ -39,7 +39,9 @@ pub fn multiply<K: TileKernel>(
     assert_eq!(kernel.planes(), 1);
     let (rows, cols) = (kernel.rows(), kernel.cols());
     Error::check_shape("V", vectors.shape(), &[cols, vectors.ncols()])?;
-    let pairs = Area::whole(rows, cols).cut([rows, cols].map(band_edge), symmetric);
+    let edge = kernel.edge();
+    let band = |len| band_edge(len, edge);
+    let pairs = Area::whole(rows, cols).cut([rows, cols].map(band), symmetric);
     let sums: Vec<(Area, Mutex<Vec<RowSums>>)> =
         pairs.map(|pair| (pair, Mutex::default())).collect();
     let task = BandProduct {
@@ -49,7 +51,7 @@ pub fn multiply<K: TileKernel>(
         vectors: &columns(vectors),
     };
     let count = vectors.ncols();
-    let added = (rows * count * BANDS.min(cols.div_ceil(EDGE))) as f64;
+    let added = (rows * count * BANDS.min(cols.div_ceil(edge))) as f64;
     let shares = [kernel.cycles(), added];
     let mut stages = Stages::new(watch, &shares);
     let load = Load::new(sums.len(), kernel.cycles());
@@ -64,10 +66,10 @@ pub fn multiply<K: TileKernel>(
     // The order of the sum: ascending columns, whatever the order of the tasks.
     sums.sort_by_key(|sums| sums.from);
     let mut product = Array2::zeros((rows, count));
-    let parts = product.axis_chunks_iter_mut(Axis(0), EDGE).enumerate();
+    let parts = product.axis_chunks_iter_mut(Axis(0), edge).enumerate();
     let load = Load::new(parts.len(), added);
     let add = |(): &mut (), (part, product): (usize, ArrayViewMut2<'_, f64>), _: &Stop| {
-        add_sums(&sums, part * EDGE, product);
+        add_sums(&sums, part * edge, product);
     };
     stages.next(|watch| pool::for_each(parts, load, watch, || (), add))?;
     check_finite(&product).map(|()| product)
@@ -82,9 +84,9 @@ fn check_finite(product: &Array2<f64>) -> Result<()> {
     Err(Error::Invalid(message.into()))
 }
 
-/// The number of rows or columns of a band, of `len` altogether: whole tiles.
-fn band_edge(len: usize) -> usize {
-    len.div_ceil(EDGE).div_ceil(BANDS).max(1) * EDGE
+/// The number of rows or columns of a band, of `len` altogether: whole tiles of this edge.
+fn band_edge(len: usize, edge: usize) -> usize {
+    len.div_ceil(edge).div_ceil(BANDS).max(1) * edge
 }
 
 /// Vectors, or sums of them, each in whole blocks.
@@ -157,11 +159,11 @@ impl<K: TileKernel> BandProduct<'_, K> {
         let mut direct = RowSums::zeros(&pair.rows, pair.cols.start, count);
         let mut mirrored = (self.symmetric && pair.is_above_diagonal())
             .then(|| RowSums::zeros(&pair.cols, pair.rows.start, count));
-        for area in pair.clone().cut([EDGE; 2], self.symmetric) {
+        for area in pair.clone().cut([self.kernel.edge(); 2], self.symmetric) {
             if stop.requested() {
                 break;
             }
-            self.kernel.compute(&area, scratch, tiles);
+            self.kernel.compute(&area, scratch, tiles, stop);
             clear_filling(&mut tiles[0], &area);
             self.add(&area, &tiles[0], &mut direct);
             if self.symmetric && area.is_above_diagonal() {
@@ -329,7 +331,7 @@ mod tests {
             1.0
         }
 
-        fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {
+        fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile], _: &Stop) {
             planes[0].reset(area.rows.len(), area.cols.len().next_multiple_of(WIDTH));
             for row in 0..area.rows.len() {
                 let row = planes[0].row_mut(row);
