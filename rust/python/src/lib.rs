@@ -1,13 +1,14 @@
 //! The Python module `ntkrs._core`: every function unwraps its arguments, computes detached, and wraps the result.
 //!
 //! Each topic is one file, with a section of the same name in `_core.pyi`: `runtime`, `gram`, `activations`, `kernel` (with
-//! `kernel_gradient`), `network` (with `vector_products`), `training` and `ensemble`. The other files are shared by these.
+//! `kernel_gradient`), `convolution`, `network` (with `vector_products`), `training` and `ensemble`. The other files are shared by these.
 //! No two files import each other, directly or through others.
 
 mod activations;
 mod arrays;
 mod call;
 mod callable;
+mod convolution;
 mod ensemble;
 mod errors;
 mod gram;
@@ -51,6 +52,9 @@ mod _core {
 
     #[pymodule_export]
     use super::kernel::InfiniteKernel;
+
+    #[pymodule_export]
+    use super::convolution::ConvolutionalKernel;
 
     #[pymodule_export]
     use super::network::Network;
