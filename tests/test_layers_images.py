@@ -164,8 +164,3 @@ def test_circular_may_follow_valid_after_a_pool():
     Sequential(
         Conv(8, 3, padding="valid"), Relu(), AvgPool(2), Conv(8, 3, padding="circular"), Relu(), Flatten(), Dense(1)
     )
-
-
-def test_kernels_say_that_they_are_not_there():
-    with pytest.raises(ValueError, match=r"layer 0 is Conv.*kernels of networks with Conv are not computed yet"):
-        ARCH.kernel()

@@ -32,7 +32,7 @@ NETWORKS = {
         Conv(1.4, 0.3, width=3), "relu", "flatten", Dense(1.2, 0.1, width=5), "gelu", Dense(1.1)
     ],
     "frozen": [
-        Conv(1.4, 0.3, trainable=False), "relu", Conv(1.1, 0.1, tau_b=0.5), "relu", "flatten", Dense(trainable=False)
+        Conv(1.4, 0.3, trainable=False), "relu", Conv(1.1, 0.1, tau_b=1.0), "relu", "flatten", Dense(trainable=False)
     ],
 }  # fmt: skip
 

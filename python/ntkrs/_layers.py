@@ -307,9 +307,11 @@ class Flatten:
 
     Examples
     --------
-    >>> from ntkrs import Conv, Dense, Flatten, Relu, Sequential
-    >>> Sequential(Conv(8, 3), Relu(), Flatten(), Dense(1)).layers[2]
-    Flatten()
+    >>> import numpy as np
+    >>> from ntkrs import Conv, Dense, Flatten, Identity, Sequential
+    >>> arch = Sequential(Conv(8, 1), Identity(), Flatten(), Dense(1))  # ⟨x,x'⟩/n_0 of all pixels and channels
+    >>> arch.kernel()(np.full((1, 2, 2, 1), 3.0), get="nngp")
+    array([[9.]])
     """
 
 
@@ -321,9 +323,11 @@ class GlobalAvgPool:
 
     Examples
     --------
-    >>> from ntkrs import Conv, Dense, GlobalAvgPool, Relu, Sequential
-    >>> Sequential(Conv(8, 3), Relu(), GlobalAvgPool(), Dense(1)).layers[2]
-    GlobalAvgPool()
+    >>> import numpy as np
+    >>> from ntkrs import Conv, Dense, GlobalAvgPool, Identity, Sequential
+    >>> arch = Sequential(Conv(8, 1), Identity(), GlobalAvgPool(), Dense(1))
+    >>> arch.kernel()(np.array([[[[1.0], [2.0]]]]), get="nngp")  # one image of 1 × 2 pixels, whose mean is 1.5
+    array([[2.25]])
     """
 
 

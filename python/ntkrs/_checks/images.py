@@ -47,6 +47,23 @@ def pair(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
     return x, z
 
 
+def inputs(values: ArrayLike, name: str, kernel: object) -> Array:
+    """Return finite inputs of a kernel: images if it takes them, otherwise rows (N, n_0).
+
+    A function that does not tell, by an attribute ``takes_images``, may take both.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for :func:`batch`, or for :func:`ntkrs._checks.arrays.batch` and ``finite``.
+    """
+    takes_images = getattr(kernel, "takes_images", None)
+    array = arrays.floating(values, name)
+    if takes_images or (takes_images is None and array.ndim == 4):
+        return batch(array, name)
+    return arrays.finite(arrays.batch(array, name), name)
+
+
 def snapshots(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
     """Return copies of images X and Z, which a kernel accepts whenever they are used later.
 

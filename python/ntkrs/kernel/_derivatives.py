@@ -57,7 +57,7 @@ class KernelDerivatives:
         Raises
         ------
         ValueError
-            If ``weights`` is not a finite (N, M) array.
+            If ``weights`` is not a finite (N, M) array, or the network has a Conv.
 
         Notes
         -----
@@ -108,7 +108,7 @@ class KernelDerivatives:
         Raises
         ------
         ValueError
-            If ``weights`` is not finite or has another shape, or if a sum is not finite.
+            If ``weights`` is not finite or has another shape, a sum is not finite, or the network has a Conv.
         MemoryError
             If the result does not fit in memory. Nothing is computed then.
 

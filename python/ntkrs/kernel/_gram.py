@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ntkrs._architecture import check_scales, image_layer_inputs, layer_inputs, takes_images
 from ntkrs._checks import arrays
 from ntkrs._checks.advice import channels_first, looks_channels_first
-from ntkrs._core import InfiniteKernel
-from ntkrs._layers import Conv, Dense
+from ntkrs._core import ConvolutionalKernel, InfiniteKernel
+from ntkrs._layers import AvgPool, Conv, Dense, Flatten
 from ntkrs._runtime.progress import reporter
 from ntkrs._runtime.warning import warn
+from ntkrs.activations import Elementwise
 from ntkrs.kernel._error_bound import ErrorBound, warn_of_truncation
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from ntkrs._architecture import Architecture
     from ntkrs._typing import Array, Parameterization, Progress, Wanted
 
-#: The core's kernel of dense networks.
-Core: TypeAlias = "InfiniteKernel"
+#: The core's kernel of dense networks, or of convolutional ones.
+Core: TypeAlias = "InfiniteKernel | ConvolutionalKernel"
 
 
 def core_kernel(arch: Architecture, parameterization: Parameterization, sample: tuple[int, ...] | None = None) -> Core:
@@ -53,8 +55,27 @@ def core_kernel(arch: Architecture, parameterization: Parameterization, sample: 
         for layer, count in zip(layers, inputs, strict=True)
     ]
     if takes_images(arch):
-        raise ValueError(f"layer 0 is {arch.layers[0]!r}, but kernels of networks with Conv are not computed yet.")
+        return _convolutional(arch, scales)
     return InfiniteKernel(scales, [activation.spec() for activation in arch.activations])
+
+
+def _convolutional(arch: Architecture, scales: list[tuple[float, float, float, float]]) -> ConvolutionalKernel:
+    """Return the core's kernel of a network with Conv, given the scales of every layer that has weights."""
+    remaining, dense = iter(scales), scales[-len(arch.dense) :]
+    layers: list[Any] = []
+    for index, (layer, after) in enumerate(pairwise(arch.layers)):
+        if isinstance(layer, Conv) and isinstance(after, Elementwise):
+            if any(len(before) == 2 for before in layers):
+                raise ValueError(
+                    f"layer {index} is {layer!r}, but kernels of networks with a Conv after an AvgPool are not "
+                    "computed yet. Use strides=2 in a Conv instead of the pool."
+                )
+            layers.append((layer.window, layer.strides, layer.padding, next(remaining), after.spec()))
+        elif isinstance(layer, AvgPool):
+            layers.append((layer.window, layer.strides))
+    head = "flatten" if any(isinstance(layer, Flatten) for layer in arch.layers) else "global_avg_pool"
+    activations = [activation.spec() for activation in arch.activations[len(scales) - len(dense) :]]
+    return ConvolutionalKernel(layers, head, (dense, activations))
 
 
 def warn_of_channels_first(shape: tuple[int, ...]) -> None:

@@ -40,6 +40,10 @@ class Kernel(KernelDerivatives):
     the parameters of layer l itself. It equals Σ^l, with tau_b² in place of sigma_b² if the layer has ``tau_b``; it is
     0 if the layer is not trainable. The kernel of O outputs is this one times the identity of size O.
 
+    A network that starts with :class:`~ntkrs.layers.Conv` takes images (N, H, W, C), channels last, of any size that
+    its windows fit into. There Σ and Θ of the first layers are between pixels of two images, and a convolution takes
+    the mean over all taps of its window: docs/convolution.md has the equations.
+
     Parameters
     ----------
     arch : Sequential
@@ -87,10 +91,15 @@ class Kernel(KernelDerivatives):
             raise ValueError(f"parameterization is {self.parameterization!r}, but must be 'ntk' or 'standard'")
         object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization))
 
+    @property
+    def takes_images(self) -> bool:
+        """True if inputs are images (N, H, W, C), False if they are rows (N, n_0)."""
+        return takes_images(self.arch)
+
     def _for(self, x: Array) -> Core:
         """Return the core's kernel for inputs x. In "standard" it depends on the shape of one of them."""
         sample = x.shape[1:]
-        if takes_images(self.arch):
+        if self.takes_images:
             grids(self.arch, sample)  # refuses images that do not fit the windows
         return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", sample)
 
@@ -105,7 +114,7 @@ class Kernel(KernelDerivatives):
 
     def _pair(self, X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
         """Return inputs X and Z after they are checked: rows, or images for a network with Conv."""
-        if not takes_images(self.arch):
+        if not self.takes_images:
             return arrays.pair(X, Z)
         x, z = images.pair(X, Z)
         warn_of_channels_first(x.shape)
@@ -158,9 +167,9 @@ class Kernel(KernelDerivatives):
 
         Parameters
         ----------
-        X : (N, n_0) array_like
+        X : (N, n_0) array_like, or (N, H, W, C) for a network with Conv
             Inputs. float32 inputs give float32 results; everything else is computed in float64.
-        Z : (M, n_0) array_like, optional
+        Z : (M, n_0) or (M, H, W, C) array_like, optional
             Other inputs; by default X, at half the cost.
         get : "ntk", "nngp", or a tuple of them
             The kernel. A tuple is computed in one pass.
@@ -181,7 +190,8 @@ class Kernel(KernelDerivatives):
         Raises
         ------
         ValueError
-            If X or Z is not two-dimensional, holds NaN or an infinity, or they differ in n_0.
+            If X or Z is not two-dimensional (four-dimensional for images), holds NaN or an infinity, or they differ in
+            n_0; if a window does not fit into an image; or if ``per_layer`` and the network has a Conv.
         TypeError
             If X or Z does not hold real numbers.
         MemoryError
@@ -190,7 +200,8 @@ class Kernel(KernelDerivatives):
         Notes
         -----
         N·M·n_0 multiplications and N·M·L steps of the recursion, half of both without Z. No temporary array is as
-        large as the result.
+        large as the result. With convolutions a step is one for each pair of pixels that the head reads: H·W for
+        Flatten, and (H·W)² for GlobalAvgPool.
 
         Examples
         --------
@@ -200,7 +211,8 @@ class Kernel(KernelDerivatives):
         >>> np.allclose(kernel(X, per_layer=True).sum(axis=0), kernel(X))
         True
         """
-        arrays.no_pair_of_rows(X, Z)
+        if not self.takes_images:
+            arrays.no_pair_of_rows(X, Z)
         names, last = names_of(get), len(self.arch.dense) - 1
         if numbers.boolean(per_layer, "per_layer"):
             if names != ("ntk",):
@@ -319,8 +331,8 @@ class Kernel(KernelDerivatives):
         Raises
         ------
         ValueError
-            If a cosine is not in [−1, 1], q is negative, or ``parameterization`` is "standard", where the kernel also
-            depends on n_0.
+            If a cosine is not in [−1, 1], q is negative, the network has a Conv, or ``parameterization`` is "standard",
+            where the kernel also depends on n_0.
 
         Examples
         --------
@@ -372,5 +384,5 @@ class Kernel(KernelDerivatives):
         True
         """
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
-        x, z = (images if takes_images(self.arch) else arrays).snapshots(X, Z)
+        x, z = (images if self.takes_images else arrays).snapshots(X, Z)
         return linear_operator(self._for(x), x, z, wanted, reporter(progress))
