@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from ntkrs import Dense, Sequential
+from ntkrs import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential
 from ntkrs.activations import Elementwise
+from oracles import convolution
 from oracles.activations import parse
 
 CLASSES = {cls.name: cls for cls in Elementwise.__subclasses__() if cls.__name__ != "Activation"}
@@ -21,3 +22,20 @@ def network(sigma_w, sigma_b, layers, **last):
     dense[-1] = replace(dense[-1], **last)
     both = zip(dense, [*layers, None], strict=True)
     return Sequential(*[part for pair in both for part in pair if part is not None]).kernel()
+
+
+def convolutional(network):
+    """Return the architecture that ``oracles.convolution`` writes as this list."""
+    return Sequential(*map(_layer, network))
+
+
+def _layer(layer):
+    heads = dict(zip(convolution.HEADS, (Flatten(), GlobalAvgPool()), strict=True))
+    if isinstance(layer, convolution.Pool):
+        return AvgPool(layer.window, layer.strides)
+    if not isinstance(layer, convolution.Scales):
+        return heads[layer] if layer in heads else built(layer)
+    scales = {name: getattr(layer, name) for name in ("sigma_w", "sigma_b", "trainable", "tau_b")}
+    if isinstance(layer, convolution.Dense):
+        return Dense(layer.width, **scales)
+    return Conv(layer.width, layer.window, strides=layer.strides, padding=layer.padding, **scales)

@@ -11,7 +11,7 @@ import pytest
 sklearn = pytest.importorskip("sklearn", reason="the demo needs the extra ntkrs[demo]")
 pytest.importorskip("matplotlib", reason="the demo needs the extra ntkrs[demo]")
 
-from ntkrs import cli, demo  # noqa: E402 - after the check for the extra
+from ntkrs import Conv, Flatten, cli, demo  # noqa: E402 - after the check for the extra
 from ntkrs.demo import data, report, scores  # noqa: E402
 
 kernel_ridge = scores.kernel_ridge
@@ -20,6 +20,7 @@ TINY = demo.Settings(
     samples=240,
     folds=3,
     ridges=(1.0, 1e-2, 1e-4),
+    labelled=40,
     diabetes_splits=2,
     widths=(32, 64, 128),
     width_seeds=3,
@@ -137,6 +138,21 @@ def test_kernel_regression_reads_digits(gram, digits):
     assert all(0 <= value <= 1 for value in found.values())
 
 
+def test_convolutions_read_digits_from_few_labels(digits):
+    found = demo.few_labels(digits, TINY, seed=0)
+    values = {score.method: score.value for score in found.scores}
+    assert list(values) == ["MLP", "convolutions and Flatten", "convolutions and GlobalAvgPool"]
+    assert (found.n_train, found.n_test) == (40, 200)
+    assert min(values.values()) > 0.6  # chance is 0.1
+    assert demo.few_labels(digits, TINY, seed=0) == found
+
+
+def test_convolutional_networks_have_the_scales_of_the_dense_ones():
+    arch = demo.convolutional_network(TINY, Flatten())
+    assert [layer.scales for layer in arch.layers if isinstance(layer, Conv)] == [(TINY.sigma_w, TINY.sigma_b)] * 3
+    assert arch.dense[-1].scales == (TINY.sigma_w, TINY.sigma_b)
+
+
 def test_dynamics_starts_at_zero_and_ends_at_the_interpolant(gram, digits):
     flow = demo.dynamics(gram.ntk, digits, TINY)
     assert np.all(np.diff(flow.times) > 0)
@@ -194,6 +210,7 @@ def test_summary_holds_every_number(written):
     assert summary["seed"] == 3
     assert summary["width_scaling"]["slope"] == results.width.line.slope
     assert set(summary["digits_accuracy"]["methods"]) > {"NTK regression", "logistic regression"}
+    assert set(summary["few_labels_accuracy"]["methods"]) == {score.method for score in results.images.scores}
     assert set(summary["diabetes_r2"]["methods"]) > {"NTK regression", "linear ridge"}
     assert summary["seconds"]["total"] > summary["gram"]["seconds"] > 0
     assert set(cli.STAGES) | {"total"} == set(summary["seconds"])

@@ -21,6 +21,7 @@ ORDER = (
     {"_checks"},
     {"_runtime"},
     {"activations", "plot"},
+    {"_layers"},
     {"_architecture"},
     {"kernel", "network"},
     {"empirical", "ensemble", "layers"},

@@ -28,7 +28,7 @@ from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
 from ntkrs.empirical import empirical_ntk, jacobian_ntk
 from ntkrs.ensemble import ensemble_ntk
 from ntkrs.kernel import Kernel
-from ntkrs.layers import Dense, Sequential, mlp
+from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
@@ -39,7 +39,11 @@ if TYPE_CHECKING:
     from ntkrs.storage import gram, open_gram
 
 __all__ = [  # and all activations, which are added below
+    "AvgPool",
+    "Conv",
     "Dense",
+    "Flatten",
+    "GlobalAvgPool",
     "Kernel",
     "Network",
     "Sequential",

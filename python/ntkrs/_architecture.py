@@ -1,13 +1,14 @@
-"""Dense layers, and the architectures that kernels and networks are built from: layers, scales, layout of θ."""
+"""The architectures that kernels and networks are built from: the order of layers, their sizes, layout of θ."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, cast
 
-from ntkrs._checks import numbers
-from ntkrs._checks.advice import other_names, shown
+from ntkrs._checks.advice import channels_first, shown
+from ntkrs._layers import UNKNOWN_SCALES, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, ImageLayer
 from ntkrs.activations import Activation, Elementwise
 
 if TYPE_CHECKING:
@@ -16,157 +17,20 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, Parameterization
     from ntkrs.activations import Spec
 
-
-@other_names(W_std="sigma_w", b_std="sigma_b", units="width", out_dim="width", out_features="width")
-@dataclass(frozen=True, repr=False)
-class Dense:
-    """A dense layer, ``h = sigma_w/√n · x W + sigma_b · b``, with every entry of W and b drawn from N(0, 1).
-
-    Here n is the number of inputs of the layer.
-
-    Parameters
-    ----------
-    width : int
-        The number of units. An infinite-width kernel ignores it.
-    sigma_w : float or None
-        Scale of the weights, positive. None if it is unknown, as in networks that :mod:`ntkrs.convert` reads: a trained
-        model does not tell what its parameters were drawn from. Kernels at infinite width and ``init`` refuse such a
-        layer. A network in the standard parameterization does not need its scales.
-    sigma_b : float or None
-        Scale of the biases; 0 for a layer without biases. None for a layer with biases if ``sigma_w`` is None.
-    trainable : bool
-        If False, the layer is not trained, and adds nothing to a tangent kernel. A finite network holds its parameters
-        all the same, and derivatives with respect to them are 0.
-    tau_b : float, optional
-        Scale at which the biases learn, by default ``sigma_b``. If it is given, a finite network holds and trains b'
-        with ``tau_b · b' = sigma_b · b``, drawn from N(0, (sigma_b/tau_b)²). With 0, it holds b and does not train it.
-        Biases that start at 0 and are trained, as in Keras and Flax, have ``sigma_b=0.0, tau_b=1.0``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is not a number, or out of its domain.
-
-    Examples
-    --------
-    >>> from ntkrs import Dense, Sequential
-    >>> Sequential(Dense(1, sigma_w=2.0, sigma_b=1.0)).kernel()([[3.0]])  # sigma_w² ⟨x,x'⟩/n_0 + sigma_b²
-    array([[37.]])
-    """
-
-    width: int
-    sigma_w: float | None = 1.0
-    sigma_b: float | None = 0.0
-    trainable: bool = True
-    tau_b: float | None = None
-
-    def __post_init__(self) -> None:
-        """Check the arguments, and store numbers as int and float."""
-        width = numbers.integer(self.width, "width")
-        if width < 1:
-            raise ValueError(f"width is {width}, but a dense layer has at least 1 unit")
-        object.__setattr__(self, "width", width)
-        self._check_scales()
-        if not isinstance(self.trainable, bool):
-            raise TypeError(f"trainable is {self.trainable!r}, but must be True or False")
-        if self.tau_b is not None:
-            tau_b = numbers.real(self.tau_b, "tau_b")
-            if tau_b < 0:
-                raise ValueError(f"tau_b is {tau_b}, but must be >= 0 (0: biases that are not trained)")
-            object.__setattr__(self, "tau_b", None if tau_b == self.sigma_b else tau_b + 0.0)
-
-    def _check_scales(self) -> None:
-        """Check the scales, and store them as float, or None if they are unknown."""
-        if self.sigma_w is None:
-            if self.sigma_b not in (None, 0) or self.tau_b is not None:
-                raise ValueError(
-                    f"sigma_w is None, but sigma_b is {self.sigma_b!r} and tau_b is {self.tau_b!r}. Where sigma_w is "
-                    "unknown, tau_b must be None too, and sigma_b None, or 0 for a layer without biases."
-                )
-            object.__setattr__(self, "sigma_b", None if self.sigma_b is None else 0.0)
-            return
-        if self.sigma_b is None:
-            raise ValueError(f"sigma_b is None, but sigma_w is {self.sigma_w!r}: scales are known or unknown together")
-        sigma_w, sigma_b = numbers.positive(self.sigma_w, "sigma_w"), numbers.real(self.sigma_b, "sigma_b")
-        if sigma_b < 0:
-            raise ValueError(f"sigma_b is {sigma_b}, but must be >= 0 (0: no biases)")
-        object.__setattr__(self, "sigma_w", sigma_w)
-        object.__setattr__(self, "sigma_b", sigma_b + 0.0)  # -0.0 and 0.0 are one value
-
-    def __repr__(self) -> str:
-        extras = "" if self.trainable else ", trainable=False"
-        extras += "" if self.tau_b is None else f", tau_b={self.tau_b}"
-        return f"Dense(width={self.width}, sigma_w={self.sigma_w}, sigma_b={self.sigma_b}{extras})"
-
-    @property
-    def has_bias(self) -> bool:
-        """True if the layer has biases, whether or not they are trained."""
-        return self.sigma_b is None or self.sigma_b > 0 or bool(self.tau_b)
-
-    @property
-    def scales(self) -> tuple[float, float]:
-        """The scales (σ_w, σ_b).
-
-        Raises
-        ------
-        ValueError
-            If they are unknown. The message says which scales other libraries start from.
-        """
-        if self.sigma_w is None or self.sigma_b is None:
-            raise ValueError(f"{self!r} has unknown scales. {UNKNOWN_SCALES}")
-        return self.sigma_w, self.sigma_b
-
-    @property
-    def bias_scale(self) -> float:
-        """The factor of the biases in a finite network: ``tau_b`` if it is given and not 0, otherwise ``sigma_b``."""
-        return self.tau_b or self.scales[1]
-
-    def learning_scales(self, parameterization: str, inputs: int) -> tuple[float, float]:
-        """Return the learning scales (τ_w, τ_b) of a layer with n ``inputs``.
-
-        The layer adds ``τ_w² ⟨x,x'⟩/n + τ_b²`` to a tangent kernel, where x and x' are its inputs.
-
-        Raises
-        ------
-        ValueError
-            If ``tau_b`` is given and not 1 and the parameterization is "standard", or if it is "ntk" and the scales are
-            unknown.
-        """
-        if not self.trainable:
-            return 0.0, 0.0
-        if parameterization == "ntk":
-            sigma_w, sigma_b = self.scales
-            return sigma_w, sigma_b if self.tau_b is None else self.tau_b
-        if self.tau_b not in (None, 1):
-            raise ValueError(f"{self!r} has tau_b, but in standard parameters biases learn at the scale 1")
-        return inputs**0.5, 1.0 if self.has_bias else 0.0
-
-    def tied_scales(self, parameterization: str) -> tuple[bool, bool]:
-        """Return a pair for the learning scales: True if τ_w equals σ_w and changes with it; the same for τ_b, σ_b."""
-        ours = self.trainable and parameterization == "ntk"
-        return ours, ours and self.tau_b is None
-
-
-#: The part of messages that tells from which scales models start, and how to fill them in.
-UNKNOWN_SCALES = (
-    "A trained model does not tell what its parameters were drawn from. By default a layer of n inputs and m outputs "
-    "starts in PyTorch from sigma_w² = 1/3 and sigma_b² = 1/(3n), in Keras from sigma_w² = 2n/(n + m) and biases of 0, "
-    "in Flax from sigma_w² = 1 and biases of 0, in scikit-learn from sigma_w² = 2n/(n + m) and sigma_b² = 2/(n + m) (a "
-    "third of both for logistic). ntkrs.convert.init_scales gives these. Pass scales='torch', 'keras', 'flax', "
-    "'sklearn', or (sigma_w, sigma_b) to the function of ntkrs.convert that reads the model."
-)
-
 #: One layer of an architecture.
-Layer: TypeAlias = Dense | Elementwise
+Layer: TypeAlias = Dense | Elementwise | ImageLayer
+
+#: The rows and columns of images.
+Grid: TypeAlias = tuple[int, int]
 
 
 class Architecture(ABC):
-    """Alternating dense layers and activations: the abstract base of :class:`~ntkrs.layers.Sequential`.
+    """Layers in order, with an activation after each but the last: the base of :class:`~ntkrs.layers.Sequential`.
 
     Attributes
     ----------
-    layers : tuple of Dense or activation
-        The layers. The first and the last are :class:`Dense`.
+    layers : tuple of layers and activations
+        The layers. The first is :class:`Dense` or, for images, :class:`Conv`; the last is :class:`Dense`.
 
     Examples
     --------
@@ -182,21 +46,13 @@ class Architecture(ABC):
         if not layers:
             raise ValueError("a Sequential needs at least one Dense layer")
         for index, layer in enumerate(layers):
-            if not isinstance(layer, Dense | Elementwise):
+            if not isinstance(layer, Dense | Elementwise | ImageLayer):
                 raise TypeError(
-                    f"layer {index} is {shown(layer)}, but a Dense or an activation is needed.{_instead_of(layer)}"
+                    f"layer {index} is {shown(layer)}, but a Dense or an activation is needed, or a Conv, AvgPool, "
+                    f"Flatten or GlobalAvgPool for images.{_instead_of(layer)}"
                 )
-            if isinstance(layer, Dense) != (index % 2 == 0):
-                expected = "a Dense" if index % 2 == 0 else "an activation"
-                raise ValueError(
-                    f"layer {index} is {layer!r}, but {expected} is needed there: dense layers and activations "
-                    "alternate. Use Identity() between two dense layers without an activation."
-                )
-        if len(layers) % 2 == 0:
-            raise ValueError(
-                f"the last layer is {layers[-1]!r}, but a Dense is needed: it makes the outputs. For a network that "
-                "ends with its activation, add Dense(1, trainable=False): the kernels are those of its outputs."
-            )
+        start = _check_image_layers(layers) if any(isinstance(layer, ImageLayer) for layer in layers) else 0
+        _check_dense_layers(layers, start)
         object.__setattr__(self, "layers", layers)
 
     def __call__(self, *_: object) -> NoReturn:
@@ -213,7 +69,7 @@ class Architecture(ABC):
 
     @property
     def activations(self) -> tuple[Elementwise, ...]:
-        """The activations, in order: one fewer than the dense layers."""
+        """The activations, in order."""
         return tuple(layer for layer in self.layers if isinstance(layer, Elementwise))
 
     @property
@@ -222,15 +78,14 @@ class Architecture(ABC):
         return self.dense[-1].width
 
     def with_width(self, width: int) -> Self:
-        """Return this architecture with another width for all hidden layers.
+        """Return this architecture with another width for all hidden layers; for convolutions, number of channels.
 
         Raises
         ------
         TypeError, ValueError
             If the width is not a positive integer.
         """
-        hidden = [replace(layer, width=width) if isinstance(layer, Dense) else layer for layer in self.layers[:-1]]
-        return type(self)(*hidden, self.layers[-1])
+        return type(self)(*(_with_width(layer, width) for layer in self.layers[:-1]), self.layers[-1])
 
     @abstractmethod
     def kernel(self, parameterization: Parameterization = "ntk") -> Any:
@@ -239,6 +94,83 @@ class Architecture(ABC):
     @abstractmethod
     def init(self, in_features: int, rng: Any = 0, dtype: Any = "float64") -> Any:
         """Return a network of this architecture with random parameters."""
+
+
+def _with_width(layer: Layer, width: int) -> Layer:
+    """Return a layer with another width; a convolution with another number of channels."""
+    if isinstance(layer, Conv):
+        return replace(layer, channels=width)
+    return replace(layer, width=width) if isinstance(layer, Dense) else layer
+
+
+def _check_dense_layers(layers: tuple[Layer, ...], start: int) -> None:
+    """Raise ValueError unless dense layers and activations alternate from ``start`` on, dense ones first and last."""
+    for index, layer in enumerate(layers[start:], start):
+        dense_expected = (index - start) % 2 == 0
+        reason = ""
+        if isinstance(layer, ImageLayer):
+            reason = f"{layers[start - 1]!r} ends the part of images: Dense and activations follow it."
+        elif isinstance(layer, Dense) != dense_expected:
+            reason = (
+                f"{'a Dense' if dense_expected else 'an activation'} is needed there: dense layers and activations "
+                "alternate. Use Identity() between two dense layers without an activation."
+            )
+        if reason:
+            raise ValueError(f"layer {index} is {layer!r}, but {reason}")
+    if (len(layers) - start) % 2 == 0:
+        raise ValueError(
+            f"the last layer is {layers[-1]!r}, but a Dense is needed: it makes the outputs. For a network that "
+            "ends with its activation, add Dense(1, trainable=False): the kernels are those of its outputs."
+        )
+
+
+def _check_image_layers(layers: tuple[Layer, ...]) -> int:
+    """Return the index of the first layer after Flatten or GlobalAvgPool.
+
+    Before it stand convolutions, each followed by an activation, and pools: ``(Conv activation | AvgPool)+``.
+
+    Raises
+    ------
+    ValueError
+        If they have another order, or a circular convolution follows one that does not pad.
+    """
+    cropped: Layer | None = None
+    for index, layer in enumerate(layers):
+        reason = _misplaced(layer, layers[index - 1] if index else None, cropped)
+        if reason:
+            raise ValueError(f"layer {index} is {layer!r}, but {reason}")
+        if isinstance(layer, Flatten | GlobalAvgPool):
+            return index + 1
+        if isinstance(layer, AvgPool):
+            cropped = None
+        elif isinstance(layer, Conv) and layer.padding == "valid":
+            cropped = layer
+    raise ValueError(
+        f"there is neither Flatten() nor GlobalAvgPool() after {layers[0]!r}, but one of them is needed: it turns "
+        "images into the features of the Dense after it."
+    )
+
+
+def _misplaced(layer: Layer, before: Layer | None, cropped: Layer | None) -> str:
+    """Return the reason why a layer may not follow the one before it in the part of images, or an empty string.
+
+    ``cropped`` is the last convolution since the last pool that does not pad, or None.
+    """
+    if before is None:
+        return "" if isinstance(layer, Conv) else "a network with layers of images starts with a Conv."
+    if isinstance(before, Conv):
+        activation = "an activation is needed there, after a Conv. Use Identity() if there is none."
+        return "" if isinstance(layer, Elementwise) else activation
+    if isinstance(layer, Elementwise):
+        return "an activation follows a Conv or a Dense."
+    if isinstance(layer, Dense):
+        return "the layer before it makes images. Use Flatten() or GlobalAvgPool() before the first Dense."
+    if isinstance(layer, Conv) and layer.padding == "circular" and cropped is not None:
+        return (
+            f"{cropped!r} stands before it: what is left of an image by padding='valid' is not periodic. Use "
+            "padding='same' or 'valid'."
+        )
+    return ""
 
 
 def _instead_of(layer: object) -> str:
@@ -265,9 +197,124 @@ def check_scales(arch: Architecture, purpose: str) -> None:
             )
 
 
+#: The advice for networks of images where a finite network is needed.
+_AT_INFINITE_WIDTH = "Networks with Conv have kernels at infinite width: arch.kernel()."
+
+
+def check_dense(arch: object, purpose: str, advice: str = _AT_INFINITE_WIDTH) -> None:
+    """Raise an error unless ``arch`` is an architecture of dense layers. ``purpose`` names what needs one.
+
+    Raises
+    ------
+    TypeError
+        If it is not an architecture.
+    ValueError
+        If it has layers of images.
+    """
+    check_architecture(arch)
+    known = cast("Architecture", arch)
+    if takes_images(known):
+        raise ValueError(
+            f"layer 0 is {known.layers[0]!r}, but {purpose} needs a network of Dense layers and activations. {advice}"
+        )
+
+
+def takes_images(arch: Architecture) -> bool:
+    """Return True for a network of images (N, H, W, C), False for one of features (N, n_0)."""
+    return isinstance(arch.layers[0], Conv)
+
+
+def grids(arch: Architecture, image: tuple[int, ...]) -> list[Grid]:
+    """Return the rows and columns that each layer before the first Dense makes of images of shape (H, W, C).
+
+    Raises
+    ------
+    ValueError
+        If a window does not fit, or a stride that must keep images periodic does not divide their rows or columns.
+    """
+    found: list[Grid] = []
+    for index, layer in enumerate(arch.layers):
+        grid = found[-1] if found else (image[0], image[1])
+        if isinstance(layer, Dense):
+            break
+        if isinstance(layer, Conv | AvgPool):
+            _check_fit(index, layer, grid, image, periodic=_is_periodic(arch.layers[index:]))
+            grid = _grid_after(layer, grid)
+        elif isinstance(layer, Flatten | GlobalAvgPool):
+            grid = (1, 1)
+        found.append(grid)
+    return found
+
+
+def _is_periodic(layers: tuple[Layer, ...]) -> bool:
+    """Return True if one of the convolutions before the next pool or head continues images periodically."""
+    for layer in layers:
+        if isinstance(layer, AvgPool | Flatten | GlobalAvgPool):
+            break
+        if isinstance(layer, Conv) and layer.padding == "circular":
+            return True
+    return False
+
+
+def _check_fit(index: int, layer: Conv | AvgPool, grid: Grid, image: tuple[int, ...], *, periodic: bool) -> None:
+    """Raise ValueError if the window of a layer does not fit into a grid, or its strides do not divide a periodic one.
+
+    Images of the size of a window always fit.
+    """
+    window, strides = sizes(layer)
+    padded = isinstance(layer, Conv) and layer.padding != "valid"
+    shown_grid = f"the grid there has {grid[0]} rows and {grid[1]} columns"
+    if not padded and (window[0] > grid[0] or window[1] > grid[1]):
+        way_out = "a smaller window" if isinstance(layer, AvgPool) else "a smaller window or padding='same'"
+        raise ValueError(
+            f"layer {index} is {layer!r}, but {shown_grid}: its window does not fit. Use larger images, {way_out}."
+            + channels_first(*image)
+        )
+    if periodic and (grid[0] % strides[0] or grid[1] % strides[1]):
+        raise ValueError(
+            f"layer {index} is {layer!r}, but {shown_grid}: with padding='circular' strides must divide them, or the "
+            "result is not periodic."
+        )
+
+
+def _grid_after(layer: Conv | AvgPool, grid: Grid) -> Grid:
+    """Return the rows and columns of the output of a layer whose window fits."""
+    window, strides = sizes(layer)
+    padded = isinstance(layer, Conv) and layer.padding != "valid"
+    sides = zip(grid, window, strides, strict=True)
+    rows, columns = ((n - 1 if padded else n - side) // step + 1 for n, side, step in sides)
+    return rows, columns
+
+
+def sizes(layer: Conv | AvgPool) -> tuple[Grid, Grid]:
+    """Return the window and the strides of a layer, both in rows and columns."""
+    return cast("Grid", layer.window), cast("Grid", layer.strides)
+
+
 def layer_inputs(arch: Architecture, in_features: int) -> list[int]:
-    """Return the number of inputs of each dense layer."""
+    """Return the number of inputs of each dense layer of a network without convolutions."""
     return [in_features, *(dense.width for dense in arch.dense[:-1])]
+
+
+def image_layer_inputs(arch: Architecture, image: tuple[int, ...]) -> list[int]:
+    """Return the number of inputs of a unit of each convolution and dense layer, for images of shape (H, W, C).
+
+    Raises
+    ------
+    ValueError
+        As for :func:`grids`.
+    """
+    inputs, units = [], image[2]
+    for index, layer in enumerate(arch.layers):
+        if isinstance(layer, Conv):
+            inputs.append(units * math.prod(sizes(layer)[0]))
+            units = layer.channels
+        elif isinstance(layer, Flatten):
+            units *= math.prod(grids(arch, image)[index - 1])
+        elif isinstance(layer, Dense):
+            inputs.append(units)
+            units = layer.width
+    return inputs
 
 
 def layer_scales(

@@ -41,12 +41,18 @@ _Batches: TypeAlias = tuple[Array, Array | None]
 # The values (N, 1, T, n) that enter a layer, indices (N·T,) into a table, or None; and the gradients of each plane,
 # (N, S, T, m).
 _LayerBatch: TypeAlias = tuple[NDArray[Any] | None, Sequence[Array]]
+# A convolution and its activation: window, strides, padding, (σ_w, σ_b, τ_w, τ_b), activation. A pool: window, strides.
+_GridLayer: TypeAlias = (
+    tuple[tuple[int, int], tuple[int, int], str, tuple[float, float, float, float], _Activation]
+    | tuple[tuple[int, int], tuple[int, int]]
+)
 # Inputs X and Z, and the planes to write, each of shape (N, S, M, S).
 _Gram: TypeAlias = tuple[Array, Array | None, Sequence[NDArray[Any]]]
 
 __all__ = [
     "PROFILE",
     "VERSION",
+    "ConvolutionalKernel",
     "InfiniteKernel",
     "Network",
     "StoredProduct",
@@ -252,6 +258,57 @@ class InfiniteKernel:
         ``weights`` are (W, True) with W (N, M), or (α, False) with ``W_ij = α_j`` and α (M, O).
 
         Raises ValueError as :meth:`gram`, and if a sum is not finite.
+        """
+
+# convolution.rs
+
+@final
+class ConvolutionalKernel:
+    """The NNGP and NTK of an infinitely wide convolutional network, on images (N, H, W, C).
+
+    ``head`` is "flatten" or "global_avg_pool". ``dense`` holds (σ_w, σ_b, τ_w, τ_b) of each dense layer after it, and
+    the activations between them. A kernel ``wanted`` is "nngp" or "ntk", with the index of the last dense layer.
+
+    Raises ValueError if the first layer is no convolution, a name is not known, a window, stride or scale is out of its
+    domain, or an activation has no kernel at infinite width.
+    """
+
+    def __new__(
+        cls,
+        layers: Sequence[_GridLayer],
+        head: str,
+        dense: tuple[Sequence[tuple[float, float, float, float]], Sequence[_Activation]],
+    ) -> ConvolutionalKernel: ...
+    def grid(self, sides: tuple[int, int]) -> tuple[int, int]:
+        """Return the rows and columns of the grid that the head sees, for images of these rows and columns.
+
+        Raises ValueError if a window does not fit, or a circular layer follows one that breaks the circle.
+        """
+
+    def gram(self, arrays: _Gram, wanted: Sequence[Wanted], progress: Report | None) -> tuple[float, float]:
+        """Write each kernel to a plane (N, 1, M, 1). Return the bounds of :meth:`error_bound`.
+
+        Raises ValueError as :meth:`grid`, if a kernel is not known, or overflows float64.
+        """
+
+    def error_bound(self, inputs: _Batches) -> tuple[float, float]:
+        """Return bounds on the errors of Σ and Θ for all pairs of images, round-off excluded.
+
+        Raises ValueError as :meth:`grid`, and if a variance overflows float64.
+        """
+
+    def diag(self, x: Array, wanted: Wanted) -> NDArray[np.float64]:
+        """Return the diagonal of one kernel, (N,).
+
+        Raises ValueError as :meth:`gram`.
+        """
+
+    def multiply(
+        self, inputs: _Batches, vectors: NDArray[np.float64], wanted: Wanted, progress: Report | None
+    ) -> NDArray[np.float64]:
+        """Return K V (N, r) for vectors V (M, r), without storing K.
+
+        Raises ValueError as :meth:`gram`, and if the product is not finite.
         """
 
 # network.rs

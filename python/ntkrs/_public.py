@@ -28,7 +28,7 @@ def publish(namespace: dict[str, Any]) -> None:
     for name in namespace["__all__"]:
         home = getattr(namespace.get(name), "__module__", None)
         if home is not None and ("._" in home or (own and home.startswith(own))):
-            for owner in _with_bases(namespace[name], own or home):
+            for owner in _with_bases(namespace[name], (own or home, home)):
                 private = owner.__module__
                 for part in _parts(owner):
                     if getattr(part, "__module__", None) == private:
@@ -40,10 +40,10 @@ def keep_pickles() -> None:
     sys.modules.update((old, sys.modules[new]) for old, new in _MOVED.items())
 
 
-def _with_bases(found: Any, folder: str) -> list[Any]:
-    """Return a function, or a class and those of its bases that lie in the same folder: parts of it in other files."""
+def _with_bases(found: Any, places: tuple[str, str]) -> list[Any]:
+    """Return a function, or a class and those of its bases that lie in its folder or file: parts of it."""
     bases = found.__mro__[1:] if isinstance(found, type) else ()
-    return [found, *(base for base in bases if base.__module__.startswith(folder))]
+    return [found, *(base for base in bases if base.__module__.startswith(places))]
 
 
 def _parts(found: Any) -> Iterator[Any]:

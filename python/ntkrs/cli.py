@@ -35,6 +35,7 @@ STAGES = {
     "Gram matrices": 1,
     "digits": 4,
     "diabetes": 1,
+    "few labels": 4,
     "width scaling": 6,
     "dynamics": 1,
     "one dimension": 1,
@@ -81,6 +82,7 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> repo
     gram = timed("Gram matrices", lambda: demo.gram(data.x, settings))
     digits = timed("digits", lambda: scores.classification(data, gram, settings, seed))
     diabetes = timed("diabetes", lambda: scores.regression(settings, seed))
+    images = timed("few labels", lambda: demo.few_labels(data, settings, seed))
     x = data.x[data.train[: settings.width_samples]]
     tell = partial(progress, "width scaling")
     width = timed("width scaling", lambda: demo.width_scaling(x, settings, seed, tell))
@@ -90,7 +92,7 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> repo
     trained = timed("finite training", lambda: demo.finite_training(data, settings, seed))
     lazy = timed("lazy training", lambda: demo.lazy_training(data, settings, seed))
     return report.Results(
-        settings, seed, data, gram, digits, diabetes, width, flow, circle, line, spectrum, trained, lazy, seconds
+        settings, seed, data, gram, digits, diabetes, images, width, flow, circle, line, spectrum, trained, lazy, seconds
     )
 
 

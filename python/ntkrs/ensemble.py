@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from ntkrs import _core
-from ntkrs._architecture import check_architecture, check_scales, finite_specs, layer_inputs, layer_scales
+from ntkrs._architecture import check_dense, check_scales, finite_specs, layer_inputs, layer_scales
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
 from ntkrs.network import Network
@@ -114,7 +114,7 @@ def ensemble_ntk(
     >>> bool(np.allclose(moments.variance, np.var(kernels, axis=0, ddof=1)))
     True
     """
-    check_architecture(arch)
+    check_dense(arch, "ensemble_ntk")
     check_scales(arch, "an ensemble of random networks")
     arch = arch if width is None else arch.with_width(width)
     x = _float64(X, "X")
@@ -281,7 +281,7 @@ def ensemble_outputs(
     >>> np.array_equal(found.outputs[1], arch.init(in_features=2, rng=1)(X))
     True
     """
-    check_architecture(arch)
+    check_dense(arch, "ensemble_outputs")
     check_scales(arch, "an ensemble of random networks")
     arch = arch if width is None else arch.with_width(width)
     x, drawn, report = arrays.finite(_float64(X, "X"), "X"), _seeds(seeds), reporter(progress)

@@ -1,4 +1,4 @@
-"""Descriptions of networks: dense layers, and sequences of them with activations in between.
+"""Descriptions of networks: dense layers, convolutions and pools, and sequences of them with activations in between.
 
 They are values: frozen, hashable and picklable, and equal if they have the same contents. They compute nothing.
 """
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs._architecture import Architecture, Dense, Layer
+from ntkrs._architecture import Architecture, Layer
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import other_names
+from ntkrs._layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool
 from ntkrs._public import publish
 from ntkrs.activations import Elementwise, by_name
 from ntkrs.kernel import Kernel
@@ -28,24 +29,29 @@ if TYPE_CHECKING:
 #: The largest number of hidden layers of :func:`mlp`. The deepest networks that were ever trained have 10,000.
 _MAX_DEPTH = 100_000
 
-__all__ = ["Architecture", "Dense", "Sequential", "mlp"]
+__all__ = ["Architecture", "AvgPool", "Conv", "Dense", "Flatten", "GlobalAvgPool", "Sequential", "mlp"]
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Sequential(Architecture):
-    """A multilayer perceptron: dense layers with an activation between each two.
+    """A network: layers in order, with an activation between each two that have weights.
+
+    A multilayer perceptron alternates :class:`Dense` and activations. A convolutional network starts with a
+    :class:`Conv`. After each Conv stands an activation, after that :class:`AvgPool` if wanted; then once
+    :class:`Flatten` or :class:`GlobalAvgPool`, and then Dense as in a multilayer perceptron. Its kernel takes images
+    (N, H, W, C).
 
     Parameters
     ----------
-    *layers : Dense or activation
-        The layers, alternating. The first and the last are :class:`Dense`.
+    *layers : Dense, Conv, AvgPool, Flatten, GlobalAvgPool, or activation
+        The layers. The last is :class:`Dense`.
 
     Raises
     ------
     TypeError
-        If a layer is neither a Dense nor an activation.
+        If a layer is none of these.
     ValueError
-        If the layers do not alternate, or do not begin and end with a Dense.
+        If the layers do not have this order. The message names the layer that does not fit.
 
     Examples
     --------
@@ -102,8 +108,8 @@ class Sequential(Architecture):
         Raises
         ------
         TypeError, ValueError
-            If ``in_features`` is not a positive integer, ``rng`` is not a seed, the dtype is another one, or the scales
-            of a layer are unknown.
+            If ``in_features`` is not a positive integer, ``rng`` is not a seed, the dtype is another one, the scales
+            of a layer are unknown, or there is a Conv.
         MemoryError
             If the parameters do not fit in memory. None is drawn then.
 

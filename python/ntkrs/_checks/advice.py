@@ -56,6 +56,48 @@ def not_an_array(values: object, array: NDArray[Any], name: str) -> str:
     return f"{has}, but {needed} are needed. {instead.format(name=name)}"
 
 
+def not_rows(shape: tuple[int, ...], name: str) -> str:
+    """Return the message for an array of this shape where rows (N, n_0) are needed."""
+    hint = ""
+    if len(shape) == 1:
+        hint = f" Use {name}.reshape(1, -1) for one sample, {name}.reshape(-1, 1) for one feature."
+    elif len(shape) in (3, 4):
+        hint = f" For images, use {name}.reshape(len({name}), -1), or a network that starts with Conv."
+    return f"{name} has shape {shape}, but a two-dimensional (N, n_0) array is needed.{hint}"
+
+
+def not_images(shape: tuple[int, ...], name: str) -> str:
+    """Return the message for an array of this shape where images (N, H, W, C) are needed."""
+    needed = "a network that starts with Conv takes images (N, H, W, C)"
+    if len(shape) == 4:
+        return f"{name} has shape {shape}, but {needed} with at least 1 row, 1 column and 1 channel."
+    hint = f" Use {name}[None] for one image (H, W, C), {name}[..., None] for images (N, H, W) of one channel."
+    if len(shape) == 2:
+        hint = f" Use {name}.reshape({_image_shape(shape[1])})."
+    return f"{name} has shape {shape}, but {needed}.{hint if len(shape) in (2, 3) else ''}"
+
+
+def _image_shape(features: int) -> str:
+    """Return a shape of square images with so many numbers, of one channel or three, or else letters for it."""
+    for channels in (1, 3):
+        side = round((features / channels) ** 0.5)
+        if side > 1 and side * side * channels == features:
+            return f"-1, {side}, {side}, {channels}"
+    return "-1, H, W, C"
+
+
+def channels_first(height: int, width: int, channels: int) -> str:
+    """Return a hint for images of this shape if it looks like that of images whose first axis is the channels."""
+    if height in (1, 3) and channels not in (1, 3) and width > 1:
+        return f" If {height} is the number of channels, they must be the last axis: use X.transpose(0, 2, 3, 1)."
+    return ""
+
+
+def looks_channels_first(height: int, width: int, channels: int) -> bool:
+    """Return True for (1, n, n) and (3, n, n) with n of 8 or more: hardly images of that height and n channels."""
+    return width == channels >= 8 and bool(channels_first(height, width, channels))
+
+
 def _instead_of_object(values: object, name: str) -> str:
     """Return what to pass instead of an object that is no array."""
     if hasattr(values, "collect"):  # a lazy data frame
@@ -83,15 +125,30 @@ def other_names(**names: str) -> Callable[[Called], Called]:
 
     A call with such a name raises TypeError, with the name that is used here.
     """
+    return _named_otherwise(
+        TypeError, {name: f"has no argument {name}. Here it is called {ours}." for name, ours in names.items()}
+    )
+
+
+def absent(**reasons: str) -> Callable[[Called], Called]:
+    """Return a decorator for functions and classes that lack an argument ``name`` of other libraries.
+
+    A call with such a name raises ValueError, with the reason ``reasons[name]``.
+    """
+    return _named_otherwise(ValueError, {name: f"has no {name}. {reason}" for name, reason in reasons.items()})
+
+
+def _named_otherwise(error: type[Exception], messages: dict[str, str]) -> Callable[[Called], Called]:
+    """Return a decorator that answers a call with an argument ``name`` by an error with ``messages[name]``."""
 
     def decorate(called: Called) -> Called:
         function: Any = called.__init__ if isinstance(called, type) else called  # type: ignore[misc]
 
         @wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            for name, ours in names.items():
+            for name, message in messages.items():
                 if name in kwargs:
-                    raise TypeError(f"{called.__name__}() has no argument {name}. Here it is called {ours}.")
+                    raise error(f"{called.__name__}() {message}")
             return function(*args, **kwargs)
 
         if isinstance(called, type):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkrs._checks import chunks, memory
-from ntkrs._checks.advice import not_an_array, shown
+from ntkrs._checks.advice import not_an_array, not_rows, shown
 from ntkrs._typing import Array, ArrayLike
 
 #: The size of a cache line in bytes.
@@ -69,11 +69,7 @@ def batch(values: ArrayLike, name: str) -> Array:
     """
     array = floating(values, name)
     if array.ndim != 2:
-        hint = f" Use {name}.reshape(1, -1) for one sample, {name}.reshape(-1, 1) for one feature."
-        raise ValueError(
-            f"{name} has shape {array.shape}, but a two-dimensional (N, n_0) array is needed."
-            + (hint if array.ndim == 1 else "")
-        )
+        raise ValueError(not_rows(array.shape, name))
     return array
 
 
@@ -94,17 +90,18 @@ def no_pair_of_rows(X: ArrayLike, Z: ArrayLike | None) -> None:
         )
 
 
-def finite(array: Array, name: str) -> Array:
+def finite(array: Array, name: str, axes: str = "") -> Array:
     """Return ``array`` if all its entries are finite.
 
     Raises
     ------
     ValueError
-        If an entry is NaN or infinite. The message gives the index of the first one.
+        If an entry is NaN or infinite. The message gives the index of the first one, and the names of its ``axes``.
     """
     index = chunks.first(lambda part: ~np.isfinite(part), array)
     if index is not None:
-        raise ValueError(f"{name} holds {array[index]} at {index}, but every entry must be finite.")
+        where = f"{index}, its {axes}" if axes else str(index)
+        raise ValueError(f"{name} holds {array[index]} at {where}, but every entry must be finite.")
     return array
 
 
@@ -280,22 +277,20 @@ def _overlaps_itself(array: NDArray[Any]) -> bool:
 
 @contextmanager
 def call(
-    X: ArrayLike,
-    Z: ArrayLike | None,
+    inputs: tuple[Array, Array | None],
     outs: Sequence[NDArray[Any] | None],
     shape: Callable[[int, int], tuple[int, ...]],
     planes: Callable[[Array], Sequence[NDArray[Any]]],
-    dtype: np.dtype[Any] | None = None,
 ) -> Iterator[tuple[tuple[Array, Array | None, Sequence[NDArray[Any]]], list[Array]]]:
-    """Convert the inputs of a kernel, and check or allocate the arrays for its results.
+    """Check or allocate the arrays for the results of a kernel.
 
     Each call of a kernel enters this context once. It yields (x, z, planes) for the core to read and write, and the
     results, which are complete after the ``with`` block.
 
     Parameters
     ----------
-    X, Z, dtype
-        As for :func:`pair`.
+    inputs : (ndarray, ndarray or None)
+        X and Z, checked.
     outs : sequence of ndarray or None
         The arrays to write to, one for each result. None stands for a new array.
     shape : callable
@@ -306,12 +301,12 @@ def call(
     Raises
     ------
     TypeError, ValueError, MemoryError
-        As for :func:`pair` and :func:`output`, or if two of ``outs`` share memory.
+        As for :func:`output`, or if two of ``outs`` share memory.
     """
-    x, z = pair(X, Z, dtype)
-    inputs = [array for array in (x, z) if array is not None]
+    x, z = inputs
+    given = [array for array in inputs if array is not None]
     sizes = shape(len(x), len(x if z is None else z))
-    results = [output(out, sizes, x.dtype, inputs, "the kernel") for out in outs]
+    results = [output(out, sizes, x.dtype, given, "the kernel") for out in outs]
     if len(results) > 1 and np.shares_memory(results[0], results[1]):
         raise ValueError("the arrays of out share memory, but each result needs its own")
     parts = [plane for result in results for plane in planes(result) if plane.size]

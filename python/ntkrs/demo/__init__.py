@@ -12,6 +12,7 @@ Examples
 from ntkrs._public import publish
 from ntkrs.demo.data import Digits, Settings, load_digits
 from ntkrs.demo.finite import FiniteTraining, Kappa, Lazy, finite_training, lazy_training, width_scaling
+from ntkrs.demo.images import convolutional_network, few_labels
 from ntkrs.demo.infinite import Circle, Dynamics, Gram, circle, dynamics, gram, peak_megabytes, spectrum
 from ntkrs.demo.line import Line, line
 
@@ -26,7 +27,9 @@ __all__ = [
     "Line",
     "Settings",
     "circle",
+    "convolutional_network",
     "dynamics",
+    "few_labels",
     "finite_training",
     "gram",
     "lazy_training",

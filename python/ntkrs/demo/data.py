@@ -30,6 +30,8 @@ class Settings:
         Folds of the cross-validation inside the training part.
     ridges : tuple of float
         The ridges to choose from, relative to the mean of the kernel's diagonal.
+    labelled : int
+        The number of digits with a label in :func:`few_labels`.
     diabetes_splits : int
         Random splits of the diabetes data.
     widths, width_seeds, width_samples : tuple of int, int, int
@@ -59,6 +61,7 @@ class Settings:
     test_size: float = 1 / 3
     folds: int = 5
     ridges: tuple[float, ...] = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+    labelled: int = 96
     diabetes_splits: int = 10
     widths: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
     width_seeds: int = 20

@@ -39,6 +39,7 @@ class Results:
     gram: Gram
     digits: Scores
     diabetes: Scores
+    images: Scores
     width: WidthConvergence
     dynamics: Dynamics
     circle: Circle
@@ -215,6 +216,7 @@ def summary(r: Results) -> dict[str, Any]:
         },
         "digits_accuracy": _scores_summary(r.digits),
         "diabetes_r2": _scores_summary(r.diabetes),
+        "few_labels_accuracy": _scores_summary(r.images),
         "width_scaling": {
             "slope": _line(w).slope,
             "slope_stderr": _line(w).stderr,
@@ -259,6 +261,13 @@ def _rows(r: Results) -> list[tuple[str, str]]:
         (f"digits accuracy, {s.method}", f"{100 * s.value:.1f} % +/- {100 * s.spread:.1f}") for s in r.digits.scores
     ]
     rows += [(f"diabetes R^2, {s.method}", f"{s.value:.3f} +/- {s.spread:.3f}") for s in r.diabetes.scores]
+    rows += [
+        (
+            f"digits accuracy, {r.images.n_train} labels, NTK of {s.method}",
+            f"{100 * s.value:.1f} % +/- {100 * s.spread:.1f}",
+        )
+        for s in r.images.scores
+    ]
     slope = str(_line(r.width)).replace("±", "+/-") + " (theory -0.5)"
     rows.append(("error against width, log-log slope", slope))
     linear, infinite = (f"{100 * distance:.1f} %" for distance in _distances(r))
@@ -350,6 +359,7 @@ def html(r: Results, images: Mapping[str, bytes]) -> str:
 <p>Fully connected networks with {s.depth} hidden ReLU layers in the NTK parameterization, weight scale
 σ<sub>w</sub> = {s.sigma_w:.4g} and bias scale σ<sub>b</sub> = {s.sigma_b:g}. Digits: the 8 × 8 images of
 scikit-learn, with pixels centred and divided by one number; the mean and this number are those of the training part.
+The networks with convolutions of 3 × 3 pixels have the same depth and scales, and see the digits as images.
 Diabetes: the ten features of scikit-learn's data, scaled to unit variance. Kernel regression solves
 (K + rI) α = y with r relative to trace(K)/N. Seed {r.seed}.</p>
 <h2>Figures</h2>

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ntkrs._architecture import check_architecture
+from ntkrs._architecture import check_dense
 from ntkrs._checks import arrays, numbers
 from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
@@ -92,7 +92,7 @@ def width_convergence(
     >>> -0.7 < found.line.slope < -0.3  # near −1/2
     True
     """
-    check_architecture(arch)
+    check_dense(arch, "width_convergence")
     counts, number = sizes(widths, seeds)
     x = arrays.finite(arrays.batch(X, "X"), "X").astype(np.float64)
     limit = arch.kernel()(x)

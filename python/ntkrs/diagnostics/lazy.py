@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ntkrs import predict
-from ntkrs._architecture import check_architecture
+from ntkrs._architecture import check_dense
 from ntkrs._checks import arrays, numbers
 from ntkrs._runtime.progress import reporter
 from ntkrs.diagnostics.scaling import WidthScaling, fit, networks, sizes
@@ -321,7 +321,7 @@ def _training(
     arch: Sequential, X: ArrayLike, y: ArrayLike, learning_rate: float | None, steps: int, momentum: float
 ) -> Training:
     """Return the arguments of a training as a Training, after checking them."""
-    check_architecture(arch)
+    check_dense(arch, "training at finite width")
     x = arrays.finite(arrays.batch(X, "X"), "X").astype(np.float64)
     targets = arrays.targets(y, (len(x), arch.outputs), "y").astype(np.float64)
     count = numbers.count(steps, "steps")

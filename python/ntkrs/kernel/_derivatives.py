@@ -10,6 +10,8 @@ from ntkrs.kernel._input_gradient import input_gradients
 from ntkrs.kernel._results import named, names_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ntkrs._architecture import Architecture
     from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Get, Parameterization, Progress
@@ -21,8 +23,8 @@ class KernelDerivatives:
     arch: Architecture
     parameterization: Parameterization
 
-    def _for(self, x: Array) -> InfiniteKernel:
-        """Return the core's kernel for inputs x."""
+    def _for_rows(self, method: str) -> Callable[[Array], InfiniteKernel]:
+        """Return a function from inputs to the core's kernel, for a method that only dense networks have."""
         raise NotImplementedError
 
     def gradient(
@@ -55,7 +57,7 @@ class KernelDerivatives:
         Raises
         ------
         ValueError
-            If ``weights`` is not a finite (N, M) array.
+            If ``weights`` is not a finite (N, M) array, or the network has a Conv.
 
         Notes
         -----
@@ -72,9 +74,9 @@ class KernelDerivatives:
         >>> np.allclose(1.5 * by_layer, 2 * kernel(X, get="nngp"), rtol=1e-14)  # Σ is homogeneous of degree 2 in each
         True
         """
-        names = names_of(get)
+        names, core = names_of(get), self._for_rows("gradient")
         tied = [layer.tied_scales(self.parameterization) for layer in self.arch.dense]
-        return named(get, gradients(self._for, arrays.pair(X, Z), names, tied, weights, progress))
+        return named(get, gradients(core, arrays.pair(X, Z), names, tied, weights, progress))
 
     def input_gradient(
         self,
@@ -106,7 +108,7 @@ class KernelDerivatives:
         Raises
         ------
         ValueError
-            If ``weights`` is not finite or has another shape, or if a sum is not finite.
+            If ``weights`` is not finite or has another shape, a sum is not finite, or the network has a Conv.
         MemoryError
             If the result does not fit in memory. Nothing is computed then.
 
@@ -130,5 +132,5 @@ class KernelDerivatives:
         >>> np.allclose((X * G).sum(axis=1), kernel.diag(X), rtol=1e-14)  # without biases K(c x, z) = c K(x, z)
         True
         """
-        names, inputs = names_of(get), arrays.pair(X, Z)
-        return named(get, input_gradients(self._for, inputs, names, weights, progress))
+        names, core = names_of(get), self._for_rows("input_gradient")
+        return named(get, input_gradients(core, arrays.pair(X, Z), names, weights, progress))

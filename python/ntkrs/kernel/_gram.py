@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from ntkrs._architecture import check_scales, layer_inputs
+
+from ntkrs._architecture import check_scales, image_layer_inputs, layer_inputs, takes_images
 from ntkrs._checks import arrays
-from ntkrs._core import InfiniteKernel
+from ntkrs._checks.advice import channels_first, looks_channels_first
+from ntkrs._core import ConvolutionalKernel, InfiniteKernel
+from ntkrs._layers import AvgPool, Conv, Dense, Flatten
 from ntkrs._runtime.progress import reporter
+from ntkrs._runtime.warning import warn
+from ntkrs.activations import Elementwise
 from ntkrs.kernel._error_bound import ErrorBound, warn_of_truncation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from ntkrs._architecture import Architecture
-    from ntkrs._typing import Array, ArrayLike, Parameterization, Progress, Wanted
+    from ntkrs._typing import Array, Parameterization, Progress, Wanted
+
+#: The core's kernel of dense networks, or of convolutional ones.
+Core: TypeAlias = "InfiniteKernel | ConvolutionalKernel"
 
 
-def core_kernel(arch: Architecture, parameterization: Parameterization, in_features: int) -> InfiniteKernel:
-    """Return the core's kernel of an architecture. ``in_features`` matters in the standard parameterization only.
+def core_kernel(arch: Architecture, parameterization: Parameterization, sample: tuple[int, ...] | None = None) -> Core:
+    """Return the core's kernel of an architecture.
+
+    Parameters
+    ----------
+    arch : Architecture
+        The architecture.
+    parameterization : "ntk" or "standard"
+        The parameters that are trained.
+    sample : (n_0,) or (H, W, C), optional
+        The shape of one input, which matters in the standard parameterization only.
 
     Raises
     ------
@@ -31,27 +49,58 @@ def core_kernel(arch: Architecture, parameterization: Parameterization, in_featu
         other than 1 in the standard parameterization.
     """
     check_scales(arch, "a kernel at infinite width")
+    layers = [layer for layer in arch.layers if isinstance(layer, Conv | Dense)]
+    inputs = [1] * len(layers)
+    if sample is not None:
+        inputs = image_layer_inputs(arch, sample) if takes_images(arch) else layer_inputs(arch, sample[0])
     scales = [
-        (*layer.scales, *layer.learning_scales(parameterization, inputs))
-        for layer, inputs in zip(arch.dense, layer_inputs(arch, in_features), strict=True)
+        (*layer.scales, *layer.learning_scales(parameterization, count))
+        for layer, count in zip(layers, inputs, strict=True)
     ]
+    if takes_images(arch):
+        return _convolutional(arch, scales)
     return InfiniteKernel(scales, [activation.spec() for activation in arch.activations])
 
 
+def _convolutional(arch: Architecture, scales: list[tuple[float, float, float, float]]) -> ConvolutionalKernel:
+    """Return the core's kernel of a network with Conv, given the scales of every layer that has weights."""
+    remaining, dense = iter(scales), scales[-len(arch.dense) :]
+    layers: list[Any] = []
+    for index, (layer, after) in enumerate(pairwise(arch.layers)):
+        if isinstance(layer, Conv) and isinstance(after, Elementwise):
+            if any(len(before) == 2 for before in layers):
+                raise ValueError(
+                    f"layer {index} is {layer!r}, but kernels of networks with a Conv after an AvgPool are not "
+                    "computed yet. Use strides=2 in a Conv instead of the pool."
+                )
+            layers.append((layer.window, layer.strides, layer.padding, next(remaining), after.spec()))
+        elif isinstance(layer, AvgPool):
+            layers.append((layer.window, layer.strides))
+    head = "flatten" if any(isinstance(layer, Flatten) for layer in arch.layers) else "global_avg_pool"
+    activations = [activation.spec() for activation in arch.activations[len(scales) - len(dense) :]]
+    return ConvolutionalKernel(layers, head, (dense, activations))
+
+
+def warn_of_channels_first(shape: tuple[int, ...]) -> None:
+    """Warn of inputs (N, H, W, C) that are probably (N, C, H, W): square images of one channel or three."""
+    _, *image = shape
+    if looks_channels_first(*image):
+        warn(
+            f"X has shape {shape}, which are images (N, H, W, C) of {image[0]} rows and {image[2]} channels."
+            + channels_first(*image)
+        )
+
+
 def gram(
-    core: Callable[[Array], InfiniteKernel],
-    X: ArrayLike,
-    Z: ArrayLike | None,
+    core: Core,
+    inputs: tuple[Array, Array | None],
     outs: Sequence[NDArray[Any] | None],
     wanted: Sequence[Wanted],
     progress: Progress,
     *,
     stacked: bool = False,
 ) -> list[Array]:
-    """Return the ``wanted`` kernels, one (N, M) array for each of ``outs``; if ``stacked``, all in a single array.
-
-    ``core`` returns the core's kernel for given inputs.
-    """
+    """Return the ``wanted`` kernels, one (N, M) array for each of ``outs``; if ``stacked``, all in a single array."""
     leading = (len(wanted),) if stacked else ()
 
     def shape(n: int, m: int) -> tuple[int, ...]:
@@ -60,9 +109,9 @@ def gram(
     def planes(result: Array) -> list[Array]:
         return [matrix[:, None, :, None] for matrix in (result if stacked else result[None])]
 
-    with arrays.call(X, Z, outs, shape, planes) as (call, results):
+    with arrays.call(inputs, outs, shape, planes) as (call, results):
         x, _, written = call
-        bound = ErrorBound(*core(x).gram(call, wanted if written else [], reporter(progress)))
+        bound = ErrorBound(*core.gram(call, wanted if written else [], reporter(progress)))
     warn_of_truncation(bound, x.dtype)
     return results
 

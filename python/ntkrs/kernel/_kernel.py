@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
-from ntkrs._architecture import check_architecture
-from ntkrs._checks import arrays, numbers
+from ntkrs._architecture import check_architecture, check_dense, grids, takes_images
+from ntkrs._checks import arrays, images, numbers
 from ntkrs._checks.advice import options_by_name
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._derivatives import KernelDerivatives
 from ntkrs.kernel._error_bound import ErrorBound
-from ntkrs.kernel._gram import core_kernel, gram, narrowed
+from ntkrs.kernel._gram import Core, core_kernel, gram, narrowed, warn_of_channels_first
 from ntkrs.kernel._results import name_of, named, names_of, outs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class Kernel(KernelDerivatives):
     with ``T = E φ(u)φ(v)`` and ``Ṫ = E φ'(u)φ'(v)`` for Gaussian (u, v) with covariance Σ^l. The term own^l comes from
     the parameters of layer l itself. It equals Σ^l, with tau_b² in place of sigma_b² if the layer has ``tau_b``; it is
     0 if the layer is not trainable. The kernel of O outputs is this one times the identity of size O.
+
+    A network that starts with :class:`~ntkrs.layers.Conv` takes images (N, H, W, C), channels last, of any size that
+    its windows fit into. There Σ and Θ of the first layers are between pixels of two images, and a convolution takes
+    the mean over all taps of its window: docs/convolution.md has the equations.
 
     Parameters
     ----------
@@ -77,18 +81,47 @@ class Kernel(KernelDerivatives):
 
     arch: Architecture
     parameterization: Parameterization = "ntk"
-    _core: InfiniteKernel = field(init=False, repr=False, compare=False)
+    _core: Core = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the arguments, and build the core's kernel."""
         check_architecture(self.arch)
         if self.parameterization not in ("ntk", "standard"):
             raise ValueError(f"parameterization is {self.parameterization!r}, but must be 'ntk' or 'standard'")
-        object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization, in_features=1))
+        object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization))
 
-    def _for(self, x: Array) -> InfiniteKernel:
-        """Return the core's kernel for inputs x. In "standard" it depends on the number of their features."""
-        return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", x.shape[1])
+    @property
+    def takes_images(self) -> bool:
+        """True if inputs are images (N, H, W, C), False if they are rows (N, n_0)."""
+        return takes_images(self.arch)
+
+    def _for(self, x: Array) -> Core:
+        """Return the core's kernel for inputs x. In "standard" it depends on the shape of one of them."""
+        sample = x.shape[1:]
+        if self.takes_images:
+            grids(self.arch, sample)  # refuses images that do not fit the windows
+        return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", sample)
+
+    def _for_rows(self, method: str) -> Callable[[Array], InfiniteKernel]:
+        """Return a function from inputs to the core's kernel, for a method that only dense networks have."""
+        self._check_rows(method)
+        return cast("Callable[[Array], InfiniteKernel]", self._for)
+
+    def _check_rows(self, option: str) -> None:
+        """Raise ValueError for a network of images, whose kernel lacks this method or option."""
+        check_dense(self.arch, option, "The kernel of a network with Conv has none: call it, or its diag or operator.")
+
+    def _pair(self, X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
+        """Return inputs X and Z after they are checked: rows, or images for a network with Conv."""
+        if not self.takes_images:
+            return arrays.pair(X, Z)
+        x, z = images.pair(X, Z)
+        warn_of_channels_first(x.shape)
+        return x, z
+
+    def _gram(self, inputs: tuple[Array, Array | None], *options: Any, stacked: bool = False) -> list[Array]:
+        """Return kernels of the inputs, with the ``options`` of :func:`~ntkrs.kernel._gram.gram`."""
+        return gram(self._for(inputs[0]), inputs, *options, stacked=stacked)
 
     def __reduce__(self) -> tuple[type[Kernel], tuple[Architecture, str]]:
         """Pickle the arguments alone: the core's kernel is built again from them."""
@@ -139,9 +172,9 @@ class Kernel(KernelDerivatives):
 
         Parameters
         ----------
-        X : (N, n_0) array_like
+        X : (N, n_0) array_like, or (N, H, W, C) for a network with Conv
             Inputs. float32 inputs give float32 results; everything else is computed in float64.
-        Z : (M, n_0) array_like, optional
+        Z : (M, n_0) or (M, H, W, C) array_like, optional
             Other inputs; by default X, at half the cost.
         get : "ntk", "nngp", or a tuple of them
             The kernel. A tuple is computed in one pass.
@@ -162,7 +195,8 @@ class Kernel(KernelDerivatives):
         Raises
         ------
         ValueError
-            If X or Z is not two-dimensional, holds NaN or an infinity, or they differ in n_0.
+            If X or Z is not two-dimensional (four-dimensional for images), holds NaN or an infinity, or they differ in
+            n_0; if a window does not fit into an image; or if ``per_layer`` and the network has a Conv.
         TypeError
             If X or Z does not hold real numbers.
         MemoryError
@@ -171,7 +205,8 @@ class Kernel(KernelDerivatives):
         Notes
         -----
         N·M·n_0 multiplications and N·M·L steps of the recursion, half of both without Z. No temporary array is as
-        large as the result.
+        large as the result. With convolutions a step is one for each pair of pixels that the head reads: H·W for
+        Flatten, and (H·W)² for GlobalAvgPool.
 
         Examples
         --------
@@ -181,15 +216,17 @@ class Kernel(KernelDerivatives):
         >>> np.allclose(kernel(X, per_layer=True).sum(axis=0), kernel(X))
         True
         """
-        arrays.no_pair_of_rows(X, Z)
+        if not self.takes_images:
+            arrays.no_pair_of_rows(X, Z)
         names, last = names_of(get), len(self.arch.dense) - 1
         if numbers.boolean(per_layer, "per_layer"):
             if names != ("ntk",):
                 raise ValueError(f"get is {get!r}, but per_layer=True is for 'ntk' alone: only Θ is a sum over layers")
             parts = [("part", layer) for layer in range(last + 1)]
-            return gram(self._for, X, Z, outs_of(out, "ntk", 1), parts, progress, stacked=True)[0]
+            self._check_rows("per_layer=True")
+            return self._gram(self._pair(X, Z), outs_of(out, "ntk", 1), parts, progress, stacked=True)[0]
         wanted = [(name, last) for name in names]
-        return named(get, gram(self._for, X, Z, outs_of(out, get, len(names)), wanted, progress))
+        return named(get, self._gram(self._pair(X, Z), outs_of(out, get, len(names)), wanted, progress))
 
     def depths(
         self,
@@ -222,9 +259,10 @@ class Kernel(KernelDerivatives):
         >>> np.array_equal(K[1], mlp(depth=1, width=1, outputs=1).kernel()(np.eye(3)))
         True
         """
+        self._check_rows("depths")
         name = name_of(get, "depths")
         wanted = [(name, layer) for layer in range(len(self.arch.dense))]
-        return gram(self._for, X, Z, [out], wanted, progress, stacked=True)[0]
+        return self._gram(self._pair(X, Z), [out], wanted, progress, stacked=True)[0]
 
     def diag(self, X: ArrayLike, get: KernelName = "ntk") -> Array:
         """Return the diagonal of ``kernel(X)``, to the last bit, in O(N (n_0 + L)) time.
@@ -241,7 +279,7 @@ class Kernel(KernelDerivatives):
         (N,) ndarray
         """
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
-        x = arrays.batch(X, "X")
+        x, _ = self._pair(X, None)
         return narrowed(self._for(x).diag(x, wanted), x.dtype)
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
@@ -276,7 +314,7 @@ class Kernel(KernelDerivatives):
         >>> mlp(depth=3, width=1, outputs=1, activation="tanh").kernel().error_bound(np.eye(2)).ntk < 1e-10
         True
         """
-        x, z = arrays.pair(X, Z)
+        x, z = self._pair(X, Z)
         return ErrorBound(*self._for(x).error_bound((x, z)))
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
@@ -298,8 +336,8 @@ class Kernel(KernelDerivatives):
         Raises
         ------
         ValueError
-            If a cosine is not in [−1, 1], q is negative, or ``parameterization`` is "standard", where the kernel also
-            depends on n_0.
+            If a cosine is not in [−1, 1], q is negative, the network has a Conv, or ``parameterization`` is "standard",
+            where the kernel also depends on n_0.
 
         Examples
         --------
@@ -308,11 +346,12 @@ class Kernel(KernelDerivatives):
         >>> kernel.scalar([1.0, 0.0, -1.0], get="nngp").round(4).tolist()  # 2/π · (sin θ + (π − θ) cos θ)
         [2.0, 0.6366, 0.0]
         """
+        core = self._for_rows("scalar")
         if self.parameterization != "ntk":
             raise ValueError("a kernel in standard parameters is not a function of rho alone: call it on inputs")
         values = arrays.finite_float64(rho, "rho")
         wanted = (name_of(get, "scalar"), len(self.arch.dense) - 1)
-        return self._core.scalar(values.ravel(), numbers.real(q, "q"), wanted).reshape(values.shape)
+        return core(values).scalar(values.ravel(), numbers.real(q, "q"), wanted).reshape(values.shape)
 
     def operator(
         self, X: ArrayLike, Z: ArrayLike | None = None, get: KernelName = "ntk", progress: Progress = None
@@ -352,7 +391,7 @@ class Kernel(KernelDerivatives):
         True
         """
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
-        x, z = arrays.snapshots(X, Z)
+        x, z = (images if self.takes_images else arrays).snapshots(X, Z)
         from ntkrs.kernel._operator import KernelOperator  # SciPy is slow to import
 
         return KernelOperator(self._for(x), (x, z), wanted, reporter(progress))

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Report, Wanted
+    from ntkrs.kernel._gram import Core
 
 
 class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
     """``K(X, Z)`` as a SciPy linear operator. It keeps references to both arrays."""
 
     def __init__(
-        self, core: InfiniteKernel, batches: tuple[Array, Array | None], wanted: Wanted, report: Report | None
+        self, core: Core, batches: tuple[Array, Array | None], wanted: Wanted, report: Report | None
     ) -> None:
         self._core, self._batches, self._wanted, self._report = core, batches, wanted, report
         x, z = batches
@@ -57,7 +57,7 @@ class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
         """
         x, z = self._batches
         rows = (x if z is None else z)[checked_indices(indices, self.shape[1])]
-        return gram(lambda _: self._core, x, rows, [None], [self._wanted], progress=False)[0]
+        return gram(self._core, (x, rows), [None], [self._wanted], progress=False)[0]
 
     def diagonal(self) -> Array:
         """Return the diagonal of ``K(X, X)``, (N,), to the last bit that of ``kernel(X)``.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ntkrs._architecture import check_architecture, check_scales
+from ntkrs._architecture import check_dense, check_scales
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import options_by_name, shown
 from ntkrs.network import _forward, _ntk, _parameters, _training, _vector_products
@@ -97,7 +97,7 @@ class Network:
         weights: Sequence[ArrayLike],
         biases: Sequence[ArrayLike | None] | None = None,
     ) -> None:
-        check_architecture(arch)
+        check_dense(arch, "Network")
         check_scales(arch, "Network, in the NTK parameterization,")
         self._state = NetworkState(arch, *_parameters.flattened(arch, weights, biases))
 
@@ -140,7 +140,7 @@ class Network:
         >>> net([[3.0, -1.0]])
         array([[3.]])
         """
-        check_architecture(arch)
+        check_dense(arch, "Network.from_standard")
         return cls._from_state(NetworkState(arch, *_parameters.flattened(arch, weights, biases), "standard"))
 
     @classmethod
@@ -152,6 +152,7 @@ class Network:
         dtype: DTypeLike = np.float64,
     ) -> Self:
         """Return ``arch.init(in_features, rng, dtype)``, a network with random parameters."""
+        check_dense(arch, "init")
         if np.ndim(in_features) == 2:
             raise TypeError(f"in_features is {shown(in_features)}, but their number is needed: X.shape[1]")
         inputs = numbers.count(in_features, "in_features")

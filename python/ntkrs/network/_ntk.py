@@ -55,7 +55,7 @@ def ntk(
     def planes(result: Array) -> list[Array]:
         return [plane for layer in (result if by_layer else result[None]) for plane in _planes(layer, selection)]
 
-    with arrays.call(X, Z, [out], shape, planes, state.dtype) as (call, (result,)):
+    with arrays.call(arrays.pair(X, Z, state.dtype), [out], shape, planes) as (call, (result,)):
         rows = _rows_at_once(state, call, selection, result.nbytes if out is None else 0)
         if rows is None:
             state.core.ntk(call, selection, by_layer, report)

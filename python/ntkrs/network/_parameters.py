@@ -12,7 +12,8 @@ from ntkrs._checks import arrays, chunks, memory
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ntkrs._architecture import Architecture, Dense
+    from ntkrs._architecture import Architecture
+    from ntkrs._layers import Dense
     from ntkrs._typing import Array, ArrayLike
 
 #: The number of parameters that are drawn in one call. Ctrl-C takes effect between calls.

@@ -68,7 +68,7 @@ class Ensemble:
         t : float or array_like, optional
             Time, or number of steps with ``optimizer="gd"``; None or infinity means the end of training. The axes of an
             array become the leading axes of the results.
-        x_test : (M, n_0) array_like, optional
+        x_test : (M, n_0) or (M, H, W, C) array_like, optional
             Test inputs; by default the training inputs, for which K + rI replaces K if ``diag_reg`` is set.
         get : "ntk" or "nngp", or a tuple of them
             "ntk" trains all parameters, "nngp" only those of the last layer.
@@ -242,7 +242,7 @@ def gradient_descent_mse_ensemble(
     ----------
     kernel : Kernel
         The kernel ``arch.kernel()``, or any callable with the signature ``kernel(X, Z=None, get=...)``.
-    x_train : (N, n_0) array_like
+    x_train : (N, n_0) or (N, H, W, C) array_like
         Training inputs.
     y_train : (N,) or (N, O) array_like
         Targets Y. Means have its trailing shape.

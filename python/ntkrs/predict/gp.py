@@ -63,7 +63,7 @@ class GpInference:
 
         Parameters
         ----------
-        x_test : (M, n_0) array_like, optional
+        x_test : (M, n_0) or (M, H, W, C) array_like, optional
             Test inputs; by default the training inputs.
         get : "nngp", "ntk" or "ntkgp", or a tuple of them
             "nngp" is the posterior of Bayesian networks, "ntk" the distribution of networks trained by gradient flow
@@ -200,7 +200,7 @@ def gp_inference(
     ----------
     kernel : Kernel
         The kernel ``arch.kernel()``, or any callable with the signature ``kernel(X, Z=None, get=...)``.
-    x_train : (N, n_0) array_like
+    x_train : (N, n_0) or (N, H, W, C) array_like
         Training inputs.
     y_train : (N,) or (N, O) array_like
         Targets Y. Means have its trailing shape.

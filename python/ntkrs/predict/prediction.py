@@ -46,7 +46,7 @@ class Prediction:
         Its diagonal, with ``compute_cov=True`` or ``"diag"``.
     report : Variances
         The number of variances that were negative within round-off, and were set to 0.
-    x : (M, n_0) ndarray or None
+    x : (M, n_0) or (M, H, W, C) ndarray or None
         The inputs; None if kernel matrices were given.
 
     Notes

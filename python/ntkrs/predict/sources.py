@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ntkrs._checks import arrays, kernels
+from ntkrs._checks import images, kernels
 from ntkrs.predict.once import Once
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Points(Protocol):
 
     @property
     def x(self) -> Array | None:
-        """The inputs, (M, n_0), if they are known."""
+        """The inputs, (M, n_0) or (M, H, W, C), if they are known."""
 
     def cross(self, name: str) -> NDArray[np.float64]:
         """Return the kernel between these points and the training points, (M, N)."""
@@ -70,7 +70,7 @@ class Source(Protocol):
 
     @property
     def x(self) -> Array | None:
-        """The training inputs, (N, n_0), if they are known."""
+        """The training inputs, (N, n_0) or (N, H, W, C), if they are known."""
 
     def train(self, *names: str) -> Array:
         """Return the kernel ``names[-1]`` between the training points. All names are computed in one pass."""
@@ -106,7 +106,7 @@ class Function:
 
     def __init__(self, kernel: KernelFunction, x_train: ArrayLike, count: int) -> None:
         self._kernel = kernels.kernel_function(kernel)
-        self.x: Array = arrays.finite(arrays.batch(x_train, "x_train"), "x_train").copy()
+        self.x: Array = images.inputs(x_train, "x_train", self._kernel).copy()
         if len(self.x) != count:
             raise ValueError(f"x_train has shape {self.x.shape}, but y_train has {count} rows: N must be the same")
         self.dtype: np.dtype[Any] = self.x.dtype
@@ -132,16 +132,19 @@ class Function:
         Raises
         ------
         TypeError, ValueError
-            If they are not finite real numbers, or their number of columns is not that of the training inputs.
+            If they are not finite real numbers, or have another size than the training inputs.
         """
         for given, name in zip(matrices, ("k_test_train", "k_test_test"), strict=True):
             if given is not None:
                 raise TypeError(f"{name} is given, but the kernel is a function of inputs: pass x_test")
         if x_test is None:
             return TrainingPoints(self, len(self.x))
-        x = arrays.finite(arrays.batch(x_test, "x_test"), "x_test")
-        if x.shape[1] != self.x.shape[1]:
-            raise ValueError(f"x_test has shape {x.shape}, but x_train has shape {self.x.shape}: n_0 must be the same")
+        x = images.inputs(x_test, "x_test", self._kernel)
+        if x.shape[1:] != self.x.shape[1:]:
+            same = "n_0" if self.x.ndim == 2 else "height, width and channels"
+            raise ValueError(
+                f"x_test has shape {x.shape}, but x_train has shape {self.x.shape}: {same} must be the same"
+            )
         found = zip(names, self._kernel(x, self.x, get=names), strict=True)
         return _TestInputs(
             self._kernel, x, self.eps, {name: _finite(one, name, "x_test and x_train") for name, one in found}

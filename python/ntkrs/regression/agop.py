@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from ntkrs._architecture import check_dense
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks import regression as checks
 from ntkrs._checks.scaling import ldexp, scaled
@@ -65,7 +66,8 @@ def agop(
     TypeError
         If ``kernel`` is not a :class:`~ntkrs.kernel.Kernel`, or an argument does not hold real numbers.
     ValueError
-        If a value is not finite, a shape does not match, or a gradient is beyond the range of numbers.
+        If a value is not finite, a shape does not match, a gradient is beyond the range of numbers, or the network has
+        a Conv.
     MemoryError
         If the result does not fit in memory.
 
@@ -95,6 +97,7 @@ def agop(
             f"kernel is a {type(kernel).__name__}, but the kernel of an infinitely wide network is needed, such as "
             "arch.kernel(), because others have no derivatives."
         )
+    check_dense(kernel.arch, "agop", "Kernels of networks with Conv have no derivatives.")
     name = cast("KernelName", numbers.choice(get, "get", ("ntk", "nngp")))
     x = arrays.finite_float64(X, "X")
     if x.ndim != 2 or not x.size:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ntkrs._architecture import check_dense, takes_images
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import shown
 from ntkrs.activations import by_name
@@ -100,6 +102,30 @@ def _frozen(value: Any, depth: int) -> int:
     return frozen
 
 
+def sample_shape(arch: Sequential, input_shape: Any, features: int) -> tuple[int, ...]:
+    """Return the shape in which the kernel of ``arch`` takes a row of ``features`` numbers: (n_0,), or (H, W, C).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the network takes images, and ``input_shape`` is not the height, width and channels of a row.
+    """
+    if not takes_images(arch):
+        return (features,)
+    first = f"architecture starts with {arch.layers[0]!r}, which takes images"
+    if input_shape is None:
+        raise ValueError(f"input_shape is None, but {first}: pass input_shape=(H, W, C) of the {features} features.")
+    if not is_list(input_shape) or len(input_shape) != 3:
+        raise ValueError(f"input_shape is {shown(input_shape)}, but {first}: height, width and channels are needed.")
+    shape = tuple(numbers.count(side, "input_shape") for side in input_shape)
+    if math.prod(shape) != features:
+        raise ValueError(
+            f"input_shape is {shown(shape)}, of {math.prod(shape)} numbers, but X has {features} features: "
+            "height * width * channels must be their number."
+        )
+    return shape
+
+
 def described(arch: Any) -> dict[str, Any]:
     """Return the parameters of :func:`architecture` that give an architecture with the kernels of ``arch``.
 
@@ -110,10 +136,16 @@ def described(arch: Any) -> dict[str, Any]:
     TypeError
         If ``arch`` is not a Sequential.
     ValueError
-        If scales are unknown, a layer has ``tau_b``, or one that is not trained follows one that is.
+        If scales are unknown, a layer has ``tau_b``, one that is not trained follows one that is, or there is a Conv.
     """
     if not isinstance(arch, Sequential):
         raise TypeError(f"arch is {shown(arch)}, but a Sequential is needed, such as mlp(...)")
+    check_dense(
+        arch,
+        "NTKKernel.from_architecture",
+        "Use NTKRegressor or NTKClassifier(architecture=arch, input_shape=(H, W, C)), or kernel='precomputed' and the "
+        "matrix arch.kernel()(X).",
+    )
     for layer in arch.dense:
         if layer.tau_b is not None:
             raise ValueError(f"arch has {layer!r}, but biases must learn at the scale sigma_b: tau_b must be None.")

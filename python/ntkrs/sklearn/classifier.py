@@ -47,6 +47,9 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         If True, the model is fitted to the targets ±1 minus their mean.
     architecture : Sequential, default=None
         An architecture, instead of ``depth``, ``activation``, ``sigma_w``, ``sigma_b`` and ``frozen``.
+    input_shape : (int, int, int), default=None
+        Height, width and channels H, W, C of the images that the rows of X are, if ``architecture`` starts with a
+        :class:`~ntkrs.layers.Conv`. X has shape (N, H·W·C) all the same.
 
     Attributes
     ----------

@@ -38,7 +38,7 @@ class Training(NamedTuple):
     get : "ntk" or "nngp"
         Its name.
     X, y, weights : ndarray
-        Inputs (N, n_0), targets (N,) or (N, O), and positive weights (N,).
+        Inputs (N, n_0) or (N, H, W, C), targets (N,) or (N, O), and positive weights (N,).
     ridge : float
         The chosen ridge, relative to the mean of the kernel's diagonal.
     intercept : bool
@@ -88,7 +88,8 @@ class Refits:
         step = max(1, _BLOCK // self.y.size)
         for first in range(0, len(X), step):
             rows = slice(first, first + step)
-            k_test_train = training.kernel(X[rows], training.X, get=training.get, progress=False)
+            inputs = X[rows].reshape(-1, *training.X.shape[1:])
+            k_test_train = training.kernel(inputs, training.X, get=training.get, progress=False)
             with selection.blas_threads(len(training.X)):
                 found = self.model.loo_predict(training.ridge, k_test_train)
             yield rows, found

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from ntkrs._architecture import Architecture, check_dense
 from ntkrs.sklearn import conformal, feature_scales
 from ntkrs.sklearn.ridge import NTKRidge
 
@@ -57,6 +58,9 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         twice.
     architecture : Sequential, default=None
         An architecture, instead of ``depth``, ``activation``, ``sigma_w``, ``sigma_b`` and ``frozen``.
+    input_shape : (int, int, int), default=None
+        Height, width and channels H, W, C of the images that the rows of X are, if ``architecture`` starts with a
+        :class:`~ntkrs.layers.Conv`. X has shape (N, H·W·C) all the same.
 
     Attributes
     ----------
@@ -134,6 +138,7 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         fit_intercept: bool = True,
         feature_scales: Literal["agop"] | ArrayLike | None = None,
         architecture: Sequential | None = None,
+        input_shape: tuple[int, int, int] | None = None,
     ) -> None:
         super().__init__(
             depth,
@@ -145,6 +150,7 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
             diag_reg=diag_reg,
             fit_intercept=fit_intercept,
             architecture=architecture,
+            input_shape=input_shape,
         )
         self.feature_scales = feature_scales
 
@@ -188,6 +194,7 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         fixed = feature_scales.fixed(self.feature_scales, x.shape[1])
         data = x[kept], targets[kept], weights[kept]
         if fixed is None:
+            self._check_differentiable()
             self._choose(*data)
             fixed = feature_scales.learned(self._training, self.dual_coef_)
         self.feature_scales_, x = fixed, feature_scales.applied(x, fixed)
@@ -197,6 +204,11 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         elif hasattr(self, "loo_prediction_"):  # of an earlier fit
             del self.loo_prediction_
         return self
+
+    def _check_differentiable(self) -> None:
+        """Raise ValueError if the network has no derivatives with respect to features."""
+        if isinstance(self.architecture, Architecture):
+            check_dense(self.architecture, "feature_scales='agop'", "Pass feature_scales=None, or factors.")
 
     def predict(self, X: ArrayLike) -> Vector:
         """Return predictions.

@@ -13,6 +13,7 @@ from ntkrs._checks.advice import shown
 from ntkrs.layers import Sequential
 from ntkrs.sklearn import conformal, selection
 from ntkrs.sklearn.architectures import architecture as built
+from ntkrs.sklearn.architectures import sample_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     intercept_: Vector | float
     n_features_in_: int
 
+    _sample_shape: tuple[int, ...]
     _training: conformal.Training
     _refits: conformal.Refits | None
 
@@ -56,6 +58,7 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         diag_reg: float | Sequence[float] | Literal["auto"] = "auto",
         fit_intercept: bool = True,
         architecture: Sequential | None = None,
+        input_shape: tuple[int, int, int] | None = None,
     ) -> None:
         self.depth = depth
         self.activation = activation
@@ -66,6 +69,7 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         self.diag_reg = diag_reg
         self.fit_intercept = fit_intercept
         self.architecture = architecture
+        self.input_shape = input_shape
 
     def _architectures(self) -> list[Sequential]:
         """Return the architectures to choose from."""
@@ -81,12 +85,16 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         architectures, candidates = self._architectures(), selection.ridges(self.diag_reg)
         get = cast("KernelName", numbers.choice(self.get, "get", ("ntk", "nngp")))
         intercept = numbers.boolean(self.fit_intercept, "fit_intercept")
-        choice, self.loo_error_ = selection.choose(architectures, X, y, weights, candidates, get, intercept=intercept)
+        self._sample_shape = sample_shape(architectures[0], self.input_shape, X.shape[1])
+        inputs = self._reshaped(X)
+        choice, self.loo_error_ = selection.choose(
+            architectures, inputs, y, weights, candidates, get, intercept=intercept
+        )
         chosen = architectures[choice.place]
         self.depth_, self.diag_reg_ = len(chosen.activations), choice.ridge
         self.kernel_, self.X_fit_ = chosen.kernel(), X
         self.dual_coef_, self.intercept_ = self._parts(choice.dual)
-        self._training = conformal.Training(self.kernel_, get, X, y, weights, choice.ridge, intercept)
+        self._training = conformal.Training(self.kernel_, get, inputs, y, weights, choice.ridge, intercept)
         self._refits = None  # of an earlier fit
         return choice.left_out
 
@@ -118,9 +126,14 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     def _values(self, X: Vector) -> Vector:
         """Return ``k(X, X_fit_) @ dual_coef_ + intercept_``."""
-        operator = self.kernel_.operator(X, self.X_fit_, get=self.get, progress=False)
+        inputs, fitted = self._reshaped(X), self._reshaped(self.X_fit_)
+        operator = self.kernel_.operator(inputs, fitted, get=self.get, progress=False)
         values: Vector = operator @ self.dual_coef_ + self.intercept_
         return values
+
+    def _reshaped(self, X: Vector) -> Vector:
+        """Return rows as the kernel takes them: as images, if the network has a Conv."""
+        return X.reshape(len(X), *self._sample_shape)
 
     def _inputs(self, X: ArrayLike) -> Vector:
         """Return new inputs as the kernel takes them, after they are checked."""

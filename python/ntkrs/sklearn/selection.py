@@ -124,7 +124,7 @@ def choose(
     ----------
     architectures : sequence of Sequential
         The architectures. All are the beginnings of the deepest one.
-    X : (N, n_0) ndarray
+    X : (N, n_0) or (N, H, W, C) ndarray
         Inputs.
     y : (N,) or (N, O) ndarray
         Labels.

@@ -54,6 +54,33 @@ pub enum Error {
         row: usize,
     },
 
+    /// An image holds NaN or an infinity.
+    #[error(
+        "{argument} holds {value} at (image {}, row {}, column {}, channel {}), but every pixel must be finite. \
+         Impute or drop that image first.",
+        place[0], place[1], place[2], place[3]
+    )]
+    PixelNotFinite {
+        /// The argument's name.
+        argument: &'static str,
+        /// The image, row, column and channel of the first such value.
+        place: [usize; 4],
+        /// The value at that place.
+        value: f64,
+    },
+
+    /// An image is so large that its kernel with itself exceeds the range of `f64`.
+    #[error(
+        "the kernel of image {image} of {argument} leaves the range of float64 in some layer. Scale {argument} or \
+         sigma_w."
+    )]
+    ImageOverflow {
+        /// The argument's name.
+        argument: &'static str,
+        /// The first such image.
+        image: usize,
+    },
+
     /// An array does not have the shape that the computation needs.
     #[error("{argument} has shape {got:?}, but {expected:?} is needed")]
     Shape {

@@ -48,6 +48,7 @@
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
 
 pub mod activations;
+pub mod convolution;
 pub mod engine;
 pub mod error;
 pub mod finite;

@@ -15,6 +15,7 @@ const ORDER: &[&[&str]] = &[
     &["math", "random", "engine"],
     &["activations"],
     &["infinite", "finite"],
+    &["convolution"],
 ];
 
 /// The module of a file below `src`, by its names: `engine::panel::storage`, or `engine::panel` for the folder's `mod.rs`.

@@ -52,6 +52,8 @@ fn to_python(error: Error) -> PyErr {
         | Error::Features { .. }
         | Error::NoFeatures { .. }
         | Error::Overflow { .. }
+        | Error::PixelNotFinite { .. }
+        | Error::ImageOverflow { .. }
         | Error::TooLarge { .. }
         | Error::Shape { .. }
         | Error::Invalid(_) => PyValueError::new_err(message),

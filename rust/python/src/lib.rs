@@ -9,6 +9,7 @@ mod activations;
 mod arrays;
 mod call;
 mod callable;
+mod convolution;
 mod ensemble;
 mod errors;
 mod gram;
@@ -57,6 +58,9 @@ mod _core {
 
     #[pymodule_export]
     use super::kernel::InfiniteKernel;
+
+    #[pymodule_export]
+    use super::convolution::ConvolutionalKernel;
 
     #[pymodule_export]
     use super::network::Network;

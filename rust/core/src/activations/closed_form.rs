@@ -7,7 +7,7 @@ use crate::activations::dual::{Description, Dual};
 use crate::activations::features::Variables;
 use crate::engine::pool::Watch;
 use crate::error::Result;
-use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized};
+use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::RowNumber;
 
@@ -134,6 +134,24 @@ impl<C: ClosedForm> Dual for C {
             dots,
         });
     }
+
+    fn step_along(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
+        if count::<C>() == 0 {
+            return self.step(isa, pairs, gaps, dots);
+        }
+        let (mut u, mut v) = ([&[][..]; MOST_NUMBERS], [&[][..]; MOST_NUMBERS]);
+        for index in 0..count::<C>() {
+            (u[index], v[index]) = (pairs.u_blocks(index), pairs.v(index));
+        }
+        isa.run(ClosedFormAlong {
+            form: *self,
+            lane: pairs.row % WIDTH,
+            u,
+            v,
+            gaps,
+            dots,
+        });
+    }
 }
 
 impl<C: ClosedForm> Form for C {
@@ -186,6 +204,39 @@ impl<C: ClosedForm> Vectorized for ClosedFormLoop<'_, C> {
             let (new, slope) = self
                 .form
                 .quick_pair(u, C::Variable::from_numbers(v), V::load(gap));
+            new.store(gap);
+            slope.store(dot);
+        }
+    }
+}
+
+/// The loop over blocks of pairs of which each has its own u.
+struct ClosedFormAlong<'a, C> {
+    form: C,
+    /// The lane of u in its blocks.
+    lane: usize,
+    u: [&'a [Block]; MOST_NUMBERS],
+    v: [&'a [Block]; MOST_NUMBERS],
+    gaps: &'a mut [Block],
+    dots: &'a mut [Block],
+}
+
+impl<C: ClosedForm> Vectorized for ClosedFormAlong<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let one = V::splat(1.0);
+        let (mut u, mut v) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
+        let lane = self.lane % WIDTH;
+        let pairs = self.gaps.iter_mut().zip(self.dots);
+        for (block, (gap, dot)) in pairs.enumerate() {
+            for index in 0..count::<C>() {
+                u[index] = V::splat(self.u[index][block][lane]);
+                v[index] = V::load(&self.v[index][block]);
+            }
+            let (u, v) = (C::Variable::from_numbers(u), C::Variable::from_numbers(v));
+            let (new, slope) = self.form.quick_pair(u, v, V::load(gap));
             new.store(gap);
             slope.store(dot);
         }

@@ -13,7 +13,7 @@ use crate::activations::features::{Features, Variables};
 use crate::engine::pool::Watch;
 use crate::engine::rows::{Numbers, per_row};
 use crate::error::Result;
-use crate::isa::{Block, Isa};
+use crate::isa::{Block, Isa, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
 /// The expectations of one activation.
@@ -37,6 +37,25 @@ pub trait Dual: Differentiable {
     /// # Panics
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
+
+    /// [`Dual::step`], but u changes with the v. The next block of v goes with the variable of the same lane in the next
+    /// block of u.
+    ///
+    /// # Panics
+    /// As [`Dual::step`].
+    fn step_along(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
+        assert!(gaps.len() == pairs.blocks.len() && dots.len() == gaps.len());
+        let blocks = gaps.chunks_mut(1).zip(dots.chunks_mut(1));
+        for (index, (gap, dot)) in blocks.enumerate() {
+            let block = pairs.blocks.start + index;
+            let one = Variables {
+                row: pairs.row + WIDTH * index,
+                blocks: block..block + 1,
+                ..pairs
+            };
+            self.step(isa, one, gap, dot);
+        }
+    }
 
     /// Estimated cycles of [`Dual::step`] per pair, on one thread.
     fn cycles(&self) -> f64 {

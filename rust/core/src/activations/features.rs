@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::isa::{Block, Blocks};
+use crate::isa::{Block, Blocks, WIDTH};
 
 /// Features of many variables: one list for each feature, with one number per variable.
 #[derive(Debug, Default)]
@@ -25,6 +25,12 @@ impl<'a> Variables<'a> {
     /// Feature `index` of u.
     pub fn u(&self, index: usize) -> f64 {
         self.rows.0[index].get(self.row)
+    }
+
+    /// Feature `index` of u and of its whole block, and the same of the blocks after it, as many as there are blocks of v.
+    pub fn u_blocks(&self, index: usize) -> &'a [Block] {
+        let first = self.row / WIDTH;
+        &self.rows.0[index].blocks()[first..first + self.blocks.len()]
     }
 
     /// Feature `index` of each v.

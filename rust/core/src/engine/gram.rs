@@ -74,22 +74,23 @@ fn fill<T: Scalar, K: TileKernel>(
     let (rows, cols) = canvas.matrix_shape();
     let expected = [kernel.planes(), kernel.rows(), kernel.cols()];
     Error::check_shape("out", &[canvas.planes(), rows, cols], &expected)?;
-    let load = Load::new(canvas.slot_count(symmetric), kernel.cycles());
+    let load = Load::new(canvas.slot_count(kernel.edge(), symmetric), kernel.cycles());
     let state = || TileWorker::<K> {
         scratch: K::Scratch::default(),
         tiles: vec![Tile::default(); kernel.planes()],
         turned: Tile::default(),
     };
     let finite = AllFinite::new();
-    let work = |worker: &mut TileWorker<K>, slot: Slot<'_, T>, _: &Stop| {
-        kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles);
+    let work = |worker: &mut TileWorker<K>, slot: Slot<'_, T>, stop: &Stop| {
+        kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles, stop);
         if adds {
             slot.add_stored(&mut worker.tiles);
             finite.record(all_finite::<T>(slot.area(), &worker.tiles));
         }
         slot.store(&worker.tiles, &mut worker.turned);
     };
-    pool::for_each(canvas.slots(symmetric), load, watch, state, work)?;
+    let slots = canvas.slots(kernel.edge(), symmetric);
+    pool::for_each(slots, load, watch, state, work)?;
     kernel.check()?;
     finite.check(|| Error::TooLarge {
         what: "an entry of the kernel",

@@ -26,7 +26,7 @@ pub fn inner_products<K: TileKernel>(
 ) -> Result<Vec<f64>> {
     let (rows, cols) = (kernel.rows(), kernel.cols());
     Error::check_shape("weights", weights.shape(), &[rows, cols])?;
-    let mut sums: Vec<(Area, Mutex<Vec<f64>>)> = areas(rows, cols, symmetric)
+    let mut sums: Vec<(Area, Mutex<Vec<f64>>)> = areas(rows, cols, kernel.edge(), symmetric)
         .map(|area| (area, Mutex::default()))
         .collect();
     let load = Load::new(sums.len(), kernel.cycles());
@@ -35,8 +35,8 @@ pub fn inner_products<K: TileKernel>(
         tiles: vec![Tile::default(); kernel.planes()],
         factors: Tile::default(),
     };
-    let work = |worker: &mut ContractionWorker<K>, (area, sums): &(Area, Mutex<_>), _: &Stop| {
-        *lock(sums) = worker.contract(kernel, area, symmetric, weights);
+    let work = |worker: &mut ContractionWorker<K>, (area, sums): &(Area, Mutex<_>), stop: &Stop| {
+        *lock(sums) = worker.contract(kernel, area, symmetric, weights, stop);
     };
     pool::for_each(sums.iter(), load, watch, state, work)?;
     kernel.check()?;
@@ -75,8 +75,9 @@ impl<K: TileKernel> ContractionWorker<K> {
         area: &Area,
         symmetric: bool,
         weights: ArrayView2<'_, f64>,
+        stop: &Stop,
     ) -> Vec<f64> {
-        kernel.compute(area, &mut self.scratch, &mut self.tiles);
+        kernel.compute(area, &mut self.scratch, &mut self.tiles, stop);
         gather(weights, area, symmetric, &mut self.factors);
         let sum = |tile| inner_product(tile, &self.factors, area.rows.len());
         self.tiles.iter().map(sum).collect()

@@ -1,6 +1,7 @@
 //! The linear kernel `⟨x, x'⟩`: a plain Gram matrix.
 
 use crate::engine::panel::Panels;
+use crate::engine::pool::Stop;
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles};
 
@@ -32,7 +33,7 @@ impl<T: Scalar> TileKernel for Linear<'_, T> {
         product_cycles(self.rows.depth())
     }
 
-    fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {
+    fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile], _: &Stop) {
         product(
             self.rows.of_rows(&area.rows),
             self.cols.of_rows(&area.cols),

@@ -11,7 +11,7 @@ use std::ops::Range;
 use ndarray::Array2;
 
 use crate::engine::panel::Panels;
-use crate::engine::pool::{AllFinite, Stages, Watch};
+use crate::engine::pool::{AllFinite, Stages, Stop, Watch};
 use crate::engine::scalar::{Scalar, all_fit};
 use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles, sum_of_products};
 use crate::error::{Error, Result};
@@ -360,7 +360,7 @@ impl<T: Scalar> TileKernel for Empirical<'_, T> {
         product_cycles(products.sum())
     }
 
-    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile], _: &Stop) {
         for plane in &mut *planes {
             plane.reset(area.rows.len(), area.cols.len());
         }

@@ -1,6 +1,6 @@
 //! Derivatives of Σ and Θ of infinitely wide networks with respect to `σ_w` and `σ_b` of their layers.
 
-use crate::engine::pool::Watch;
+use crate::engine::pool::{Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
@@ -96,7 +96,7 @@ impl<T: Scalar> TileKernel for KernelGradient<'_, T> {
         self.cycles
     }
 
-    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile], _: &Stop) {
         let Scratch {
             gaps,
             close,

@@ -1,5 +1,6 @@
 //! Σ (NNGP) and Θ (NTK) of infinitely wide networks: all layers of a tile at once.
 
+use crate::engine::pool::Stop;
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
@@ -64,7 +65,7 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
         self.cycles
     }
 
-    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile], _: &Stop) {
         let Scratch { gaps, close, state } = scratch;
         self.inputs.gaps(self.recursion.isa(), area, gaps, close);
         let blocks = blocks_of(&area.cols);

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis};
 
 use crate::engine::pool::{self, Load, Stages, Stop, Watch, lock};
-use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
+use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::{Error, Result};
 use crate::isa::{Isa, WIDTH};
 
@@ -44,10 +44,12 @@ pub fn multiply<K: TileKernel>(
     let (rows, cols) = (kernel.rows(), kernel.cols());
     Error::check_shape("V", vectors.shape(), &[cols, vectors.ncols()])?;
     let half = if symmetric { Half::Upper } else { Half::All };
-    let pairs = Area::whole(rows, cols).cut([rows, cols].map(band_edge), symmetric);
+    let edge = kernel.edge();
+    let bands = [rows, cols].map(|len| band_edge(len, edge));
+    let pairs = Area::whole(rows, cols).cut(bands, symmetric);
     let pairs = pairs.map(|area| Pair::new(area, half)).collect();
-    let sums = ProductSums::new(pairs, Vectors::new(vectors))?;
-    let added = (rows * vectors.ncols() * BANDS.min(cols.div_ceil(EDGE))) as f64;
+    let sums = ProductSums::new(pairs, Vectors::new(vectors), edge)?;
+    let added = (rows * vectors.ncols() * BANDS.min(cols.div_ceil(edge))) as f64;
     let shares = [kernel.cycles(), added];
     let mut stages = Stages::new(watch, &shares);
     stages.next(|watch| sums.add(kernel, slice::from_ref(&(0..rows)), kernel.cycles(), watch))?;
@@ -55,9 +57,9 @@ pub fn multiply<K: TileKernel>(
     stages.next(|watch| sums.total(rows, watch))
 }
 
-/// The number of rows or columns of a band, of `len` altogether: whole tiles.
-fn band_edge(len: usize) -> usize {
-    len.div_ceil(EDGE).div_ceil(BANDS).max(1) * EDGE
+/// The number of rows or columns of a band, of `len` altogether: whole tiles of this edge.
+fn band_edge(len: usize, edge: usize) -> usize {
+    len.div_ceil(edge).div_ceil(BANDS).max(1) * edge
 }
 
 /// The tiles of a pair of bands that are computed.
@@ -84,21 +86,21 @@ impl Pair {
         Self { area, half }
     }
 
-    /// The tiles in some of the rows, row by row.
-    fn tiles(&self, rows: &Range<usize>) -> impl Iterator<Item = Area> + use<> {
+    /// The tiles of this edge in some of the rows, row by row.
+    fn tiles(&self, rows: &Range<usize>, edge: usize) -> impl Iterator<Item = Area> + use<> {
         let Self { area, half } = self.clone();
         let (start, end) = (area.rows.start.max(rows.start), area.rows.end.min(rows.end));
         let cols = area.cols;
-        (start..end).step_by(EDGE).flat_map(move |row| {
-            let bottom = end.min(row + EDGE);
+        (start..end).step_by(edge).flat_map(move |row| {
+            let bottom = end.min(row + edge);
             let (from, to) = match half {
                 Half::All => (cols.start, cols.end),
                 Half::Upper => (cols.start.max(row), cols.end),
-                Half::Lower => (cols.start, cols.end.min(row + EDGE)),
+                Half::Lower => (cols.start, cols.end.min(row + edge)),
             };
-            (from..to).step_by(EDGE).map(move |col| Area {
+            (from..to).step_by(edge).map(move |col| Area {
                 rows: row..bottom,
-                cols: col..to.min(col + EDGE),
+                cols: col..to.min(col + edge),
             })
         })
     }
@@ -132,20 +134,23 @@ impl RowSums {
 pub struct ProductSums {
     isa: Isa,
     vectors: Vectors,
+    /// The edge of the tiles.
+    edge: usize,
     /// The sums of each pair: `K V` on its rows, and off the diagonal of a symmetric kernel `Kᵀ V` on its columns.
     pairs: Vec<(Pair, Mutex<Vec<RowSums>>)>,
 }
 
 impl ProductSums {
-    /// Sums of nothing yet.
+    /// Sums of nothing yet, for tiles of this edge.
     ///
     /// # Errors
     /// As [`Isa::current`].
-    pub fn new(pairs: Vec<Pair>, vectors: Vectors) -> Result<Self> {
+    pub fn new(pairs: Vec<Pair>, vectors: Vectors, edge: usize) -> Result<Self> {
         let pairs = pairs.into_iter();
         Ok(Self {
             isa: Isa::current()?,
             vectors,
+            edge,
             pairs: pairs.map(|pair| (pair, Mutex::default())).collect(),
         })
     }
@@ -167,7 +172,7 @@ impl ProductSums {
         watch: &mut Watch<'_>,
     ) -> Result<()> {
         let touched = |(pair, _): &&(Pair, _)| {
-            let mut tiles = rows.iter().flat_map(|rows| pair.tiles(rows));
+            let mut tiles = rows.iter().flat_map(|rows| pair.tiles(rows, self.edge));
             tiles.next().is_some()
         };
         let pairs: Vec<_> = self.pairs.iter().filter(touched).collect();
@@ -176,11 +181,11 @@ impl ProductSums {
             |worker: &mut (K::Scratch, [Tile; 1]), (pair, sums): &(Pair, Mutex<_>), stop: &Stop| {
                 let mut sums = lock(sums);
                 let mut sums = PairTotals::of(pair, &mut sums, self);
-                for area in rows.iter().flat_map(|rows| pair.tiles(rows)) {
+                for area in rows.iter().flat_map(|rows| pair.tiles(rows, self.edge)) {
                     if stop.requested() {
                         break;
                     }
-                    kernel.compute(&area, &mut worker.0, &mut worker.1);
+                    kernel.compute(&area, &mut worker.0, &mut worker.1, stop);
                     clear_filling(&mut worker.1[0], &area);
                     sums.add(&area, &worker.1[0]);
                 }
@@ -197,11 +202,11 @@ impl ProductSums {
         let mut sums: Vec<&RowSums> = guards.iter().flat_map(|sums| sums.iter()).collect();
         sums.sort_by_key(|sums| sums.from);
         let mut product = Array2::zeros((rows, self.count()));
-        let each = (EDGE * self.count() * BANDS) as f64;
-        let parts = product.axis_chunks_iter_mut(Axis(0), EDGE).enumerate();
+        let each = (self.edge * self.count() * BANDS) as f64;
+        let parts = product.axis_chunks_iter_mut(Axis(0), self.edge).enumerate();
         let load = Load::new(parts.len(), each * parts.len() as f64);
         let add = |(): &mut (), (part, product): (usize, ArrayViewMut2<'_, f64>), _: &Stop| {
-            add_sums(&sums, part * EDGE, product);
+            add_sums(&sums, part * self.edge, product);
         };
         pool::for_each(parts, load, watch, || (), add)?;
         check_finite(&product).map(|()| product)
@@ -316,7 +321,7 @@ mod tests {
             1.0
         }
 
-        fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {
+        fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile], _: &Stop) {
             planes[0].reset(area.rows.len(), area.cols.len().next_multiple_of(WIDTH));
             for row in 0..area.rows.len() {
                 let row = planes[0].row_mut(row);

@@ -6,7 +6,7 @@ use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
 
 use crate::engine::multiply::{Half, Pair, ProductSums, Vectors};
 use crate::engine::packed_layout::Halves;
-use crate::engine::pool::{Stages, Watch};
+use crate::engine::pool::{Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
 use crate::error::{Error, Result};
@@ -141,7 +141,7 @@ impl<T: Scalar> TileKernel for Stored<'_, T> {
     }
 
     /// Reads a tile: in the first half on or above the diagonal, in the second on or below it.
-    fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile]) {
+    fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile], _: &Stop) {
         let (tile, rows) = (&mut planes[0], self.halves.occupied(&area.rows));
         let (cols, second) = (self.halves.occupied(&area.cols), self.halves.second());
         let diagonal = area.rows.start == area.cols.start;
@@ -221,7 +221,7 @@ impl StoredProduct {
         for (row, vector) in vectors.rows().into_iter().enumerate() {
             placed.row_mut(halves.position(row)).assign(&vector);
         }
-        let sums = ProductSums::new(pairs(halves), Vectors::new(placed.view()))?;
+        let sums = ProductSums::new(pairs(halves), Vectors::new(placed.view()), EDGE)?;
         Ok(Self { halves, sums })
     }
 

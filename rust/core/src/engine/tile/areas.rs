@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
-use super::EDGE;
-
 /// The side of a block of tiles. Workers take tiles block after block, so that the panels of a block, and of the
 /// blocks of neighbouring threads, stay in L3.
 const BLOCK: usize = 4;
 
-/// A range of rows and a range of columns of the output: one tile, or several. Both start at a multiple of [`EDGE`].
+/// A range of rows and a range of columns of the output: one tile, or several. Both start at a multiple of the edge of a tile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
     /// Output rows.
@@ -17,20 +15,25 @@ pub struct Area {
     pub cols: Range<usize>,
 }
 
-/// The tiles of a matrix, in the order in which workers take them: block after block, each of `BLOCK` by `BLOCK`
+/// The tiles of a matrix, of `edge` rows and columns each, in the order in which workers take them: block after block, each of `BLOCK` by `BLOCK`
 /// tiles. Blocks, and the tiles of a block, follow each other row by row. If `symmetric`, yields only the tiles on and
 /// above the diagonal.
 ///
 /// This order serves the caches and may change. No result may depend on it, so sums over tiles have an order of their
 /// own.
-pub fn areas(rows: usize, cols: usize, symmetric: bool) -> impl Iterator<Item = Area> + Send {
-    let blocks = Area::whole(rows, cols).cut([BLOCK * EDGE; 2], symmetric);
-    blocks.flat_map(move |block| block.cut([EDGE; 2], symmetric))
+pub fn areas(
+    rows: usize,
+    cols: usize,
+    edge: usize,
+    symmetric: bool,
+) -> impl Iterator<Item = Area> + Send {
+    let blocks = Area::whole(rows, cols).cut([BLOCK * edge; 2], symmetric);
+    blocks.flat_map(move |block| block.cut([edge; 2], symmetric))
 }
 
 /// The number of [`areas`].
-pub fn area_count(rows: usize, cols: usize, symmetric: bool) -> usize {
-    let (down, across) = (rows.div_ceil(EDGE), cols.div_ceil(EDGE));
+pub fn area_count(rows: usize, cols: usize, edge: usize, symmetric: bool) -> usize {
+    let (down, across) = (rows.div_ceil(edge), cols.div_ceil(edge));
     if symmetric {
         down * (down + 1) / 2
     } else {
@@ -79,6 +82,7 @@ impl Area {
 
 #[cfg(test)]
 mod tests {
+    use super::super::EDGE;
     use super::*;
 
     #[test]
@@ -86,8 +90,8 @@ mod tests {
         for (rows, cols) in [(0, 3), (1, 1), (EDGE, 2 * EDGE + 1), (9 * EDGE + 5, 700)] {
             for symmetric in [false, true] {
                 let cols = if symmetric { rows } else { cols };
-                let areas: Vec<_> = areas(rows, cols, symmetric).collect();
-                assert_eq!(areas.len(), area_count(rows, cols, symmetric));
+                let areas: Vec<_> = areas(rows, cols, EDGE, symmetric).collect();
+                assert_eq!(areas.len(), area_count(rows, cols, EDGE, symmetric));
                 let mut tiles = vec![0; rows.div_ceil(EDGE) * cols.div_ceil(EDGE)];
                 for area in areas {
                     let (row, col) = (area.rows.start / EDGE, area.cols.start / EDGE);
@@ -105,7 +109,7 @@ mod tests {
 
     #[test]
     fn tiles_of_a_block_follow_each_other() {
-        let blocks = areas(9 * EDGE, 9 * EDGE, false).map(|area| {
+        let blocks = areas(9 * EDGE, 9 * EDGE, EDGE, false).map(|area| {
             let block = |start: usize| start / (BLOCK * EDGE);
             (block(area.rows.start), block(area.cols.start))
         });

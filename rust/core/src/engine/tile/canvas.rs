@@ -90,16 +90,20 @@ impl<'a, T: Scalar> Canvas<'a, T> {
         (self.shape[0] * self.shape[1], self.shape[2] * self.shape[3])
     }
 
-    /// The slots that together cover the canvas, each exactly once, in the order of [`areas()`]. If `symmetric`, yields
+    /// The slots of `edge` rows and columns that together cover the canvas, each exactly once, in the order of [`areas()`]. If `symmetric`, yields
     /// only those on and above the diagonal: slots above it also write their transpose below it.
     ///
     /// # Panics
     /// If `symmetric` and the canvas is not square.
-    pub fn slots(&mut self, symmetric: bool) -> impl Iterator<Item = Slot<'_, T>> + Send {
+    pub fn slots(
+        &mut self,
+        edge: usize,
+        symmetric: bool,
+    ) -> impl Iterator<Item = Slot<'_, T>> + Send {
         let (rows, cols) = self.matrix_shape();
         assert!(!symmetric || (self.shape[0] == self.shape[2] && self.shape[1] == self.shape[3]));
         let (planes, isa, blocks) = (&self.planes[..], self.isa, [self.shape[1], self.shape[3]]);
-        areas(rows, cols, symmetric).map(move |area| Slot {
+        areas(rows, cols, edge, symmetric).map(move |area| Slot {
             planes,
             isa,
             blocks,
@@ -109,9 +113,9 @@ impl<'a, T: Scalar> Canvas<'a, T> {
     }
 
     /// The number of [`Canvas::slots`].
-    pub fn slot_count(&self, symmetric: bool) -> usize {
+    pub fn slot_count(&self, edge: usize, symmetric: bool) -> usize {
         let (rows, cols) = self.matrix_shape();
-        area_count(rows, cols, symmetric)
+        area_count(rows, cols, edge, symmetric)
     }
 }
 
@@ -275,9 +279,9 @@ mod tests {
     fn paint_view(view: ArrayViewMut4<'_, f64>, symmetric: bool) {
         let shape = [0, 1, 2, 3].map(|axis| view.shape()[axis]);
         let mut canvas = Canvas::new(vec![view], shape).unwrap();
-        let count = canvas.slot_count(symmetric);
+        let count = canvas.slot_count(EDGE, symmetric);
         let mut seen = 0;
-        for slot in canvas.slots(symmetric) {
+        for slot in canvas.slots(EDGE, symmetric) {
             let mut tile = Tile::default();
             tile.reset(EDGE, EDGE);
             let Area { rows, cols } = slot.area().clone();
@@ -339,7 +343,7 @@ mod tests {
             .insert_axis(Axis(1))
             .insert_axis(Axis(3));
         let mut canvas = Canvas::new(vec![view], [4, 1, 4, 1]).unwrap();
-        for slot in canvas.slots(false) {
+        for slot in canvas.slots(EDGE, false) {
             let mut tile = Tile::default();
             tile.reset(EDGE, EDGE);
             slot.store(&[tile], &mut Tile::default());
@@ -355,7 +359,7 @@ mod tests {
         let view = whole.slice_mut(ndarray::s![.., ..;2]);
         let view = view.insert_axis(Axis(1)).insert_axis(Axis(3));
         let mut canvas = Canvas::new(vec![view], [4, 1, 3, 1]).unwrap();
-        for slot in canvas.slots(false) {
+        for slot in canvas.slots(EDGE, false) {
             let mut tile = Tile::default();
             tile.reset(4, 3);
             tile.row_mut(3)[2] = 0.5;

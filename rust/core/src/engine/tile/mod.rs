@@ -10,6 +10,7 @@ mod prefetch;
 mod product;
 mod transpose;
 
+use crate::engine::pool::Stop;
 use crate::error::Result;
 use crate::isa::{Block, Isa, Lanes, Pod, WIDTH};
 
@@ -46,8 +47,14 @@ pub trait TileKernel: Sync {
         self.rows() as f64 * self.cols() as f64 * self.entry_cycles()
     }
 
-    /// Fills one tile per plane with the outputs of `area`.
-    fn compute(&self, area: &Area, scratch: &mut Self::Scratch, planes: &mut [Tile]);
+    /// The number of rows and of columns of a tile: a multiple of [`WIDTH`], and at most [`EDGE`]. Entries that take
+    /// long need small tiles, so that there is work for all threads.
+    fn edge(&self) -> usize {
+        EDGE
+    }
+
+    /// Fills one tile per plane with the outputs of `area`. Where a stop is requested, the values are not used.
+    fn compute(&self, area: &Area, scratch: &mut Self::Scratch, planes: &mut [Tile], stop: &Stop);
 
     /// Called once all tiles are computed. By default it does nothing.
     ///

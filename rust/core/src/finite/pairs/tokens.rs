@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::block_sum::{BlockScratch, BlockSum};
 use crate::engine::panel::Panels;
+use crate::engine::pool::Stop;
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile, TileKernel, product, product_cycles};
 use crate::isa::{Isa, Vector, Vectorized};
@@ -363,7 +364,7 @@ impl<T: Scalar> TileKernel for TokenKernel<'_, T> {
         (self.rows.1.tokens * self.cols.1.tokens) as f64 * product_cycles(inner + outer)
     }
 
-    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+    fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile], _: &Stop) {
         for plane in &mut *planes {
             plane.reset(area.rows.len(), area.cols.len());
         }

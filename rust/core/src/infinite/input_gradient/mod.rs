@@ -180,12 +180,12 @@ impl<T: Scalar> TileTask<'_, T> {
         let cycles = 4.0 * self.inputs.entry_cycles(recursion)
             + products * product_cycles(self.sides[0].features());
         let sums = OrderedSums::new(self.sides[0], cols.div_ceil(EDGE), results);
-        let tiles = area_count(rows, cols, self.symmetric);
+        let tiles = area_count(rows, cols, EDGE, self.symmetric);
         let load = Load::new(tiles, cycles * (rows * cols) as f64);
         let work = |worker: &mut GradientWorker, area: Area, stop: &Stop| {
             self.tile(&area, worker, stop, &sums);
         };
-        let areas = areas(rows, cols, self.symmetric);
+        let areas = areas(rows, cols, EDGE, self.symmetric);
         pool::for_each(areas, load, watch, GradientWorker::default, work)?;
         sums.check()
     }

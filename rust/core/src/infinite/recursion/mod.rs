@@ -263,7 +263,7 @@ impl Batch {
 
 impl LayerScales {
     /// Checks the domain of each scale. `index` is that of the layer.
-    fn check(&self, index: usize) -> Result<()> {
+    pub(crate) fn check(&self, index: usize) -> Result<()> {
         let scales = [
             ("sigma_w", self.sigma_w),
             ("sigma_b", self.sigma_b),
@@ -281,9 +281,8 @@ impl LayerScales {
                 } else {
                     ">= 0"
                 };
-                let message = format!(
-                    "{name} of dense layer {index} is {scale}, but must be {bound} and finite"
-                );
+                let message =
+                    format!("{name} of layer {index} is {scale}, but must be {bound} and finite");
                 Err(Error::Invalid(message))
             }
         }

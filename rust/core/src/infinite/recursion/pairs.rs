@@ -67,6 +67,39 @@ impl<'a> PairRecursion<'a> {
         pairs: &RowPairs,
         gaps: &mut [Block],
         state: &mut PairState,
+        target: PlaneRow<'_>,
+    ) {
+        self.run_layers(pairs, gaps, None, state, target);
+    }
+
+    /// [`PairRecursion::run`] of a network that follows other layers, given their tangent kernel in units of the inputs'
+    /// powers of two. Parts of Θ are not known then.
+    ///
+    /// # Panics
+    /// As [`PairRecursion::run`], and if there is not one tangent kernel for each gap.
+    pub fn run_after(
+        &self,
+        pairs: &RowPairs,
+        gaps: &mut [Block],
+        tangents: &[Block],
+        state: &mut PairState,
+        target: PlaneRow<'_>,
+    ) {
+        assert_eq!(tangents.len(), gaps.len());
+        // A table knows networks that start with the inputs.
+        let without_table = Self {
+            table: None,
+            ..*self
+        };
+        without_table.run_layers(pairs, gaps, Some(tangents), state, target);
+    }
+
+    fn run_layers(
+        &self,
+        pairs: &RowPairs,
+        gaps: &mut [Block],
+        tangents: Option<&[Block]>,
+        state: &mut PairState,
         mut target: PlaneRow<'_>,
     ) {
         assert!(gaps.len() == pairs.blocks.len() && target.planes.len() == self.outputs.len());
@@ -86,6 +119,9 @@ impl<'a> PairRecursion<'a> {
                 self.activation(layer - 1, pairs, gaps, state);
             }
             self.dense(layer, pairs, gaps, state);
+            if let (0, Some(tangents)) = (layer, tangents) {
+                self.add_tangents(tangents, &mut state.ntk);
+            }
             self.write(pairs, &mut target, |output| match output {
                 _ if self.column(output).is_some() => None,
                 Output::Nngp(l) if l == layer => Some(&state.nngp),
@@ -94,6 +130,16 @@ impl<'a> PairRecursion<'a> {
             });
         }
         self.write(pairs, &mut target, |output| state.part(output));
+    }
+
+    /// Adds the tangent kernel of the layers before the first: `Θ = own + σ_w² Θ`.
+    fn add_tangents(&self, tangents: &[Block], ntk: &mut [Block]) {
+        let sigma_w = self.recursion.layers[0].sigma_w;
+        let pairs = ntk
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(tangents.as_flattened());
+        pairs.for_each(|(ntk, tangent)| *ntk += sigma_w * sigma_w * tangent);
     }
 
     /// Writes the outputs for which `values` returns some, scaled back from the units of the inputs' powers of two.

@@ -1,0 +1,113 @@
+//! Memory of planes and rows.
+
+use super::geometry::AxisLevel;
+use crate::isa::{Block, Lanes, WIDTH};
+
+/// Blocks that start on cache lines.
+#[derive(Debug, Default)]
+pub(super) struct Lines(Vec<Lanes<f64, WIDTH>>);
+
+impl Lines {
+    /// Makes room for so many blocks. Their values are arbitrary.
+    fn resize(&mut self, blocks: usize) {
+        if self.0.len() < blocks {
+            self.0.resize(blocks, Lanes([f64::NAN; WIDTH]));
+        }
+    }
+
+    #[inline(always)]
+    pub fn blocks(&self) -> &[Block] {
+        Lanes::values(&self.0).as_chunks().0
+    }
+
+    #[inline(always)]
+    pub fn blocks_mut(&mut self) -> &mut [Block] {
+        Lanes::values_mut(&mut self.0).as_chunks_mut().0
+    }
+}
+
+/// A plane at the input of a layer: a rectangle of places, row by row.
+#[derive(Debug, Default)]
+pub(super) struct PlaneGrid {
+    /// `c = ωω'ρ`; in the first layer the products of pixels.
+    pub products: Lines,
+    /// ṪΘ.
+    pub tangents: Lines,
+    pub gaps: Lines,
+    /// The number of places in a row.
+    pub stride: usize,
+}
+
+impl PlaneGrid {
+    pub fn reshape(&mut self, levels: [&AxisLevel; 2]) {
+        self.stride = levels[1].size;
+        let places = levels[0].size * levels[1].size;
+        for lines in [&mut self.products, &mut self.tangents, &mut self.gaps] {
+            lines.resize(places);
+        }
+    }
+
+    /// Fills the places around the pairs: with zeros, or with the pairs that they stand for.
+    pub fn fill_guards(&mut self, levels: [&AxisLevel; 2], first: bool) {
+        let stride = self.stride;
+        let fill = |blocks: &mut [Block]| {
+            for segment in &levels[0].segments {
+                let rows = segment.at..segment.at + segment.len;
+                for row in blocks.chunks_mut(stride).take(rows.end).skip(rows.start) {
+                    for (place, source) in &levels[1].guards {
+                        row[*place] = source.map_or([0.0; WIDTH], |source| row[source]);
+                    }
+                }
+            }
+            for (place, source) in &levels[0].guards {
+                let to = place * stride;
+                match source {
+                    Some(source) => {
+                        blocks.copy_within(source * stride..(source + 1) * stride, to);
+                    }
+                    None => blocks[to..to + stride].fill([0.0; WIDTH]),
+                }
+            }
+        };
+        fill(self.products.blocks_mut());
+        if !first {
+            fill(self.tangents.blocks_mut());
+        }
+    }
+}
+
+/// Rows of intermediate values.
+#[derive(Debug, Default)]
+pub(super) struct RowBuffers {
+    /// Sums of the columns of windows: of c, and of ṪΘ.
+    pub products: Lines,
+    pub tangents: Lines,
+    pub gaps: Lines,
+    pub dots: Lines,
+    /// Θ before the activation.
+    pub own: Lines,
+}
+
+impl RowBuffers {
+    pub fn resize(&mut self, blocks: usize) {
+        let Self {
+            products,
+            tangents,
+            gaps,
+            dots,
+            own,
+        } = self;
+        for lines in [products, tangents, gaps, dots, own] {
+            lines.resize(blocks);
+        }
+    }
+}
+
+/// Sums over all pairs of one displacement: of T and of ṪΘ, each with its rounding error.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RectangleSum {
+    pub shift: [isize; 2],
+    pub sums: [[Block; 2]; 2],
+    /// 1 − ρ and 1 + ρ of the head's output, if it is flat.
+    pub turns: [Block; 2],
+}
