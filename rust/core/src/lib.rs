@@ -1,10 +1,12 @@
-//! The core of ntkrs: neural tangent kernels of multilayer perceptrons on CPUs, without Python.
+//! The core of ntkrs: neural tangent kernels of multilayer perceptrons and convolutional networks on CPUs, without Python.
 //!
 //! Every heavy product is a Gram matrix of packed rows ([`engine::panel`]). One micro-kernel forms it tile by tile
 //! ([`engine::tile`]), and a kernel finishes each tile while it is still in cache. A folder uses only the folders drawn
 //! below it:
 //!
 //! ```text
+//!   convolution/                       kernels of images
+//!        |
 //! infinite/           finite/        kernels on a tile
 //!      \   activations/  /           φ, and expectations over pairs
 //!           engine/                  panels, tiles, threads, drivers

@@ -89,7 +89,8 @@ pub(super) struct RowBuffers {
 }
 
 impl RowBuffers {
-    pub fn resize(&mut self, blocks: usize) {
+    /// Makes room for sums of so many columns, and for bands of so many pairs.
+    pub fn resize(&mut self, columns: usize, pairs: usize) {
         let Self {
             products,
             tangents,
@@ -97,8 +98,11 @@ impl RowBuffers {
             dots,
             own,
         } = self;
-        for lines in [products, tangents, gaps, dots, own] {
-            lines.resize(blocks);
+        for lines in [products, tangents] {
+            lines.resize(columns);
+        }
+        for lines in [gaps, dots, own] {
+            lines.resize(pairs);
         }
     }
 }

@@ -209,32 +209,20 @@ impl GridAxis {
     /// All planes of these layers whose weights in the head are not 0. `circles` is as for [`AxisPlane::new`].
     fn new(layers: Vec<AxisLayer>, circles: &[bool], weights: &HeadWeights) -> Self {
         let last = layers.last().map_or(0, |layer| layer.output);
-        let shifts: Vec<isize> = if circles[layers.len()] {
-            (0..last as isize).collect()
-        } else {
-            (1 - last as isize..last as isize).collect()
-        };
+        let circle = circles[layers.len()];
+        let side = last as isize;
+        let shifts = if circle { 0..side } else { 1 - side..side };
         let mut planes = Vec::new();
-        for shift in &shifts {
-            let mut plane = AxisPlane::new(&layers, circles, last, *shift);
-            let ends = &plane.levels[layers.len()].segments;
-            plane.weights = ends
-                .iter()
-                .map(|segment| weights.along(segment.start, segment.partner(), segment.len))
-                .collect();
-            if plane
-                .weights
-                .as_slice()
-                .concat()
-                .iter()
-                .any(|weight| *weight != 0.0)
-            {
-                planes.push((*shift, plane));
+        for shift in shifts {
+            let mut plane = AxisPlane::new(&layers, circles, last, shift);
+            let ends = plane.levels[layers.len()].segments.iter();
+            let along = |end: &Segment| weights.along(end.start, end.partner(), end.len);
+            plane.weights = ends.map(along).collect();
+            if plane.weights.iter().flatten().any(|weight| *weight != 0.0) {
+                planes.push((shift, plane));
             }
         }
-        let same = |a: isize, b: isize| {
-            a == b || (circles[layers.len()] && (a - b).rem_euclid(last as isize) == 0)
-        };
+        let same = |a: isize, b: isize| a == b || (circle && (a - b).rem_euclid(side) == 0);
         let kept: Vec<isize> = planes.iter().map(|(shift, _)| *shift).collect();
         let opposite = |shift: isize| kept.iter().position(|other| same(*other, -shift));
         let planes = planes.into_iter().map(|(shift, plane)| AxisPlane {

@@ -11,13 +11,13 @@
 use super::buffers::PlaneGrid;
 use super::geometry::AxisLevel;
 use super::pair::LayerPair;
-use crate::isa::{Block, Vector};
+use crate::isa::{Block, Vector, Vectorized};
 use crate::math::double_double::two_product;
 
 /// Gaps smaller than this, of either sign, are computed from differences.
 ///
 /// The far form has an error of some ε in the gap, which moves an angle by `2ε/√(2e)`: 16 ε at this bound.
-const NEAR: f64 = 1.0 / 128.0;
+pub(super) const NEAR: f64 = 1.0 / 128.0;
 
 /// The plane before a layer, from which small gaps after the layer are computed.
 #[derive(Clone, Copy)]
@@ -25,6 +25,33 @@ pub(super) struct NearForm<'a> {
     pub layer: &'a LayerPair<'a>,
     pub levels: [&'a AxisLevel; 2],
     pub grid: &'a PlaneGrid,
+}
+
+/// One block of gaps to replace.
+struct Replacement<'a, 'b> {
+    form: NearForm<'a>,
+    pair: [[usize; 2]; 2],
+    gap: &'b mut Block,
+}
+
+impl Vectorized for Replacement<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (gap, near, one) = (V::load(self.gap), V::splat(NEAR), V::splat(1.0));
+        let negative = gap.is_negative();
+        let aligned = V::select(negative, one, gap).less(near);
+        let opposite = V::select(negative, -gap, one).less(near);
+        let mut new = gap;
+        if V::any(aligned) {
+            new = V::select(aligned, self.form.difference::<V>(self.pair, false), new);
+        }
+        if V::any(opposite) {
+            new = V::select(opposite, -self.form.difference::<V>(self.pair, true), new);
+        }
+        new.store(self.gap);
+    }
 }
 
 /// A tap of a window, as seen by both images.
@@ -38,23 +65,11 @@ struct Tap {
 
 impl NearForm<'_> {
     /// Replaces small gaps of a pair of pixels, lane by lane. `pair` holds the row and column of each pixel.
-    #[inline(always)]
-    pub fn replace<V: Vector>(&self, pair: [[usize; 2]; 2], gap: V) -> V {
-        let (near, one) = (V::splat(NEAR), V::splat(1.0));
-        if !V::any(gap.abs().less(near)) {
-            return gap;
-        }
-        let negative = gap.is_negative();
-        let aligned = V::select(negative, one, gap).less(near);
-        let opposite = V::select(negative, -gap, one).less(near);
-        let mut new = gap;
-        if V::any(aligned) {
-            new = V::select(aligned, self.difference::<V>(pair, false), new);
-        }
-        if V::any(opposite) {
-            new = V::select(opposite, -self.difference::<V>(pair, true), new);
-        }
-        new
+    ///
+    /// A function of its own, not inlined: it is rare, and its code would slow down the loop that calls it.
+    pub fn replace(&self, pair: [[usize; 2]; 2], gap: &mut Block) {
+        let form = *self;
+        self.layer.isa.run(Replacement { form, pair, gap });
     }
 
     /// 1 − ρ', or 1 + ρ' for pairs in opposite directions.
@@ -252,8 +267,14 @@ impl<V: Vector> HeadTurns<V> {
         let (mut aligned, mut opposite) = (NearSums::new(true), NearSums::new(true));
         for (x, gap) in gaps.iter().enumerate() {
             let gap = V::load(gap);
-            let a = aligned.scaled(layer.number(0, layer.sides[0].outputs, u + x), inverse_u);
-            let b = aligned.scaled(layer.number(1, layer.sides[1].outputs, v + x), inverse_v);
+            let a = aligned.scaled(
+                layer.number_with_low(0, layer.sides[0].outputs, u + x),
+                inverse_u,
+            );
+            let b = aligned.scaled(
+                layer.number_with_low(1, layer.sides[1].outputs, v + x),
+                inverse_v,
+            );
             aligned.add(a, b, false);
             aligned.turn(a[0] * b[0], gap, false);
             opposite.turn(a[0] * b[0], gap, true);

@@ -60,9 +60,23 @@ impl LayerPair<'_> {
         }
     }
 
-    /// A number of a side with its low part, at a pixel.
+    /// A number of a side at a pixel, with its low part where it is wanted.
     #[inline(always)]
     pub fn number<V: Vector>(&self, side: usize, parts: [&[Block]; 2], at: usize) -> [V; 2] {
+        if self.exact {
+            return self.number_with_low(side, parts, at);
+        }
+        [self.one(side, &parts[0][at]), V::splat(0.0)]
+    }
+
+    /// A number of a side with its low part, at a pixel.
+    #[inline(always)]
+    pub fn number_with_low<V: Vector>(
+        &self,
+        side: usize,
+        parts: [&[Block]; 2],
+        at: usize,
+    ) -> [V; 2] {
         [self.one(side, &parts[0][at]), self.one(side, &parts[1][at])]
     }
 }

@@ -8,7 +8,7 @@ use super::network::Convolution;
 use super::pair::{LayerPair, LayerSide, OwnTerm};
 use super::pixels::PixelProducts;
 use super::profile::ImageProfile;
-use super::rows::{HeadSums, LayerPass};
+use super::rows::{BAND, HeadSums, LayerPass};
 use crate::engine::pool::Stop;
 use crate::isa::{Block, Isa, WIDTH};
 use crate::math::double_double::two_sum;
@@ -97,17 +97,12 @@ impl ImagePairs<'_> {
         } = scratch;
         let levels = |level: usize| plane.map(|plane| &plane.levels[level]);
         sums[target].clear();
-        old.reshape(levels(0));
-        self.isa.run(PixelProducts {
-            levels: levels(0),
-            layer: &layers[0],
-            channels: self.sides[0].images.channels,
-            grid: &mut *old,
-        });
+        self.multiply_pixels(&layers[0], plane, old);
         for (index, layer) in layers.iter().enumerate() {
             old.fill_guards(levels(index), index == 0);
             new.reshape(levels(index + 1));
-            buffers.resize(levels(index)[1].size.max(levels(index + 1)[1].size));
+            let [columns, pairs] = [levels(index), levels(index + 1)].map(|level| level[1].size);
+            buffers.resize(columns, pairs.max(BAND));
             let is_last = index + 1 == layers.len();
             self.isa.run(LayerPass {
                 layer,
@@ -124,6 +119,18 @@ impl ImagePairs<'_> {
             });
             std::mem::swap(old, new);
         }
+    }
+
+    /// Fills the input of the first layer: products of pixels.
+    fn multiply_pixels(&self, layer: &LayerPair<'_>, plane: [&AxisPlane; 2], grid: &mut PlaneGrid) {
+        let levels = plane.map(|plane| &plane.levels[0]);
+        grid.reshape(levels);
+        self.isa.run(PixelProducts {
+            levels,
+            layer,
+            channels: self.sides[0].images.channels,
+            grid,
+        });
     }
 
     /// The numbers of the head's gap, if it is wanted and the head is flat.
@@ -187,7 +194,10 @@ impl<'a> ImageSide<'a> {
         let (profile, layer) = (self.profile, &self.profile.layers[index]);
         let inputs = axes[0].input * axes[1].input;
         let outputs = axes[0].output * axes[1].output;
-        let part = |list: &'a [Block], each: usize| &list[group * each..(group + 1) * each];
+        let part = |list: &'a [Block], each: usize| match list {
+            [] => list,
+            _ => &list[group * each..(group + 1) * each],
+        };
         let first = index == 0;
         let channels = self.images.channels;
         LayerSide {

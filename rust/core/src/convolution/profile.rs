@@ -33,10 +33,11 @@ pub struct ImageProfile {
 /// The variances of a batch before and after one convolution, and the numbers of the activation after it.
 #[derive(Debug, Default)]
 pub(super) struct LayerProfile {
-    /// ω, the root mean square of the input at each of its pixels, and its low part. Empty in the first layer, whose
-    /// input are the pixels themselves.
+    /// ω, the root mean square of the input at each of its pixels, and its low part, unless the activation is
+    /// scale-free. Empty in the first layer, whose input are the pixels themselves.
     pub inputs: [Vec<Block>; 2],
-    /// `i = σ_w/(√k r)` with `r = √Σ(p, p)` at each pixel of the output, and its low part. 0 where r = 0.
+    /// `i = σ_w/(√k r)` with `r = √Σ(p, p)` at each pixel of the output, and its low part, if that of ω is
+    /// there. 0 where r = 0.
     pub inverses: [Vec<Block>; 2],
     /// `κ = σ_b √k/σ_w`, one block for each group.
     pub biases: Vec<Block>,
@@ -64,8 +65,8 @@ impl ImageProfile {
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
         let shares = Self::shares(network, geometry);
-        let mut stages = Stages::new(watch, &shares);
-        let (mut layers, mut missing) = (Vec::new(), Vec::new());
+        let (mut stages, mut layers, mut missing) =
+            (Stages::new(watch, &shares), Vec::new(), Vec::new());
         let (mut input, mut exponents) = (LayerInput::Pixels(images), images.exponents.clone());
         for (index, layer) in network.layers.iter().enumerate() {
             let task = LayerTask {
@@ -81,6 +82,7 @@ impl ImageProfile {
             }
             let description = stages.next(|watch| layer.dual().describe(&r, watch))?;
             level.features = description.features;
+            level.drop_low_parts();
             missing.push(description.missing);
             layers.push(level);
             let next = network.layers.get(index + 1);
@@ -131,7 +133,7 @@ impl ImageProfile {
         let learned = network.layers.iter().map(|layer| layer.scales.tau_b);
         let most = learned.fold(network.dense.sigma_b, f64::max);
         for (index, exponent) in self.exponents.iter().enumerate() {
-            let too_large = !(libm::scalbn(most, -exponent) < LARGEST);
+            let too_large = libm::scalbn(most, -exponent) >= LARGEST;
             let ratio = |layer: &LayerProfile| {
                 let exponent = layer.exponents[index] - exponent;
                 let largest = libm::scalbn(layer.largest[index], exponent);
@@ -155,6 +157,15 @@ impl ImageProfile {
     /// error of each activation after the head.
     pub(super) fn bound(&self, dense: &[f64]) -> ErrorBound {
         ErrorBound::of_network(&[&self.missing, dense].concat())
+    }
+}
+
+impl LayerProfile {
+    /// Drops the low parts if the activation is scale-free: then only the roots of small gaps matter.
+    fn drop_low_parts(&mut self) {
+        if self.features.0.is_empty() {
+            (self.inputs[1], self.inverses[1]) = (Vec::new(), Vec::new());
+        }
     }
 }
 
@@ -261,10 +272,8 @@ impl LayerTask<'_> {
         let pixels = (rows.output * columns.output * WIDTH) as f64;
         let load = Load::new(groups, groups as f64 * pixels * (200.0 + 20.0 * taps));
         let work = |group, _: &_| {
-            self.group(
-                &self.squares(input, group),
-                &self.exponents[group * WIDTH..],
-            )
+            let squares = self.squares(input, group);
+            self.group(&squares, &self.exponents[group * WIDTH..])
         };
         let parts = pool::map(0..groups, load, watch, work)?;
         let bias = |exponent: &i32| libm::scalbn(self.scale.bias, -exponent);
@@ -276,15 +285,14 @@ impl LayerTask<'_> {
         };
         let mut all = Vec::new();
         for (group, mut part) in parts.into_iter().enumerate() {
-            if let Some(lane) = part.largest.iter().position(|r| !(*r < LARGEST)) {
+            if let Some(lane) = part.largest.iter().position(|r| *r >= LARGEST) {
                 return Err(overflow(self.images, group * WIDTH + lane));
             }
+            let exponents = self.exponents[group * WIDTH..].iter();
             let unscale = |(largest, exponent): (f64, &i32)| libm::scalbn(largest, -exponent);
-            let own = part
+            level
                 .largest
-                .into_iter()
-                .zip(&self.exponents[group * WIDTH..]);
-            level.largest.extend(own.map(unscale));
+                .extend(part.largest.into_iter().zip(exponents).map(unscale));
             for (list, part) in level.inverses.iter_mut().zip(mem::take(&mut part.inverses)) {
                 list.extend(part);
             }

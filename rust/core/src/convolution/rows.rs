@@ -9,9 +9,11 @@
 //! The sum of each column of a window is computed once, and serves all windows of the row that hold this column. Small
 //! gaps are computed again by [`near`](super::near).
 
+use std::ops::Range;
+
 use super::buffers::{Lines, PlaneGrid, RectangleSum, RowBuffers};
 use super::geometry::{AxisLevel, Segment};
-use super::near::{FlatHead, HeadTurns, NearForm};
+use super::near::{FlatHead, HeadTurns, NEAR, NearForm};
 use super::pair::LayerPair;
 use crate::activations::features::Variables;
 use crate::isa::{Block, Vector, Vectorized, WIDTH};
@@ -52,6 +54,23 @@ struct PixelRow {
     from: usize,
     /// The place of the first pair in the new plane.
     to: usize,
+    /// The place of the first pair in the buffers of its band.
+    band: usize,
+}
+
+impl PixelRow {
+    /// The pixels of pair x, as row and column.
+    #[inline(always)]
+    fn pair(&self, x: usize) -> [[usize; 2]; 2] {
+        let [p, q] = self.first;
+        [[p[0], p[1] + x], [q[0], q[1] + x]]
+    }
+
+    /// The places of the pairs in the buffers of their band.
+    #[inline(always)]
+    fn places(&self) -> Range<usize> {
+        self.band..self.band + self.len
+    }
 }
 
 impl Vectorized for LayerPass<'_> {
@@ -68,42 +87,31 @@ impl Vectorized for LayerPass<'_> {
     }
 }
 
+/// The number of pairs that pass through one activation at a time, unless a single row has more: few enough that they
+/// stay in the fastest cache.
+pub(super) const BAND: usize = 64;
+
 impl LayerPass<'_> {
-    /// All pairs of one segment along each axis.
+    /// All pairs of one segment along each axis, a band of rows at a time.
     #[inline(always)]
     fn rectangle<V: Vector>(&mut self, index: [usize; 2]) {
         let vertical = self.outputs[0].segments[index[0]];
         let horizontal = self.outputs[1].segments[index[1]];
         let mut sums = SumOfRows::<V>::new();
-        for line in 0..vertical.len {
-            let row = self.row([&vertical, &horizontal], line);
-            let columns = self.layer.axes[1];
-            let width = columns.stride * (row.len - 1) + columns.window;
-            let RowBuffers {
-                products, tangents, ..
-            } = &mut *self.buffers;
-            let (taps, stride) = (self.layer.axes[0].window, self.old.stride);
-            sum_columns::<V>(
-                &self.old.products,
-                products,
-                row.from,
-                [taps, stride, width],
-            );
-            if self.layer.channels.is_none() {
-                sum_columns::<V>(
-                    &self.old.tangents,
-                    tangents,
-                    row.from,
-                    [taps, stride, width],
-                );
+        let band = (BAND / horizontal.len).max(1);
+        for first in (0..vertical.len).step_by(band) {
+            let lines = first..vertical.len.min(first + band);
+            for line in lines.clone() {
+                let row = self.row([&vertical, &horizontal], [first, line]);
+                self.sum_windows::<V>(&row);
+                self.gaps::<V>(&row);
             }
-            self.gaps::<V>(&row);
-            self.activate(&row);
-            match &self.head {
-                None => self.store::<V>(&row),
-                Some(head) => {
-                    let weights = [&head.weights[0][index[0]], &head.weights[1][index[1]]];
-                    self.add_row(&row, head, weights[0][line], weights[1], &mut sums);
+            self.activate([&vertical, &horizontal], lines.clone());
+            for line in lines {
+                let row = self.row([&vertical, &horizontal], [first, line]);
+                match &self.head {
+                    None => self.store::<V>(&row),
+                    Some(head) => self.add_row(&row, head, index, line, &mut sums),
                 }
             }
         }
@@ -113,9 +121,24 @@ impl LayerPass<'_> {
         }
     }
 
-    /// Row `line` of a rectangle of pairs.
+    /// Sums the columns of the windows of a row.
     #[inline(always)]
-    fn row(&self, segments: [&Segment; 2], line: usize) -> PixelRow {
+    fn sum_windows<V: Vector>(&mut self, row: &PixelRow) {
+        let [rows, columns] = self.layer.axes;
+        let width = columns.stride * (row.len - 1) + columns.window;
+        let RowBuffers {
+            products, tangents, ..
+        } = &mut *self.buffers;
+        let shape = [rows.window, self.old.stride, width];
+        sum_columns::<V>(&self.old.products, products, row.from, shape);
+        if self.layer.channels.is_none() {
+            sum_columns::<V>(&self.old.tangents, tangents, row.from, shape);
+        }
+    }
+
+    /// Row `line` of a rectangle of pairs, in a band that begins with row `first`.
+    #[inline(always)]
+    fn row(&self, segments: [&Segment; 2], [first, line]: [usize; 2]) -> PixelRow {
         let [rows, columns] = self.layer.axes;
         let [vertical, horizontal] = segments;
         let mut from = [0; 2];
@@ -135,6 +158,7 @@ impl LayerPass<'_> {
             len: horizontal.len,
             from: (from[0] + rows.stride * line) * self.old.stride + from[1],
             to: (vertical.at + line) * self.new.stride + horizontal.at,
+            band: (line - first) * horizontal.len,
         }
     }
 
@@ -146,7 +170,8 @@ impl LayerPass<'_> {
         let inverses_u = &rows.inverses[0][u..u + row.len];
         let inverses_v = &cols.inverses[0][v..v + row.len];
         let bias = V::splat(rows.bias[layer.lane]) * V::load(cols.bias);
-        let (variance, zero) = (V::splat(layer.variance), V::splat(0.0));
+        let (variance, lane) = (V::splat(layer.variance), layer.lane % WIDTH);
+        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(NEAR));
         let (weights, biases) = (V::load(&layer.own.weights), V::load(&layer.own.biases));
         let near = NearForm {
             layer,
@@ -160,50 +185,57 @@ impl LayerPass<'_> {
             own,
             ..
         } = &mut *self.buffers;
-        let targets = gaps.blocks_mut()[..row.len]
-            .iter_mut()
-            .zip(own.blocks_mut());
-        for (x, (gap_target, own_target)) in targets.enumerate() {
+        let (products, tangents) = (products.blocks(), tangents.blocks());
+        let gaps = &mut gaps.blocks_mut()[row.places()];
+        let own = &mut own.blocks_mut()[row.places()];
+        for x in 0..row.len {
             let first = columns.stride * x;
-            let mut total = zero;
-            for column in &products.blocks()[first..first + columns.window] {
-                total = total + V::load(column);
-            }
+            let total = window_sum::<V>(products, first, columns.window);
             let mut tangent = weights.mul_add(total, biases);
             if layer.channels.is_none() {
-                let mut sum = zero;
-                for column in &tangents.blocks()[first..first + columns.window] {
-                    sum = sum + V::load(column);
-                }
+                let sum = window_sum::<V>(tangents, first, columns.window);
                 tangent = variance.mul_add(sum, tangent);
             }
-            tangent.store(own_target);
-            let inverse = V::splat(inverses_u[x][layer.lane % WIDTH]) * V::load(&inverses_v[x]);
+            tangent.store(&mut own[x]);
+            let inverse = V::splat(inverses_u[x][lane]) * V::load(&inverses_v[x]);
             let correlation = inverse * (total + bias);
-            let size = (V::splat(1.0) - correlation.abs()).max(zero);
-            let [p, q] = row.first;
-            let pair = [[p[0], p[1] + x], [q[0], q[1] + x]];
-            near.replace(pair, size.copysign(correlation))
-                .store(gap_target);
+            let size = (one - correlation.abs()).max(zero);
+            size.copysign(correlation).store(&mut gaps[x]);
+            if V::any(size.less(bound)) {
+                near.replace(row.pair(x), &mut gaps[x]);
+            }
         }
     }
 
-    /// Replaces the gaps of a row by those after the activation, and computes Ṫ.
+    /// Replaces the gaps of a band of rows by those after the activation, and computes Ṫ.
     #[inline(always)]
-    fn activate(&mut self, row: &PixelRow) {
-        let (layer, [u, v]) = (self.layer, row.pixels);
-        let [rows, cols] = [layer.sides[0].features, layer.sides[1].features];
-        let first = cols.1 + v;
-        let pairs = Variables {
-            rows: rows.0,
-            row: (rows.1 + u) * WIDTH + layer.lane,
-            cols: cols.0,
-            blocks: first..first + row.len,
-        };
-        let RowBuffers { gaps, dots, .. } = &mut *self.buffers;
-        let gaps = &mut gaps.blocks_mut()[..row.len];
-        let dots = &mut dots.blocks_mut()[..row.len];
-        layer.dual.step_along(layer.isa, pairs, gaps, dots);
+    fn activate(&mut self, segments: [&Segment; 2], lines: Range<usize>) {
+        let layer = self.layer;
+        let first = lines.start;
+        for line in lines.clone() {
+            let row = self.row(segments, [first, line]);
+            let ([u, v], [rows, cols]) = (row.pixels, &layer.sides);
+            let start = cols.features.1 + v;
+            // The dual of a scale-free activation reads no numbers of the pixels: one step serves the whole band.
+            let places = if layer.exact {
+                row.places()
+            } else {
+                0..lines.len() * row.len
+            };
+            let pairs = Variables {
+                rows: rows.features.0,
+                row: (rows.features.1 + u) * WIDTH + layer.lane,
+                cols: cols.features.0,
+                blocks: start..start + places.len(),
+            };
+            let RowBuffers { gaps, dots, .. } = &mut *self.buffers;
+            let gaps = &mut gaps.blocks_mut()[places.clone()];
+            let dots = &mut dots.blocks_mut()[places];
+            layer.dual.step_along(layer.isa, pairs, gaps, dots);
+            if !layer.exact {
+                break;
+            }
+        }
     }
 
     /// Writes the gaps and products of a row to the new plane.
@@ -214,9 +246,9 @@ impl LayerPass<'_> {
         let gaps = &mut self.new.gaps.blocks_mut()[from..to];
         let values = &mut self.new.products.blocks_mut()[from..to];
         let tangents = &mut self.new.tangents.blocks_mut()[from..to];
+        gaps.copy_from_slice(products.gaps);
         for x in 0..row.len {
             let [value, tangent] = products.at::<V>(x);
-            V::load(&products.gaps[x]).store(&mut gaps[x]);
             value.store(&mut values[x]);
             tangent.store(&mut tangents[x]);
         }
@@ -228,10 +260,11 @@ impl LayerPass<'_> {
         &self,
         row: &PixelRow,
         head: &HeadSums<'_>,
-        weight: f64,
-        weights: &[f64],
+        [index, other]: [usize; 2],
+        line: usize,
         sums: &mut SumOfRows<V>,
     ) {
+        let (weight, weights) = (head.weights[0][index][line], &head.weights[1][other]);
         let products = RowProducts::new(self.layer, self.buffers, row);
         if let Some(flat) = &head.flat {
             sums.turns
@@ -251,7 +284,7 @@ impl LayerPass<'_> {
     }
 }
 
-/// Sums columns of `width` windows' columns: `taps` places below each other, `stride` places apart.
+/// Sums columns of `width` places: `taps` places below each other, `stride` places apart.
 #[inline(always)]
 fn sum_columns<V: Vector>(
     plane: &Lines,
@@ -260,15 +293,38 @@ fn sum_columns<V: Vector>(
     [taps, stride, width]: [usize; 3],
 ) {
     let values = &plane.blocks()[from..from + (taps - 1) * stride + width];
-    for (x, sum) in sums.blocks_mut()[..width].iter_mut().enumerate() {
+    let sums = &mut sums.blocks_mut()[..width];
+    if taps == 3 {
+        // The usual window, without a loop.
+        let (first, rest) = values.split_at(stride);
+        let (second, third) = rest.split_at(stride);
+        let rows = first.iter().zip(second).zip(third);
+        for (sum, ((a, b), c)) in sums.iter_mut().zip(rows) {
+            (V::load(a) + V::load(b) + V::load(c)).store(sum);
+        }
+        return;
+    }
+    for (x, sum) in sums.iter_mut().enumerate() {
         let mut total = V::load(&values[x]);
-        let mut place = x;
-        for _ in 1..taps {
-            place += stride;
-            total = total + V::load(&values[place]);
+        for tap in 1..taps {
+            total = total + V::load(&values[x + tap * stride]);
         }
         total.store(sum);
     }
+}
+
+/// The sum of the columns of one window.
+#[inline(always)]
+fn window_sum<V: Vector>(columns: &[Block], first: usize, window: usize) -> V {
+    let columns = &columns[first..first + window];
+    if let [a, b, c] = columns {
+        return V::load(a) + V::load(b) + V::load(c);
+    }
+    let mut total = V::load(&columns[0]);
+    for column in &columns[1..] {
+        total = total + V::load(column);
+    }
+    total
 }
 
 /// A row after the activation.
@@ -286,9 +342,9 @@ impl<'a> RowProducts<'a> {
     fn new(layer: &LayerPair<'a>, buffers: &'a RowBuffers, row: &PixelRow) -> Self {
         let ([u, v], [rows, cols]) = (row.pixels, &layer.sides);
         Self {
-            gaps: &buffers.gaps.blocks()[..row.len],
-            dots: &buffers.dots.blocks()[..row.len],
-            own: &buffers.own.blocks()[..row.len],
+            gaps: &buffers.gaps.blocks()[row.places()],
+            dots: &buffers.dots.blocks()[row.places()],
+            own: &buffers.own.blocks()[row.places()],
             roots: [
                 &rows.outputs[0][u..u + row.len],
                 &cols.outputs[0][v..v + row.len],
