@@ -24,9 +24,8 @@ from ntkrs._runtime import threadpoolctl as _threadpoolctl
 from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
 from ntkrs._runtime.versions import show_versions
 from ntkrs.activations import *
-from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
 from ntkrs.empirical import empirical_ntk, jacobian_ntk
-from ntkrs.ensemble import ensemble_ntk
+from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
 from ntkrs.kernel import Kernel
 from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
 from ntkrs.network import Network
@@ -52,8 +51,8 @@ __all__ = [  # and all activations, which are added below
     "diagnostics",
     "empirical_ntk",
     "ensemble_ntk",
-    "features",
     "ensemble_outputs",
+    "features",
     "get_num_threads",
     "gram",
     "jacobian_ntk",

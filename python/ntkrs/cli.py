@@ -92,7 +92,21 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> repo
     trained = timed("finite training", lambda: demo.finite_training(data, settings, seed))
     lazy = timed("lazy training", lambda: demo.lazy_training(data, settings, seed))
     return report.Results(
-        settings, seed, data, gram, digits, diabetes, images, width, flow, circle, line, spectrum, trained, lazy, seconds
+        settings,
+        seed,
+        data,
+        gram,
+        digits,
+        diabetes,
+        images,
+        width,
+        flow,
+        circle,
+        line,
+        spectrum,
+        trained,
+        lazy,
+        seconds,
     )
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-
 from ntkrs._architecture import check_scales, image_layer_inputs, layer_inputs, takes_images
 from ntkrs._checks import arrays
 from ntkrs._checks.advice import channels_first, looks_channels_first

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
     """``K(X, Z)`` as a SciPy linear operator. It keeps references to both arrays."""
 
-    def __init__(
-        self, core: Core, batches: tuple[Array, Array | None], wanted: Wanted, report: Report | None
-    ) -> None:
+    def __init__(self, core: Core, batches: tuple[Array, Array | None], wanted: Wanted, report: Report | None) -> None:
         self._core, self._batches, self._wanted, self._report = core, batches, wanted, report
         x, z = batches
         super().__init__(x.dtype, (len(x), len(x if z is None else z)))
