@@ -10,6 +10,12 @@ from ntkrs.plot import STYLE
 
 SETTINGS = STYLE | {"figure.figsize": (6.4, 3.4), "figure.constrained_layout.use": True, "svg.hashsalt": "ntkrs"}
 
+#: Vector graphics, and numbers without their type: 0.5 and not np.float64(0.5).
+KERNEL = """
+c.InlineBackend.figure_formats = {"svg"}
+c.InteractiveShellApp.exec_lines = ["import numpy", "numpy.set_printoptions(legacy='1.25')", "del numpy"]
+"""
+
 
 def reset(_gallery: object = None, _script: object = None) -> None:
     """Give the next script of the gallery this style."""
@@ -22,7 +28,7 @@ def configure_kernels() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ntkrs-docs-"))
     profile = folder / "profile_default"
     profile.mkdir()
-    (profile / "ipython_kernel_config.py").write_text("c.InlineBackend.figure_formats = {'svg'}\n", encoding="utf-8")
+    (profile / "ipython_kernel_config.py").write_text(KERNEL, encoding="utf-8")
     lines = (f"{name}: {str(value).strip('()')}\n" for name, value in SETTINGS.items())
     (folder / "matplotlibrc").write_text("".join(lines), encoding="utf-8")
     os.environ |= {"IPYTHONDIR": str(folder), "MATPLOTLIBRC": str(folder / "matplotlibrc")}

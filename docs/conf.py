@@ -40,9 +40,9 @@ extensions = [
 exclude_patterns = [
     "_build",
     "_templates",
-    "gallery/*.rst",
+    "scripts",
     "jupyter_execute",
-    "gallery/generated/*.ipynb",  # written for download, beside the pages
+    "gallery/*.ipynb",  # written for download, beside the pages
 ]
 templates_path = ["_templates"]
 
@@ -82,8 +82,8 @@ bibtex_reference_style = "author_year"
 
 # --- Gallery -----------------------------------------------------------------------------------------------------
 sphinx_gallery_conf = {
-    "examples_dirs": "gallery",
-    "gallery_dirs": "gallery/generated",
+    "examples_dirs": "scripts",
+    "gallery_dirs": "gallery",
     "filename_pattern": r"[/\\][a-z]",
     "backreferences_dir": "api/generated/examples",
     "doc_module": ("ntkrs",),

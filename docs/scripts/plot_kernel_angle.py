@@ -2,8 +2,8 @@
 Kernels against the angle
 =========================
 
-On a sphere, the kernel of an infinitely wide network is a function of the angle between two inputs. Its shape tells how
-smooth the network's functions are: a kink at angle 0, as for ReLU, makes them rough.
+On a sphere, the kernel of an infinitely wide network is a function of the angle between two inputs. Its shape tells
+how smooth the network's functions are: a kink at angle 0, as for ReLU, makes them rough.
 """
 
 import matplotlib.pyplot as plt
