@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias
 
+from ntkrs import _display
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import other_names, shown
 from ntkrs.activations import Elementwise
@@ -204,6 +205,10 @@ class Architecture(ABC):
             "an architecture describes networks and computes nothing. Call its kernel, arch.kernel()(X), or a network "
             "with random parameters, arch.init(X.shape[1])(X)."
         )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, which notebooks show."""
+        return _display.layers(f"{type(self).__name__}, {self.outputs} outputs", self)
 
     @property
     def dense(self) -> tuple[Dense, ...]:

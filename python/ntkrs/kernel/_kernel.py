@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, overload
 
+from ntkrs import _display
 from ntkrs._architecture import check_architecture
 from ntkrs._checks import arrays, numbers
 from ntkrs._checks.advice import options_by_name
@@ -90,6 +91,10 @@ class Kernel(KernelDerivatives):
     def _for(self, x: Array) -> InfiniteKernel:
         """Return the core's kernel for inputs x. In "standard" it depends on the number of their features."""
         return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", x.shape[1])
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, which notebooks show."""
+        return _display.layers(f'Kernel of infinite width, parameterization "{self.parameterization}"', self.arch)
 
     def __reduce__(self) -> tuple[type[Kernel], tuple[Architecture, str]]:
         """Pickle the arguments alone: the core's kernel is built again from them."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ntkrs import _display
 from ntkrs._architecture import check_architecture, check_scales
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import options_by_name, shown
@@ -168,6 +169,14 @@ class Network:
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
         return f"Network({self.arch!r}, in_features={self.in_features}, dtype={self.dtype}{standard})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, which notebooks show."""
+        count, inputs = len(self.parameters), self.in_features
+        title = (
+            f"Network: {inputs} features, {count:,} parameters, {self.dtype}, in the {self.parameterization} parameters"
+        )
+        return _display.layers(title, self.arch)
 
     if not TYPE_CHECKING:  # for type checkers it would be a promise of every attribute
 
