@@ -31,6 +31,9 @@ MODULES = [
     "ntkrs.kernel",
     "ntkrs.network",
     "ntkrs.demo",
+    "ntkrs.compat.neural_tangents",
+    "ntkrs.compat.neural_tangents.predict",
+    "ntkrs.compat.neural_tangents.stax",
 ]
 
 #: Public modules that need an optional library: they are read where it is there.
