@@ -31,6 +31,7 @@ MODULES = [
     "ntkrs.kernel",
     "ntkrs.network",
     "ntkrs.demo",
+    "ntkrs.typing",
     "ntkrs.compat.neural_tangents",
     "ntkrs.compat.neural_tangents.predict",
     "ntkrs.compat.neural_tangents.stax",

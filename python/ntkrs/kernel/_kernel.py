@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, overload
 
 from ntkrs import _display
 from ntkrs._architecture import check_architecture
@@ -25,7 +25,22 @@ if TYPE_CHECKING:
 
     from ntkrs._architecture import Architecture
     from ntkrs._core import InfiniteKernel
-    from ntkrs._typing import Array, ArrayLike, Get, KernelName, Parameterization, Progress
+    from ntkrs._typing import Array, Get, KernelName, Parameterization, Progress
+    from ntkrs._typing import Inputs as ArrayLike
+    from ntkrs.kernel._results import NngpNtk, NtkNngp
+
+
+#: Pairs of names whose results have a type of their own.
+Both: TypeAlias = "tuple[Literal['nngp'], Literal['ntk']]"
+Turned: TypeAlias = "tuple[Literal['ntk'], Literal['nngp']]"
+
+
+class Rest(TypedDict, total=False):
+    """The other options of a call."""
+
+    per_layer: bool
+    out: NDArray[Any] | Sequence[NDArray[Any]] | None
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -102,26 +117,18 @@ class Kernel(KernelDerivatives):
 
     @overload
     def __call__(
-        self,
-        X: ArrayLike,
-        Z: ArrayLike | None = None,
-        *,
-        get: KernelName = "ntk",
-        per_layer: bool = False,
-        out: NDArray[Any] | None = None,
-        progress: Progress = None,
+        self, X: ArrayLike, Z: ArrayLike | None = None, *, get: KernelName = "ntk", **rest: Unpack[Rest]
     ) -> Array: ...
 
     @overload
+    def __call__(self, X: ArrayLike, Z: ArrayLike | None = None, *, get: Both, **rest: Unpack[Rest]) -> NngpNtk: ...
+
+    @overload
+    def __call__(self, X: ArrayLike, Z: ArrayLike | None = None, *, get: Turned, **rest: Unpack[Rest]) -> NtkNngp: ...
+
+    @overload
     def __call__(
-        self,
-        X: ArrayLike,
-        Z: ArrayLike | None = None,
-        *,
-        get: tuple[KernelName, ...],
-        per_layer: bool = False,
-        out: Sequence[NDArray[Any]] | None = None,
-        progress: Progress = None,
+        self, X: ArrayLike, Z: ArrayLike | None = None, *, get: tuple[KernelName, ...], **rest: Unpack[Rest]
     ) -> Any: ...
 
     @options_by_name

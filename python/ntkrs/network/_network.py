@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from ntkrs._architecture import Architecture
-    from ntkrs._typing import Array, ArrayLike, Loss, Outputs, Parameterization, Progress, Record
+    from ntkrs._typing import Array, Loss, Outputs, Parameterization, Progress, Record
+    from ntkrs._typing import Inputs as ArrayLike
     from ntkrs.network._training import History
 
 
