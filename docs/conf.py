@@ -66,6 +66,7 @@ numpydoc_attributes_as_param_list = True
 add_module_names = False
 nitpicky = True
 suppress_warnings = [
+    "config.cache",  # sphinx-codeautolink replaces the name of a function in its setting by the function
     "codeautolink.match_name",  # the gallery links these names itself
     "codeautolink.match_block",  # an example whose output is left out by ELLIPSIS
 ]
@@ -77,6 +78,9 @@ nitpick_ignore_regex = [
     # A property that NTKKernel inherits from scikit-learn, whose pages are not here.
     (r"py:obj", r"bounds"),
 ]
+# The blocks of a page are one program, and those of executed pages are IPython's.
+codeautolink_concat_default = True
+codeautolink_custom_blocks = {"ipython3": "sphinx_codeautolink.clean_ipython"}
 bibtex_bibfiles = ["references.bib"]
 bibtex_reference_style = "author_year"
 
