@@ -158,6 +158,11 @@ def show_top_file(app: Sphinx, page: str, source: list[str]) -> None:
         source[0] = re.sub(r"\]\([A-Z]+\.md\)", lambda link: pages.get(link[0], link[0]), text)
 
 
+def always_outdated(*_: object) -> list[str]:
+    """Return the page that lists further pages: it depends on the names of files, which Sphinx does not see."""
+    return ["guide/index"]
+
+
 def list_further_pages(_app: Sphinx, page: str, source: list[str]) -> None:
     """Add every page of this folder to the user guide, unless the guide or another list has it: ``docs/new.md``."""
     if page == "guide/index":
@@ -187,6 +192,7 @@ def setup(app: Sphinx) -> None:
     """Connect the functions of this file."""
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("build-finished", copy_mathjax)
+    app.connect("env-get-outdated", always_outdated)
     app.connect("missing-reference", find_member)
     app.connect("source-read", list_further_pages)
     app.connect("source-read", show_top_file)
