@@ -34,6 +34,10 @@ MODULES = [
     "ntkrs.storage",
     "ntkrs.empirical",
     "ntkrs.demo",
+    "ntkrs.typing",
+    "ntkrs.compat.neural_tangents",
+    "ntkrs.compat.neural_tangents.predict",
+    "ntkrs.compat.neural_tangents.stax",
 ]
 
 #: Public modules that need an optional library: they are read where it is there.

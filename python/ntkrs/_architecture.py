@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, cast
 
+from ntkrs import _display
 from ntkrs._checks.advice import channels_first, shown
 from ntkrs._layers import UNKNOWN_SCALES, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, ImageLayer
 from ntkrs.activations import Activation, Elementwise
@@ -61,6 +62,10 @@ class Architecture(ABC):
             "an architecture describes networks and computes nothing. Call its kernel, arch.kernel()(X), or a network "
             "with random parameters, arch.init(X.shape[1])(X)."
         )
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, which notebooks show."""
+        return _display.layers(f"{type(self).__name__}, {self.outputs} outputs", self)
 
     @property
     def dense(self) -> tuple[Dense, ...]:

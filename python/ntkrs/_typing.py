@@ -1,7 +1,7 @@
 """Types of the public signatures."""
 
-from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,30 @@ Array: TypeAlias = NDArray[np.float64] | NDArray[np.float32]
 
 #: User input: lists, arrays, data frames, tensors on the CPU.
 ArrayLike: TypeAlias = Any
+
+
+class SupportsArray(Protocol):
+    """An object that NumPy converts: arrays, data frames, tensors on the CPU.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> hasattr(np.eye(2), "__array__")
+    True
+    """
+
+    def __array__(self) -> NDArray[Any]: ...
+
+
+#: User input where type checkers refuse nonsense: numbers, nested sequences of them, or objects that NumPy converts.
+Inputs: TypeAlias = (
+    SupportsArray
+    | float
+    | Sequence[float | SupportsArray]
+    | Sequence[Sequence[float | SupportsArray]]
+    | Sequence[Sequence[Sequence[float]]]
+    | Sequence[Sequence[Sequence[Sequence[float]]]]
+)
 
 #: A progress callback, called with (done, total).
 Report: TypeAlias = Callable[[int, int], object]

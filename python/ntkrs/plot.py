@@ -16,7 +16,8 @@ Examples
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, Protocol, cast
 
 import numpy as np
@@ -107,23 +108,33 @@ def panels(*widths: float, height: float = 3.4) -> tuple[Figure, Any]:
     """Return a figure with one row of panels of these widths in inches, and its axes: an array, or a single one."""
     figure = require("matplotlib.figure", "matplotlib").Figure(figsize=(sum(widths), height), layout="constrained")
     figure.get_layout_engine().set(wspace=0.05)
+    figure._repr_png_ = partial(_png, figure)  # a notebook shows the figure, also without pyplot
     axes = figure.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
     return figure, axes if len(widths) > 1 else axes[0]
 
 
+def _png(figure: Figure) -> bytes:
+    """Return the figure as a picture."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=150)
+    return picture.getvalue()
+
+
 @styled
-def width_scaling(result: WidthScaling) -> Figure:
+def width_scaling(result: WidthScaling, ax: Any = None) -> Figure:
     """Draw a quantity of finite networks against width, with its fitted power law and the reference n^(-1/2).
 
     Parameters
     ----------
     result : WidthScaling
         The quantity, as the functions of :mod:`ntkrs.diagnostics` return it.
+    ax : matplotlib.axes.Axes, optional
+        The axes to draw in; by default those of a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel. Without a power law its axes are linear, otherwise logarithmic.
+        The figure of the axes. Without a power law they are linear, otherwise logarithmic.
 
     Raises
     ------
@@ -139,7 +150,8 @@ def width_scaling(result: WidthScaling) -> Figure:
     >>> figure.axes[0].get_xscale()
     'log'
     """
-    figure, ax = panels(5.4, height=3.6)
+    if ax is None:
+        _, ax = panels(5.4, height=3.6)
     widths, values = result.widths.astype(float), result.values
     seeds = np.broadcast_to(widths[:, None], values.shape)
     label = f"one network ({values.shape[1]} seeds per width)"
@@ -157,7 +169,7 @@ def width_scaling(result: WidthScaling) -> Figure:
         plain_log_ticks(ax, result.widths.tolist())
         ax.set_ylim(top=2.2 * reference[0])
     ax.legend(loc="upper right", fontsize=8.5)
-    return figure
+    return cast("Figure", ax.figure)
 
 
 def plain_log_ticks(ax: Any, numbers: list[int]) -> None:
@@ -166,7 +178,7 @@ def plain_log_ticks(ax: Any, numbers: list[int]) -> None:
     ax.set_xticks(numbers, [str(number) for number in numbers])
     ax.set_xticks([], minor=True)
     ax.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     ax.yaxis.set_minor_locator(ticker.NullLocator())
 
 
@@ -209,13 +221,15 @@ def learning_curve(result: LearningCurve, ax: Any = None) -> Figure:
     return ax.figure  # type: ignore[no-any-return]  # axes are Any
 
 
-def kernel_spectrum(result: Spectrum) -> Figure:
+def kernel_spectrum(result: Spectrum, ax: Any = None) -> Figure:
     """Draw the spectrum of one kernel, as :func:`spectra` does.
 
     Parameters
     ----------
     result : Spectrum
         The eigenvalues, as :func:`ntkrs.diagnostics.spectrum` returns them.
+    ax : matplotlib.axes.Axes, or a pair of them, optional
+        As for :func:`spectra`.
 
     Returns
     -------
@@ -235,17 +249,19 @@ def kernel_spectrum(result: Spectrum) -> Figure:
     >>> figure.axes[0].get_title(loc="left")
     '(a) spectrum'
     """
-    return spectra({"kernel": result})
+    return spectra({"kernel": result}, ax)
 
 
 @styled
-def spectra(results: Mapping[str, Spectrum]) -> Figure:
+def spectra(results: Mapping[str, Spectrum], ax: Any = None) -> Figure:
     """Draw the eigenvalues of kernels on log axes, and the share of the labels' energy in the leading eigenvectors.
 
     Parameters
     ----------
     results : mapping of str to Spectrum
         The eigenvalues of up to three kernels, by name, as :func:`ntkrs.diagnostics.spectrum` returns them.
+    ax : matplotlib.axes.Axes, or a pair of them, optional
+        The axes to draw in: one for the eigenvalues alone, a pair for both panels. By default those of a new figure.
 
     Returns
     -------
@@ -269,26 +285,25 @@ def spectra(results: Mapping[str, Spectrum]) -> Figure:
     ['(a) spectrum', '(b) labels in the eigenbasis']
     """
     labelled = all(result.label_energy is not None for result in results.values())
-    figure, axes = panels(*([3.7, 3.7] if labelled else [3.7, 0.01]))
-    left, right = axes
+    if ax is None:
+        ax = panels(*([3.7, 3.7] if labelled else [3.7]))[1]
+    left, right = (*np.atleast_1d(ax), None)[:2]
     looks = zip(results.items(), (VERMILION, BLUE, GREEN), ("--", "-", "-."), strict=False)
     for (name, result), color, style in looks:
         share = result.eigenvalues / max(result.eigenvalues.sum(), np.finfo(float).tiny)
         index = np.arange(1, len(share) + 1)
         rank = f"effective rank {result.effective_rank_entropy:.0f}"
         left.plot(index, share, style, color=color, label=f"{name} ({rank})")
-        if result.label_energy is not None:
+        if labelled and right is not None and result.label_energy is not None:
             right.plot(index, 100 * np.cumsum(result.label_energy), style, color=color, label=name)
     left.set(xscale="log", yscale="log", xlabel="index $i$ of eigenvalue", title="(a) spectrum")
     left.set(ylabel=r"$\lambda_i\,/\,\mathrm{trace}$")
     left.legend(loc="lower left")
-    if labelled:
+    if labelled and right is not None:
         right.set(xscale="log", xlabel="number of leading eigenvectors", ylabel="label energy captured (%)")
         right.set(title="(b) labels in the eigenbasis", ylim=(0, 102))
         right.legend(loc="upper left")
-    else:
-        right.remove()
-    return figure
+    return cast("Figure", left.figure)
 
 
 @styled

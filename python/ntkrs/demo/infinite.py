@@ -130,7 +130,8 @@ def gram(x: Array, settings: Settings) -> Gram:
     start = perf_counter()
     both = kernel(x, get=("nngp", "ntk"))
     seconds = perf_counter() - start
-    return Gram(both.nngp, both.ntk, seconds, (both.nngp.nbytes + both.ntk.nbytes) / 1e6, peak_megabytes())
+    nngp, ntk = (np.asarray(one, dtype=np.float64) for one in both)
+    return Gram(nngp, ntk, seconds, (both.nngp.nbytes + both.ntk.nbytes) / 1e6, peak_megabytes())
 
 
 def peak_megabytes() -> float | None:

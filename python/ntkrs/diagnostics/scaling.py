@@ -85,8 +85,13 @@ class WidthScaling:
     #: The axis label of the quantity, in TeX.
     LABEL: ClassVar[str] = "value"
 
-    def plot(self) -> Any:
+    def plot(self, ax: Any = None) -> Any:
         """Draw the values against the width, with the fitted line and a reference line of slope −1/2.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            The axes to draw in; by default those of a new figure.
 
         Returns
         -------
@@ -99,7 +104,7 @@ class WidthScaling:
         """
         from ntkrs import plot
 
-        return plot.width_scaling(self)
+        return plot.width_scaling(self, ax)
 
 
 def fit(widths: NDArray[np.intp], values: NDArray[np.float64]) -> Line | None:

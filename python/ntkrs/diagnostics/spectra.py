@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ntkrs import _display
 from ntkrs._checks.scaling import exponent_of, ldexp
 from ntkrs.diagnostics._matrices import kernel_matrix, label_columns
 from ntkrs.predict.modes import decompose
@@ -59,8 +60,25 @@ class Spectrum:
     label_energy: NDArray[np.float64] | None
     report: Report | KrylovReport
 
-    def plot(self) -> Any:
+    def _repr_html_(self) -> str:
+        """Return a table of the numbers, which notebooks show."""
+        rows: list[list[object]] = [
+            ["eigenvalues", len(self.eigenvalues)],
+            ["largest", _display.number(self.eigenvalues[0])],
+            ["condition number", _display.number(self.condition_number)],
+            ["effective rank (entropy)", _display.number(self.effective_rank_entropy)],
+            ["effective rank (participation)", _display.number(self.effective_rank_participation)],
+            ["decay exponent", _display.number(self.decay_exponent)],
+        ]
+        return _display.table("Spectrum", ["", ""], rows)
+
+    def plot(self, ax: Any = None) -> Any:
         """Draw the eigenvalues, and the cumulative label energy if labels were given.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, or a pair of them, optional
+            Axes for the eigenvalues alone, or a pair for both panels; by default those of a new figure.
 
         Returns
         -------
@@ -70,10 +88,17 @@ class Spectrum:
         ------
         ImportError
             If matplotlib is missing; the message says how to install it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs.diagnostics import spectrum
+        >>> len(spectrum(np.eye(3), np.ones(3)).plot().axes)
+        2
         """
         from ntkrs import plot
 
-        return plot.kernel_spectrum(self)
+        return plot.kernel_spectrum(self, ax)
 
 
 def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from ntkrs import _core
-from ntkrs._architecture import layer_inputs
+from ntkrs._architecture import check_dense, finite_specs, layer_inputs
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.advice import shown
 from ntkrs.activations import Identity
@@ -198,6 +198,8 @@ def random(
     """
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel is {shown(kernel)}, but a Kernel is needed, such as arch.kernel()")
+    check_dense(kernel.arch, "features.random", "ntkrs.features.nystrom takes kernels of images too.")
+    finite_specs(kernel.arch)  # random features need φ'
     inputs, size = numbers.count(in_features, "in_features"), numbers.count(n_features, "n_features")
     numbers.choice(get, "get", ("ntk", "nngp"))
     if size < 3:
@@ -277,6 +279,6 @@ def _scaled(rows: Rows, scales: Scales) -> Rows:
 
 def _evaluate(activation: Elementwise, h: Rows) -> tuple[Rows, Rows]:
     """Return φ and φ' at all entries of h."""
-    spec = activation.spec()
+    spec = cast("Any", activation.spec())
     found = spec(h.ravel()) if callable(spec) else _core.derivatives(spec, h.ravel())
     return found[0].reshape(h.shape), found[1].reshape(h.shape)

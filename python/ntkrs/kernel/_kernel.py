@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
 
+from ntkrs import _display
 from ntkrs._architecture import check_architecture, check_dense, grids, takes_images
 from ntkrs._checks import arrays, images, numbers
 from ntkrs._checks.advice import options_by_name
@@ -22,8 +23,23 @@ if TYPE_CHECKING:
 
     from ntkrs._architecture import Architecture
     from ntkrs._core import InfiniteKernel
-    from ntkrs._typing import Array, ArrayLike, Get, KernelName, Parameterization, Progress
+    from ntkrs._typing import Array, Get, KernelName, Parameterization, Progress
+    from ntkrs._typing import Inputs as ArrayLike
     from ntkrs.kernel._operator import KernelOperator
+    from ntkrs.kernel._results import NngpNtk, NtkNngp
+
+
+#: Pairs of names whose results have a type of their own.
+Both: TypeAlias = "tuple[Literal['nngp'], Literal['ntk']]"
+Turned: TypeAlias = "tuple[Literal['ntk'], Literal['nngp']]"
+
+
+class Rest(TypedDict, total=False):
+    """The other options of a call."""
+
+    per_layer: bool
+    out: NDArray[Any] | Sequence[NDArray[Any]] | None
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,10 @@ class Kernel(KernelDerivatives):
         """Return kernels of the inputs, with the ``options`` of :func:`~ntkrs.kernel._gram.gram`."""
         return gram(self._for(inputs[0]), inputs, *options, stacked=stacked)
 
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, which notebooks show."""
+        return _display.layers(f'Kernel of infinite width, parameterization "{self.parameterization}"', self.arch)
+
     def __reduce__(self) -> tuple[type[Kernel], tuple[Architecture, str]]:
         """Pickle the arguments alone: the core's kernel is built again from them."""
         return Kernel, (self.arch, self.parameterization)
@@ -135,26 +155,18 @@ class Kernel(KernelDerivatives):
 
     @overload
     def __call__(
-        self,
-        X: ArrayLike,
-        Z: ArrayLike | None = None,
-        *,
-        get: KernelName = "ntk",
-        per_layer: bool = False,
-        out: NDArray[Any] | None = None,
-        progress: Progress = None,
+        self, X: ArrayLike, Z: ArrayLike | None = None, *, get: KernelName = "ntk", **rest: Unpack[Rest]
     ) -> Array: ...
 
     @overload
+    def __call__(self, X: ArrayLike, Z: ArrayLike | None = None, *, get: Both, **rest: Unpack[Rest]) -> NngpNtk: ...
+
+    @overload
+    def __call__(self, X: ArrayLike, Z: ArrayLike | None = None, *, get: Turned, **rest: Unpack[Rest]) -> NtkNngp: ...
+
+    @overload
     def __call__(
-        self,
-        X: ArrayLike,
-        Z: ArrayLike | None = None,
-        *,
-        get: tuple[KernelName, ...],
-        per_layer: bool = False,
-        out: Sequence[NDArray[Any]] | None = None,
-        progress: Progress = None,
+        self, X: ArrayLike, Z: ArrayLike | None = None, *, get: tuple[KernelName, ...], **rest: Unpack[Rest]
     ) -> Any: ...
 
     @options_by_name

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ntkrs import _display
 from ntkrs._architecture import check_dense, check_scales
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import options_by_name, shown
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
     from ntkrs._architecture import Architecture
-    from ntkrs._typing import Array, ArrayLike, Loss, Outputs, Parameterization, Progress, Record
+    from ntkrs._typing import Array, Loss, Outputs, Parameterization, Progress, Record
+    from ntkrs._typing import Inputs as ArrayLike
     from ntkrs.network._training import History
 
 
@@ -169,6 +171,14 @@ class Network:
     def __repr__(self) -> str:
         standard = ", parameterization='standard'" if self.parameterization == "standard" else ""
         return f"Network({self.arch!r}, in_features={self.in_features}, dtype={self.dtype}{standard})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the layers, which notebooks show."""
+        count, inputs = len(self.parameters), self.in_features
+        title = (
+            f"Network: {inputs} features, {count:,} parameters, {self.dtype}, in the {self.parameterization} parameters"
+        )
+        return _display.layers(title, self.arch)
 
     if not TYPE_CHECKING:  # for type checkers it would be a promise of every attribute
 

@@ -96,7 +96,8 @@ def nngp(state: NetworkState, X: ArrayLike, Z: ArrayLike | None) -> Array:
     def planes(result: Array) -> list[Array]:
         return [result[:, None, :, None]]
 
-    with arrays.call(X, Z, [None], lambda n, m: (n, m), planes, dtype) as (call, (result,)):
+    inputs = arrays.pair(X, Z, dtype)
+    with arrays.call(inputs, [None], lambda n, m: (n, m), planes) as (call, (result,)):
         samples = sum(len(array) for array in call[:2] if array is not None)
         needed = samples * state.values_per_sample() * dtype.itemsize
         memory.require(needed, f"the activations of {samples} samples", "Pass fewer rows of X and Z.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _core
+from ntkrs import _core, _display
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.scaling import ldexp, scaled
 from ntkrs._runtime.progress import reporter
@@ -62,6 +62,14 @@ class History(NamedTuple):
     parameter_distance: NDArray[np.float64]
     outputs: Array | None
     kernel_drift: NDArray[np.float64] | None
+
+    def _repr_html_(self) -> str:
+        """Return a table of the records, which notebooks show."""
+        drift = [None] * len(self.step) if self.kernel_drift is None else self.kernel_drift
+        found = zip(
+            self.step, *(map(_display.number, of) for of in (self.loss, self.parameter_distance, drift)), strict=True
+        )
+        return _display.table("Training", ["step", "loss", "‖θ − θ_0‖", "drift of Θ"], found)
 
 
 def train(

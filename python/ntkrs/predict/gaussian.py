@@ -140,7 +140,7 @@ def settled(
 
 
 def prediction(
-    mean: NDArray[np.float64],
+    mean: Array,
     second: tuple[NDArray[np.float64], Variances] | None,
     compute_cov: bool | str,
     x: Array | None,
@@ -164,7 +164,7 @@ def merged(reports: list[Variances]) -> Variances:
     return Variances(sum(one.clipped for one in reports), min((one.lowest for one in reports), default=0.0))
 
 
-def as_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> Array:
+def as_dtype(values: Array, dtype: np.dtype[Any]) -> Array:
     """Convert the values to the dtype of the result. Values beyond its range become infinite."""
     with np.errstate(over="ignore"):
         return cast("Array", values.astype(dtype, copy=False))

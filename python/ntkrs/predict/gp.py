@@ -16,7 +16,7 @@ from ntkrs.predict.training import TrainingKernels, given
 
 if TYPE_CHECKING:
     from ntkrs._checks.protocols import KernelFunction
-    from ntkrs._typing import Array, ArrayLike
+    from ntkrs._typing import Array, ArrayLike, Inputs
     from ntkrs.predict.prediction import Prediction
     from ntkrs.predict.sources import Points
 
@@ -47,6 +47,28 @@ class GpInference:
 
     def __repr__(self) -> str:
         return f"GpInference({self._kernels!r}, y_train of shape {self._y.shape})"
+
+    @overload
+    def __call__(
+        self,
+        x_test: Inputs | None = None,
+        get: Posterior | None = None,
+        compute_cov: bool | Literal["diag"] = True,
+        *,
+        k_test_train: Any = None,
+        k_test_test: Any = None,
+    ) -> Prediction: ...
+
+    @overload
+    def __call__(
+        self,
+        x_test: Inputs | None = None,
+        *,
+        get: tuple[Posterior, ...],
+        compute_cov: bool | Literal["diag"] = True,
+        k_test_train: Any = None,
+        k_test_test: Any = None,
+    ) -> Any: ...
 
     def __call__(
         self,

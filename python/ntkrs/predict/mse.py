@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from ntkrs.predict.system import LinearSystem, copied
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse.linalg import LinearOperator
 
-    from ntkrs._typing import Array, ArrayLike, LossScale, Optimizer
+    from ntkrs._typing import Array, ArrayLike, Inputs, LossScale, Optimizer
     from ntkrs.predict.evolution import Spectral
     from ntkrs.predict.modes import KrylovReport, Modes, Report
     from ntkrs.predict.rules import Rule
@@ -49,6 +50,26 @@ class MseDynamics:
 
     def __repr__(self) -> str:
         return f"MseDynamics(y_train of shape {self._y.shape}, {self._rule}, {self._spectral!r})"
+
+    @overload
+    def __call__(
+        self, t: Inputs | None = None, fx_train_0: Inputs = 0.0, fx_test_0: None = None, k_test_train: None = None
+    ) -> Array: ...
+
+    @overload
+    def __call__(
+        self, t: Inputs | None, fx_train_0: Inputs, fx_test_0: Inputs | None, k_test_train: Inputs | LinearOperator
+    ) -> tuple[Array, Array]: ...
+
+    @overload
+    def __call__(
+        self,
+        t: Inputs | None = None,
+        fx_train_0: Inputs = 0.0,
+        fx_test_0: Inputs | None = None,
+        *,
+        k_test_train: Inputs | LinearOperator,
+    ) -> tuple[Array, Array]: ...
 
     def __call__(
         self,

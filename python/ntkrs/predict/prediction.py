@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 
+from ntkrs import _display
 from ntkrs._checks import arrays, numbers
 from ntkrs.plot import bands
 from ntkrs.predict.modes import square_root
@@ -74,6 +75,19 @@ class Prediction:
     variance: Array | None = None
     report: Variances = _EXACT
     x: Array | None = None
+
+    def _repr_html_(self) -> str:
+        """Return a table of shapes and ranges, which notebooks show."""
+        deviation = None if self.variance is None else np.sqrt(self.variance)
+        rows = [
+            [
+                name,
+                _display.shape(one),
+                *(["", ""] if one is None or not one.size else map(_display.number, (one.min(), one.max()))),
+            ]
+            for name, one in (("mean", self.mean), ("std", deviation), ("covariance", self.covariance))
+        ]
+        return _display.table("Prediction", ["", "shape", "least", "largest"], rows)
 
     @property
     def std(self) -> Array:

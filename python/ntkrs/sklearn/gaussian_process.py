@@ -289,7 +289,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
 
     def _posterior(self, x: Vector, compute_cov: bool | Literal["diag"]) -> Prediction:
         """Return the posterior in the units that are learned."""
-        return cast("Prediction", self._inference(x, get=self.posterior, compute_cov=compute_cov))
+        return self._inference(x, get=self.posterior, compute_cov=compute_cov)
 
     def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> Vector:
         """Return functions drawn from the posterior.

@@ -1,0 +1,34 @@
+"""The style of the figures of the documentation: that of ntkrs itself."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import matplotlib as mpl
+
+from ntkrs.plot import STYLE
+
+SETTINGS = STYLE | {"figure.figsize": (6.4, 3.4), "figure.constrained_layout.use": True, "svg.hashsalt": "ntkrs"}
+
+#: Vector graphics, and numbers without their type: 0.5 and not np.float64(0.5).
+KERNEL = """
+c.InlineBackend.figure_formats = {"svg"}
+c.InteractiveShellApp.exec_lines = ["import numpy", "numpy.set_printoptions(legacy='1.25')", "del numpy"]
+"""
+
+
+def reset(_gallery: object = None, _script: object = None) -> None:
+    """Give the next script of the gallery this style."""
+    mpl.rcdefaults()
+    mpl.rcParams.update(SETTINGS)
+
+
+def configure_kernels() -> None:
+    """Let the kernels of executed pages draw in this style, as vector graphics."""
+    folder = Path(tempfile.mkdtemp(prefix="ntkrs-docs-"))
+    profile = folder / "profile_default"
+    profile.mkdir()
+    (profile / "ipython_kernel_config.py").write_text(KERNEL, encoding="utf-8")
+    lines = (f"{name}: {str(value).strip('()')}\n" for name, value in SETTINGS.items())
+    (folder / "matplotlibrc").write_text("".join(lines), encoding="utf-8")
+    os.environ |= {"IPYTHONDIR": str(folder), "MATPLOTLIBRC": str(folder / "matplotlibrc")}
