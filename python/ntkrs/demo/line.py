@@ -104,6 +104,7 @@ def line(settings: Settings, seed: int, points: int = 121) -> Line:
     after = limit(int(steps[-1]), z, compute_cov="diag")
     first = nets[0]
     closed = ntkrs.predict.gradient_descent_mse(first.ntk(x, outputs="mean"), y, rate, optimizer="gd")
+    _, followed = closed(steps, first(x), first(z), first.ntk(z, x, outputs="mean"))
     return Line(
         x=z[:, 0],
         train_x=x[:, 0],
@@ -116,7 +117,7 @@ def line(settings: Settings, seed: int, points: int = 121) -> Line:
         mean=after.mean[:, 0],
         std=after.std,
         learning=np.stack([_trained(first, x, y, rate, int(count))(z)[:, 0] for count in steps]),
-        predicted=closed(steps, first(x), first(z), first.ntk(z, x, outputs="mean"))[1][..., 0],
+        predicted=np.asarray(followed[..., 0], np.float64),
     )
 
 
