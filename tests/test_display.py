@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs import _display, diagnostics
+from ntkrs import diagnostics
+from ntkrs._runtime import display
 
 ARCH = ntkrs.Sequential(
     ntkrs.Dense(8, 1.5, 0.25), ntkrs.LeakyRelu(0.125), ntkrs.Dense(4, trainable=False), ntkrs.Erf(), ntkrs.Dense(2)
@@ -77,7 +78,7 @@ def test_a_spectrum_shows_its_numbers():
 
 
 def test_texts_are_escaped():
-    assert "<b>" not in _display.table("<b>", ["<b>"], [["<b>"]])
+    assert "<b>" not in display.table("<b>", ["<b>"], [["<b>"]])
 
 
 @pytest.mark.parametrize("name", ["width", "spectrum", "labels", "curve"])

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, cast
 
-from ntkrs import _display
 from ntkrs._checks.advice import channels_first, shown
 from ntkrs._layers import UNKNOWN_SCALES, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, ImageLayer
+from ntkrs._runtime import display
 from ntkrs.activations import Activation, Elementwise
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Architecture(ABC):
 
     def _repr_html_(self) -> str:
         """Return a table of the layers, which notebooks show."""
-        return _display.layers(f"{type(self).__name__}, {self.outputs} outputs", self)
+        return display.layers(f"{type(self).__name__}, {self.outputs} outputs", self)
 
     @property
     def dense(self) -> tuple[Dense, ...]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs import _display
 from ntkrs._checks.scaling import exponent_of, ldexp
+from ntkrs._runtime import display
 from ntkrs.diagnostics._matrices import kernel_matrix, label_columns
 from ntkrs.predict.modes import decompose
 
@@ -64,13 +64,13 @@ class Spectrum:
         """Return a table of the numbers, which notebooks show."""
         rows: list[list[object]] = [
             ["eigenvalues", len(self.eigenvalues)],
-            ["largest", _display.number(self.eigenvalues[0])],
-            ["condition number", _display.number(self.condition_number)],
-            ["effective rank (entropy)", _display.number(self.effective_rank_entropy)],
-            ["effective rank (participation)", _display.number(self.effective_rank_participation)],
-            ["decay exponent", _display.number(self.decay_exponent)],
+            ["largest", display.number(self.eigenvalues[0])],
+            ["condition number", display.number(self.condition_number)],
+            ["effective rank (entropy)", display.number(self.effective_rank_entropy)],
+            ["effective rank (participation)", display.number(self.effective_rank_participation)],
+            ["decay exponent", display.number(self.decay_exponent)],
         ]
-        return _display.table("Spectrum", ["", ""], rows)
+        return display.table("Spectrum", ["", ""], rows)
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the eigenvalues, and the cumulative label energy if labels were given.

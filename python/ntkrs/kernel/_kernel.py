@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
-from ntkrs import _display
 from ntkrs._architecture import check_architecture, check_dense, grids, takes_images
 from ntkrs._checks import arrays, images, numbers
 from ntkrs._checks.advice import options_by_name
+from ntkrs._runtime import display
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._derivatives import KernelDerivatives
 from ntkrs.kernel._error_bound import ErrorBound
@@ -26,20 +26,7 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, Get, KernelName, Parameterization, Progress
     from ntkrs._typing import Inputs as ArrayLike
     from ntkrs.kernel._operator import KernelOperator
-    from ntkrs.kernel._results import NngpNtk, NtkNngp
-
-
-#: Pairs of names whose results have a type of their own.
-Both: TypeAlias = "tuple[Literal['nngp'], Literal['ntk']]"
-Turned: TypeAlias = "tuple[Literal['ntk'], Literal['nngp']]"
-
-
-class Rest(TypedDict, total=False):
-    """The other options of a call."""
-
-    per_layer: bool
-    out: NDArray[Any] | Sequence[NDArray[Any]] | None
-    progress: Progress
+    from ntkrs.kernel._results import Both, NngpNtk, NtkNngp, Rest, Turned
 
 
 @dataclass(frozen=True)
@@ -141,7 +128,7 @@ class Kernel(KernelDerivatives):
 
     def _repr_html_(self) -> str:
         """Return a table of the layers, which notebooks show."""
-        return _display.layers(f'Kernel of infinite width, parameterization "{self.parameterization}"', self.arch)
+        return display.layers(f'Kernel of infinite width, parameterization "{self.parameterization}"', self.arch)
 
     def __reduce__(self) -> tuple[type[Kernel], tuple[Architecture, str]]:
         """Pickle the arguments alone: the core's kernel is built again from them."""

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ntkrs._typing import Array, Get, KernelName
+    from ntkrs._typing import Array, Get, KernelName, Progress
+
+#: Pairs of names whose results have a type of their own.
+Both: TypeAlias = "tuple[Literal['nngp'], Literal['ntk']]"
+Turned: TypeAlias = "tuple[Literal['ntk'], Literal['nngp']]"
+
+
+class Rest(TypedDict, total=False):
+    """The other options of a call."""
+
+    per_layer: bool
+    out: NDArray[Any] | Sequence[NDArray[Any]] | None
+    progress: Progress
 
 
 class NngpNtk(NamedTuple):

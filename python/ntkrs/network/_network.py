@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ntkrs import _display
 from ntkrs._architecture import check_dense, check_scales
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import options_by_name, shown
+from ntkrs._runtime import display
 from ntkrs.network import _forward, _ntk, _parameters, _training, _vector_products
 from ntkrs.network._state import NetworkState
 
@@ -178,7 +178,7 @@ class Network:
         title = (
             f"Network: {inputs} features, {count:,} parameters, {self.dtype}, in the {self.parameterization} parameters"
         )
-        return _display.layers(title, self.arch)
+        return display.layers(title, self.arch)
 
     if not TYPE_CHECKING:  # for type checkers it would be a promise of every attribute
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ntkrs import _core, _display
+from ntkrs import _core
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.scaling import ldexp, scaled
+from ntkrs._runtime import display
 from ntkrs._runtime.progress import reporter
 from ntkrs._runtime.warning import warn
 from ntkrs.network._ntk import ntk
@@ -67,9 +68,9 @@ class History(NamedTuple):
         """Return a table of the records, which notebooks show."""
         drift = [None] * len(self.step) if self.kernel_drift is None else self.kernel_drift
         found = zip(
-            self.step, *(map(_display.number, of) for of in (self.loss, self.parameter_distance, drift)), strict=True
+            self.step, *(map(display.number, of) for of in (self.loss, self.parameter_distance, drift)), strict=True
         )
-        return _display.table("Training", ["step", "loss", "‖θ − θ_0‖", "drift of Θ"], found)
+        return display.table("Training", ["step", "loss", "‖θ − θ_0‖", "drift of Θ"], found)
 
 
 def train(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, cast
 
 import numpy as np
 
-from ntkrs import _display
 from ntkrs._checks import arrays, numbers
+from ntkrs._runtime import display
 from ntkrs.plot import bands
 from ntkrs.predict.modes import square_root
 
@@ -82,12 +82,12 @@ class Prediction:
         rows = [
             [
                 name,
-                _display.shape(one),
-                *(["", ""] if one is None or not one.size else map(_display.number, (one.min(), one.max()))),
+                display.shape(one),
+                *(["", ""] if one is None or not one.size else map(display.number, (one.min(), one.max()))),
             ]
             for name, one in (("mean", self.mean), ("std", deviation), ("covariance", self.covariance))
         ]
-        return _display.table("Prediction", ["", "shape", "least", "largest"], rows)
+        return display.table("Prediction", ["", "shape", "least", "largest"], rows)
 
     @property
     def std(self) -> Array:
