@@ -147,7 +147,7 @@ def ensemble_ntk(
 
 @dataclass(frozen=True, eq=False)
 class EnsembleOutputs:
-    """The outputs of S random networks on N inputs, as :func:`ensemble_outputs` returns them.
+    """The outputs of S random networks on N inputs, as :func:`ntkrs.ensemble_outputs` returns them.
 
     Attributes
     ----------

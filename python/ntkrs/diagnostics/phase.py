@@ -102,7 +102,7 @@ def phase_diagram(activation: Elementwise | str, sigma_w: ArrayLike, sigma_b: Ar
         q* = sigma_w² T(q*, q*, q*) + sigma_b²            c* = (sigma_w² T(q*, q*, c* q*) + sigma_b²)/q*
         χ₁ = sigma_w² Ṫ(q*, q*, q*)                       ξ = −1/log(sigma_w² Ṫ(q*, q*, c* q*))
 
-    with the dual T, Ṫ of the activation (:meth:`ntkrs.activations.Elementwise.dual`). If χ₁ < 1, all inputs become
+    with the dual T, Ṫ of the activation (its method ``dual``). If χ₁ < 1, all inputs become
     equal (``c* = 1``) and gradients vanish; if χ₁ > 1, similar inputs separate and gradients explode. Networks at
     χ₁ = 1, the edge of chaos, can be deep.
 
