@@ -883,7 +883,7 @@ class Activation(Elementwise):
 
     Without a derivative, φ is a polynomial on each of many intervals, 0 being an end, and φ' is that of the
     polynomials. Its errors are part of the bound, which is then at least 3e-13. It grows where φ varies too fast for
-    the polynomials. Where √Σ(x, x) is below 0.1 and φ(0) is not 0, Ṫ has an error of up to 1e-12 times ``|φ(0)/φ'(0)|``.
+    the polynomials. Where √Σ(x, x) is below 0.1 and φ(0) is not 0, Ṫ errs by up to 1e-12 times ``|φ(0)/φ'(0)|``.
 
     Finite networks with such an activation run layer by layer, with φ and φ' on one thread. In float32 they round
     their pre-activations to float32. An ensemble of them runs one network after another.
