@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn slopes_of_smooth_functions() {
-        // The rounding of φ, times up to 500, over half of a panel: 0.25 near 0.
+        // The rounding of φ, times up to 500, over half of a panel: 0.25 near 0. Relative to the largest slope.
         for r in [0.0, 1e-300, 1e-9, 1e-3, 0.05, 1.0, 1.4] {
             let (error, known) = errors(libm::tanh, |x| 1.0 - libm::tanh(x) * libm::tanh(x), r);
             assert!(error < 4e-12 && known == 0.0, "tanh {r} {error} {known}");
@@ -270,7 +270,10 @@ mod tests {
                 |x| 40.0 * libm::cos(40.0 * x),
                 r.min(0.05),
             );
-            assert!(error < 1e-11 && known == 0.0, "sin {r} {error} {known}");
+            assert!(
+                error < 40.0 * 4e-12 && known == 0.0,
+                "sin {r} {error} {known}"
+            );
             let (error, known) = errors(
                 |x| x.max(0.1 * x) + 1.0,
                 |x| if x > 0.0 { 1.0 } else { 0.1 },
