@@ -259,7 +259,8 @@ mod tests {
 
     #[test]
     fn slopes_of_smooth_functions() {
-        // The rounding of φ, times up to 500, over half of a panel: 0.25 near 0. Relative to the largest slope.
+        // The rounding of φ, times up to 500, over half of a panel: 0.25 near 0, and some 0.01 beyond it for
+        // r = 0.05. Relative to the largest slope.
         for r in [0.0, 1e-300, 1e-9, 1e-3, 0.05, 1.0, 1.4] {
             let (error, known) = errors(libm::tanh, |x| 1.0 - libm::tanh(x) * libm::tanh(x), r);
             assert!(error < 4e-12 && known == 0.0, "tanh {r} {error} {known}");
@@ -279,7 +280,7 @@ mod tests {
                 |x| if x > 0.0 { 1.0 } else { 0.1 },
                 r.max(1e-300),
             );
-            assert!(error < 4e-12 && known == 0.0, "kink {r} {error} {known}");
+            assert!(error < 2e-11 && known == 0.0, "kink {r} {error} {known}");
         }
     }
 
