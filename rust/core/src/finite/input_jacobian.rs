@@ -38,7 +38,7 @@ pub fn input_jacobian<T: Scalar>(
     let pass = stages.next(|watch| forward(network, x, watch))?;
     let directions = [OutputDirections::new(Array2::eye(outputs))];
     let deltas = stages.next(|watch| backward(network, &pass, &directions, watch))?;
-    let writer = Writer {
+    let writer = InputWriter {
         layer: &network.layers[0],
         deltas: deltas[0].first(),
         finite: AllFinite::new(),
@@ -56,13 +56,13 @@ pub fn input_jacobian<T: Scalar>(
 }
 
 /// The first layer, and δ at its outputs: `None` if it is the only one, whose δ are the unit vectors.
-struct Writer<'a, T: Scalar> {
+struct InputWriter<'a, T: Scalar> {
     layer: &'a Layer<T>,
     deltas: Option<&'a Panels<T>>,
     finite: AllFinite,
 }
 
-impl<T: Scalar> Writer<'_, T> {
+impl<T: Scalar> InputWriter<'_, T> {
     /// Writes the rows from `first = sample · O + output` on, at most [`EDGE`] of them.
     fn write(&self, first: usize, rows: &mut [T], tile: &mut Tile, stop: &Stop) {
         let features = self.layer.inputs();
