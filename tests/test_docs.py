@@ -66,7 +66,8 @@ def listed():
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path)], ids=name_of)
-def test_examples_run(path):
+def test_examples_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # some write files
     if name_of(path) in ELSEWHERE:
         return
     code = "\n".join(blocks(path))

@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ntkrs", description="Neural tangent kernels on CPUs, from NumPy.")
     parser.add_argument("--version", action="version", version=f"ntkrs {ntkrs.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    run = commands.add_parser("demo", help="experiments on real data, and a report, in about 30 seconds")
+    run = commands.add_parser("demo", help="experiments on real data, and a report, in under a minute")
     run.add_argument("--output", type=Path, default=Path("ntkrs-demo"), help="output directory (default: %(default)s)")
     run.add_argument("--seed", type=_seed, default=0, help="seed of splits and networks (default: %(default)s)")
     describe = commands.add_parser("versions", help="print versions, build profile, instruction set and threads")
