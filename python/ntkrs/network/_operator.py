@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ntkrs._checks import arrays
 from ntkrs._checks.indices import checked_indices
-from ntkrs.network._ntk import ntk
+from ntkrs.network._ntk import diag, ntk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import Array, ArrayLike
     from ntkrs.network._state import NetworkState
-
-#: The largest number of samples, and of entries, in a block of the diagonal.
-_SAMPLES, _ENTRIES = 96, 2**22
 
 
 class NetworkOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
@@ -79,15 +75,10 @@ class NetworkOperator(LinearOperator):  # type: ignore[misc]  # it ships no type
 
     def diagonal(self) -> Array:
         """Return the diagonal of Θ, (n,), to the last bit that of :meth:`ntkrs.Network.ntk`."""
-        per_sample = self.shape[0] // max(1, len(self._x))
-        rows = min(_SAMPLES, max(1, isqrt(_ENTRIES) // max(1, per_sample)))
-        result = np.empty(self.shape[0], self.dtype)
-        for start in range(0, len(self._x), rows):
-            block: Any = self._ntk(self._x[start : start + rows], None)
-            own = np.einsum("ii...->i...", block)
-            part = np.einsum("imm->im", own) if self._selection == "full" else own
-            result[start * per_sample :][: part.size] = part.ravel()
-        return result
+        selection: Any = self._selection
+        found: Any = diag(self._state, self._x, selection)
+        own: Array = np.einsum("imm->im", found) if selection == "full" else found
+        return own.ravel()
 
     def product(self, vectors: ArrayLike) -> NDArray[np.float64]:
         """Return ``Θ V`` for V (n,) or (n, r), by tiles of Θ that are summed in float64."""
