@@ -154,7 +154,7 @@ class TestKilledWriters:
         def crash(*_):
             raise Crash
 
-        target = "synchronize_names" if place == "_tidy" else "replace"
+        target = "synchronize_names" if place == "_tidy" else "replaced"
         with monkeypatch.context() as patch:
             real, calls = getattr(files, target), []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import warnings
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ntkrs._runtime.optional import require
 from ntkrs._runtime.versions import versions
 from ntkrs.demo import report, scores
 from ntkrs.solvers.choose import FACTORIZED
+from ntkrs.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -46,25 +46,37 @@ STAGES = {
 }
 
 
-class Progress:
-    """A one-line progress bar over the stages. It is shown on terminals only."""
+class Bar:
+    """A bar on one line, with a text of at most ``TEXT`` characters beside it. It is shown on terminals only."""
+
+    TEXT = 45
 
     def __init__(self, stream: TextIO) -> None:
         self._stream, self._shown = stream, stream.isatty()
 
-    def __call__(self, stage: str, share: float = 0.0) -> None:
-        """Show that ``stage`` is running, and that this share of it is done."""
+    def draw(self, share: float, text: str) -> None:
+        """Show this share, and the text."""
         if self._shown:
-            before = sum(STAGES[name] for name in list(STAGES)[: list(STAGES).index(stage)])
-            done = round(30 * (before + share * STAGES[stage]) / sum(STAGES.values()))
-            self._stream.write(f"\r[{'#' * done}{'-' * (30 - done)}] {stage:<14}")
+            done = round(30 * share)
+            self._stream.write(f"\r[{'#' * done}{'-' * (30 - done)}] {text}")
             self._stream.flush()
 
     def clear(self) -> None:
         """Remove the bar."""
         if self._shown:
-            self._stream.write("\r" + " " * 48 + "\r")
+            self._stream.write("\r" + " " * (33 + self.TEXT) + "\r")
             self._stream.flush()
+
+
+class Progress(Bar):
+    """The bar over the stages of the demo."""
+
+    TEXT = 15
+
+    def __call__(self, stage: str, share: float = 0.0) -> None:
+        """Show that ``stage`` is running, and that this share of it is done."""
+        before = sum(STAGES[name] for name in list(STAGES)[: list(STAGES).index(stage)])
+        self.draw((before + share * STAGES[stage]) / sum(STAGES.values()), f"{stage:<14}")
 
 
 def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> report.Results:
@@ -242,28 +254,21 @@ def _versions(arguments: argparse.Namespace) -> None:
         ntkrs.show_versions()
 
 
-class JobBar:
-    """A one-line progress bar of a single call, on terminals only: the share that is done, and the time so far."""
+class JobBar(Bar):
+    """The bar of a single call: the share that is done, and the time so far."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = perf_counter) -> None:
-        self._stream, self._shown, self._clock = stream, stream.isatty(), clock
+        super().__init__(stream)
+        self._clock = clock
         self._start = self._last = clock()
 
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done, ten times a second at most."""
         now = self._clock()
-        if self._shown and now - self._last >= 0.1:
+        if now - self._last >= 0.1:
             self._last = now
-            filled = round(30 * done / max(total, 1))
             minutes, seconds = divmod(int(now - self._start), 60)
-            self._stream.write(f"\r[{'#' * filled}{'-' * (30 - filled)}] {done}/{total} {minutes}:{seconds:02} ")
-            self._stream.flush()
-
-    def clear(self) -> None:
-        """Remove the bar."""
-        if self._shown:
-            self._stream.write("\r" + " " * 78 + "\r")
-            self._stream.flush()
+            self.draw(done / max(total, 1), f"{done}/{total} {minutes}:{seconds:02} ")
 
 
 @contextmanager
@@ -328,21 +333,12 @@ def _solve(arguments: argparse.Namespace) -> None:
             checkpoint=None if arguments.method == "cholesky" else checkpoint,
             progress=bar,
         )
-    _write(out, solution.alpha)
+    with files.replaced(out) as file:
+        np.save(file, solution.alpha, allow_pickle=False)
     if checkpoint != arguments.checkpoint and solution.converged:
         for name in (checkpoint, Path(f"{checkpoint}.preconditioner")):
             name.unlink(missing_ok=True)
     print(_summary(solution, out))
-
-
-def _write(path: Path, array: np.ndarray[Any, Any]) -> None:
-    """Write an array to a .npy file, which is there whole or not at all."""
-    partial_path = Path(f"{path}.partial")
-    with partial_path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    partial_path.replace(path)
 
 
 def _summary(solution: Solution, out: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from ntkrs.solvers.pcg import State
 from ntkrs.solvers.preconditioners import LowRank
+from ntkrs.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,18 +74,10 @@ class Checkpoint:
     def _write(self, kind: str, arrays: Mapping[str, Any]) -> None:
         """Write a file beside, flush it, and rename it."""
         path = Path(self._paths[kind])
-        beside = path.with_name(f"{path.name}.partial")
-        try:
-            with beside.open("wb") as file:
-                members: dict[str, Any] = {_IDENTITY: np.array(self._identity), **arrays}
-                np.savez(file, **members)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        _flush_folder(path.parent)
+        members: dict[str, Any] = {_IDENTITY: np.array(self._identity), **arrays}
+        with files.replaced(path) as file:
+            np.savez(file, **members)
+        files.synchronize_names(path.parent)
 
     def _read(self, kind: str) -> dict[str, Any] | None:
         """Return the arrays of a file by name, or None if there is none."""
@@ -147,15 +139,3 @@ def _loaded(file: BinaryIO) -> dict[str, Any]:
         if _IDENTITY not in archive.files:
             raise ValueError("it is not a checkpoint")
         return {name: archive[name] for name in archive.files}
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a folder to the disk, where the system can."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -98,13 +98,22 @@ def synchronize_names(folder: Path) -> None:
             os.fsync(file)
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a text file such that a crash leaves the old one or the new one."""
-    beside = path.with_name(f"{path.name}.new")
-    with opened(beside, WRITE | os.O_TRUNC) as file:
-        write(file, np.frombuffer(text.encode(), np.uint8), 0)
-        synchronize(file)
-    beside.replace(path)
+@contextlib.contextmanager
+def replaced(path: Path, suffix: str = "partial") -> Iterator[BinaryIO]:
+    """Yield a file that takes the name ``path`` at the end, such that a crash leaves the old file or the new one.
+
+    It has this suffix until then, and is deleted after an error.
+    """
+    beside = path.with_name(f"{path.name}.{suffix}")
+    try:
+        with beside.open("wb") as file:
+            yield file
+            file.flush()
+            synchronize(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def lock(file: int, path: Path) -> None:

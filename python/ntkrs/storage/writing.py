@@ -185,7 +185,8 @@ class PartialFile:
             self._path.unlink()  # an older matrix, which path.json would no longer describe
         parts = [list(part) for part in self._journal.parts]
         text = json.dumps({"identity": self._identity, "parts": parts})
-        files.replace(beside(self._path, "json"), f"{text}\n")
+        with files.replaced(beside(self._path, "json"), "new") as file:
+            file.write(f"{text}\n".encode())
         self._partial.replace(self._path)
         files.synchronize_names(self._path.parent)
         self._close(delete=[self._journal.path])
