@@ -55,8 +55,7 @@ class PackedFactor:
     @property
     def order(self) -> int:
         """N."""
-        rows, columns = self.entries.shape
-        return int(columns - (columns != 2 * rows - 1))
+        return _order(self.entries)
 
     def solve(self, columns: NDArray[np.float64], exponent: int = 0) -> NDArray[np.float64]:
         """Return ``2^exponent (K + rI)⁻¹ columns``, (n, c), by two triangular solves in the dtype of K."""
@@ -136,9 +135,15 @@ def views(entries: NDArray[Any], n: int) -> tuple[NDArray[Any], NDArray[Any]]:
     return entries[:, even:].T, entries[1 - even :, : n - m]
 
 
+def _order(entries: NDArray[Any]) -> int:
+    """Return the order n of the matrix in a packed array, (m, n + e)."""
+    rows, columns = entries.shape
+    return int(columns - (columns != 2 * rows - 1))
+
+
 def _pack(entries: NDArray[Any], rows: Callable[[int, int], NDArray[Any]], exponent: int) -> None:
     """Write the lower triangle of ``K / 2^exponent``, whose rows are those of the upper triangle."""
-    n = entries.shape[1] - (entries.shape[1] != 2 * len(entries) - 1)
+    n = _order(entries)
     first, last = views(entries, n)
     m = first.shape[1]
     for start in range(0, n, _ROWS):
