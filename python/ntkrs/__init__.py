@@ -24,7 +24,6 @@ from ntkrs._runtime import threadpoolctl as _threadpoolctl
 from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
 from ntkrs._runtime.versions import show_versions
 from ntkrs.activations import *
-from ntkrs.empirical import empirical_ntk, jacobian_ntk
 from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
 from ntkrs.kernel import Kernel
 from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ntkrs import convert, diagnostics, features, predict, regression
     from ntkrs import dask as dask
     from ntkrs import sklearn as sklearn
+    from ntkrs.empirical import empirical_ntk, jacobian_ntk
     from ntkrs.solvers.solve import solve
     from ntkrs.storage import gram, open_gram
 
@@ -70,10 +70,16 @@ __all__ += activations.__all__
 __version__ = _core.VERSION
 
 #: Modules of this package that are imported on first access.
-_LAZY = ("convert", "diagnostics", "features", "predict", "regression")
+_LAZY = ("convert", "diagnostics", "empirical", "features", "predict", "regression")
 
 #: Functions that are imported on first access, and their modules.
-_LAZY_FUNCTIONS = {"gram": "storage", "open_gram": "storage", "solve": "solvers.solve"}
+_LAZY_FUNCTIONS = {
+    "empirical_ntk": "empirical",
+    "gram": "storage",
+    "jacobian_ntk": "empirical",
+    "open_gram": "storage",
+    "solve": "solvers.solve",
+}
 
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
 _OPTIONAL = ("dask", "sklearn")

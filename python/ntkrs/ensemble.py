@@ -14,7 +14,6 @@ from ntkrs._architecture import check_dense, check_scales, finite_specs, layer_i
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._runtime.progress import reporter
 from ntkrs.network import Network
-from ntkrs.plot import BLUE, VERMILION, panels, styled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,18 +197,21 @@ class EnsembleOutputs:
         ImportError
             If matplotlib is not installed.
         """
+        from ntkrs import plot
+
         places = numbers.integer(sample, "sample"), numbers.integer(output, "output")
         for name, place, count in zip(("sample", "output"), places, self.mean.shape, strict=True):
             if not 0 <= place < count:
                 raise ValueError(f"{name} is {place}, but must be from 0 to {count - 1}")
         if self.variance[places] == 0:
             raise ValueError(f"sample {sample} has an output of variance 0, which has no density")
-        return _histogram(self, places, ax)
+        return plot.styled(_histogram)(self, places, ax)
 
 
-@styled
 def _histogram(found: EnsembleOutputs, place: tuple[int, int], ax: Any) -> Figure:
     """Draw a histogram and the normal density."""
+    from ntkrs.plot import BLUE, VERMILION, panels
+
     if ax is None:
         _, ax = panels(4.6)
     values, mean, std = found.outputs[:, *place], found.mean[place], found.variance[place] ** 0.5
