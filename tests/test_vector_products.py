@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import ntkrs
 from ntkrs import Dense, Erf, LeakyRelu, Sequential, Tanh, mlp
-from ntkrs.network import _operator, _vector_products
+from ntkrs.network import _vector_products
 
 MIXED = Sequential(Dense(130, 1.4, 0.3), Tanh(), Dense(3, 0.9), LeakyRelu(0.1), Dense(33, 1.1, 0.2), Erf(), Dense(3))
 
@@ -104,7 +104,6 @@ class TestOperator:
 
     def test_its_columns_and_diagonal_are_those_of_the_kernel(self, outputs, by_blocks, monkeypatch):
         monkeypatch.setattr(_vector_products._Products, "_by_blocks", lambda *_: by_blocks)
-        monkeypatch.setattr(_operator, "_SAMPLES", 7)
         net = MIXED.init(5, rng=1)
         x = np.random.default_rng(0).standard_normal((20, 5))
         operator, matrix = net.operator(x, outputs), self.matrix(net.ntk(x, outputs=outputs), outputs)
