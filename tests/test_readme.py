@@ -20,6 +20,8 @@ def test_the_example_runs():
 
 def test_the_installation_comes_first_then_the_figure_then_the_example():
     text = README.read_text(encoding="utf-8")
-    places = [text.index(part) for part in ("```sh\npip install", "![", "**State**", "```python", "ntkrs demo", "pytest")]
+    places = [
+        text.index(part) for part in ("```sh\npip install", "![", "**State**", "```python", "ntkrs demo", "pytest")
+    ]
     assert places == sorted(places)
     assert places[0] < 200  # a reader sees it without scrolling
