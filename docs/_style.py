@@ -32,3 +32,4 @@ def configure_kernels() -> None:
     lines = (f"{name}: {str(value).strip('()')}\n" for name, value in SETTINGS.items())
     (folder / "matplotlibrc").write_text("".join(lines), encoding="utf-8")
     os.environ |= {"IPYTHONDIR": str(folder), "MATPLOTLIBRC": str(folder / "matplotlibrc")}
+    os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the results of a page
