@@ -8,7 +8,14 @@ import matplotlib as mpl
 
 from ntkrs.plot import STYLE
 
-SETTINGS = STYLE | {"figure.figsize": (6.4, 3.4), "figure.constrained_layout.use": True, "svg.hashsalt": "ntkrs"}
+#: The colours of Okabe and Ito, which readers with any colour vision can tell apart.
+COLORS = 'cycler("color", ["0072B2", "D55E00", "009E73", "CC79A7", "E69F00", "56B4E9"])'
+SETTINGS = STYLE | {
+    "axes.prop_cycle": COLORS,
+    "figure.figsize": (6.4, 3.4),
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "ntkrs",
+}
 
 #: Vector graphics, and numbers without their type: 0.5 and not np.float64(0.5).
 KERNEL = """
@@ -29,7 +36,8 @@ def configure_kernels() -> None:
     profile = folder / "profile_default"
     profile.mkdir()
     (profile / "ipython_kernel_config.py").write_text(KERNEL, encoding="utf-8")
-    lines = (f"{name}: {str(value).strip('()')}\n" for name, value in SETTINGS.items())
+    texts = {name: str(value).strip("()") if isinstance(value, tuple) else value for name, value in SETTINGS.items()}
+    lines = (f"{name}: {text}\n" for name, text in texts.items())
     (folder / "matplotlibrc").write_text("".join(lines), encoding="utf-8")
     os.environ |= {"IPYTHONDIR": str(folder), "MATPLOTLIBRC": str(folder / "matplotlibrc")}
     os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the results of a page
