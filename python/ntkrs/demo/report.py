@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ntkrs.demo.scores import Scores
     from ntkrs.diagnostics import Line, WidthConvergence
 
-__all__ = ["PANELS", "Results", "conclusion", "html", "render", "summary", "table", "write"]
+__all__ = ["PANELS", "Results", "conclusion", "drawing", "html", "render", "summary", "table", "write"]
 
 #: Rows of a table: pairs of a name and a value.
 Rows = list[tuple[str, str]]
@@ -258,15 +258,17 @@ Diabetes: the ten features of scikit-learn's data, scaled to unit variance. Kern
 """
 
 
-def render(r: Results) -> dict[str, bytes]:
-    """Draw every figure, and return the SVGs as bytes, by stem. Results alone decide on their bytes."""
-    images = {}
+def drawing(panel: Panel, r: Results) -> bytes:
+    """Return one figure as an SVG, whose bytes depend on the results alone."""
+    buffer = io.BytesIO()
     with require("matplotlib", "matplotlib").rc_context({"svg.hashsalt": "ntkrs"}):
-        for panel in PANELS:
-            buffer = io.BytesIO()
-            panel.draw(r).savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None})
-            images[panel.stem] = buffer.getvalue()
-    return images
+        panel.draw(r).savefig(buffer, format="svg", dpi=DPI, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def render(r: Results) -> dict[str, bytes]:
+    """Draw every figure, and return the SVGs as bytes, by stem."""
+    return {panel.stem: drawing(panel, r) for panel in PANELS}
 
 
 def write(r: Results, images: Mapping[str, bytes], directory: Path) -> None:
