@@ -159,7 +159,7 @@ def _caption_parameters(r: Results) -> str:
     change = 100 * t.moved[max(t.moved)][-1]
     return (
         f"The loss falls, and θ hardly moves: networks trained on {t.samples} digits for {t.steps[-1]} steps. (a) The "
-        "training loss is nearly the same for all widths. (b) The parameters go a distance that does not depend on the "
+        "training loss, as in the next figure. (b) The parameters go a distance that does not depend on the "
         f"width, while ‖θ<sub>0</sub>‖ ≈ √P grows with it. Those of width {max(t.moved)} end {change:.1f} % away from "
         "their start, so the network stays where its Taylor expansion in θ is good."
     )

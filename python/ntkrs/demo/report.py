@@ -171,7 +171,8 @@ body { max-width: 52rem; margin: 2.5rem auto; padding: 0 1.2rem; color: #1a1a1a;
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 figure { margin: 2.2rem 0; text-align: center; break-inside: avoid; } img { max-width: 100%; height: auto; }
 figcaption { font-size: .92rem; line-height: 1.45; text-align: left; color: #333; margin-top: .5rem; }
-table { border-collapse: collapse; border-top: 1.5px solid; border-bottom: 1.5px solid; font-size: .95rem; }
+table { border-collapse: collapse; border-top: 1.5px solid; border-bottom: 1.5px solid; font-size: .95rem;
+        margin-bottom: 1.2rem; }
 td, th { padding: .22rem 1rem .22rem 0; text-align: left; vertical-align: top; font-weight: normal; }
 sub, sup { line-height: 0; }
 tr + tr { border-top: 1px solid #e3e3e3; }
