@@ -1,6 +1,7 @@
 """The style of the figures of the documentation: that of ntkrs itself."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -28,6 +29,28 @@ def reset(_gallery: object = None, _script: object = None) -> None:
     """Give the next script of the gallery this style."""
     mpl.rcdefaults()
     mpl.rcParams.update(SETTINGS)
+
+
+def described(figure: "mpl.figure.Figure") -> str:
+    """Return the titles, axes and legends of a figure in words, for readers who do not see it."""
+    parts = []
+    for ax in figure.axes:
+        title = next((text for where in ("left", "center", "right") if (text := ax.get_title(loc=where))), "")
+        axes = " against ".join(filter(None, (ax.get_ylabel(), ax.get_xlabel())))
+        names = ", ".join(label for label in ax.get_legend_handles_labels()[1] if ax.get_legend())
+        parts.append("; ".join(filter(None, (title, axes, names))))
+    return " | ".join(dict.fromkeys(filter(None, parts))).replace("\n", " ")
+
+
+def scraper(block: tuple, variables: dict, settings: dict) -> str:
+    """Save the figures of a block of the gallery, each with its description as the alternative text."""
+    import matplotlib.pyplot as plt
+    from sphinx_gallery.scrapers import matplotlib_scraper
+
+    texts = [described(plt.figure(number)) for number in plt.get_fignums()]
+    remaining = iter(texts)
+    written = matplotlib_scraper(block, variables, settings)
+    return re.sub(r":alt: .*", lambda old: f":alt: {next(remaining, '') or old[0][6:]}", written)
 
 
 def configure_kernels() -> None:
