@@ -3,7 +3,7 @@ Choose a depth and a ridge without refits
 =========================================
 
 Leave-one-out is exact and costs a tenth of the fit, so all depths and ridges can be compared on the training data
-alone. The figure compares the error of leave-one-out with the error on other rows, for the diabetes data of scikit-learn.
+alone. The figure compares the error of leave-one-out with that on other rows, for the diabetes data of scikit-learn.
 """
 
 import matplotlib.pyplot as plt
