@@ -93,6 +93,7 @@ sphinx_gallery_conf = {
     "doc_module": ("ntkrs",),
     "reset_modules": ("_style.reset",),
     "capture_repr": (),
+    "image_scrapers": ("_style.scraper",),
     "reference_url": {"ntkrs": None},
     "show_memory": False,
     "show_signature": False,

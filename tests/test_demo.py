@@ -11,6 +11,7 @@ import pytest
 sklearn = pytest.importorskip("sklearn", reason="the demo needs the extra ntkrs[demo]")
 pytest.importorskip("matplotlib", reason="the demo needs the extra ntkrs[demo]")
 
+import ntkrs  # noqa: E402 - after the check for the extra
 from ntkrs import Conv, Flatten, cli, demo  # noqa: E402 - after the check for the extra
 from ntkrs.demo import data, report, scores  # noqa: E402
 
@@ -195,6 +196,10 @@ def test_trained_networks_follow_the_closed_form_the_closer_the_wider(digits):
     assert np.abs(wide / result.linear - 1)[1].max() < 0.1
     assert np.all(np.diff(result.infinite[0]) < 0)
     assert np.all(np.diff(wide[0]) < 0)
+    near, far = result.moved[256], result.moved[16]
+    assert np.all(np.diff(near) > 0)
+    # The parameters go about the same distance, and θ_0 has a norm of about √P: 390 and 41, a ratio of 9.5.
+    assert 9.5 / 2 < far[-1] / near[-1] < 9.5 * 2
 
 
 def test_lazy_training_gets_lazier_with_width(digits):
@@ -222,12 +227,14 @@ class Reader(HTMLParser):
     def __init__(self):
         super().__init__()
         self.open, self.images, self.tags, self.misnested = [], [], set(), []
+        self.alternatives = []
 
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         if tag not in VOID:
             self.open.append(tag)
         self.images += [dict(attrs)["src"]] if tag == "img" else []
+        self.alternatives += [dict(attrs)["alt"]] if tag == "img" else []
 
     def handle_endtag(self, tag):
         if self.open.pop() != tag:
@@ -242,12 +249,42 @@ def test_report_is_well_formed_and_carries_every_figure_inside(written):
     assert (reader.open, reader.misnested) == ([], [])
     assert not reader.tags & {"script", "link", "iframe"}
     assert not re.search(r"https?://", text)
-    pngs = {path.read_bytes() for path in directory.glob("*.png")}
-    head = "data:image/png;base64,"
+    figures = {path.read_bytes() for path in directory.glob("*.svg")}
+    head = "data:image/svg+xml;base64,"
     inlined = {base64.b64decode(source.removeprefix(head), validate=True) for source in reader.images}
     assert all(source.startswith(head) for source in reader.images)
-    assert inlined == pngs
-    assert len(pngs) == len(report.PANELS) == text.count("<figcaption>")
+    assert inlined == figures
+    assert len(figures) == len(report.PANELS) == text.count("<figcaption>")
+    assert text.count("<caption>") == 3
+
+
+def test_the_alternative_of_a_figure_is_its_caption_without_tags(written):
+    _, directory = written
+    reader = Reader()
+    reader.feed((directory / "report.html").read_text(encoding="utf-8"))
+    assert len(reader.alternatives) == len(report.PANELS)
+    for text in reader.alternatives:
+        assert len(text) > 80
+        assert not re.search(r"</?(sub|sup|b)>", text)
+    assert any("K^−1" in text for text in reader.alternatives)
+
+
+def test_figures_are_drawings_with_the_same_bytes_every_time(written):
+    results, directory = written
+    for panel in report.PANELS:
+        assert b"<svg" in (directory / f"{panel.stem}.svg").read_bytes()[:600]
+    panel = next(panel for panel in report.PANELS if panel.stem == "width_scaling")
+    assert (directory / "width_scaling.svg").read_bytes() == report.drawing(panel, results)
+    with pytest.raises(ValueError, match="width in points"):
+        report._css_width(b"<svg>")
+
+
+@pytest.mark.parametrize("panel", report.PANELS, ids=lambda panel: panel.stem)
+def test_the_code_beside_a_figure_runs(panel):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((8, 1))
+    names = {"np": np, "ntkrs": ntkrs, "X": x, "y": np.sign(x[:, 0]), "Z": np.linspace(-1, 1, 5)[:, None]}
+    exec(panel.code, names)  # noqa: S102 it is ours
 
 
 @pytest.mark.parametrize("panel", report.PANELS, ids=lambda panel: panel.stem)

@@ -24,7 +24,7 @@ SCRIPTS = sorted((DOCS / "scripts").glob("*.py"))
 ELSEWHERE = {"README.md"}  # by test_readme
 
 #: Libraries that the examples of a page may need.
-OPTIONAL = ("sklearn", "torch")
+OPTIONAL = ("sklearn", "torch", "gpytorch")
 
 
 def name_of(path):

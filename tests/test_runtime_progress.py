@@ -1,6 +1,7 @@
 """Progress bars: shown on request or when a call takes long, and removed at the end."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,6 +66,16 @@ def test_bars_of_iterations_are_removed_at_their_end(monkeypatch):
     with pytest.raises(np.linalg.LinAlgError):
         solve(np.array([[1.0, 2.0], [2.0, 1.0]]), [1.0, -1.0], method="pcg", preconditioner=None, progress=True)
     assert terminal.text.endswith("\r")
+
+
+@pytest.mark.parametrize(("config", "name"), [({"IPKernelApp": {}}, "tqdm.auto"), ({}, None)])
+def test_notebooks_have_the_bar_for_notebooks(monkeypatch, config, name):
+    """A plain IPython shell, without a kernel behind it, is a terminal or none."""
+    shell = SimpleNamespace(config=config)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    bar = progress.reporter(None)
+    assert (bar and bar._module.__name__) == name
+    assert progress.reporter(True)._module.__name__ == (name or "tqdm")
 
 
 def test_true_without_tqdm_says_what_to_install(monkeypatch):

@@ -3,8 +3,8 @@ Digits that other codes lose
 ============================
 
 Near duplicates are where kernels lose half of their digits: the recursion in ρ and arccos has an infinite slope at ρ
-= 1. Here is the error of that usual recursion in NumPy, and ours, against 60-digit arithmetic, for two rows that come
-closer and closer.
+= 1. The figure compares the error of this usual recursion in NumPy with that of ntkrs, against 60-digit arithmetic, for
+two rows that come closer and closer.
 """
 
 import matplotlib.pyplot as plt
@@ -48,3 +48,7 @@ for (name, found), marker in zip(errors.items(), "so", strict=True):
 ax.set(xlabel="relative distance of the two rows", ylabel="relative error of the NTK, in units of ε")
 ax.legend()
 plt.show()
+
+# %%
+# Between near duplicates the usual recursion loses up to half of its sixteen digits. The error of ntkrs is a few ε at
+# every distance.

@@ -28,3 +28,6 @@ ax.plot(X, at_end, "_", color="0.2", markersize=16, label="outputs")
 ax.set(xlabel="x")
 ax.legend()
 plt.show()
+
+# %%
+# Where labels share an input, the curve passes through their mean. All other labels are fitted exactly.

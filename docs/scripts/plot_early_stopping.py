@@ -38,3 +38,6 @@ ax.axvline(times[left_out.argmin()], color="0.7", zorder=0)
 ax.set(xlabel="time of training", ylabel="mean squared error", ylim=(1e-2, 1))
 ax.legend()
 plt.show()
+
+# %%
+# Leave-one-out has its minimum (grey line) near that of the test error. The training error goes on falling.

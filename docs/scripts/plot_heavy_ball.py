@@ -27,3 +27,6 @@ for momentum, color in ((0.0, "#0072B2"), (0.7, "#D55E00"), (0.95, "#009E73")):
 ax.set(xlabel="step", ylabel="loss")
 ax.legend()
 plt.show()
+
+# %%
+# The dots are on the lines, also where the loss oscillates. At the lowest losses the finite width begins to show.

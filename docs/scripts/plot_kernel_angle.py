@@ -22,3 +22,7 @@ for name, style in [("relu", "-"), ("gelu", "--"), ("erf", "-."), ("sin", ":")]:
 axes[0].set_ylabel("kernel, relative to angle 0")
 axes[0].legend()
 plt.show()
+
+# %%
+# Functions of networks with erf or sine are odd if there are no biases, so their kernels are −1 at 180°. ReLU and
+# GELU treat x and −x differently, and their kernels stay positive.

@@ -2,7 +2,7 @@
 The NTK in other estimators
 ===========================
 
-``NTKKernel`` is a kernel for all of scikit-learn. Here: a map of handwritten digits by kernel PCA.
+``NTKKernel`` is a kernel for all of scikit-learn. This script draws a map of handwritten digits by kernel PCA.
 """
 
 import matplotlib.pyplot as plt
@@ -22,3 +22,6 @@ for digit in range(5):
 ax.set(xlabel="first component", ylabel="second component")
 ax.legend(title="digit")
 plt.show()
+
+# %%
+# The kernel has seen no labels, and yet the digits form clusters. Those of 2 and 3 overlap.

@@ -28,3 +28,7 @@ for ax, title, options in ((axes[0], "given scales", fixed), (axes[1], "learned 
         title=f"{title}: σ_w = {np.mean(model.sigma_w_):.2f}, noise = {model.noise_:.3f}", xlabel="x", ylim=(-2.5, 2.5)
     )
 plt.show()
+
+# %%
+# With the scales of the start the curve is too stiff for the data. The evidence prefers a larger σ_w, and the curve
+# follows the wave.

@@ -24,3 +24,7 @@ for share, style in ((0.5, "-"), (0.95, "--"), (1.05, ":")):
 ax.set(xlabel="step", ylabel="loss of a network of 4096 units")
 ax.legend()
 plt.show()
+
+# %%
+# Below the largest rate, a larger step is a faster one. Just above it the loss first grows, until the kernel has
+# changed, and then falls after all.

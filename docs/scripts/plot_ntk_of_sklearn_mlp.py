@@ -34,3 +34,7 @@ for ax, title, rate in zip(axes, ("before training", "after training"), (1e-12, 
     ax.set(title=f"{title}: alignment {alignment:.2f}", xlabel="image, sorted by digit")
 fig.colorbar(picture, ax=axes, label="cosine of the gradients")
 plt.show()
+
+# %%
+# The bright blocks on the diagonal are the four digits. Training makes them brighter than the rest, and the alignment
+# of the kernel with the labels grows.

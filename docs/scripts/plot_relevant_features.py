@@ -23,3 +23,6 @@ ax.set(
     xlabel="feature", ylabel="share of the squared gradient", xticks=range(10), title="features 0 to 4 enter the target"
 )
 plt.show()
+
+# %%
+# The five features that enter the target have nearly all of the squared gradient.

@@ -39,7 +39,7 @@ Inputs: TypeAlias = (
 #: A progress callback, called with (done, total).
 Report: TypeAlias = Callable[[int, int], object]
 
-#: The values of ``progress=``: a callable, True for a bar, False for none, None for a bar on a terminal.
+#: The values of ``progress=``: a callable, True for a bar, False for none, None for a bar in a terminal or notebook.
 Progress: TypeAlias = Report | bool | None
 
 #: A kernel of an infinitely wide network: Σ or Θ.

@@ -144,7 +144,7 @@ class Elementwise:
 
         Notes
         -----
-        Errors are a few ε, in units of ``√(T(q1, q1) T(q2, q2))`` for T and likewise for T_dot, or as those of
+        Errors are a few ε, in units of ``√(T(q1, q1) T(q2, q2))`` for T and the same for T_dot, or as those of
         :meth:`ntkrs.Kernel.error_bound` for a series. They do not grow near ``|c| = √(q1 q2)``, because ``q1 q2 - c²``
         is computed without rounding. The results are those of the numbers given. If c has been rounded before, by a
         share ε/2, that alone moves T_dot of a ReLU near ``c = √(q1 q2)`` by √ε. Kernels of inputs do not have this

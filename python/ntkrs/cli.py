@@ -128,7 +128,7 @@ def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None)
     Parameters
     ----------
     output : Path
-        The directory for ``report.html``, ``summary.json`` and the PNGs. It is created if missing.
+        The directory for ``report.html``, ``summary.json`` and the figures. It is created if missing.
     seed : int
         The seed of all splits and random networks, from 0 to 2**32 - 1.
     settings : Settings, optional

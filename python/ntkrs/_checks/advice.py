@@ -78,7 +78,7 @@ def not_images(shape: tuple[int, ...], name: str) -> str:
 
 
 def _image_shape(features: int) -> str:
-    """Return a shape of square images with so many numbers, of one channel or three, or else letters for it."""
+    """Return the shape of square images with this number of entries and one or three channels, or letters for it."""
     for channels in (1, 3):
         side = round((features / channels) ** 0.5)
         if side > 1 and side * side * channels == features:

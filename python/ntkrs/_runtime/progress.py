@@ -1,8 +1,10 @@
-"""The argument ``progress``: a callable, a progress bar, or a progress bar on interactive terminals."""
+"""The argument ``progress``: a callable, a progress bar, or a progress bar in terminals and notebooks."""
 
 from __future__ import annotations
 
+import importlib
 import sys
+import warnings
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import Progress, Report
 
-#: Calls that are expected to take longer than this many seconds show a bar on a terminal.
+#: Calls that are expected to take longer than this many seconds show a bar in a terminal or notebook.
 PATIENCE_S = 2.0
 
 
@@ -27,8 +29,8 @@ def reporter(progress: Progress) -> Report | None:
     Parameters
     ----------
     progress : callable, bool or None
-        A callable is called. True shows a tqdm bar, and False shows nothing. None shows a bar if standard error is a
-        terminal, tqdm is installed, and the call is expected to take more than 2 s.
+        A callable is called. True shows a tqdm bar, and False shows nothing. None shows a bar in a terminal or a
+        notebook, if tqdm is installed, and the call is expected to take more than 2 s.
 
     Raises
     ------
@@ -48,7 +50,8 @@ def reporter(progress: Progress) -> Report | None:
         return Bar(module, patience=0.0)
     if progress is not None:
         raise TypeError(f"progress is {progress!r}, but a callable (done, total), True, False or None is needed")
-    module = _tqdm() if sys.stderr is not None and sys.stderr.isatty() else None
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    module = _tqdm() if terminal or _in_notebook() else None
     return None if module is None else Bar(module, patience=PATIENCE_S)
 
 
@@ -63,7 +66,7 @@ def removed(report: Report | None) -> Iterator[None]:
 
 
 class Bar:
-    """A progress bar on standard error, shown if the call is expected to take longer than ``patience`` seconds."""
+    """A progress bar, shown if the call is expected to take longer than ``patience`` seconds."""
 
     def __init__(self, module: ModuleType, patience: float) -> None:
         self._module = module
@@ -92,11 +95,18 @@ class Bar:
         return elapsed * total / done if done else elapsed
 
 
+def _in_notebook() -> bool:
+    """Return True if the code of this process comes from a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return bool(shell is not None and "IPKernelApp" in shell.config)
+
+
 def _tqdm() -> ModuleType | None:
-    """Return the module tqdm, or None if it is not installed."""
+    """Return the module whose ``tqdm`` is a bar for this place, or None if tqdm is not installed."""
     try:
-        import tqdm
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a notebook without ipywidgets: the bar is then one of text
+            return importlib.import_module("tqdm.auto" if _in_notebook() else "tqdm")
     except ImportError:
         return None
-    module: ModuleType = tqdm
-    return module

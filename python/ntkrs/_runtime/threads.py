@@ -32,7 +32,7 @@ class _Limits:
             self._apply()
 
     def remove(self, count: int) -> None:
-        """Close a block with this limit. In a child that was forked meanwhile, it may be unknown."""
+        """Close a block with this limit. A child that was forked since may not know it."""
         with self._lock:
             if count in self._open:
                 self._open.remove(count)

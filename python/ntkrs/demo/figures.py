@@ -151,6 +151,22 @@ def finite_training(result: FiniteTraining) -> Figure:
 
 
 @styled
+def parameters(result: FiniteTraining) -> Figure:
+    """Draw the training loss of finite networks, and how far their parameters have moved."""
+    figure, (left, right) = panels(3.8, 3.8)
+    looks = [("0.6", "-."), (GREEN, "--"), (VERMILION, "-")]
+    for (width, loss), (color, style) in zip(result.trained.items(), looks[-len(result.trained) :], strict=True):
+        left.plot(result.steps, loss[0], style, color=color, label=f"width {width}")
+        right.plot(result.steps, result.moved[width], style, color=color, label=f"width {width}")
+    left.set(title="(a) the loss falls", ylabel="training loss")
+    right.set(title=r"(b) $\theta$ hardly moves", ylabel=r"$\|\theta_t-\theta_0\|\,/\,\|\theta_0\|$")
+    for ax in (left, right):
+        ax.set(xscale="log", yscale="log", xlabel="steps of gradient descent")
+    left.legend(loc="lower left")
+    return figure
+
+
+@styled
 def lazy_training(results: Mapping[str, WidthScaling]) -> Figure:
     """Draw measures of lazy training against width, one panel for each, given by title."""
     figure, axes = panels(*[3.3] * len(results))

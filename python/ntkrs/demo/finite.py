@@ -37,6 +37,8 @@ class FiniteTraining:
         The losses of the linearization of the widest network at its start, in closed form.
     infinite : (2, S) ndarray
         The losses of the infinitely wide network, in closed form.
+    moved : dict of int to (S,) ndarray
+        The change of the parameters of the trained networks, ``‖θ_t − θ_0‖ / ‖θ_0‖``, by width.
     samples : int
         The number of training samples.
 
@@ -53,6 +55,7 @@ class FiniteTraining:
     trained: dict[int, Array]
     linear: Array
     infinite: Array
+    moved: dict[int, Array]
     samples: int
 
 
@@ -172,18 +175,19 @@ def finite_training(data: Digits, settings: Settings, seed: int) -> FiniteTraini
         f, f_test = predict(steps, k_test_train=k_test)
         return np.stack([half_mean_square(f - y), half_mean_square(f_test - y_test)])
 
-    trained = {}
+    trained, moved = {}, {}
     for width in settings.trained_widths:
         net = start = relu_network(settings, width, outputs=10).init(x.shape[1], rng=[seed, width], dtype=np.float32)
-        losses, taken = np.empty((2, len(steps))), 0
+        losses, distances, taken = np.empty((2, len(steps))), np.empty(len(steps)), 0
         for i, step in enumerate(steps.tolist()):
             net, _ = net.train(x, y + start(x), rate, step - taken, progress=False)
             taken = step
             losses[0, i] = half_mean_square(net(x) - start(x) - y)
             losses[1, i] = half_mean_square(net(x_test) - start(x_test) - y_test)
-        trained[width] = losses
+            distances[i] = np.linalg.norm(net.parameters - start.parameters)
+        trained[width], moved[width] = losses, distances / np.linalg.norm(start.parameters)
     linear = closed_form(start.ntk(x), start.ntk(x_test, x))
-    return FiniteTraining(steps, trained, linear, closed_form(k, kernel(x_test, x)), len(x))
+    return FiniteTraining(steps, trained, linear, closed_form(k, kernel(x_test, x)), moved, len(x))
 
 
 def lazy_training(data: Digits, settings: Settings, seed: int) -> Lazy:

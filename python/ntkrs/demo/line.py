@@ -122,5 +122,5 @@ def line(settings: Settings, seed: int, points: int = 121) -> Line:
 
 
 def _trained(net: ntkrs.Network, x: Array, y: Array, rate: float, steps: int) -> ntkrs.Network:
-    """Return the network after so many steps."""
+    """Return the network after this number of steps."""
     return net.train(x, y, rate, steps)[0] if steps else net

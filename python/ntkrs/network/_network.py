@@ -522,7 +522,7 @@ class Network:
         progress : callable or bool, optional
             A callable is called as ``progress(done, total)`` about every 50 ms; an exception that it raises ends the
             call. While done is 0, X and Z are still being read, and must not be changed. True shows a tqdm bar, False
-            does not. By default a terminal shows one if the call takes over 2 s.
+            does not. By default a terminal or notebook shows one if the call takes over 2 s.
 
         Returns
         -------

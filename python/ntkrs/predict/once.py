@@ -25,7 +25,7 @@ class Once:
         self.lock = threading.RLock()
 
     def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """Return the value of this key. Threads that ask for another value meanwhile wait."""
+        """Return the value of this key, computed once. Other threads wait for it."""
         with self.lock:
             if key not in self.values:
                 self.values[key] = compute()

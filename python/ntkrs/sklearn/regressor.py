@@ -54,7 +54,7 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
     feature_scales : None, "agop", or (n_0,) array_like, default=None
         Factors >= 0 of the features. "agop" learns them in one step: a first model is fitted without factors, the
         factor of feature k is ``A_kk^¼`` of its average gradient outer product A (:func:`ntkrs.regression.agop`), over
-        the mean of all, and then depth and ridge are chosen anew. It helps where many features are noise, and fits
+        the mean of all, and then depth and ridge are chosen again. It helps where many features are noise, and fits
         twice.
     architecture : Sequential, default=None
         An architecture, instead of ``depth``, ``activation``, ``sigma_w``, ``sigma_b`` and ``frozen``.

@@ -180,7 +180,7 @@ def decomposed(
 
 @contextmanager
 def _room(count: int) -> Iterator[None]:
-    """Reject eigendecompositions of so many samples that do not fit in memory, as ``memory.required`` does."""
+    """Reject eigendecompositions of this number of samples that do not fit in memory, as ``memory.required`` does."""
     with memory.required(
         _MATRICES * 8 * count**2,
         f"kernel ridge regression of {count} samples",

@@ -62,7 +62,8 @@ def gram(
     progress : callable or bool, optional
         A callable is called as ``progress(done, total)`` with numbers of rows of the file, after each band that is on
         the disk, and in between for bands that take long. An exception that it raises ends the call; finished bands
-        stay. True shows a tqdm bar, False does not. By default a terminal shows one if the call takes over 2 s.
+        stay. True shows a tqdm bar, False does not. By default a terminal or notebook shows one if the call takes over
+        2 s.
 
     Returns
     -------

@@ -57,7 +57,7 @@ class Journal:
         return data.tobytes().decode("utf-8", errors="replace")
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """Start anew."""
+        """Start with an empty journal."""
         self.identity, self.parts, self._size = dict(identity), [], 0
         os.ftruncate(self.file, 0)
         self._append(_head(identity))

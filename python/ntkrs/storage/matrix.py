@@ -163,7 +163,7 @@ class Gram(LinearOperator):  # type: ignore[misc]  # SciPy has no types
     Notes
     -----
     A product costs 2 N² r flops for r vectors, and one pass over the stored bytes. A file is read in pieces of some
-    32 MB, one ahead; nothing is mapped, so a file that is truncated meanwhile raises an OSError.
+    32 MB, one ahead; nothing is mapped, so a file that is truncated during a product raises an OSError.
 
     Examples
     --------
