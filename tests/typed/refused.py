@@ -6,6 +6,7 @@ kernel = ntkrs.mlp(depth=1, width=8, outputs=1).kernel()
 net = ntkrs.mlp(depth=1, width=8, outputs=1).init(in_features=2)
 f = ntkrs.predict.gradient_descent_mse(kernel([[1.0]]), [1.0])
 
+str(ntkrs.kernl)  # refused
 kernel("abc")  # refused
 kernel(["a", "b"])  # refused
 kernel(None)  # refused
