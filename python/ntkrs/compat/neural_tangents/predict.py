@@ -88,7 +88,7 @@ def gradient_descent_mse_ensemble(
     """
     kernel = kernel_fn.kernel if isinstance(kernel_fn, KernelFn) else kernel_fn
     options: Any = {"diag_reg": diag_reg, "diag_reg_absolute_scale": diag_reg_absolute_scale}
-    ensemble = predict.gradient_descent_mse_ensemble(kernel, x_train, y_train, learning_rate, **options)
+    ensemble: Any = predict.gradient_descent_mse_ensemble(kernel, x_train, y_train, learning_rate, **options)
 
     def predict_fn(t: Any = None, x_test: Any = None, get: Any = None, compute_cov: bool = False) -> Any:
         """Return means, or pairs of mean and covariance."""
