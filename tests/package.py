@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import ntkrs
 from ntkrs import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential
 from ntkrs.activations import Elementwise
 from oracles import convolution
 from oracles.activations import parse
+
+#: All public names, which a repr consists of.
+PUBLIC = {name: getattr(ntkrs, name) for name in ntkrs.__all__}
 
 CLASSES = {cls.name: cls for cls in Elementwise.__subclasses__() if cls.__name__ != "Activation"}
 

@@ -27,7 +27,8 @@ STABLE = {"identity", "relu", "leaky_relu", "abs", "sign", "rectified_power", "m
 def test_an_activation_stands_in_all_its_places(name):
     """CONTRIBUTING.md lists the places."""
     assert name in CLASSES, "no class in ntkrs.activations has this name"
-    assert CLASSES[name].__name__ in ntkrs.__all__, "the class is missing in __all__ of ntkrs.activations"
+    assert CLASSES[name].__name__ in ntkrs.__all__, "the class is missing in __all__ of ntkrs"
+    assert CLASSES[name].__name__ in ntkrs.activations.__all__, "the class is missing in __all__ of ntkrs.activations"
     assert name in TABLE, "oracles.activations has no such entry"
     specs = [spec for spec in EVERY.values() if activations.parse(spec)[0] == name]
     assert specs, "oracles.tables has no such entry"

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +215,20 @@ def test_scaling_over_threads_is_measured_and_told(tmp_path):
     ).stdout.splitlines()
     assert told[0] == "a processor, avx2."
     assert told[-1] == "| Jacobian, 50-64³-2, N=20 | float64 | 6 s | 2 s | 2.0 × | 3.0 × |"
+
+
+def tracked():
+    """Return the module of the cases that are tracked over commits."""
+    path = Path(__file__).parents[1] / "benches" / "tracked" / "cases.py"
+    spec = spec_from_file_location("tracked_cases", path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Case
+
+
+@pytest.mark.parametrize("case", tracked().params, ids=lambda case: case.__name__)
+def test_tracked_cases_run(case):
+    suite = tracked()()
+    suite.setup(case)
+    suite.time_call(case)
+    suite.peakmem_call(case)

@@ -116,6 +116,8 @@ def test_names_without_a_difference_are_ours():
 
 
 class TestPredict:
+    """Predictions from kernels, and the arguments that all of them share."""
+
     kernel_fn = network().kernel_fn
     K, k = kernel_fn(X), kernel_fn(Z, X)
 
@@ -143,6 +145,17 @@ class TestPredict:
         found = predict_fn(None, self.k, self.kernel_fn(Z))
         assert np.array_equal(found.nngp.covariance, wanted.covariance)
         assert found._fields == ("nngp", "ntk")
+
+    def test_the_ridge_may_be_positional(self):
+        mse = predict.gradient_descent_mse(self.K.ntk, Y, 0.5, 1e-3, True, (-1,))(2.0)
+        assert np.array_equal(
+            mse, predict.gradient_descent_mse(self.K.ntk, Y, 0.5, diag_reg=1e-3, diag_reg_absolute_scale=True)(2.0)
+        )
+        mean = predict.gradient_descent_mse_ensemble(self.kernel_fn, X, Y, 0.5, 1e-3, trace_axes=(-1,))(2.0, Z, "ntk")
+        wanted = ntkrs.predict.gradient_descent_mse_ensemble(same().kernel(), X, Y, 0.5, diag_reg=1e-3)(2.0, Z, "ntk")
+        assert np.array_equal(mean, wanted.mean)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'diag_rg'"):
+            predict.gp_inference(self.K, Y, diag_rg=1.0)
 
     def test_one_array_stands_for_both_kernels(self):
         means = predict.gp_inference(self.K.ntk, Y)(None, self.k.ntk)

@@ -10,6 +10,7 @@ import pytest
 
 import ntkrs
 from ntkrs import Dense, Identity, Network, Relu, Sequential, Sigmoid, convert, diagnostics
+from package import PUBLIC
 from test_convert import ACTIVATIONS, FORMATS, C, V, X, linear, module, sequential, stand_in
 
 EPS = np.finfo(np.float64).eps
@@ -93,7 +94,7 @@ class TestUnknownScales:
             Dense(4, sigma_b=None)
 
     def test_they_are_values_like_others(self):
-        assert eval(repr(UNKNOWN), vars(ntkrs)) == UNKNOWN  # noqa: S307 its own repr
+        assert eval(repr(UNKNOWN), PUBLIC) == UNKNOWN  # noqa: S307 its own repr
         assert pickle.loads(pickle.dumps(UNKNOWN)) == UNKNOWN
         assert hash(UNKNOWN) == hash(pickle.loads(pickle.dumps(UNKNOWN)))
         assert Dense(4, None, -0.0) == Dense(4, None)

@@ -7,6 +7,7 @@ import pytest
 
 import ntkrs
 from ntkrs import AvgPool, Conv, Dense, Erf, Flatten, GlobalAvgPool, Identity, Relu, Sequential, diagnostics, mlp
+from package import PUBLIC
 
 ARCH = Sequential(
     Conv(64, (3, 3), sigma_w=1.5, sigma_b=0.1),
@@ -116,7 +117,7 @@ def test_descriptions_are_values():
     assert again == ARCH
     assert len({again, ARCH, mlp(2, 512, 10)}) == 2
     assert pickle.loads(pickle.dumps(ARCH)) == ARCH
-    assert eval(repr(ARCH), vars(ntkrs)) == ARCH  # noqa: S307 the point of a repr
+    assert eval(repr(ARCH), PUBLIC) == ARCH  # noqa: S307 the point of a repr
     with pytest.raises(AttributeError):
         ARCH.layers[0].window = (5, 5)
     with pytest.raises(AttributeError):

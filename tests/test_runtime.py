@@ -343,8 +343,36 @@ class TestImport:
             "print(*sorted(name for name in new if not name.startswith('ntkrs')))"
         )
         # Slow or optional modules are loaded where they are used.
-        slow = {"importlib.metadata", "pathlib", "platform", "scipy", "sklearn", "matplotlib", "tqdm", "subprocess"}
+        slow = {
+            "concurrent.futures",
+            "dask",
+            "html",
+            "importlib.metadata",
+            "json",
+            "matplotlib",
+            "numpy.typing",
+            "pathlib",
+        }
+        slow |= {"platform", "scipy", "sklearn", "subprocess", "torch", "tqdm"}
         assert not slow & set(python(code).split())
+
+    def test_it_loads_modules_of_its_own_when_they_are_used(self):
+        code = (
+            "import sys, ntkrs\n"
+            "own = lambda: {name.split('.')[1] for name in sys.modules if name.startswith('ntkrs.')}\n"
+            "print(*sorted(own())); ntkrs.mlp; print(*sorted(own()))"
+        )
+        first, later = (set(line.split()) for line in python(code).split("\n"))
+        moved = {"_get", "_gradient", "_training"}  # places that pickles of earlier versions name
+        assert first == {"_checks", "_core", "_public", "_runtime"} | moved
+        assert later - first >= {"activations", "kernel", "layers", "network"}
+
+    def test_names_are_there_before_they_are_used(self):
+        code = (
+            "import ntkrs; print(*sorted({*ntkrs.__all__} - {*dir(ntkrs)}), 'Relu' in vars(ntkrs))\n"
+            "from ntkrs import *; print(Relu is ntkrs.Relu, Relu is ntkrs.activations.Relu, show_versions.__module__)"
+        )
+        assert python(code) == "False\nTrue True ntkrs"
 
     def test_a_debug_build_warns(self):
         code = (

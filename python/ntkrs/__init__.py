@@ -17,35 +17,92 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from ntkrs import _core, activations
+from ntkrs import _core
 from ntkrs._public import keep_pickles as _keep_pickles
 from ntkrs._public import publish as _publish
 from ntkrs._runtime import threadpoolctl as _threadpoolctl
 from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
-from ntkrs._runtime.versions import show_versions
-from ntkrs.activations import *
-from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
-from ntkrs.kernel import Kernel
-from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
-from ntkrs.network import Network
 
 if TYPE_CHECKING:
+    from ntkrs import activations as activations
     from ntkrs import convert, diagnostics, features, predict, regression
     from ntkrs import dask as dask
+    from ntkrs import kernel as kernel
+    from ntkrs import layers as layers
+    from ntkrs import network as network
     from ntkrs import sklearn as sklearn
+    from ntkrs._runtime.versions import show_versions
+    from ntkrs.activations import (
+        Abs,
+        Activation,
+        Cos,
+        Elu,
+        Erf,
+        Exp,
+        Gaussian,
+        Gelu,
+        GeluTanh,
+        Hermite,
+        Identity,
+        LeakyRelu,
+        Mish,
+        Monomial,
+        Polynomial,
+        Rbf,
+        RectifiedPower,
+        Relu,
+        Selu,
+        Sigmoid,
+        Sign,
+        Silu,
+        Sin,
+        Softplus,
+        Softsign,
+        Tanh,
+    )
     from ntkrs.empirical import empirical_ntk, jacobian_ntk
+    from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
+    from ntkrs.kernel import Kernel
+    from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
+    from ntkrs.network import Network
     from ntkrs.solvers.solve import solve
     from ntkrs.storage import gram, open_gram
 
-__all__ = [  # and all activations, which are added below
+__all__ = [
+    "Abs",
+    "Activation",
     "AvgPool",
     "Conv",
+    "Cos",
     "Dense",
+    "Elu",
+    "Erf",
+    "Exp",
     "Flatten",
+    "Gaussian",
+    "Gelu",
+    "GeluTanh",
     "GlobalAvgPool",
+    "Hermite",
+    "Identity",
     "Kernel",
+    "LeakyRelu",
+    "Mish",
+    "Monomial",
     "Network",
+    "Polynomial",
+    "Rbf",
+    "RectifiedPower",
+    "Relu",
+    "Selu",
     "Sequential",
+    "Sigmoid",
+    "Sign",
+    "Silu",
+    "Sin",
+    "Softplus",
+    "Softsign",
+    "Tanh",
     "__version__",
     "convert",
     "diagnostics",
@@ -65,36 +122,54 @@ __all__ = [  # and all activations, which are added below
     "solve",
     "threads",
 ]
-__all__ += activations.__all__
 
 __version__ = _core.VERSION
 
 #: Modules of this package that are imported on first access.
-_LAZY = ("convert", "diagnostics", "empirical", "features", "predict", "regression")
-
-#: Functions that are imported on first access, and their modules.
-_LAZY_FUNCTIONS = {
-    "empirical_ntk": "empirical",
-    "gram": "storage",
-    "jacobian_ntk": "empirical",
-    "open_gram": "storage",
-    "solve": "solvers.solve",
-}
+_MODULES = (
+    "activations",
+    "convert",
+    "diagnostics",
+    "empirical",
+    "ensemble",
+    "features",
+    "kernel",
+    "layers",
+    "network",
+    "predict",
+    "regression",
+)
 
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
 _OPTIONAL = ("dask", "sklearn")
 
+#: The modules of the names that are imported on first access. All others in ``__all__`` are activations.
+_HOMES = {
+    **dict.fromkeys(("AvgPool", "Conv", "Dense", "Flatten", "GlobalAvgPool", "Sequential", "mlp"), "layers"),
+    **dict.fromkeys(("empirical_ntk", "jacobian_ntk"), "empirical"),
+    **dict.fromkeys(("ensemble_ntk", "ensemble_outputs"), "ensemble"),
+    **dict.fromkeys(("gram", "open_gram"), "storage"),
+    "Kernel": "kernel",
+    "Network": "network",
+    "show_versions": "_runtime.versions",
+    "solve": "solvers.solve",
+}
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY or name in _OPTIONAL:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name in _LAZY_FUNCTIONS:
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # for type checkers it would be a promise of every name
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES or name in _OPTIONAL:
+            return importlib.import_module(f"{__name__}.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'activations')}")
+        globals()[name] = getattr(module, name)
+        _publish(globals())
+        return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY, *_LAZY_FUNCTIONS})
+    return sorted({*globals(), *__all__, *_MODULES})
 
 
 _publish(globals())

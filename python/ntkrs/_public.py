@@ -1,7 +1,10 @@
 """Public names: classes, functions and methods show the module that users import them from."""
 
+import importlib
 import sys
 from collections.abc import Iterator
+from functools import partial
+from types import ModuleType
 from typing import Any
 
 #: Modules of earlier versions that occur in pickles of named tuples, and the modules that hold these classes now.
@@ -37,7 +40,16 @@ def publish(namespace: dict[str, Any]) -> None:
 
 def keep_pickles() -> None:
     """Make classes that have moved available at their old places, for pickles of earlier versions."""
-    sys.modules.update((old, sys.modules[new]) for old, new in _MOVED.items())
+    for old, new in _MOVED.items():
+        sys.modules[old] = ModuleType(old)
+        sys.modules[old].__dict__["__getattr__"] = partial(_moved, new)
+
+
+def _moved(module: str, name: str) -> Any:
+    """Return a name of the module that holds it now, which is imported only then."""
+    if name.startswith("__"):  # tools ask all modules for these
+        raise AttributeError(name)
+    return getattr(importlib.import_module(module), name)
 
 
 def _with_bases(found: Any, places: tuple[str, str]) -> list[Any]:

@@ -6,6 +6,7 @@ kernel = ntkrs.mlp(depth=1, width=8, outputs=1).kernel()
 net = ntkrs.mlp(depth=1, width=8, outputs=1).init(in_features=2)
 f = ntkrs.predict.gradient_descent_mse(kernel([[1.0]]), [1.0])
 
+str(ntkrs.kernl)  # refused
 kernel("abc")  # refused
 kernel(["a", "b"])  # refused
 kernel(None)  # refused
@@ -18,3 +19,8 @@ net.ntk([[1.0]], outputs="all")  # refused
 f("end")  # refused
 str(f(t=1.0).mean_)  # refused
 ntkrs.predict.gp_inference(kernel, [[1.0]], [1.0])([[1.0]], get="gp")  # refused
+
+ensemble = ntkrs.predict.gradient_descent_mse_ensemble(kernel, [[1.0]], [1.0])
+ensemble("end")  # refused
+ensemble(get="ntkgp")  # refused
+str(ensemble(get=("nngp", "ntk")).ntgk)  # refused

@@ -104,8 +104,9 @@ def _reset_peak() -> int:
 
 def _peak_bytes() -> int:
     """Return the peak memory of this process."""
-    if sys.platform == "linux":
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    status = Path("/proc/self/status")
+    if status.is_file():  # on Linux
+        lines = status.read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
     try:
         import resource

@@ -114,8 +114,8 @@ def line(settings: Settings, seed: int, points: int = 121) -> Line:
         prior_std=np.sqrt(kernel.diag(z, "nngp")),
         steps=steps,
         trained=np.stack([_trained(net, x, y, rate, int(steps[-1]))(z)[:, 0] for net in nets]),
-        mean=after.mean[:, 0],
-        std=after.std,
+        mean=np.asarray(after.mean[:, 0], np.float64),
+        std=np.asarray(after.std, np.float64),
         learning=np.stack([_trained(first, x, y, rate, int(count))(z)[:, 0] for count in steps]),
         predicted=np.asarray(followed[..., 0], np.float64),
     )

@@ -245,7 +245,7 @@ def _layers(length: int | None, argument: str) -> int:
     return length
 
 
-def _factors(weights: Sequence[float] | None, length: int | None) -> list[float] | None:
+def _factors(weights: Any, length: int | None) -> list[float] | None:
     """Return the learning rates of the layers."""
     if weights is None:
         return None

@@ -84,7 +84,7 @@ RESULTS: dict[tuple[str, ...], type[NngpNtk | NtkNngp | Nngp | Ntk]] = {
 }
 
 
-def names_of(get: Get) -> tuple[str, ...]:
+def names_of(get: object) -> tuple[str, ...]:
     """Return ``get`` as a tuple of names.
 
     Raises

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._checks.protocols import KernelFunction
-    from ntkrs._typing import Array, ArrayLike, KernelName, LossScale, Optimizer
-    from ntkrs.predict.prediction import Prediction
+    from ntkrs._typing import Array, ArrayLike, Inputs, KernelName, LossScale, Optimizer
+    from ntkrs.predict.prediction import Prediction, Predictions
     from ntkrs.predict.rules import Rule
     from ntkrs.predict.sources import Points
     from ntkrs.solvers.cholesky import Factor
@@ -48,6 +48,30 @@ class Ensemble:
 
     def __repr__(self) -> str:
         return f"Ensemble({self._kernels!r}, y_train of shape {self._y.shape}, {self._rule})"
+
+    @overload
+    def __call__(
+        self,
+        t: Inputs | None = None,
+        x_test: Inputs | None = None,
+        get: KernelName = "ntk",
+        compute_cov: bool | Literal["diag"] = True,
+        *,
+        k_test_train: Any = None,
+        k_test_test: Any = None,
+    ) -> Prediction: ...
+
+    @overload
+    def __call__(
+        self,
+        t: Inputs | None = None,
+        x_test: Inputs | None = None,
+        *,
+        get: tuple[KernelName, ...],
+        compute_cov: bool | Literal["diag"] = True,
+        k_test_train: Any = None,
+        k_test_test: Any = None,
+    ) -> Predictions: ...
 
     def __call__(
         self,

@@ -17,7 +17,7 @@ from ntkrs.predict.training import TrainingKernels, given
 if TYPE_CHECKING:
     from ntkrs._checks.protocols import KernelFunction
     from ntkrs._typing import Array, ArrayLike, Inputs
-    from ntkrs.predict.prediction import Prediction
+    from ntkrs.predict.prediction import Prediction, Predictions
     from ntkrs.predict.sources import Points
 
 #: A prediction of :func:`gp_inference`: the NNGP's posterior, the trained ensemble, or the posterior of an NTK prior.
@@ -68,7 +68,7 @@ class GpInference:
         compute_cov: bool | Literal["diag"] = True,
         k_test_train: Any = None,
         k_test_test: Any = None,
-    ) -> Any: ...
+    ) -> Predictions: ...
 
     def __call__(
         self,

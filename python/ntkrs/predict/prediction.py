@@ -247,9 +247,20 @@ _NO_TUPLE = (
 )
 
 
-def named(names: tuple[str, ...], predictions: list[Prediction]) -> Any:
+if TYPE_CHECKING:
+
+    class Predictions(tuple[Prediction, ...]):
+        """Predictions by name, as type checkers see them: there are those that ``get`` names."""
+
+        __slots__ = ()
+        nngp: Prediction
+        ntk: Prediction
+        ntkgp: Prediction
+
+
+def named(names: tuple[str, ...], predictions: list[Prediction]) -> Predictions:
     """Return predictions as a named tuple."""
-    return _named_tuple(names)(*predictions)
+    return cast("Predictions", _named_tuple(names)(*predictions))
 
 
 def _reduced(predictions: Any) -> tuple[Any, ...]:

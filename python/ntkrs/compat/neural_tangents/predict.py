@@ -1,4 +1,8 @@
-"""Predictions with the arguments and defaults of neural-tangents."""
+"""Predictions with the arguments and defaults of neural-tangents.
+
+After the arguments that are named, those for kernels take ``diag_reg=0.0``, ``diag_reg_absolute_scale=False`` and
+``trace_axes``, in this order.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +42,13 @@ def _both(k: Any) -> Any:
     return k if k is None or isinstance(k, tuple | Mapping) else {"nngp": k, "ntk": k}
 
 
+def _ridge(diag_reg: float = 0.0, diag_reg_absolute_scale: bool = False, trace_axes: object = None) -> Any:  # noqa: ARG001
+    """Return the last arguments of all predictions by name. What ``trace_axes`` says, the shapes of kernels say too."""
+    return {"diag_reg": diag_reg, "diag_reg_absolute_scale": diag_reg_absolute_scale}
+
+
 def gradient_descent_mse(
-    k_train_train: Any,
-    y_train: Any,
-    learning_rate: float = 1.0,
-    diag_reg: float = 0.0,
-    diag_reg_absolute_scale: bool = False,
-    trace_axes: object = None,  # noqa: ARG001  the shape of the kernel says it
+    k_train_train: Any, y_train: Any, learning_rate: float = 1.0, *ridge: Any, **options: Any
 ) -> Any:
     """Return ``predict_fn(t, fx_train_0, fx_test_0, k_test_train)``.
 
@@ -55,8 +59,7 @@ def gradient_descent_mse(
     >>> gradient_descent_mse(np.eye(2), np.ones((2, 1)))(t=None).ravel()
     array([1., 1.])
     """
-    options: Any = {"diag_reg": diag_reg, "diag_reg_absolute_scale": diag_reg_absolute_scale}
-    dynamics = predict.gradient_descent_mse(k_train_train, y_train, learning_rate, **options)
+    dynamics = predict.gradient_descent_mse(k_train_train, y_train, learning_rate, **_ridge(*ridge, **options))
 
     def predict_fn(t: Any = None, fx_train_0: Any = 0.0, fx_test_0: Any = None, k_test_train: Any = None) -> Any:
         """Return the outputs at time t: on the training and the test inputs, unless their start is None."""
@@ -68,13 +71,7 @@ def gradient_descent_mse(
 
 
 def gradient_descent_mse_ensemble(
-    kernel_fn: Any,
-    x_train: Any,
-    y_train: Any,
-    learning_rate: float = 1.0,
-    diag_reg: float = 0.0,
-    diag_reg_absolute_scale: bool = False,
-    trace_axes: object = None,  # noqa: ARG001  outputs are independent at infinite width
+    kernel_fn: Any, x_train: Any, y_train: Any, learning_rate: float = 1.0, *ridge: Any, **options: Any
 ) -> Any:
     """Return ``predict_fn(t, x_test, get, compute_cov)``, by default the means of both kernels.
 
@@ -86,25 +83,18 @@ def gradient_descent_mse_ensemble(
     >>> predict.gradient_descent_mse_ensemble(kernel_fn, np.eye(2), np.ones((2, 1)))(t=0.0, get="ntk").ravel()
     array([0., 0.])
     """
-    kernel = kernel_fn.kernel if isinstance(kernel_fn, KernelFn) else kernel_fn
-    options: Any = {"diag_reg": diag_reg, "diag_reg_absolute_scale": diag_reg_absolute_scale}
-    ensemble = predict.gradient_descent_mse_ensemble(kernel, x_train, y_train, learning_rate, **options)
+    kernel: Any = kernel_fn.kernel if isinstance(kernel_fn, KernelFn) else kernel_fn
+    named = _ridge(*ridge, **options)
+    ensemble: Any = predict.gradient_descent_mse_ensemble(kernel, x_train, y_train, learning_rate, **named)
 
     def predict_fn(t: Any = None, x_test: Any = None, get: Any = None, compute_cov: bool = False) -> Any:
         """Return means, or pairs of mean and covariance."""
-        found = ensemble(t, x_test, ("nngp", "ntk") if get is None else get, compute_cov)
-        return _gaussian(found, covariance=compute_cov)
+        return _gaussian(ensemble(t, x_test, get or ("nngp", "ntk"), compute_cov), covariance=compute_cov)
 
     return predict_fn
 
 
-def gp_inference(
-    k_train_train: Any,
-    y_train: Any,
-    diag_reg: float = 0.0,
-    diag_reg_absolute_scale: bool = False,
-    trace_axes: object = None,  # noqa: ARG001  the shape of the kernel says it
-) -> Any:
+def gp_inference(k_train_train: Any, y_train: Any, *ridge: Any, **options: Any) -> Any:
     """Return ``predict_fn(get, k_test_train, k_test_test)``: means, with covariances if ``k_test_test`` is given.
 
     Examples
@@ -114,13 +104,12 @@ def gp_inference(
     >>> gp_inference({"nngp": np.eye(2)}, np.ones(2))("nngp", {"nngp": np.ones((1, 2))})
     array([2.])
     """
-    options: Any = {"diag_reg": diag_reg, "diag_reg_absolute_scale": diag_reg_absolute_scale}
     bare = not isinstance(k_train_train, tuple | Mapping)
-    inference: Any = predict.gp_inference(_both(k_train_train), y_train, **options)
+    inference: Any = predict.gp_inference(_both(k_train_train), y_train, **_ridge(*ridge, **options))
 
     def predict_fn(get: Any = None, k_test_train: Any = None, k_test_test: Any = None) -> Any:
         """Return means, or pairs of mean and covariance."""
-        get, known = ("nngp", "ntk") if get is None else get, k_test_test is not None
+        get, known = get or ("nngp", "ntk"), k_test_test is not None
         if bare and known and "ntk" in (get if isinstance(get, tuple) else (get,)):
             raise ValueError("get contains 'ntk', whose covariance needs both kernels, but k_train_train is one array")
         kernels = {"k_test_train": _both(k_test_train), "k_test_test": _both(k_test_test)}
@@ -139,5 +128,4 @@ def max_learning_rate(ntk_train_train: Any, y_train_size: int | None = None, mom
     >>> round(max_learning_rate(np.eye(2)), 12)
     4.0
     """
-    size = len(ntk_train_train) if y_train_size is None else y_train_size
-    return predict.max_learning_rate(ntk_train_train, size, momentum)
+    return predict.max_learning_rate(ntk_train_train, y_train_size or len(ntk_train_train), momentum)

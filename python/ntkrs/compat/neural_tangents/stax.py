@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ class Serial(NamedTuple):
 class KernelFn:
     """A kernel whose ``get`` may be positional and is by default ``("nngp", "ntk")``."""
 
-    def __init__(self, layers: tuple[Layer, ...]) -> None:
+    def __init__(self, layers: list[Layer]) -> None:
         self.layers = layers
 
     @cached_property
@@ -42,11 +42,11 @@ class KernelFn:
 
     def __call__(self, x1: Any, x2: Any = None, get: Any = None) -> Any:
         """Return the kernel, or a named tuple of kernels."""
-        return self.kernel(x1, x2, get=("nngp", "ntk") if get is None else get)
+        return self.kernel(x1, x2, get=get or ("nngp", "ntk"))
 
 
 def apply_fn(params: ntkrs.Network, inputs: Any, rng: object = None) -> Any:  # noqa: ARG001  for layers that draw
-    """Return the outputs of a network. ``rng`` is not used: no layer here draws numbers."""
+    """Return the outputs of a network."""
     return params(inputs)
 
 
@@ -83,7 +83,7 @@ def serial(*layers: Any) -> Serial:
     (LeakyRelu(slope=0.25),)
     """
     parts = [one for item in layers for one in (item.kernel_fn.layers if isinstance(item, Serial) else [item])]
-    kernel_fn = KernelFn(tuple(one for one in parts if one.core is not None))
+    kernel_fn = KernelFn([one for one in parts if one.core is not None])
 
     def init_fn(rng: Any, input_shape: tuple[int, ...]) -> tuple[tuple[int, int], ntkrs.Network]:
         arch = kernel_fn.kernel.arch
@@ -92,7 +92,7 @@ def serial(*layers: Any) -> Serial:
     return Serial(init_fn, apply_fn, kernel_fn)
 
 
-def _architecture(layers: tuple[Layer, ...]) -> ntkrs.Sequential:
+def _architecture(layers: list[Layer]) -> ntkrs.Sequential:
     """Return the architecture, in which scales of activations are those of the dense layers before and after them."""
     found: list[Any] = []
     scale = 1.0
@@ -110,17 +110,17 @@ def _architecture(layers: tuple[Layer, ...]) -> ntkrs.Sequential:
     return ntkrs.Sequential(*found)
 
 
-def _shifted(a: float, b: float, c: float) -> Layer:
+def _erf(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Layer:
     """Return ``a · erf(b x) + c``."""
     if c == 0:
         return Layer(ntkrs.Erf(), before=b, after=a)
     from scipy.special import erf
 
     slope = 2 * a * b / math.sqrt(math.pi)
-    return Layer(ntkrs.Activation(lambda x: a * erf(b * x) + c, lambda x: slope * np.exp(-((b * x) ** 2))))
+    return _numerical(lambda x: a * erf(b * x) + c, df=lambda x: slope * np.exp(-((b * x) ** 2)))
 
 
-def _ab_relu(a: float, b: float, do_stabilize: bool = False) -> Layer:  # noqa: ARG001  all kernels here are stable
+def _ab_relu(a: float, b: float) -> Layer:
     """Return ``a · min(x, 0) + b · max(x, 0)``."""
     if b > 0:
         return Layer(ntkrs.LeakyRelu(a / b), after=b)
@@ -134,25 +134,25 @@ def _numerical(fn: Any, deg: int = 0, df: Any = None) -> Layer:
     return Layer(ntkrs.Activation(fn, df))
 
 
-#: The activations of neural-tangents.
+#: The activations of neural-tangents, as layers or as they are.
 _ACTIVATIONS: dict[str, Any] = {
-    "Erf": lambda a=1.0, b=1.0, c=0.0: _shifted(a, b, c),
-    "Sigmoid_like": lambda: _shifted(0.5, 1 / 2.4020563531719796, 0.5),
     "ABRelu": _ab_relu,
-    "Relu": lambda do_stabilize=False: Layer(ntkrs.Relu()),  # noqa: ARG005  all kernels here are stable
-    "LeakyRelu": lambda alpha, do_stabilize=False: Layer(ntkrs.LeakyRelu(alpha)),  # noqa: ARG005
-    "Abs": lambda do_stabilize=False: Layer(ntkrs.Abs()),  # noqa: ARG005
-    "Gaussian": lambda a=1.0, b=-1.0: Layer(ntkrs.Gaussian(-b), after=a),
+    "ElementwiseNumerical": _numerical,
+    "Erf": _erf,
+    "Flatten": lambda: None,
     "Gabor": lambda: _numerical(
         lambda x: np.exp(-(x**2)) * np.sin(x), df=lambda x: np.exp(-(x**2)) * (np.cos(x) - 2 * x * np.sin(x))
     ),
-    "Gelu": lambda approximate=False: Layer(ntkrs.GeluTanh() if approximate else ntkrs.Gelu()),
-    "RectifiedMonomial": lambda degree: Layer(ntkrs.RectifiedPower(degree)),
-    "Polynomial": lambda coef: Layer(ntkrs.Polynomial(*coef)),
-    "ElementwiseNumerical": _numerical,
-    "Flatten": lambda: Layer(None),
+    "Gaussian": lambda a=1.0, b=-1.0: Layer(ntkrs.Gaussian(-b), after=a),
+    "Gelu": lambda approximate=False: ntkrs.GeluTanh() if approximate else ntkrs.Gelu(),
+    "LeakyRelu": lambda alpha: _ab_relu(alpha, 1.0),
+    "Polynomial": lambda coef: ntkrs.Polynomial(*coef),
+    "RectifiedMonomial": ntkrs.RectifiedPower,
+    "Sigmoid_like": lambda: _erf(0.5, 1 / 2.4020563531719796, 0.5),
 }
 
+#: Activations that both libraries have.
+_SAME = ("Abs", "Cos", "Exp", "Hermite", "Identity", "Monomial", "Rbf", "Relu", "Sign", "Sin")
 
 #: Layers that are not here, and what takes their place.
 _ELSEWHERE = {
@@ -161,13 +161,15 @@ _ELSEWHERE = {
 }
 
 
+def _layer(name: str, *args: Any, do_stabilize: bool = False, **options: Any) -> Layer:  # noqa: ARG001
+    """Return the layer of an activation. ``do_stabilize`` changes nothing: all kernels here are stable."""
+    made = _ACTIVATIONS.get(name) or getattr(ntkrs, name)
+    layer = made(*args, **options)
+    return layer if isinstance(layer, Layer) else Layer(layer)
+
+
 def __getattr__(name: str) -> Any:
-    if name in _ACTIVATIONS:
-        return _ACTIVATIONS[name]
-    if name in ("Cos", "Exp", "Hermite", "Identity", "Monomial", "Rbf", "Sign", "Sin"):
-        return lambda *args, **options: Layer(getattr(ntkrs, name)(*args, **options))
-    way = (
-        _ELSEWHERE.get(name)
-        or "ntkrs.Sequential has dense layers and activations; see 'Coming from another library' in the documentation"
-    )
-    raise AttributeError(f"ntkrs.compat.neural_tangents.stax has no {name}: {way}", name=name)
+    if name in _ACTIVATIONS or name in _SAME:
+        return partial(_layer, name)
+    way = "ntkrs.Sequential has dense layers and activations; see 'Coming from another library' in the documentation"
+    raise AttributeError(f"ntkrs.compat.neural_tangents.stax has no {name}: {_ELSEWHERE.get(name, way)}", name=name)
