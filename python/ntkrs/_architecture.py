@@ -11,6 +11,7 @@ from ntkrs._checks.advice import channels_first, shown
 from ntkrs._layers import UNKNOWN_SCALES, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, ImageLayer
 from ntkrs._runtime import display
 from ntkrs.activations import Activation, Elementwise
+from ntkrs.errors import UnknownScalesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -197,7 +198,7 @@ def check_scales(arch: Architecture, purpose: str) -> None:
     """Raise ValueError if the scales of a layer are unknown. ``purpose`` names what needs them, for the message."""
     for index, layer in enumerate(arch.layers):
         if isinstance(layer, Dense) and layer.sigma_w is None:
-            raise ValueError(
+            raise UnknownScalesError(
                 f"layer {index} is {layer!r}, whose sigma_w is unknown, but {purpose} needs it. {UNKNOWN_SCALES}"
             )
 

@@ -824,13 +824,15 @@ class Network:
         Raises
         ------
         ValueError, TypeError
-            If an argument is out of its domain, or training diverges. The error then names the step.
+            If an argument is out of its domain.
+        ntkrs.DivergenceError
+            If training diverges: a ValueError that names the step.
         MemoryError
             If activations, gradients and records do not fit in memory. Nothing is computed then.
 
         Warns
         -----
-        RuntimeWarning
+        ntkrs.StalledTrainingWarning
             If from some step on the gradient is exactly 0, biases of the last layer apart, but the loss is not: a step
             that was too long has killed all units, so that no output depends on its input. The warning names the step.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from ntkrs.errors import DamagedFileError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -57,7 +59,7 @@ def read(file: int, target: NDArray[Any], offset: int, path: Path) -> None:
         part = bytes_wanted[done : done + _CALL]
         count = _read_at(file, part, offset + done)
         if count == 0:
-            raise OSError(errno.EIO, "the file is shorter than its header says: it was truncated", str(path))
+            raise DamagedFileError(errno.EIO, "the file is shorter than its header says: it was truncated", str(path))
         done += count
 
 
