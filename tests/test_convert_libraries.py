@@ -51,7 +51,7 @@ class TestTorch:
 
     ACTIVATIONS = (
         ("ReLU", {}), ("Tanh", {}), ("Sigmoid", {}), ("SiLU", {}), ("SELU", {}), ("Mish", {}), ("GELU", {}),
-        ("Softsign", {}),
+        ("GELU", {"approximate": "tanh"}), ("Softsign", {}),
         ("LeakyReLU", {"negative_slope": 0.3}), ("ELU", {}), ("CELU", {}), ("Softplus", {}), ("Identity", {}),
     )  # fmt: skip
 
@@ -70,7 +70,9 @@ class TestTorch:
         np.testing.assert_allclose(net(rows), model(x).detach().numpy(), rtol=0, atol=1e-12)
         np.testing.assert_allclose(net.ntk(rows), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
-    @pytest.mark.parametrize(("kind", "options"), ACTIVATIONS, ids=[kind for kind, _ in ACTIVATIONS])
+    @pytest.mark.parametrize(
+        ("kind", "options"), ACTIVATIONS, ids=[f"{kind}{options or ''}" for kind, options in ACTIVATIONS]
+    )
     def test_activations(self, torch, kind, options):
         nn = torch.nn
         model = nn.Sequential(nn.Linear(6, 5), getattr(nn, kind)(**options), nn.Linear(5, 3, bias=False)).double()

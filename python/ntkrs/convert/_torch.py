@@ -120,12 +120,7 @@ def _activation(module: Any, kind: str, where: str) -> Any:
             raise ValueError(f"{where} has alpha={module.alpha}. Only alpha=1, which is an ELU, can be read")
         return named("elu", where, alpha=(1.0, 1.0))
     if kind == "GELU":
-        if module.approximate != "none":
-            raise ValueError(
-                f"{where} has approximate={module.approximate!r}, which differs from x Φ(x) by up to 5e-4. "
-                "Use approximate='none'."
-            )
-        return named(kind, where)
+        return named("gelutanh" if module.approximate == "tanh" else kind, where)
     if module.threshold < 20:
         raise ValueError(
             f"{where} has threshold={module.threshold}, and is x itself beyond it; only from 20 on does that differ "

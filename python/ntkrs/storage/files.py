@@ -6,10 +6,11 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs._runtime.files import replaced as replaced  # noqa: PLC0414 one of these functions
 from ntkrs.errors import DamagedFileError
 
 if TYPE_CHECKING:
@@ -98,24 +99,6 @@ def synchronize_names(folder: Path) -> None:
     if os.name == "posix":  # Windows does not open folders
         with opened(folder, os.O_RDONLY) as file:
             os.fsync(file)
-
-
-@contextlib.contextmanager
-def replaced(path: Path, suffix: str = "partial") -> Iterator[BinaryIO]:
-    """Yield a file that takes the name ``path`` at the end, such that a crash leaves the old file or the new one.
-
-    It has this suffix until then, and is deleted after an error.
-    """
-    beside = path.with_name(f"{path.name}.{suffix}")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            synchronize(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def lock(file: int, path: Path) -> None:
