@@ -118,6 +118,19 @@ def test_what_is_not_installed_is_told(monkeypatch, capsys):
     assert "torch is not installed: its column stays empty" in told
 
 
+@pytest.mark.parametrize(("names", "others"), [([], "JAX, torch"), (["jax"], "torch"), (["jax", "torch"], None)])
+def test_what_will_run_is_told_before_it_runs(monkeypatch, capsys, names, others):
+    monkeypatch.setattr(bench, "find_spec", lambda _: True)
+    monkeypatch.setattr(bench.metadata, "version", lambda _: "1")
+    monkeypatch.setattr(bench, "_in_a_process", lambda *_: {})
+    bench.main(["--quick", "--only", "nothing", "--rivals", *names])
+    first, *rest = capsys.readouterr().out.splitlines()
+    sides = ["ntkrs", "NumPy", *(bench.SIDES[name] for name in names)]
+    assert first == f"measured: {', '.join(sides)}; 0 benchmarks in float64 and float32"
+    told = f"not measured: {others}. Name them: --rivals jax torch; without --rivals all are measured."
+    assert rest == ([told] if others else [])
+
+
 def test_a_rival_that_does_not_fit_is_told(monkeypatch):
     def refuse(*_):
         raise MemoryError("the Jacobian needs more")

@@ -43,7 +43,10 @@ def test_bench_is_a_command_too(capsys):
 
 def test_bench_says_which_sides_it_measures(capsys):
     assert cli.main(["bench", "--quick", "--rivals", "--only", "nothing", "--dtype", "float32"]) == 0
-    assert capsys.readouterr().out == "measured: ntkrs, NumPy\n"
+    assert capsys.readouterr().out == (
+        "measured: ntkrs, NumPy; 0 benchmarks in float32\n"
+        "not measured: JAX, torch. Name them: --rivals jax torch; without --rivals all are measured.\n"
+    )
 
 
 class Terminal(io.StringIO):

@@ -51,7 +51,7 @@ class TestTorch:
 
     ACTIVATIONS = (
         ("ReLU", {}), ("Tanh", {}), ("Sigmoid", {}), ("SiLU", {}), ("SELU", {}), ("Mish", {}), ("GELU", {}),
-        ("Softsign", {}),
+        ("GELU", {"approximate": "tanh"}), ("Softsign", {}),
         ("LeakyReLU", {"negative_slope": 0.3}), ("ELU", {}), ("CELU", {}), ("Softplus", {}), ("Identity", {}),
     )  # fmt: skip
 
@@ -70,7 +70,9 @@ class TestTorch:
         np.testing.assert_allclose(net(rows), model(x).detach().numpy(), rtol=0, atol=1e-12)
         np.testing.assert_allclose(net.ntk(rows), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
-    @pytest.mark.parametrize(("kind", "options"), ACTIVATIONS, ids=[kind for kind, _ in ACTIVATIONS])
+    @pytest.mark.parametrize(
+        ("kind", "options"), ACTIVATIONS, ids=[f"{kind}{options or ''}" for kind, options in ACTIVATIONS]
+    )
     def test_activations(self, torch, kind, options):
         nn = torch.nn
         model = nn.Sequential(nn.Linear(6, 5), getattr(nn, kind)(**options), nn.Linear(5, 3, bias=False)).double()
@@ -103,3 +105,70 @@ class TestTorch:
         pruned = importlib.import_module("torch.nn.utils.prune").random_unstructured(torch.nn.Linear(2, 3), "weight", 1)
         with pytest.raises(ValueError, match="has forward hooks"):
             convert.from_torch(pruned)
+
+    def test_what_to_pass_instead_of_wrappers_and_subclasses(self, torch):
+        nn = torch.nn
+        plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()
+        expected = convert.from_torch(plain)
+
+        class Subclass(nn.Sequential):
+            """A Sequential with a name of its own."""
+
+        class Other(nn.Sequential):
+            """A Sequential that computes something else."""
+
+            def forward(self, x):
+                return super().forward(x) ** 2
+
+        class Model(nn.Module):
+            """A class of the user's, as tutorials write it."""
+
+            def __init__(self):
+                super().__init__()
+                self.fc1, self.fc2 = plain[0], plain[2]
+
+            def forward(self, x):
+                return self.fc2(self.fc1(x).relu())
+
+        subclass = Subclass(*plain)
+        averaged = torch.optim.swa_utils.AveragedModel(plain)
+        cases = [
+            (nn.DataParallel(plain), r"Pass that: module\.module\.", lambda m: convert.from_torch(m.module)),
+            (averaged, r"Pass that: module\.module\.", lambda m: convert.from_torch(m.module)),
+            (torch.compile(plain), r"compiled.*module\._orig_mod", lambda m: convert.from_torch(m._orig_mod)),
+            (
+                subclass,
+                r"read as torch\.nn\.Sequential\(\*module\)",
+                lambda m: convert.from_torch(nn.Sequential(*m)),
+            ),
+            (
+                Model(),
+                r"from_state_dict\(module\.state_dict\(\), activation=\.\.\.\).*convert\.record",
+                lambda m: convert.from_state_dict(m.state_dict(), activation="relu"),
+            ),
+        ]
+        for module, message, advice in cases:
+            with pytest.raises(TypeError, match=f"module is a .*which cannot be read.*{message}"):
+                convert.from_torch(module)
+            found = advice(module)
+            assert found.arch == expected.arch
+            assert np.array_equal(found.parameters, expected.parameters)
+        with pytest.raises(TypeError, match=r"from_state_dict\(module\[1\]\.state_dict\(\), activation"):
+            convert.from_torch(nn.Sequential(plain, Other(*plain)))
+
+    def test_what_to_do_about_layers_that_are_not_ready(self, torch):
+        nn = torch.nn
+        weighted = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 1)))
+        with pytest.raises(TypeError, match=r"module\[0\] is a .*remove_parametrizations"):
+            convert.from_torch(weighted)
+        nn.utils.parametrize.remove_parametrizations(weighted[0], "weight")
+        assert convert.from_torch(weighted).in_features == 3
+        lazy = nn.Sequential(nn.LazyLinear(2))
+        with pytest.raises(TypeError, match=r"module\[0\] is a .*Call the module once first"):
+            convert.from_torch(lazy)
+        lazy(torch.zeros(1, 5))
+        assert convert.from_torch(lazy).in_features == 5
+        with pytest.raises(
+            TypeError, match=r"module\[1\] is a .*BatchNorm1d, which cannot be read.*ntkrs\.convert\.record"
+        ):
+            convert.from_torch(nn.Sequential(nn.Linear(3, 1), nn.BatchNorm1d(1)))

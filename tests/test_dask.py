@@ -231,10 +231,10 @@ def test_masked_chunks_are_refused():
 def test_large_graphs_are_warned_of(monkeypatch):
     monkeypatch.setattr("ntkrs.dask.graphs._MANY_TASKS", 90)
     x = da.zeros((10, 2), chunks=(1, -1))
-    with pytest.warns(RuntimeWarning, match=r"gram makes a graph of 100 tasks.*ntkrs\.dask\.product"):
+    with pytest.warns(ntkrs.PerformanceWarning, match=r"gram makes a graph of 100 tasks.*ntkrs\.dask\.product"):
         ntkrs.dask.gram(KERNEL, x)
     x = da.zeros((12, 2), chunks=(1, -1))
-    with pytest.warns(RuntimeWarning, match=r"product makes a graph of 102 tasks.*larger chunks"):
+    with pytest.warns(ntkrs.PerformanceWarning, match=r"product makes a graph of 102 tasks.*larger chunks"):
         ntkrs.dask.product(KERNEL, x, np.zeros(12))
 
 

@@ -131,7 +131,7 @@ REFUSED = {
     "starts": (lambda: kappa(NET, X, X[0], starts=0), ValueError, "starts is 0, but at least 1"),
     "no iterations": (lambda: kappa(NET, X, X[0], max_iterations=0), ValueError, "max_iterations is 0, but at least"),
     "rtol": (lambda: kappa(NET, X, X[0], rtol=0), ValueError, "rtol is 0.0"),
-    "iterations": (lambda: kappa(NET, X, X[0], max_iterations=1), RuntimeError, "did not settle in 1 iterations"),
+    "iterations": (lambda: kappa(NET, X, X[0], max_iterations=1), ntkrs.ConvergenceError, "did not settle in 1 it"),
 }  # fmt: skip
 
 

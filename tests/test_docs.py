@@ -58,9 +58,10 @@ def listed():
     text = (DOCS / "api" / "index.md").read_text(encoding="utf-8")
     entries = re.findall(r"^ {3}([A-Za-z_][\w.]*)$", text, flags=re.MULTILINE)
     found = {f"ntkrs.{entry}" for entry in entries}
-    for path in [name for name in found if name in test_docstrings.MODULES or name == "ntkrs.activations"]:
+    at_the_top = {"ntkrs.activations", "ntkrs.errors"}
+    for path in [name for name in found if name in {*test_docstrings.MODULES, *at_the_top}]:
         module = importlib.import_module(path)
-        home = "ntkrs" if path == "ntkrs.activations" else path  # as in the template of modules
+        home = "ntkrs" if path in at_the_top else path  # as in the template of modules
         found |= {f"{home}.{name}" for name in module.__all__}
     return found
 

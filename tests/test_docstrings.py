@@ -35,6 +35,7 @@ MODULES = [
     "ntkrs.empirical",
     "ntkrs.demo",
     "ntkrs.typing",
+    "ntkrs.errors",
     "ntkrs.compat.neural_tangents",
     "ntkrs.compat.neural_tangents.predict",
     "ntkrs.compat.neural_tangents.stax",

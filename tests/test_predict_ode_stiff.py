@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from ntkrs import predict
+from ntkrs import ConvergenceWarning, predict
 from ntkrs.predict import solving
 from oracles import dynamics
 
@@ -165,5 +165,5 @@ def test_an_interrupt_ends_the_solver(solver, momentum):
 def test_tolerances_below_rounding_are_told():
     k, y = stiff_problem(1e2)
     run = predict.gradient_descent(mean_square, k, y, 1.0, 0.9, relative_tolerance=1e-14, absolute_tolerance=1e-14)
-    with pytest.warns(RuntimeWarning, match="rounding errors add up to about"):
+    with pytest.warns(ConvergenceWarning, match="rounding errors add up to about"):
         run(40.0)

@@ -382,7 +382,7 @@ class TestImport:
             "    warnings.simplefilter('always'); import ntkrs\n"
             "print(*(f'{w.category.__name__}: {w.message}' for w in caught))"
         )
-        assert python(code).startswith("RuntimeWarning: this ntkrs is a debug build, many times slower")
+        assert python(code).startswith("PerformanceWarning: this ntkrs is a debug build, many times slower")
 
     def test_this_is_a_release_build(self):
         assert ntkrs._core.PROFILE == "release"

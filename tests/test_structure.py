@@ -17,7 +17,7 @@ ROOT = Path(ntkrs.__file__).parent
 
 #: Rooms are the files and folders of the package. Each imports from itself and from rooms that stand before it here.
 ORDER = (
-    {"_core", "_public", "_typing"},
+    {"_core", "_public", "_typing", "errors"},
     {"_checks", "typing"},
     {"_runtime"},
     {"activations", "plot"},

@@ -26,7 +26,7 @@ def trained(net, *arguments, **options):
     if not caught:
         return net, history, None
     (warning,) = caught
-    assert warning.category is RuntimeWarning
+    assert warning.category is ntkrs.StalledTrainingWarning
     assert warning.filename == __file__
     found = re.search(
         r"since step (\d+), .* but the loss is ([\d.e+-]+): training has come to a stop", str(warning.message)

@@ -18,10 +18,18 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from ntkrs import _core
+from ntkrs import _core, activations, errors
 from ntkrs._public import keep_pickles as _keep_pickles
 from ntkrs._public import publish as _publish
 from ntkrs._runtime import threadpoolctl as _threadpoolctl
 from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
+from ntkrs._runtime.versions import show_versions
+from ntkrs.activations import *
+from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
+from ntkrs.errors import *
+from ntkrs.kernel import Kernel
+from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
+from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from ntkrs import activations as activations
@@ -71,6 +79,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Abs",
     "Activation",
+__all__ = [  # and all activations, warnings and errors, which are added below
     "AvgPool",
     "Conv",
     "Cos",
@@ -122,6 +131,7 @@ __all__ = [
     "solve",
     "threads",
 ]
+__all__ += activations.__all__ + errors.__all__
 
 __version__ = _core.VERSION
 
@@ -180,6 +190,6 @@ if _core.PROFILE != "release":
     warnings.warn(
         f"this ntkrs is a {_core.PROFILE} build, many times slower than a release build. "
         "Reinstall it with `pip install .`, or build it with `maturin develop --release`.",
-        RuntimeWarning,
+        errors.PerformanceWarning,
         stacklevel=2,
     )

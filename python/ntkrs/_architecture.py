@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar, cast
 
 from ntkrs._checks.advice import channels_first, shown
 from ntkrs._layers import UNKNOWN_SCALES, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, ImageLayer
 from ntkrs._runtime import display
 from ntkrs.activations import Activation, Elementwise
+from ntkrs.errors import UnknownScalesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 #: One layer of an architecture.
 Layer: TypeAlias = Dense | Elementwise | ImageLayer
+
+#: A class of architectures.
+Made = TypeVar("Made", bound="Architecture")
 
 #: The rows and columns of images.
 Grid: TypeAlias = tuple[int, int]
@@ -99,6 +103,21 @@ class Architecture(ABC):
     @abstractmethod
     def init(self, in_features: int, rng: Any = 0, dtype: Any = "float64") -> Any:
         """Return a network of this architecture with random parameters."""
+
+
+#: The one class that :func:`sequential` makes. The file of that class is above this one, and adds it.
+_SEQUENTIAL: list[type[Architecture]] = []
+
+
+def made_by_sequential(cls: type[Made]) -> type[Made]:
+    """Decorate the class of the architectures that :func:`sequential` makes."""
+    _SEQUENTIAL.append(cls)
+    return cls
+
+
+def sequential(*layers: Layer) -> Architecture:
+    """Return a :class:`~ntkrs.layers.Sequential` of these layers."""
+    return _SEQUENTIAL[0](*layers)
 
 
 def _with_width(layer: Layer, width: int) -> Layer:
@@ -197,7 +216,7 @@ def check_scales(arch: Architecture, purpose: str) -> None:
     """Raise ValueError if the scales of a layer are unknown. ``purpose`` names what needs them, for the message."""
     for index, layer in enumerate(arch.layers):
         if isinstance(layer, Dense) and layer.sigma_w is None:
-            raise ValueError(
+            raise UnknownScalesError(
                 f"layer {index} is {layer!r}, whose sigma_w is unknown, but {purpose} needs it. {UNKNOWN_SCALES}"
             )
 

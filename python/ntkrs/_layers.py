@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import absent, other_names, shown
+from ntkrs.errors import UnknownScalesError
 
 
 class Affine:
@@ -56,7 +57,7 @@ class Affine:
             If they are unknown. The message says which scales other libraries start from.
         """
         if self.sigma_w is None or self.sigma_b is None:
-            raise ValueError(f"{self!r} has unknown scales. {UNKNOWN_SCALES}")
+            raise UnknownScalesError(f"{self!r} has unknown scales. {UNKNOWN_SCALES}")
         return self.sigma_w, self.sigma_b
 
     @property

@@ -27,6 +27,7 @@ import numpy as np
 from ntkrs import _core
 from ntkrs._checks import grids, numbers
 from ntkrs._runtime.warning import warn
+from ntkrs.errors import TruncationWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +140,7 @@ class Elementwise:
 
         Warns
         -----
-        RuntimeWarning
+        ntkrs.TruncationWarning
             If a series is too short, so that results may be off by more than 1e-10.
 
         Notes
@@ -169,7 +170,8 @@ class Elementwise:
         if missing > _TOLERANCE:
             warn(
                 f"the series of {self!r} is too short for these variances: T and T_dot may be off by {missing:.1e} of "
-                "√(T(q1, q1) T(q2, q2)). A kink of φ away from 0, or waves far from 0, make series too long."
+                "√(T(q1, q1) T(q2, q2)). A kink of φ away from 0, or waves far from 0, make series too long.",
+                TruncationWarning,
             )
         return values.reshape(pairs[0].shape), slopes.reshape(pairs[0].shape)
 

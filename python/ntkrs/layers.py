@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs._architecture import Architecture, Layer
+from ntkrs._architecture import Architecture, Layer, made_by_sequential
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import other_names
 from ntkrs._layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool
@@ -32,6 +32,7 @@ _MAX_DEPTH = 100_000
 __all__ = ["Architecture", "AvgPool", "Conv", "Dense", "Flatten", "GlobalAvgPool", "Sequential", "mlp"]
 
 
+@made_by_sequential
 @dataclass(frozen=True, init=False, repr=False)
 class Sequential(Architecture):
     """A network: layers in order, with an activation between each two that have weights.

@@ -79,13 +79,17 @@ def run(
     installed = [side for side in rivals if find_spec(side) is not None]
     for side in set(rivals) - set(installed):
         print(f"{SIDES[side]} is not installed: its column stays empty (see benches/requirements-rivals.txt)")
-    print(f"measured: {', '.join(SIDES[side] for side in ('ntkrs', 'numpy', *installed))}", flush=True)
+    chosen = [
+        (index, case)
+        for index, case in enumerate(benchmarks(quick=quick))
+        if not only or any(part in case.name for part in only)
+    ]
+    kinds = ("float64", "float32") if dtype is None else (dtype,)
+    print(_plan(installed, rivals, f"{len(chosen)} benchmarks in {' and '.join(kinds)}"), flush=True)
     rows = []
     machine = _in_a_process("--rates")
-    for kind in ("float64", "float32") if dtype is None else (dtype,):
-        for index, case in enumerate(benchmarks(quick=quick)):
-            if only and not any(part in case.name for part in only):
-                continue
+    for kind in kinds:
+        for index, case in chosen:
             shared = ["--case", str(index), "--dtype", kind, "--repeats", str(repeats)]
             shared += ["--quick"] if quick else []
             sides = ["ntkrs", "numpy", *(installed if case.work else [])]
@@ -93,6 +97,18 @@ def run(
             rows.append(row := _row(case, kind, machine, figures))
             print(_lines(row), flush=True)
     return {"versions": versions() | _versions(installed), "cpu": measuring.cpu(), "repeats": repeats, "rows": rows}
+
+
+def _plan(installed: Sequence[str], rivals: Sequence[str], benches: str) -> str:
+    """Return what will run: the sides, the rivals that were not asked for, and so many benchmarks."""
+    lines = [f"measured: {', '.join(SIDES[side] for side in ('ntkrs', 'numpy', *installed))}; {benches}"]
+    others = [side for side in OPTIONAL if side not in rivals]
+    if others:
+        names = ", ".join(SIDES[side] for side in others)
+        lines.append(
+            f"not measured: {names}. Name them: --rivals {' '.join(OPTIONAL)}; without --rivals all are measured."
+        )
+    return "\n".join(lines)
 
 
 def _versions(sides: Sequence[str]) -> dict[str, str]:
@@ -224,9 +240,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rivals",
         nargs="*",
+        metavar="RIVAL",
         choices=OPTIONAL,
         default=OPTIONAL,
-        help="the sides beyond ntkrs and NumPy (default: all that are installed; without names: none)",
+        help=f"the sides beyond ntkrs and NumPy, of {', '.join(OPTIONAL)} (default: all that are installed; "
+        "without names: none, and it tells their names)",
     )
     command.add_argument("--json", type=Path, help="write all figures to this file")
     command.add_argument("--rates", action="store_true", help="only print the rates of the machine")

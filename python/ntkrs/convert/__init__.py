@@ -1,4 +1,4 @@
-"""Readers for trained models of other libraries: ``ntkrs.convert.from_torch(module)`` and its siblings.
+"""Trained models of other libraries, read (``ntkrs.convert.from_torch(module)``) and written (``to_torch(net)``).
 
 Every reader returns a :class:`ntkrs.Network` in the standard parameterization, ``h = x V + c``. The network computes
 the same function as the model in evaluation mode, and its NTK is taken in the model's own weights V and biases c.
@@ -16,6 +16,8 @@ model started from (see :func:`init_scales`), or a pair (σ_w, σ_b) for all lay
 Layers that the model has frozen are ``trainable=False``, and add nothing to the NTK. Torch modules tell by
 ``requires_grad``, Keras variables by ``trainable``. Bare arrays, state dicts and Flax parameters do not tell, and count
 as trained.
+
+Functions ``to_...`` give networks back to other libraries. A model that was read and written has its bits back.
 
 Examples
 --------
@@ -48,6 +50,7 @@ from ntkrs.convert._safetensors import read_file, refuse_path
 from ntkrs.convert._scales import InitScales, WidthScale, filled, init_scales
 from ntkrs.convert._sklearn import read_estimator
 from ntkrs.convert._torch import read_module, read_state
+from ntkrs.convert._writers import to_keras_weights, to_sklearn, to_state_dict, to_torch
 from ntkrs.network import Network
 
 if TYPE_CHECKING:
@@ -74,6 +77,10 @@ __all__ = [
     "from_torch",
     "init_scales",
     "record",
+    "to_keras_weights",
+    "to_sklearn",
+    "to_state_dict",
+    "to_torch",
 ]
 
 
@@ -102,7 +109,7 @@ def from_torch(module: Any, *, scales: Scales = None) -> Network:
         nothing. The message names its place, such as ``module[2][0]``. If ``scales`` is neither a name nor a pair.
     ValueError
         If a layer has hooks or shares its parameters with another layer, if an activation has parameters that make it
-        a different function from the one here (such as GELU's tanh approximation), if an activation is not between
+        a different function from the one here (such as a Softplus of low threshold), if an activation is not between
         two dense layers, or if a layer has its weight frozen and its bias not, or the other way round.
 
     Notes

@@ -23,6 +23,7 @@ _CLASSES = {
     "silu": "Silu",
     "swish": "Silu",
     "gelu": "Gelu",
+    "gelutanh": "GeluTanh",
     "softplus": "Softplus",
     "softsign": "Softsign",
     "elu": "Elu",

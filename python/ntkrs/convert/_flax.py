@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _AMBIGUOUS = {
-    "gelu": "JAX computes its tanh approximation unless told approximate=False, and only that can be read. "
-    "If the model did, pass Gelu().",
+    "gelu": "JAX computes its tanh approximation unless told approximate=False. Pass GeluTanh(), or if it was, Gelu().",
 }
 
 

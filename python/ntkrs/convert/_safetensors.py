@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ntkrs.network import tensor_files
+
 #: Suffixes of files that run code when they are read, or need the library that wrote them, with advice for each.
 _REFUSED = dict.fromkeys(
     (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle", ".joblib"),
@@ -32,24 +34,15 @@ def refuse_path(value: object, name: str, expected: str) -> None:
 
 def read_file(path: Any) -> dict[str, Any]:
     """Return the arrays of a safetensors file, by name."""
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path is a {type(path).__name__}, but the path of a file is needed")
-    file = Path(os.fsdecode(path))
+    file = tensor_files.checked(path)
     if file.suffix.lower() in _REFUSED:
         raise ValueError(
             f"path is {str(file)!r}, but a safetensors file is needed: that {_REFUSED[file.suffix.lower()]}"
         )
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError:
-        raise ImportError(
-            "safetensors files are read by the safetensors package: pip install 'ntkrs[convert]'"
-        ) from None
-    try:
-        with safe_open(file, framework="numpy") as tensors:
-            return {name: _tensor(tensors, name, file) for name in tensors.keys()}  # noqa: SIM118 it is not a mapping
-    except SafetensorError as error:
-        raise ValueError(f"path is {str(file)!r}, which is not a complete safetensors file: {error}") from error
+    with tensor_files.opened(file) as tensors:
+        if tensor_files.KEY in (tensors.metadata() or {}):
+            raise ValueError(f"path is {str(file)!r}, a file of a Network. Read it by ntkrs.Network.load.")
+        return {name: _tensor(tensors, name, file) for name in tensors.keys()}  # noqa: SIM118 it is not a mapping
 
 
 def _tensor(tensors: Any, name: str, file: Path) -> Any:

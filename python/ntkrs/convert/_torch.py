@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ntkrs.convert._activations import hidden, named
 from ntkrs.convert._names import in_order
 from ntkrs.convert._standard import Affine, Found, Pointwise, Standard, Step, affine, assemble, interleave
+from ntkrs.convert._torch_advice import instead_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -90,7 +91,7 @@ def _kind(module: Any, where: str) -> str:
     if kind in _READABLE and (own is None or type(module) is getattr(own, kind, None)):
         return kind
     found = f"{type(module).__module__}.{type(module).__qualname__}"
-    hint = " A state dict is read by from_state_dict." if isinstance(module, Mapping) else ""
+    hint = instead_of(module, where)
     raise TypeError(f"{where} is a {found}, which cannot be read. These of torch.nn can: {', '.join(_READABLE)}.{hint}")
 
 
@@ -120,12 +121,7 @@ def _activation(module: Any, kind: str, where: str) -> Any:
             raise ValueError(f"{where} has alpha={module.alpha}. Only alpha=1, which is an ELU, can be read")
         return named("elu", where, alpha=(1.0, 1.0))
     if kind == "GELU":
-        if module.approximate != "none":
-            raise ValueError(
-                f"{where} has approximate={module.approximate!r}, which differs from x Φ(x) by up to 5e-4. "
-                "Use approximate='none'."
-            )
-        return named(kind, where)
+        return named("gelutanh" if module.approximate == "tanh" else kind, where)
     if module.threshold < 20:
         raise ValueError(
             f"{where} has threshold={module.threshold}, and is x itself beyond it; only from 20 on does that differ "

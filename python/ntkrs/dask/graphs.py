@@ -13,6 +13,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from ntkrs._runtime.warning import warn
 from ntkrs.dask import inputs, tasks
+from ntkrs.errors import PerformanceWarning
 from ntkrs.solvers import thin
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def gram(kernel: Kernel, X: da.Array, Z: da.Array | None = None, get: KernelName
 
     Warns
     -----
-    RuntimeWarning
+    ntkrs.PerformanceWarning
         If the graph has more than 100 000 tasks.
 
     Notes
@@ -107,7 +108,7 @@ def product(kernel: Kernel, X: da.Array, V: ArrayLike, Z: da.Array | None = None
 
     Warns
     -----
-    RuntimeWarning
+    ntkrs.PerformanceWarning
         If the graph has more than 100 000 tasks.
 
     Notes
@@ -271,4 +272,7 @@ def _array(
 def _warn_of_many(count: int, what: str, remedy: str) -> None:
     """Warn of a graph that keeps schedulers busy for minutes."""
     if count > _MANY_TASKS:
-        warn(f"ntkrs.dask.{what} makes a graph of {count} tasks, which schedulers need minutes for. {remedy}")
+        warn(
+            f"ntkrs.dask.{what} makes a graph of {count} tasks, which schedulers need minutes for. {remedy}",
+            PerformanceWarning,
+        )

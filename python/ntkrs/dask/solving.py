@@ -69,7 +69,7 @@ def solve(
 
     Warns
     -----
-    RuntimeWarning
+    ntkrs.ConvergenceWarning
         If the iteration ends before the tolerance is reached.
 
     Notes

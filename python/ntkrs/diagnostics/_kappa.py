@@ -9,6 +9,7 @@ import numpy as np
 from ntkrs import predict
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs.activations import Activation
+from ntkrs.errors import ConvergenceError
 from ntkrs.network import Network
 from ntkrs.network.second_derivative import SecondDerivative, bytes_needed
 
@@ -146,7 +147,7 @@ def _kappa(
 
     curvature, settled = max(_ascent(second, start(), tolerance, limit) for _ in range(count))
     if not settled:
-        raise RuntimeError(
+        raise ConvergenceError(
             f"the norm of the second derivative did not settle in {limit} iterations. Pass more max_iterations, or a "
             "larger rtol."
         )

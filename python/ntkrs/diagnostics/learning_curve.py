@@ -109,7 +109,7 @@ def learning_curve(K: ArrayLike, y: ArrayLike, n: ArrayLike, diag_reg: float = 0
     TypeError, ValueError
         If the kernel is not (N, N), symmetric and finite, the labels do not fit or are all 0, n is not a whole number
         from 1 to N − 1, or ``diag_reg`` is negative.
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         If an eigenvalue is negative beyond round-off, 32·ε·trace.
 
     Notes

@@ -120,7 +120,7 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
     ------
     TypeError, ValueError
         If the kernel is not square, not symmetric, empty or not finite, or if the labels do not fit or are all 0.
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         If an eigenvalue is negative by more than round-off, 32·ε·trace.
 
     Notes
@@ -179,7 +179,7 @@ def label_energy(k: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
 
     Raises
     ------
-    TypeError, ValueError, numpy.linalg.LinAlgError
+    TypeError, ValueError, ntkrs.IndefiniteKernelError
         As in :func:`spectrum`.
 
     Examples

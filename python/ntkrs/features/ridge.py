@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.advice import shown
+from ntkrs.errors import SingularKernelError
 from ntkrs.features.blocks import operations
 from ntkrs.solvers.cholesky import factor
 
@@ -56,7 +57,7 @@ def ridge(
     ------
     TypeError, ValueError
         If an argument has the wrong shape, is not finite, or is out of its domain; and as for ``F.transform``.
-    numpy.linalg.LinAlgError
+    ntkrs.SingularKernelError
         If ``ΦᵀΦ + r I`` cannot be told from a singular matrix: the features depend on each other, or are more than the
         rows. The remedy is a larger ridge.
     MemoryError
@@ -122,7 +123,7 @@ def _solved(gram: Rows, r: float, right: Rows) -> Rows:
     try:
         return factor(gram, r, overwrite=True).solve(right)
     except np.linalg.LinAlgError as error:
-        raise np.linalg.LinAlgError(
+        raise SingularKernelError(
             f"ΦᵀΦ + r I cannot be told from a singular matrix, with r = {r:.3g}: the {len(gram)} features depend on "
             "each other, or are more than the rows. Raise diag_reg."
         ) from error

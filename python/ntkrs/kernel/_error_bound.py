@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ntkrs._runtime.warning import warn
+from ntkrs.errors import TruncationWarning
 
 
 class ErrorBound(NamedTuple):
@@ -36,5 +37,6 @@ def warn_of_truncation(bound: ErrorBound, dtype: np.dtype[Any]) -> None:
         warn(
             f"the kernel's series are too short for these inputs: entries may be off by {bound.nngp:.1e} (nngp) and "
             f"{bound.ntk:.1e} (ntk) of √(K_ii K_jj). A kink of an activation away from 0, or waves far from "
-            "0, make series too long."
+            "0, make series too long.",
+            TruncationWarning,
         )

@@ -15,6 +15,7 @@ from ntkrs._layers import AvgPool, Conv, Dense, Flatten
 from ntkrs._runtime.progress import reporter
 from ntkrs._runtime.warning import warn
 from ntkrs.activations import Elementwise
+from ntkrs.errors import ChannelOrderWarning
 from ntkrs.kernel._error_bound import ErrorBound, warn_of_truncation
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def warn_of_channels_first(shape: tuple[int, ...]) -> None:
     if looks_channels_first(*image):
         warn(
             f"X has shape {shape}, which are images (N, H, W, C) of {image[0]} rows and {image[2]} channels."
-            + channels_first(*image)
+            + channels_first(*image),
+            ChannelOrderWarning,
         )
 
 

@@ -13,6 +13,7 @@ from ntkrs._checks.scaling import ldexp, scaled
 from ntkrs._runtime import display
 from ntkrs._runtime.progress import reporter
 from ntkrs._runtime.warning import warn
+from ntkrs.errors import DivergenceError, StalledTrainingWarning
 from ntkrs.network._ntk import ntk
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _run(
             done = stop
             recorder.add(row, trainer, trainer.state(done, stops.last, report))
     except FloatingPointError as error:
-        raise ValueError(
+        raise DivergenceError(
             f"training diverged with learning_rate {rule[0]} and momentum {rule[1]}: {error}. {_HINT}"
         ) from None
     if report is not None:
@@ -172,7 +173,8 @@ def _warn_if_flat(since: int | None, loss: float, rule: tuple[float, float], dty
     )
     warn(
         f"the gradient has been exactly 0 since step {since}, biases of the last layer apart, but the loss is "
-        f"{loss:.6g}: training has come to a stop. {reason}"
+        f"{loss:.6g}: training has come to a stop. {reason}",
+        StalledTrainingWarning,
     )
 
 

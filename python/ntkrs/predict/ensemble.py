@@ -111,7 +111,7 @@ class Ensemble:
         ------
         ValueError, TypeError
             If an argument is invalid, or gradient descent diverges with this learning rate.
-        numpy.linalg.LinAlgError
+        ntkrs.IndefiniteKernelError
             If a kernel has an eigenvalue, or the result a variance, that is negative beyond round-off.
         MemoryError
             If the covariances at all times do not fit in memory.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
+from ntkrs.errors import IndefiniteKernelError
 from ntkrs.predict.prediction import Prediction, Variances
 from ntkrs.solvers.round_off import ROUND_OFF
 
@@ -52,7 +53,7 @@ def covariance(
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         If a variance is negative by more than 32 ε times the size of the terms that it is the sum of.
 
     Examples
@@ -97,7 +98,7 @@ def posterior(
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         As for :func:`covariance`.
     """
     result = prior - (_row_products(half, half) if prior.ndim == 1 else half @ half.T)
@@ -128,7 +129,7 @@ def settled(
     beyond = variances[negative] < -ROUND_OFF * eps * terms
     if beyond.any():
         worst = int(np.argmax(beyond))
-        raise np.linalg.LinAlgError(
+        raise IndefiniteKernelError(
             f"the variance of point {negative[worst]} is {variances[negative[worst]]:.3g}, negative beyond round-off "
             f"({ROUND_OFF * eps * terms[worst]:.3g}): the kernels do not belong together"
         )

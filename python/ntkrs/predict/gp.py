@@ -109,7 +109,7 @@ class GpInference:
         ------
         ValueError, TypeError
             If an argument is invalid.
-        numpy.linalg.LinAlgError
+        ntkrs.IndefiniteKernelError
             If a kernel has an eigenvalue, or the result a variance, that is negative beyond round-off.
 
         Notes

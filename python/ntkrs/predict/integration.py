@@ -10,6 +10,7 @@ import numpy as np
 
 from ntkrs._checks.scaling import ldexp
 from ntkrs._runtime.warning import warn
+from ntkrs.errors import ConvergenceError, ConvergenceWarning, DivergenceError
 from ntkrs.predict import square_flow
 from ntkrs.predict.continuous import Flow
 from ntkrs.predict.coordinates import Coefficients, Features
@@ -101,12 +102,12 @@ class Integrator:
             return self._integrate(start, times, rate)
         except StuckError as error:
             reached = start.time + error.args[0] * (times[-1] - start.time)
-            raise ValueError(
+            raise ConvergenceError(
                 f"t holds {times[-1]:g}, but solver {self.solver!r} gave up after t = {reached:g} with learning_rate "
                 f"{self.rate:g}. Pass a smaller t or learning_rate, larger tolerances, or another solver."
             ) from None
         except TooLongError as error:
-            raise ValueError(
+            raise ConvergenceError(
                 f"t holds {times[-1]:g}, for which solver {self.solver!r} would need about {error.args[0]:.0e} "
                 f"evaluations of the loss with learning_rate {self.rate:g} and this kernel. Pass a smaller t or "
                 "learning_rate, or another solver."
@@ -141,7 +142,7 @@ class Integrator:
                     alpha = alpha + velocity
                     step += 1
                     if not np.isfinite(alpha).all():
-                        raise ValueError(
+                        raise DivergenceError(
                             f"training diverged at step {step} with learning_rate {self.rate:g}. Lower it: see "
                             "ntkrs.predict.max_learning_rate."
                         )
@@ -194,7 +195,8 @@ class Integrator:
         if excess > 1:
             warn(
                 f"with momentum {self.momentum:g} the outputs oscillate so long that rounding errors add up to about "
-                f"{excess:.1g} times the tolerances. Raise these, or lower t or learning_rate."
+                f"{excess:.1g} times the tolerances. Raise these, or lower t or learning_rate.",
+                ConvergenceWarning,
             )
         return flow.coordinates.conserved(moved, state[0]), speeds
 

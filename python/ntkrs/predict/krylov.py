@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkrs._checks.scaling import ldexp
 from ntkrs._runtime.warning import warn
+from ntkrs.errors import ConvergenceWarning
 from ntkrs.predict.learning_rates import largest_eigenvalue
 from ntkrs.predict.modes import KrylovReport, assemble
 from ntkrs.predict.operators import Products
@@ -222,7 +223,8 @@ class RitzModes:
         if error > self._tolerance:
             warn(
                 f"after {lanczos.count} products with the kernel the estimated error is {error:.2g}, not the tolerance "
-                f"{self._tolerance:.2g}. Raise max_iterations or tolerance, or pass a smaller t, or diag_reg."
+                f"{self._tolerance:.2g}. Raise max_iterations or tolerance, or pass a smaller t, or diag_reg.",
+                ConvergenceWarning,
             )
         report = KrylovReport(
             products=lanczos.count,

@@ -8,6 +8,7 @@ import numpy as np
 
 from ntkrs._checks import kernels, numbers
 from ntkrs._checks.scaling import ldexp
+from ntkrs.errors import IndefiniteKernelError
 from ntkrs.predict.operators import Products
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def max_learning_rate(
     ------
     ValueError
         If the kernel is not square or not symmetric, or holds NaN or an infinity.
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         If the kernel has no positive eigenvalue and is not 0.
 
     Notes
@@ -76,7 +77,7 @@ def max_learning_rate(
         raise ValueError(f"y_train_size is 0, but k_train_train is {products.size} × {products.size}")
     largest = largest_eigenvalue(products)
     if largest < 0:
-        raise np.linalg.LinAlgError(
+        raise IndefiniteKernelError(
             f"k_train_train has eigenvalues up to {ldexp(largest, products.exponent):.3g} only: it is not a kernel"
         )
     return float(ldexp(2 * (1 + mu) * z / largest, -products.exponent)) if largest else float("inf")

@@ -9,6 +9,7 @@ import numpy as np
 
 from ntkrs._checks.kernels import symmetric
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
+from ntkrs.errors import IndefiniteKernelError
 from ntkrs.solvers.round_off import ROUND_OFF, cutoff
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def decompose(matrix: NDArray[np.float64], exponent: int, eps: float, name: str 
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         If an eigenvalue is negative beyond round-off.
     """
     from scipy.linalg import eigh
@@ -238,7 +239,7 @@ def assemble(
     lowest, highest = (float(ldexp(value, exponent)) for value in (values.min(initial=np.inf), values.max(initial=0.0)))
     if values.size and values[0] < -bound:
         found = "eigenvalue" if rotation is None else "an eigenvalue of at most"  # Ritz values lie within the spectrum
-        raise np.linalg.LinAlgError(
+        raise IndefiniteKernelError(
             f"{name} has {found} {lowest:.6g}, negative beyond round-off ({ldexp(bound, exponent):.3g}): it is not "
             "a kernel. Compute it in float64, or add diag_reg."
         )

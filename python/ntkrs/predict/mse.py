@@ -311,12 +311,12 @@ def gradient_descent_mse(
     ValueError
         If K is not square or not symmetric, a shape does not match, a value is not finite, or gradient descent diverges
         with this learning rate.
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         In the first call that sees it, if K has an eigenvalue that is negative beyond round-off.
 
     Warns
     -----
-    RuntimeWarning
+    ntkrs.ConvergenceWarning
         In a call, if "krylov" did not reach its tolerance. The warning gives the error estimate.
 
     Notes

@@ -84,12 +84,15 @@ class LossDynamics:
         Raises
         ------
         ValueError
-            If t is negative, not finite, or earlier than ``start``, a shape does not match, or training diverges.
+            If t is negative, not finite, or earlier than ``start``, or a shape does not match.
+        ntkrs.DivergenceError
+            If training diverges.
+        ntkrs.ConvergenceError
             If the solver fails, or would need too many evaluations of the loss for this t and learning rate.
 
         Warns
         -----
-        RuntimeWarning
+        ntkrs.ConvergenceWarning
             If outputs oscillate so long that rounding errors add up to more than the tolerances.
 
         Notes

@@ -94,7 +94,7 @@ class Products:
 
         Raises
         ------
-        numpy.linalg.LinAlgError
+        ntkrs.IndefiniteKernelError
             If it has an eigenvalue that is negative beyond round-off.
         """
         modes = kernel_modes(self._matrix.astype(np.float64), self.eps, 0.0, absolute=False)

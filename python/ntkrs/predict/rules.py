@@ -13,6 +13,7 @@ import numpy as np
 from ntkrs._checks import memory
 from ntkrs._checks.kernels import steps, times
 from ntkrs._checks.scaling import ldexp, product
+from ntkrs.errors import DivergenceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,7 +194,7 @@ class Descent:
         share = float(product((self.rate / (2 * (1 + self.momentum)), np.asarray(largest)), exponent))
         if share > 1 + _AT_BOUND:
             least, relation = ("", "=") if exact else ("at least ", ">=")
-            raise ValueError(
+            raise DivergenceError(
                 f"learning_rate is {least}{share:.6g} times the largest that is stable, 2(1 + momentum)Z/lambda_max "
                 f"with lambda_max {relation} {ldexp(largest, exponent):.6g}: gradient descent diverges. "
                 "Pass at most ntkrs.predict.max_learning_rate(k_train_train, y_train.size), or use optimizer='flow'."

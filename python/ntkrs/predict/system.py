@@ -88,7 +88,7 @@ class LinearSystem:
 
         Raises
         ------
-        numpy.linalg.LinAlgError
+        ntkrs.IndefiniteKernelError
             If an eigenvalue is negative beyond round-off.
         """
         found: Modes = self._once.get("modes", self._modes)

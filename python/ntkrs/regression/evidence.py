@@ -9,6 +9,7 @@ import numpy as np
 from ntkrs._checks import kernels, memory, numbers
 from ntkrs._checks import regression as checks
 from ntkrs._checks.scaling import ldexp, scaled
+from ntkrs.errors import SingularKernelError
 from ntkrs.regression.resolvents import LEAST
 from ntkrs.solvers import cholesky
 
@@ -106,7 +107,7 @@ def log_marginal_likelihood(
         If an argument does not hold real numbers, or K is an operator.
     ValueError
         If K is empty, not square or not symmetric, a shape does not match, or a value is not finite.
-    numpy.linalg.LinAlgError
+    ntkrs.SingularKernelError
         If C is not positive definite, or is within round-off of a singular matrix.
     MemoryError
         If C does not fit in memory.
@@ -152,7 +153,7 @@ def of_modes(resolvents: Resolvents, labels: Labels, noises: Vector) -> Vector:
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.SingularKernelError
         If an eigenvalue and a noise are both 0.
     """
     modes, outputs = resolvents.modes, labels.centred.shape[1]
@@ -160,7 +161,7 @@ def of_modes(resolvents: Resolvents, labels: Labels, noises: Vector) -> Vector:
     exponents = np.where(noises > 0, np.maximum(np.frexp(noises)[1], modes.exponent), modes.exponent)
     values = ldexp(modes.scaled[:, None], modes.exponent - exponents) + ldexp(noises, -exponents)
     if (values < LEAST).any():
-        raise np.linalg.LinAlgError(
+        raise SingularKernelError(
             f"noise is {noises.min()}, too little beside k_train_train, of which {modes.null} eigenvalues are 0: the "
             "evidence is infinite. Pass a larger noise."
         )
@@ -176,13 +177,13 @@ def _factor(matrix: Vector, noise: float) -> Factor:
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.SingularKernelError
         If the matrix is not positive definite beyond round-off.
     """
     try:
         return cholesky.factor(matrix, overwrite=True)
     except np.linalg.LinAlgError:
-        raise np.linalg.LinAlgError(
+        raise SingularKernelError(
             f"noise is {noise}, but k_train_train plus so much noise is not positive definite beyond round-off, so "
             "that its evidence is not known. Pass a larger noise; KernelRegression takes any, once K is a kernel."
         ) from None

@@ -53,7 +53,7 @@ class KernelRegression:
     ValueError
         If K is empty, not square or not symmetric, a shape does not match, a weight is not positive, or a value is not
         finite.
-    numpy.linalg.LinAlgError
+    ntkrs.IndefiniteKernelError
         If K has an eigenvalue that is negative beyond round-off.
 
     Notes
@@ -276,7 +276,7 @@ class KernelRegression:
         ------
         TypeError, ValueError
             If ``noise`` is not finite and >= 0.
-        numpy.linalg.LinAlgError
+        ntkrs.SingularKernelError
             If ``noise`` is 0, or below the range of numbers beside K, and K is singular.
 
         Notes

@@ -58,7 +58,7 @@ class Prior(NamedTuple):
 
         Raises
         ------
-        numpy.linalg.LinAlgError
+        ntkrs.SingularKernelError
             If the kernel plus the noise is not positive definite beyond round-off.
         """
         found = regression.log_marginal_likelihood(self.kernel(x), y, self.noise, eval_gradient=True)

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.scaling import ldexp
+from ntkrs.errors import SingularKernelError
 from ntkrs.predict import gp_inference
 from ntkrs.predict.modes import square_root
 from ntkrs.sklearn.evidence import Prior, learned
@@ -180,7 +181,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         ------
         ValueError, TypeError
             If a parameter or an input is invalid.
-        numpy.linalg.LinAlgError
+        ntkrs.SingularKernelError
             If the kernel plus the noise is not positive definite at the start.
         MemoryError
             If the kernel does not fit in memory.
@@ -204,7 +205,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
             found = [learned(start, x, self.y_train_) for start in starts]
         best, self.log_marginal_likelihood_value_ = max(found, key=lambda one: one[1])
         if not np.isfinite(self.log_marginal_likelihood_value_):
-            raise np.linalg.LinAlgError(
+            raise SingularKernelError(
                 f"noise is {self.noise} with noise_bounds {self.noise_bounds}, but the kernel plus this noise is not "
                 "positive definite beyond round-off. Pass a larger noise, within noise_bounds."
             )
@@ -347,7 +348,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         ------
         ValueError
             If theta has another length.
-        numpy.linalg.LinAlgError
+        ntkrs.SingularKernelError
             If the kernel plus the noise is not positive definite beyond round-off.
 
         Examples

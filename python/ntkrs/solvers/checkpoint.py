@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs.errors import DamagedFileError
 from ntkrs.solvers.pcg import State
 from ntkrs.solvers.preconditioners import LowRank
 from ntkrs.storage import files
@@ -88,7 +89,7 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"checkpoint {path} is damaged: {error}. Delete it to start anew.") from error
+            raise DamagedFileError(f"checkpoint {path} is damaged: {error}. Delete it to start anew.") from error
         if str(found.pop(_IDENTITY)) != self._identity:
             raise ValueError(
                 f"checkpoint {path} belongs to another problem: K, y, diag_reg, tolerance, preconditioner, rank or rng "

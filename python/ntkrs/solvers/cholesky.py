@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
+from ntkrs.errors import SingularKernelError
 from ntkrs.solvers import panels
 from ntkrs.solvers.round_off import cutoff
 
@@ -136,10 +137,10 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
     norm = float(_lapack("lange", matrix.dtype)("1", matrix.T))
     upper, info = _factorized(matrix)
     if info:
-        raise np.linalg.LinAlgError(f"K + r I is not positive definite: pivot {info} of {len(K)}, with r = {r:.3g}")
+        raise SingularKernelError(f"K + r I is not positive definite: pivot {info} of {len(K)}, with r = {r:.3g}")
     least = _least_inverse(upper)
     if not least > CLEAR * cutoff(trace, len(K), float(np.finfo(K.dtype).eps)):
-        raise np.linalg.LinAlgError(
+        raise SingularKernelError(
             f"K + r I cannot be told from a singular matrix: a change of {ldexp(least, exponent):.3g} makes it one, "
             f"with r = {r:.3g}"
         )

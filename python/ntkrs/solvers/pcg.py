@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs.errors import SingularKernelError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -220,7 +222,7 @@ def _step(system: System, state: State) -> None:
     state.products += 1
     norms = _norms(residual)
     if not (norms <= _GROWN * state.norms[0, index]).all():
-        raise np.linalg.LinAlgError("cannot be told from a singular matrix: residuals grow without bound")
+        raise SingularKernelError("cannot be told from a singular matrix: residuals grow without bound")
     _record(state, index, norms, step * rho)
 
 
@@ -234,9 +236,9 @@ def _check_curvature(curvature: Floats) -> None:
     """
     least = float(curvature.min())
     if not least > 0:
-        raise np.linalg.LinAlgError(f"is not positive definite: d'(K + rI)d/d'd is {least:.3g} for a vector d")
+        raise SingularKernelError(f"is not positive definite: d'(K + rI)d/d'd is {least:.3g} for a vector d")
     if least <= _FLAT:
-        raise np.linalg.LinAlgError(
+        raise SingularKernelError(
             f"cannot be told from a singular matrix: d'(K + rI)d/d'd is {least:.3g} for a vector d, K_ii being near 1"
         )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs._checks.scaling import ldexp
+from ntkrs.errors import SingularKernelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,10 +72,10 @@ class Problem:
         by_ridge = np.moveaxis(alpha.reshape(n, len(self.ridges), outputs), 1, 0)
         return np.ascontiguousarray(ldexp(by_ridge, self.exponents - self.source.exponent))
 
-    def raise_it(self, what: str, ridge: int | None = None) -> np.linalg.LinAlgError:
+    def raise_it(self, what: str, ridge: int | None = None) -> SingularKernelError:
         """Return the error of a matrix that is not positive definite, which names diag_reg."""
         now = self.diag_reg.min() if ridge is None else self.diag_reg[ridge]
-        return np.linalg.LinAlgError(f"K + diag_reg·I {what}. Raise diag_reg (now {now:.3g})")
+        return SingularKernelError(f"K + diag_reg·I {what}. Raise diag_reg (now {now:.3g})")
 
 
 @dataclass(frozen=True, eq=False)

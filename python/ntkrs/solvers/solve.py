@@ -10,6 +10,7 @@ from ntkrs._checks import numbers, solving
 from ntkrs._checks.scaling import exponent_of, ldexp
 from ntkrs._runtime.progress import removed, reporter
 from ntkrs._runtime.warning import warn
+from ntkrs.errors import ConvergenceWarning
 from ntkrs.solvers import choose
 from ntkrs.solvers.direct import factorized
 from ntkrs.solvers.iterative import iterated
@@ -85,7 +86,7 @@ def solve(
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.SingularKernelError
         If ``K + rI`` is not positive definite. :func:`ntkrs.predict.gradient_descent_mse` takes singular kernels.
     ValueError
         If K is not square or not symmetric, an entry is NaN or infinite, an option is unknown, the checkpoint belongs
@@ -97,7 +98,7 @@ def solve(
 
     Warns
     -----
-    RuntimeWarning
+    ntkrs.ConvergenceWarning
         If the iteration ends before the tolerance is reached.
 
     Notes
@@ -166,7 +167,7 @@ def _problem(source: Source, y: NDArray[np.float64], levels: NDArray[np.float64]
     ------
     ValueError
         If a relative ridge is wanted, and the diagonal is unknown.
-    numpy.linalg.LinAlgError
+    ntkrs.SingularKernelError
         If an entry of the diagonal of ``K + rI`` is not positive.
     """
     columns = y.reshape(len(y), -1) if y.size else y.reshape(len(y), y.shape[1] if y.ndim == 2 else 1)
@@ -240,7 +241,8 @@ def _warn(found: Found, options: Options) -> None:
         warn(
             f"solve reached a residual of {found.residual.max():.3g}, not tolerance={options.tolerance:.3g}, in "
             f"{found.iterations} iterations (estimated error {found.error.max():.3g}): {reason}. Raise max_iterations, "
-            "rank, diag_reg or tolerance."
+            "rank, diag_reg or tolerance.",
+            ConvergenceWarning,
         )
 
 

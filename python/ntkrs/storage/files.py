@@ -6,9 +6,12 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from ntkrs._runtime.files import replaced as replaced  # noqa: PLC0414 one of these functions
+from ntkrs.errors import DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +60,7 @@ def read(file: int, target: NDArray[Any], offset: int, path: Path) -> None:
         part = bytes_wanted[done : done + _CALL]
         count = _read_at(file, part, offset + done)
         if count == 0:
-            raise OSError(errno.EIO, "the file is shorter than its header says: it was truncated", str(path))
+            raise DamagedFileError(errno.EIO, "the file is shorter than its header says: it was truncated", str(path))
         done += count
 
 
@@ -96,24 +99,6 @@ def synchronize_names(folder: Path) -> None:
     if os.name == "posix":  # Windows does not open folders
         with opened(folder, os.O_RDONLY) as file:
             os.fsync(file)
-
-
-@contextlib.contextmanager
-def replaced(path: Path, suffix: str = "partial") -> Iterator[BinaryIO]:
-    """Yield a file that takes the name ``path`` at the end, such that a crash leaves the old file or the new one.
-
-    It has this suffix until then, and is deleted after an error.
-    """
-    beside = path.with_name(f"{path.name}.{suffix}")
-    try:
-        with beside.open("wb") as file:
-            yield file
-            file.flush()
-            synchronize(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
 
 
 def lock(file: int, path: Path) -> None:

@@ -15,6 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 from ntkrs import _core
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.indices import checked_indices
+from ntkrs.errors import DamagedFileError
 from ntkrs.storage import files
 from ntkrs.storage.journal import Part
 from ntkrs.storage.layout import gathered, layout_of, pieces
@@ -86,7 +87,9 @@ class OnDisk:
         found = np.empty(self.offset, np.uint8)
         files.read(self._file, found, 0, path)
         if found.tobytes() != head:
-            raise ValueError(f"{path} does not hold an array of shape {shape} and dtype {dtype}, as {path}.json says")
+            raise DamagedFileError(
+                f"{path} does not hold an array of shape {shape} and dtype {dtype}, as {path}.json says"
+            )
         self._check_size()
 
     def __del__(self) -> None:
@@ -96,7 +99,8 @@ class OnDisk:
     def _check_size(self) -> None:
         size = self.offset + self.shape[0] * self.shape[1] * self.dtype.itemsize
         if os.fstat(self._file).st_size < size:
-            raise OSError(f"{self.path} was truncated: it has {os.fstat(self._file).st_size} bytes instead of {size}")
+            found = os.fstat(self._file).st_size
+            raise DamagedFileError(f"{self.path} was truncated: it has {found} bytes instead of {size}")
 
     def block(self, rows: slice, columns: slice) -> NDArray[Any]:
         """Read a part of the array: whole rows at once, parts of rows one by one."""
@@ -337,13 +341,13 @@ def check(path: Path, identity: dict[str, Any], parts: list[Part]) -> None:
     for part in parts:
         rows = entries.block(slice(part.start, part.stop), slice(0, shape[1]))
         if part.start != done or checksum(rows) != part.checksum:
-            raise ValueError(
+            raise DamagedFileError(
                 f"{path} is damaged: rows {part.start} to {part.stop} of the file do not match their checksum. "
                 "Compute it again with overwrite=True."
             )
         done = part.stop
     if done != shape[0]:
-        raise ValueError(f"{path}.json is damaged: its checksums end at row {done} of {shape[0]}")
+        raise DamagedFileError(f"{path}.json is damaged: its checksums end at row {done} of {shape[0]}")
 
 
 def opened(path: Path, identity: dict[str, Any]) -> Gram:
@@ -372,7 +376,7 @@ def description(path: Path) -> tuple[dict[str, Any], list[Part]]:
         identity, parts = found["identity"], [Part(*part) for part in found["parts"]]
         int(identity["order"]), bool(identity["packed"]), np.dtype(identity["dtype"])
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{described} does not describe a kernel matrix: {error!r}") from error
+        raise DamagedFileError(f"{described} does not describe a kernel matrix: {error!r}") from error
     return identity, parts
 
 

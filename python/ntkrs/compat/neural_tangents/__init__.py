@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ntkrs.compat.neural_tangents import predict, stax
+from ntkrs.errors import NoEffectWarning
 
 __all__ = ["batch", "empirical_ntk_fn", "linearize", "predict", "stax"]
 
@@ -45,7 +46,7 @@ def batch(kernel_fn: Callable[..., Any], *_args: object, **_options: object) -> 
     True
     """
     message = "batch does nothing: ntkrs computes kernels tile by tile, on all processors, without temporary arrays"
-    warnings.warn(message, UserWarning, stacklevel=2)
+    warnings.warn(message, NoEffectWarning, stacklevel=2)
     return kernel_fn
 
 
