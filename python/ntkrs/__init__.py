@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ntkrs import convert, diagnostics, features, predict, regression
     from ntkrs import dask as dask
     from ntkrs import sklearn as sklearn
+    from ntkrs import torch as torch
     from ntkrs.empirical import empirical_ntk, jacobian_ntk
     from ntkrs.solvers.solve import solve
     from ntkrs.storage import gram, open_gram
@@ -82,7 +83,7 @@ _LAZY_FUNCTIONS = {
 }
 
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
-_OPTIONAL = ("dask", "sklearn")
+_OPTIONAL = ("dask", "sklearn", "torch")
 
 
 def __getattr__(name: str) -> Any:
