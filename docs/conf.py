@@ -58,6 +58,7 @@ nb_merge_streams = True
 
 # --- Reference ---------------------------------------------------------------------------------------------------
 autosummary_generate = True
+autodoc_mock_imports = ["gpytorch", "torch"]  # large, and needed by signatures and docstrings of one module alone
 autosummary_ignore_module_all = False
 autodoc_typehints = "none"  # docstrings give types with shapes
 autodoc_member_order = "bysource"
@@ -72,7 +73,7 @@ suppress_warnings = [
 ]
 nitpick_ignore_regex = [
     # No network while building, so no inventories of other projects.
-    (r"py:.*", r"(numpy|scipy|matplotlib|sklearn|torch|np|collections|typing|enum)(\..*)?"),
+    (r"py:.*", r"(numpy|scipy|matplotlib|sklearn|torch|gpytorch|np|collections|typing|enum)(\..*)?"),
     # Bases of our classes that are written in Python itself.
     (r"py:class", r"(tuple|object|abc\.ABC|Exception|Warning)"),
     # A property that NTKKernel inherits from scikit-learn, whose pages are not here.

@@ -42,7 +42,7 @@ MODULES = [
 ]
 
 #: Public modules that need an optional library: they are read where it is there.
-EXTRAS = {"ntkrs.dask": "dask", "ntkrs.sklearn": "sklearn"}
+EXTRAS = {"ntkrs.dask": "dask", "ntkrs.sklearn": "sklearn", "ntkrs.torch": "torch"}
 MISSING = {path: library for path, library in EXTRAS.items() if importlib.util.find_spec(library) is None}
 MODULES += EXTRAS.keys() - MISSING.keys()
 

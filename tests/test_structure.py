@@ -30,7 +30,7 @@ ORDER = (
     {"predict"},
     {"convert", "features", "regression"},
     {"diagnostics"},
-    {"dask", "sklearn"},
+    {"dask", "sklearn", "torch"},
     {"__init__"},
     {"bench", "compat", "demo"},
     {"cli"},
@@ -128,7 +128,7 @@ PUBLIC = [
 
 
 #: Public modules that need an optional library.
-EXTRAS = {"ntkrs.dask": "dask", "ntkrs.sklearn": "sklearn"}
+EXTRAS = {"ntkrs.dask": "dask", "ntkrs.sklearn": "sklearn", "ntkrs.torch": "torch"}
 MISSING = {path: library for path, library in EXTRAS.items() if importlib.util.find_spec(library) is None}
 PUBLIC = [path for path in PUBLIC if path not in MISSING]
 

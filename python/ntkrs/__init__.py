@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         Softsign,
         Tanh,
     )
+    from ntkrs import torch as torch
     from ntkrs.empirical import empirical_ntk, jacobian_ntk
     from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
     from ntkrs.kernel import Kernel
@@ -151,7 +152,7 @@ _MODULES = (
 )
 
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
-_OPTIONAL = ("dask", "sklearn")
+_OPTIONAL = ("dask", "sklearn", "torch")
 
 #: The modules of the names that are imported on first access. All others in ``__all__`` are activations.
 _HOMES = {
