@@ -18,18 +18,10 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from ntkrs import _core
-from ntkrs import _core, activations, errors
 from ntkrs._public import keep_pickles as _keep_pickles
 from ntkrs._public import publish as _publish
 from ntkrs._runtime import threadpoolctl as _threadpoolctl
 from ntkrs._runtime.threads import get_num_threads, set_num_threads, threads
-from ntkrs._runtime.versions import show_versions
-from ntkrs.activations import *
-from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
-from ntkrs.errors import *
-from ntkrs.kernel import Kernel
-from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
-from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from ntkrs import activations as activations
@@ -39,6 +31,7 @@ if TYPE_CHECKING:
     from ntkrs import layers as layers
     from ntkrs import network as network
     from ntkrs import sklearn as sklearn
+    from ntkrs import torch as torch
     from ntkrs._runtime.versions import show_versions
     from ntkrs.activations import (
         Abs,
@@ -68,9 +61,22 @@ if TYPE_CHECKING:
         Softsign,
         Tanh,
     )
-    from ntkrs import torch as torch
     from ntkrs.empirical import empirical_ntk, jacobian_ntk
     from ntkrs.ensemble import ensemble_ntk, ensemble_outputs
+    from ntkrs.errors import (
+        ChannelOrderWarning,
+        ConvergenceError,
+        ConvergenceWarning,
+        DamagedFileError,
+        DivergenceError,
+        IndefiniteKernelError,
+        NoEffectWarning,
+        PerformanceWarning,
+        SingularKernelError,
+        StalledTrainingWarning,
+        TruncationWarning,
+        UnknownScalesError,
+    )
     from ntkrs.kernel import Kernel
     from ntkrs.layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Sequential, mlp
     from ntkrs.network import Network
@@ -80,11 +86,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Abs",
     "Activation",
-__all__ = [  # and all activations, warnings and errors, which are added below
     "AvgPool",
+    "ChannelOrderWarning",
     "Conv",
+    "ConvergenceError",
+    "ConvergenceWarning",
     "Cos",
+    "DamagedFileError",
     "Dense",
+    "DivergenceError",
     "Elu",
     "Erf",
     "Exp",
@@ -95,11 +105,14 @@ __all__ = [  # and all activations, warnings and errors, which are added below
     "GlobalAvgPool",
     "Hermite",
     "Identity",
+    "IndefiniteKernelError",
     "Kernel",
     "LeakyRelu",
     "Mish",
     "Monomial",
     "Network",
+    "NoEffectWarning",
+    "PerformanceWarning",
     "Polynomial",
     "Rbf",
     "RectifiedPower",
@@ -110,9 +123,13 @@ __all__ = [  # and all activations, warnings and errors, which are added below
     "Sign",
     "Silu",
     "Sin",
+    "SingularKernelError",
     "Softplus",
     "Softsign",
+    "StalledTrainingWarning",
     "Tanh",
+    "TruncationWarning",
+    "UnknownScalesError",
     "__version__",
     "convert",
     "diagnostics",
@@ -132,7 +149,6 @@ __all__ = [  # and all activations, warnings and errors, which are added below
     "solve",
     "threads",
 ]
-__all__ += activations.__all__ + errors.__all__
 
 __version__ = _core.VERSION
 
@@ -143,6 +159,7 @@ _MODULES = (
     "diagnostics",
     "empirical",
     "ensemble",
+    "errors",
     "features",
     "kernel",
     "layers",
@@ -154,7 +171,7 @@ _MODULES = (
 #: Modules that need an optional package. ``dir`` and ``*`` leave them out, so that these work without it.
 _OPTIONAL = ("dask", "sklearn", "torch")
 
-#: The modules of the names that are imported on first access. All others in ``__all__`` are activations.
+#: The modules of names that are imported on first access. The others are errors, warnings and activations.
 _HOMES = {
     **dict.fromkeys(("AvgPool", "Conv", "Dense", "Flatten", "GlobalAvgPool", "Sequential", "mlp"), "layers"),
     **dict.fromkeys(("empirical_ntk", "jacobian_ntk"), "empirical"),
@@ -173,7 +190,8 @@ if not TYPE_CHECKING:  # for type checkers it would be a promise of every name
             return importlib.import_module(f"{__name__}.{name}")
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(f"{__name__}.{_HOMES.get(name, 'activations')}")
+        others = "errors" if name.endswith(("Error", "Warning")) else "activations"
+        module = importlib.import_module(f"{__name__}.{_HOMES.get(name, others)}")
         globals()[name] = getattr(module, name)
         _publish(globals())
         return globals()[name]
@@ -188,9 +206,11 @@ _keep_pickles()
 _threadpoolctl.register()
 
 if _core.PROFILE != "release":
+    from ntkrs.errors import PerformanceWarning
+
     warnings.warn(
         f"this ntkrs is a {_core.PROFILE} build, many times slower than a release build. "
         "Reinstall it with `pip install .`, or build it with `maturin develop --release`.",
-        errors.PerformanceWarning,
+        PerformanceWarning,
         stacklevel=2,
     )
