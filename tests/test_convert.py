@@ -258,6 +258,8 @@ REFUSED = {
     "number": (lambda: convert.from_keras(KERAS, [3]), TypeError, r"activation\[0\] is 3, but a name"),
     "a module": (lambda: convert.from_state_dict(stand_in("M", state_dict=dict), "relu"), TypeError,
                  r"state is a M, but .* Pass module.state_dict\(\)"),
+    "a checkpoint": (lambda: convert.from_state_dict({"model": state()}, "relu"), TypeError,
+                     r"state holds 'model', which is a mapping itself\. Pass it alone: state\['model'\]"),
     "mean": (lambda: convert.from_state_dict(POSITIVE | {"1.running_mean": C[0]}, "relu"), ValueError,
              "state holds '1.running_mean', but dense"),
     "conv state": (lambda: convert.from_state_dict({"0.weight": np.ones((3, 1, 2, 2))}, "relu"), ValueError,

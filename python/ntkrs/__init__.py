@@ -189,7 +189,10 @@ if not TYPE_CHECKING:  # for type checkers it would be a promise of every name
         if name in _MODULES or name in _OPTIONAL:
             return importlib.import_module(f"{__name__}.{name}")
         if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from ntkrs._checks.elsewhere import of_package
+
+            hint = of_package(name, [*__all__, *_MODULES, *_OPTIONAL])
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}", name=name)
         others = "errors" if name.endswith(("Error", "Warning")) else "activations"
         module = importlib.import_module(f"{__name__}.{_HOMES.get(name, others)}")
         globals()[name] = getattr(module, name)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar, cast
 
 from ntkrs._checks.advice import channels_first, shown
+from ntkrs._checks.elsewhere import ARCHITECTURE, Elsewhere, instead_of_layer
 from ntkrs._layers import UNKNOWN_SCALES, AvgPool, Conv, Dense, Flatten, GlobalAvgPool, ImageLayer
 from ntkrs._runtime import display
 from ntkrs.activations import Activation, Elementwise
@@ -29,7 +30,7 @@ Made = TypeVar("Made", bound="Architecture")
 Grid: TypeAlias = tuple[int, int]
 
 
-class Architecture(ABC):
+class Architecture(Elsewhere, ABC):
     """Layers in order, with an activation after each but the last: the base of :class:`~ntkrs.layers.Sequential`.
 
     Attributes
@@ -45,6 +46,8 @@ class Architecture(ABC):
     True
     """
 
+    _ELSEWHERE = ARCHITECTURE
+
     layers: tuple[Layer, ...]
 
     def __init__(self, *layers: Layer) -> None:
@@ -54,7 +57,7 @@ class Architecture(ABC):
             if not isinstance(layer, Dense | Elementwise | ImageLayer):
                 raise TypeError(
                     f"layer {index} is {shown(layer)}, but a Dense or an activation is needed, or a Conv, AvgPool, "
-                    f"Flatten or GlobalAvgPool for images.{_instead_of(layer)}"
+                    f"Flatten or GlobalAvgPool for images.{instead_of_layer(layer)}"
                 )
         start = _check_image_layers(layers) if any(isinstance(layer, ImageLayer) for layer in layers) else 0
         _check_dense_layers(layers, start)
@@ -195,15 +198,6 @@ def _misplaced(layer: Layer, before: Layer | None, cropped: Layer | None) -> str
             "padding='same' or 'valid'."
         )
     return ""
-
-
-def _instead_of(layer: object) -> str:
-    """Return a hint at what to pass instead of something that is no layer, to be appended to a message."""
-    if isinstance(layer, list | tuple):
-        return " Pass the layers one by one: Sequential(*layers)."
-    if isinstance(layer, str):
-        return " Pass an activation object, such as Relu()."
-    return " Did you forget the parentheses?" if isinstance(layer, type) else ""
 
 
 def check_architecture(arch: object) -> None:

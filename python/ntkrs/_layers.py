@@ -91,6 +91,13 @@ class Affine:
         return ours, ours and self.tau_b is None
 
 
+@absent(
+    activation="Activations are layers of their own: Sequential(Dense(64), Relu(), Dense(1)).",
+    parameterization="It is chosen for all layers: arch.kernel('standard').",
+    bias="A layer has biases where sigma_b is above 0.",
+    use_bias="A layer has biases where sigma_b is above 0.",
+    in_features="It is that of the layer before, and of X.",
+)
 @other_names(W_std="sigma_w", b_std="sigma_b", units="width", out_dim="width", out_features="width")
 @dataclass(frozen=True, repr=False)
 class Dense(Affine):

@@ -173,7 +173,7 @@ class SingularKernelError(np.linalg.LinAlgError):
 
 
 class IndefiniteKernelError(np.linalg.LinAlgError):
-    """A matrix has an eigenvalue that is negative beyond round-off, so it is not a kernel. A ridge is no remedy.
+    """A matrix has an eigenvalue that is negative beyond round-off, so it is not a kernel, or has lost digits.
 
     Predictive variances that are negative beyond round-off are the same error: the kernels do not belong together.
 

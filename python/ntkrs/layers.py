@@ -12,7 +12,7 @@ import numpy as np
 
 from ntkrs._architecture import Architecture, Layer, made_by_sequential
 from ntkrs._checks import numbers
-from ntkrs._checks.advice import other_names
+from ntkrs._checks.advice import absent, other_names, shown
 from ntkrs._layers import AvgPool, Conv, Dense, Flatten, GlobalAvgPool
 from ntkrs._public import publish
 from ntkrs.activations import Elementwise, by_name
@@ -87,6 +87,7 @@ class Sequential(Architecture):
         """
         return Kernel(self, parameterization)
 
+    @other_names(seed="rng", key="rng", random_state="rng", n_features="in_features", input_shape="in_features")
     def init(
         self,
         in_features: int,
@@ -125,7 +126,21 @@ class Sequential(Architecture):
         return Network.random(self, in_features, rng, dtype)
 
 
-@other_names(W_std="sigma_w", b_std="sigma_b", nonlinearity="activation", phi="activation")
+@absent(
+    bias="Layers have biases where sigma_b is above 0.",
+    use_bias="Layers have biases where sigma_b is above 0.",
+    in_features="It is passed when parameters are drawn: arch.init(in_features).",
+    hidden_layer_sizes="Hidden layers here are equal: depth of them, of this width. Build a Sequential for others.",
+)
+@other_names(
+    W_std="sigma_w",
+    b_std="sigma_b",
+    nonlinearity="activation",
+    phi="activation",
+    n_layers="depth",
+    hidden="width",
+    out_features="outputs",
+)
 def mlp(
     depth: int,
     width: int,
@@ -161,6 +176,12 @@ def mlp(
     >>> mlp(depth=1, width=64, outputs=2, activation="erf") == Sequential(Dense(64), Erf(), Dense(2))
     True
     """
+    for size, name in ((depth, "depth"), (width, "width")):
+        if np.ndim(size):
+            raise TypeError(
+                f"{name} is {shown(size)}, but one number is needed: hidden layers are equal. Build a Sequential for "
+                "layers of different widths."
+            )
     hidden = numbers.integer(depth, "depth")
     if hidden < 0:
         raise ValueError(f"depth is {hidden}, but the number of hidden layers is >= 0")

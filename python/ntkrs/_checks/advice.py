@@ -104,6 +104,8 @@ def _instead_of_object(values: object, name: str) -> str:
         return f"Pass {name}.collect()."
     if callable(values):
         return "Call it, and pass the array that it returns, such as kernel(X)."
+    if isinstance(values, str | bytes) and "." in str(values):
+        return f"Load the file first, such as {name} = numpy.load({values!r})."
     if isinstance(values, str | bytes):
         return "Options are passed by name, such as get='ntk'."
     return ""
@@ -148,7 +150,7 @@ def _named_otherwise(error: type[Exception], messages: dict[str, str]) -> Callab
         def checked(*args: Any, **kwargs: Any) -> Any:
             for name, message in messages.items():
                 if name in kwargs:
-                    raise error(f"{called.__name__}() {message}")
+                    raise error(f"{called.__qualname__}() {message}")
             return function(*args, **kwargs)
 
         if isinstance(called, type):

@@ -40,9 +40,11 @@ def floating(values: ArrayLike, name: str) -> Array:
     try:
         array = np.asarray(values)
     except (TypeError, RuntimeError) as error:
-        raise TypeError(f"{name} cannot be read as a NumPy array: {error}") from error
+        hint = f". Pass {name}.float()." if "BFloat16" in str(error) else ""
+        raise TypeError(f"{name} cannot be read as a NumPy array: {error}{hint}") from error
     except ValueError as error:
-        raise ValueError(f"{name} cannot be read as a NumPy array: {error}") from error
+        hint = " Rows must have the same length: pad or drop." if "inhomogeneous" in str(error) else ""
+        raise ValueError(f"{name} cannot be read as a NumPy array: {error}{hint}") from error
     if array.dtype.kind in "biu":
         return cast("Array", chunks.copied(array, np.float64))
     if array.dtype.kind != "f" or array.dtype.itemsize > 8:

@@ -165,7 +165,8 @@ def times(t: ArrayLike | None) -> NDArray[np.float64]:
     values = arrays.floating(t, "t").astype(np.float64, copy=False)
     if np.isnan(values).any() or (values < 0).any():
         bad = values[np.isnan(values) | (values < 0)].flat[0]
-        raise ValueError(f"t holds {bad}, but times are >= 0 (None or infinity: the end of training)")
+        hint = " Test inputs are passed by name: x_test=." if values.ndim > 1 else ""
+        raise ValueError(f"t holds {bad}, but times are >= 0 (None or infinity: the end of training).{hint}")
     return values
 
 
@@ -182,7 +183,8 @@ def broadcast(values: ArrayLike, shape: tuple[int, ...], name: str) -> NDArray[n
     """Return a number, or an array of this shape, as an array of this shape. (N,) and (N, 1) count as the same."""
     array = arrays.finite_float64(values, name)
     if array.ndim and _in_columns(array.shape) != _in_columns(shape):
-        raise ValueError(f"{name} has shape {array.shape}, but a number or an array of shape {shape} is needed")
+        hint = ": the outputs before training. For test inputs pass k_test_train=." if name == "fx_train_0" else ""
+        raise ValueError(f"{name} has shape {array.shape}, but a number or an array of shape {shape} is needed{hint}")
     return array.reshape(shape) if array.ndim else np.broadcast_to(array, shape)
 
 

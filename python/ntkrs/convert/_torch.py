@@ -50,6 +50,8 @@ def _by_layer(state: Mapping[Any, Any], layers: Sequence[str] | None) -> dict[st
         name, _, kind = str(key).rpartition(".")
         if layers is not None and name not in layers:
             continue
+        if isinstance(value, Mapping):
+            raise TypeError(f"state holds {key!r}, which is a mapping itself. Pass it alone: state[{key!r}]")
         if kind not in {"weight", "bias"}:
             raise ValueError(
                 f"state holds {key!r}, but dense layers have names that end in 'weight' or 'bias'; no other layer can "

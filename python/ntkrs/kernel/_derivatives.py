@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ntkrs._checks import arrays
+from ntkrs._checks.elsewhere import KERNEL, Elsewhere
 from ntkrs.kernel._gradient import gradients
 from ntkrs.kernel._input_gradient import input_gradients
 from ntkrs.kernel._results import named, names_of
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array, ArrayLike, Get, Parameterization, Progress
 
 
-class KernelDerivatives:
+class KernelDerivatives(Elsewhere):
     """The part of :class:`~ntkrs.kernel.Kernel` that differentiates."""
+
+    _ELSEWHERE = KERNEL
 
     arch: Architecture
     parameterization: Parameterization

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
 from ntkrs._architecture import check_architecture, check_dense, grids, takes_images
 from ntkrs._checks import arrays, images, numbers
-from ntkrs._checks.advice import options_by_name
+from ntkrs._checks.advice import absent, options_by_name
 from ntkrs._runtime import display
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._derivatives import KernelDerivatives
@@ -156,6 +156,7 @@ class Kernel(KernelDerivatives):
         self, X: ArrayLike, Z: ArrayLike | None = None, *, get: tuple[KernelName, ...], **rest: Unpack[Rest]
     ) -> Any: ...
 
+    @absent(parameterization="It is chosen with the kernel: arch.kernel('standard').")
     @options_by_name
     def __call__(
         self,

@@ -13,6 +13,7 @@ import numpy as np
 from ntkrs._architecture import check_dense, check_scales
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import options_by_name, shown
+from ntkrs._checks.elsewhere import NETWORK, Elsewhere
 from ntkrs._runtime import display
 from ntkrs.network import _forward, _ntk, _parameters, _training, _vector_products
 from ntkrs.network._state import NetworkState
@@ -29,19 +30,7 @@ if TYPE_CHECKING:
     from ntkrs.network._training import History
 
 
-#: Attributes that users look for, and where to find what they want.
-_ELSEWHERE = {
-    "kernel": ": its empirical NTK is net.ntk(X), and the kernel at infinite width is net.arch.kernel()",
-    "predict": ": its outputs are net(X)",
-    "forward": ": its outputs are net(X)",
-    "state_dict": ": ntkrs.convert.to_state_dict(net) makes one of PyTorch, net.save(path) a file",
-    "load_state_dict": ": ntkrs.convert.from_state_dict reads one of PyTorch, Network.load(path) a file of net.save",
-    "fit": ": net.train(X, y, learning_rate, steps) returns the trained network",
-    "params": ": they are net.parameters",
-}
-
-
-class Network:
+class Network(Elsewhere):
     """A finite multilayer perceptron with parameters θ, in the NTK parameterization.
 
     ::
@@ -95,6 +84,8 @@ class Network:
     >>> bool(np.isclose(net([[3.0, -1.0]])[0, 0], 3 / 2))  # (3 + 0)/(√2 √2)
     True
     """
+
+    _ELSEWHERE = NETWORK
 
     def __init__(
         self,
@@ -158,8 +149,12 @@ class Network:
     ) -> Self:
         """Return ``arch.init(in_features, rng, dtype)``, a network with random parameters."""
         check_dense(arch, "init")
-        if np.ndim(in_features) == 2:
+        if np.ndim(in_features):
             raise TypeError(f"in_features is {shown(in_features)}, but their number is needed: X.shape[1]")
+        if isinstance(rng, tuple) and rng[:1] == (-1,):
+            raise TypeError(
+                f"rng is {rng}, a shape, but a seed is needed. Pass the number of features first: init({rng[-1]}, 0)"
+            )
         inputs = numbers.count(in_features, "in_features")
         theta = _parameters.drawn(arch, inputs, numbers.generator(rng), numbers.dtype(dtype))
         return cls._from_state(NetworkState(arch, inputs, theta))
@@ -271,13 +266,6 @@ class Network:
             f"Network: {inputs} features, {count:,} parameters, {self.dtype}, in the {self.parameterization} parameters"
         )
         return display.layers(title, self.arch)
-
-    if not TYPE_CHECKING:  # for type checkers it would be a promise of every attribute
-
-        def __getattr__(self, name: str) -> Any:
-            """Raise AttributeError. The message says where the kernels of a network are."""
-            hint = _ELSEWHERE.get(name, "")
-            raise AttributeError(f"a Network has no attribute {name!r}{hint}", name=name, obj=self)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return the arguments of :class:`NetworkState`: the core's network is built again from them."""
