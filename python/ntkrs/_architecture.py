@@ -198,7 +198,7 @@ def _misplaced(layer: Layer, before: Layer | None, cropped: Layer | None) -> str
 
 
 def _instead_of(layer: object) -> str:
-    """Return a hint at what to pass instead of something that is no layer, to be appended to a message."""
+    """Return a hint at what to pass instead of something that is not a layer, to be appended to a message."""
     if isinstance(layer, list | tuple):
         return " Pass the layers one by one: Sequential(*layers)."
     if isinstance(layer, str):
