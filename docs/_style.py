@@ -18,9 +18,10 @@ SETTINGS = STYLE | {
     "svg.hashsalt": "ntkrs",
 }
 
-#: Vector graphics, and numbers without their type: 0.5 and not np.float64(0.5).
+#: Vector graphics, and numbers of eight digits without their type: 0.5 and not np.float64(0.5).
 KERNEL = """
 c.InlineBackend.figure_formats = {"svg"}
+c.PlainTextFormatter.float_precision = "%.8g"
 c.InteractiveShellApp.exec_lines = ["import numpy", "numpy.set_printoptions(legacy='1.25')", "del numpy"]
 """
 

@@ -5,6 +5,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ntkrs
@@ -77,6 +78,22 @@ def test_examples_run(path, tmp_path, monkeypatch):
         if library in imported(code) and importlib.util.find_spec(library) is None:
             pytest.skip(f"{name_of(path)} needs {library}, which is absent: its examples are not run")
     exec(compile(code, name_of(path), "exec"), {})  # noqa: S102 it is ours
+
+
+def test_the_kernel_of_scikit_ntk_is_that_of_its_formula():
+    """Its recursion for depth 3: biases start at 0, learn at the scale ``bias``, and there is no factor 1/n_0."""
+    (code,) = [block for block in blocks(DOCS / "guide" / "coming_from.md") if "depth, bias = " in block]
+    names = {"ntkrs": ntkrs}
+    exec(code, names)  # noqa: S102 it is ours
+    sigma = names["features"] @ names["features"].T
+    theta, scale = sigma + 0.1**2, np.sqrt(np.outer(sigma.diagonal(), sigma.diagonal()))
+    for _ in range(3):
+        rho = np.clip(sigma / scale, -1, 1)
+        slope = 1 - np.arccos(rho) / np.pi
+        sigma = scale * (np.sqrt(1 - rho**2) / np.pi + rho * slope)
+        theta = theta * slope + sigma + 0.1**2
+    # arccos near 1 gives slopes on the diagonal an error of √ε.
+    np.testing.assert_allclose(names["K"], theta / (4 * (0.1**2 + 1)), rtol=1e-7)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

@@ -269,8 +269,8 @@ class ConvolutionalKernel:
     ``head`` is "flatten" or "global_avg_pool". ``dense`` holds (σ_w, σ_b, τ_w, τ_b) of each dense layer after it, and
     the activations between them. A kernel ``wanted`` is "nngp" or "ntk", with the index of the last dense layer.
 
-    Raises ValueError if the first layer is no convolution, a name is not known, a window, stride or scale is out of its
-    domain, or an activation has no kernel at infinite width.
+    Raises ValueError if the first layer is not a convolution, a name is not known, a window, stride or scale is out of
+    its domain, or an activation has no kernel at infinite width.
     """
 
     def __new__(

@@ -99,7 +99,7 @@ def looks_channels_first(height: int, width: int, channels: int) -> bool:
 
 
 def _instead_of_object(values: object, name: str) -> str:
-    """Return what to pass instead of an object that is no array."""
+    """Return what to pass instead of an object that is not an array."""
     if hasattr(values, "collect"):  # a lazy data frame
         return f"Pass {name}.collect()."
     if callable(values):
@@ -112,7 +112,7 @@ def _instead_of_object(values: object, name: str) -> str:
 
 
 def _first_object(array: NDArray[Any]) -> str:
-    """Return where the first entry stands that is no number, and what to do about it."""
+    """Return where the first entry stands that is not a number, and what to do about it."""
     for index in np.ndindex(array.shape):
         if not isinstance(array[index], int | float | np.integer | np.floating | np.bool_):
             return (
