@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import ntkrs
 from ntkrs.empirical import Block, Linear, Lookup
@@ -147,6 +149,38 @@ def test_kernels_are_those_of_automatic_differentiation(name):
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
     assert all(parameter.grad is None for parameter in module.parameters())
     assert not any(layer._forward_hooks for layer in module.modules())
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 3),
+    st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    st.sampled_from([1, 2, 3]),
+    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2)), min_size=3),
+    st.sampled_from(["zeros", "circular", "replicate"]),
+    st.booleans(),
+)
+def test_convolutions_of_any_shape(axes, channels, groups, sizes, mode, bias):
+    window, stride, dilation, padding = (tuple(size[k] for size in sizes[:axes]) for k in range(4))
+    convolution = getattr(nn, f"Conv{axes}d")(
+        groups * channels[0],
+        groups * channels[1],
+        window,
+        stride,
+        padding,
+        dilation,
+        groups,
+        bias=bias,
+        padding_mode=mode,
+    )
+    module = nn.Sequential(convolution, nn.Tanh(), nn.Flatten(), nn.LazyLinear(2))
+    x = torch.randn(3, groups * channels[0], *[5, 6, 5][:axes])
+    module(x)  # which tells the last layer its inputs
+    expected = torch_jacobian.kernel(module, x)
+    records = ntkrs.convert.record(module, x)
+    for form in ("tokens", "gradients"):
+        found = ntkrs.empirical_ntk(records, form=form)
+        assert abs(found - expected).max() <= TOLERANCE * abs(expected).max()
 
 
 @pytest.mark.parametrize("outputs", ["full", "trace", "mean", "diagonal", "sum", 1])

@@ -112,6 +112,45 @@ def test_biases_lookups_and_blocks_of_their_own():
     close(found, sum(total for total, _ in sums), sum(magnitude for _, magnitude in sums))
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from([None, 1, 2, 7, 40]),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.integers(1, 20),
+    st.sampled_from([1, 3, 50]),
+    st.sampled_from(["full", "trace", "mean", "diagonal", "sum", 0]),
+    st.sampled_from([np.float64, np.float32]),
+)
+def test_embeddings_are_products_of_per_sample_gradients(tokens, m, count, n, vocabulary, outputs, dtype):
+    rng = np.random.default_rng(m + 10 * count + 100 * n + vocabulary)
+    lead = () if tokens is None else (tokens,)
+    x, z = (
+        [(rng.integers(0, vocabulary, (size, *lead)), rng.normal(size=(size, *lead, m, count)).astype(dtype))]
+        for size in (n, 5)
+    )
+    for others in (z, None):
+        full, magnitude = oracle.kernel(x, others)
+        looked_up = None if others is None else [Lookup(*others[0])]
+        found = ntkrs.empirical_ntk([Lookup(*x[0])], looked_up, outputs=outputs)
+        close(found, selected(full, outputs), selected(magnitude, outputs), dtype)
+
+
+def test_an_entry_of_an_embedding_depends_on_its_two_samples_alone():
+    rng = np.random.default_rng(11)
+    words, gradients = rng.integers(0, 30, (150, 9)), rng.normal(size=(150, 9, 5, 2))
+    kernel = ntkrs.empirical_ntk([Lookup(words, gradients)])
+    with ntkrs.threads(1):
+        copy = ntkrs.empirical_ntk([Lookup(words, gradients)], [Lookup(words.copy(), gradients.copy())])
+    assert np.array_equal(kernel, copy)
+    assert np.array_equal(kernel, kernel.transpose(1, 0, 3, 2))
+    few = ntkrs.empirical_ntk([Lookup(words[7:140:3], gradients[7:140:3])])
+    assert np.array_equal(kernel[7:140:3, 7:140:3], few)
+    # Other names of the words change nothing but the order of sums.
+    renamed = ntkrs.empirical_ntk([Lookup(np.uint16(1000) - words.astype(np.uint16), gradients)])
+    assert np.allclose(renamed, kernel, rtol=1e-13, atol=1e-12)
+
+
 @pytest.mark.parametrize("outputs", ["full", "diagonal", "trace", 1])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_layers_have_kernels_and_weights_of_their_own(outputs, dtype):

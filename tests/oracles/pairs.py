@@ -17,7 +17,8 @@ def gradients(record, *, bias):
     if np.issubdtype(entering.dtype, np.integer):
         entering = np.eye(1 + int(entering.max(initial=0)))[entering]
     n = len(entering)
-    weights = np.einsum("isko,isl->iokl", leaving, entering.astype(np.longdouble)).reshape(n, leaving.shape[-1], -1)
+    # The index of a row comes before that in a row, so that a table of more rows has further columns at the end.
+    weights = np.einsum("isko,isl->iolk", leaving, entering.astype(np.longdouble)).reshape(n, leaving.shape[-1], -1)
     return np.concatenate([weights, leaving.sum(axis=1).swapaxes(1, 2)], axis=2) if bias else weights
 
 

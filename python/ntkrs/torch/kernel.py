@@ -61,8 +61,7 @@ class Kernel(Base):  # type: ignore[misc]  # torch and GPyTorch are read as Any
 
     Notes
     -----
-    A call returns a dense tensor, so an ``ExactGP`` evaluates the kernel of all training and test inputs together for
-    each prediction. ``ScaleKernel(kernel)`` evaluates the parts that it needs.
+    A call returns a dense tensor, never one of GPyTorch's lazy matrices.
 
     If an activation has a kink, Θ has a cusp where two different rows are equal or opposite. It counts as 0, as in
     :meth:`ntkrs.Kernel.input_gradient`. The diagonal of ``kernel(X)`` has no cusp: x_i is both of its inputs, and its
