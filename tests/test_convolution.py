@@ -1,6 +1,7 @@
 """Kernels of convolutional networks at infinite width: against whole tensors in NumPy, and by their laws."""
 
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from oracles import convolution
 from package import convolutional
 from test_kernel import EPS
 from test_oracles_convolution import NETWORKS, X, Z
+from test_runtime import python
 
 RNG = np.random.default_rng(1)
 ROOT = 2**0.5
@@ -299,6 +301,30 @@ def test_progress_is_reported(images):
 
     with pytest.raises(InterruptedError):
         DEEP.kernel()(np.tile(images, (20, 4, 4, 1)), progress=stop)
+
+
+MEMORY = """
+import numpy
+from ntkrs import Conv, Dense, Flatten, Relu, Sequential
+
+def most():
+    with open("/proc/self/status") as lines:
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+conv = Conv(1, 3, sigma_w=1.4, sigma_b=0.1)
+kernel = Sequential({layers}, Dense(1)).kernel()
+x = numpy.random.default_rng(0).standard_normal({shape})
+kernel(x[:1])
+before = most()
+print(kernel(x).nbytes, most() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_memory_stays_close_to_that_of_the_result():
+    layers, shape = "conv, Relu(), conv, Relu(), conv, Relu(), Flatten()", (1500, 8, 8, 1)
+    result, peak = map(int, python(MEMORY.format(layers=layers, shape=shape)).split())
+    assert peak <= 1.1 * result + 64e6
 
 
 # Functions of kernels take images as they are.

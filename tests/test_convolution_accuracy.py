@@ -59,10 +59,23 @@ def test_every_pair_is_right_to_the_last_digits(padding, sigma_b, head):
     promised([*layers(depth, **options), head, Dense(1.0, sigma_b)], hard_images(2, 3, 2))
 
 
-@pytest.mark.parametrize("sigma_b", [0.0, 0.1])
-def test_twenty_layers(sigma_b):
-    x = hard_images(2, 2, 1)[[0, 1, 3, 9, 11, 12]]
-    promised([*layers(20, sigma_w=ROOT, sigma_b=sigma_b), "global_avg_pool", Dense()], x)
+@pytest.mark.parametrize(
+    ("depth", "sigma_b", "head"),
+    [
+        (10, 0.1, "flatten"),
+        (20, 0.0, "global_avg_pool"),
+        (20, 0.1, "global_avg_pool"),
+        (20, 0.1, "flatten"),
+    ],
+)
+def test_many_layers(depth, sigma_b, head):
+    x = hard_images(2, 2, 1)[[0, 1, 3, 6, 7, 9, 11, 12]]
+    promised([*layers(depth, sigma_w=ROOT, sigma_b=sigma_b), head, Dense()], x)
+
+
+def test_many_smooth_layers():
+    x = hard_images(2, 2, 1)[[0, 1, 3, 6, 7, 9, 11, 12]]
+    promised([*layers(10, "erf", sigma_w=ROOT, sigma_b=0.1), "global_avg_pool", Dense()], x)
 
 
 @pytest.mark.parametrize("activation", **named(MODERATE))

@@ -170,12 +170,17 @@ LONG = {
     "init": ("mlp(2, 3000, 1, 'tanh')", (5,), "f.init(1000)"),
     "with_parameters": ("mlp(2, 5000, 1, 'tanh').init(5)", (5,), "f.with_parameters(f.parameters)"),
     "training": ("mlp(3, 512, 1).init(5)", (500, 5), "f.train(x, x[:, :1], 1e-3, 10, progress=progress)"),
+    "convolutions": (
+        "Sequential(*[Conv(1, 3), Relu()] * 20, GlobalAvgPool(), Dense(1)).kernel()",
+        (2, 32, 32, 3),
+        "f(x)",
+    ),
     "ensemble": ("mlp(2, 256, 1)", (600, 5), "ensemble_ntk(f, x, seeds=20, outputs='trace', progress=progress)"),
 }
 
 INTERRUPTED = """
 import signal, time, numpy
-from ntkrs import ensemble_ntk, mlp, threads
+from ntkrs import Conv, Dense, GlobalAvgPool, Relu, Sequential, ensemble_ntk, mlp, threads
 
 f, x, progress = {f}, numpy.random.default_rng(0).standard_normal({shape}), None
 # An alarm, whose handler is that of Ctrl-C: a thread would wait for the interpreter, which some stages hold.
