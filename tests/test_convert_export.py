@@ -206,7 +206,7 @@ class TestTorch:
 
     def test_without_torch(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "torch", None)
-        with pytest.raises(ImportError, match=r"to_torch needs torch .*pip install torch"):
+        with pytest.raises(ImportError, match=r"this needs PyTorch .*pip install 'ntkrs\[torch\]'"):
             convert.to_torch(NTK["biases"])
 
 

@@ -133,7 +133,7 @@ def torch_module(net: Network) -> Any:
         If torch.nn has no module for an activation.
     """
     after = [_torch_activation(index, layer) for index, layer in enumerate(net.arch.layers) if hasattr(layer, "spec")]
-    torch = _torch()
+    torch = require("torch", "PyTorch", "torch")
     modules: list[Any] = []
     for index, layer in enumerate(exported(net)):
         inputs, outputs = layer.weight.shape
@@ -147,15 +147,6 @@ def torch_module(net: Network) -> Any:
             name, options = after[index]
             modules.append(getattr(torch.nn, name)(**options))
     return torch.nn.Sequential(*modules)
-
-
-def _torch() -> Any:
-    """Return torch, or raise ImportError."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(f"to_torch needs torch ({error}): pip install torch") from error
-    return torch
 
 
 def _torch_activation(index: int, activation: Any) -> tuple[str, dict[str, Any]]:

@@ -30,7 +30,7 @@ def to_torch(net: Network) -> Any:
     Raises
     ------
     ImportError
-        If torch is missing.
+        If torch is missing: ``pip install 'ntkrs[torch]'``.
     ValueError
         If torch.nn has no module for an activation. The message names it, and a way out. If an entry of V or c exceeds
         the dtype.

@@ -2,7 +2,7 @@
 
 - :class:`Kernel`: a module with the scales as parameters, and a kernel of GPyTorch where that is installed.
 
-No other module of this package imports torch.
+No other module of this package imports torch. Only :func:`ntkrs.convert.to_torch` loads it, to make its modules.
 
 Examples
 --------
