@@ -106,10 +106,8 @@ class TestTorch:
         with pytest.raises(ValueError, match="has forward hooks"):
             convert.from_torch(pruned)
 
-    def test_what_to_pass_instead_of_wrappers_and_subclasses(self, torch):
-        nn = torch.nn
-        plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()
-        expected = convert.from_torch(plain)
+    def classes_of_the_user(self, nn, plain):
+        """Return a subclass of Sequential, one that computes something else, and a model as tutorials write it."""
 
         class Subclass(nn.Sequential):
             """A Sequential with a name of its own."""
@@ -130,6 +128,14 @@ class TestTorch:
             def forward(self, x):
                 return self.fc2(self.fc1(x).relu())
 
+        return Subclass, Other, Model
+
+    def test_what_to_pass_instead_of_wrappers_and_subclasses(self, torch):
+        nn = torch.nn
+        plain = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)).double()
+        expected = convert.from_torch(plain)
+
+        Subclass, Other, Model = self.classes_of_the_user(nn, plain)  # noqa: N806
         subclass = Subclass(*plain)
         averaged = torch.optim.swa_utils.AveragedModel(plain)
         cases = [
