@@ -11,11 +11,12 @@ pytest.importorskip("sklearn", reason="estimators need the extra ntkrs[sklearn]"
 
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
 
 from ntkrs import mlp
-from ntkrs.sklearn import NTKRegressor
+from ntkrs.sklearn import NTKGaussianProcessRegressor, NTKRegressor
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((40, 4))
@@ -161,3 +162,101 @@ def test_they_are_searched_cloned_and_pickled():
     best = GridSearchCV(NTKRegressor(), options, cv=3).fit(X, Y).best_estimator_
     assert_array_equal(pickle.loads(pickle.dumps(best)).predict(Z), best.predict(Z))
     assert_array_equal(clone(best).fit(X, Y).predict(Z), best.predict(Z))
+
+
+class TestEvidence:
+    """Factors of NTKGaussianProcessRegressor, which the evidence learns under a log-normal prior."""
+
+    def test_given_ones_make_a_fit_of_the_products(self):
+        model = NTKGaussianProcessRegressor(1, feature_scales=FACTORS).fit(X, BOTH)
+        same = NTKGaussianProcessRegressor(1).fit(X * FACTORS, BOTH)
+        assert_array_equal(model.feature_scales_, FACTORS)
+        assert_array_equal(model.X_train_, X * FACTORS)
+        assert_array_equal(model.theta_, same.theta_)
+        for found, expected in zip(
+            model.predict(Z, return_std=True), same.predict(Z * FACTORS, return_std=True), strict=True
+        ):
+            assert_array_equal(found, expected)
+        assert_array_equal(model.sample_y(Z), same.sample_y(Z * FACTORS))
+        assert model.log_marginal_likelihood() == same.log_marginal_likelihood_value_
+
+    @pytest.mark.parametrize("posterior", ["nngp", "ntk"])
+    @pytest.mark.parametrize("targets", [Y, BOTH], ids=["one", "two"])
+    def test_the_gradient_is_that_of_differences(self, targets, posterior):
+        model = NTKGaussianProcessRegressor(2, activation="erf", posterior=posterior, feature_scales="learn")
+        model.fit(X, targets)
+        assert len(model.theta_) == 3 + 4
+        at, step = model.theta_ + 0.1, 1e-5
+        value, gradient = model.log_marginal_likelihood(at, eval_gradient=True)
+        rises = [
+            (model.log_marginal_likelihood(at + shift) - model.log_marginal_likelihood(at - shift)) / (2 * step)
+            for shift in step * np.eye(7)
+        ]
+        # Differences are good to step² times third derivatives, and ε|L|/step.
+        assert_allclose(gradient, rises, rtol=1e-6, atol=1e-10 * abs(value) / step)
+
+    def test_evidence_times_prior_is_highest_there(self):
+        model = NTKGaussianProcessRegressor(1, activation="erf", feature_scales="learn").fit(X, Y)
+        logs = model.theta_[3:]
+        assert_allclose(np.exp(logs), model.feature_scales_, rtol=1e-15)
+        value, gradient = model.log_marginal_likelihood(eval_gradient=True)
+        assert value == model.log_marginal_likelihood_value_
+        # L-BFGS-B stops when a step changes the objective, of size 30, by less than 2e-9 of it.
+        assert_allclose(gradient - np.append(np.zeros(3), logs), 0, atol=0.02)
+        plain = NTKGaussianProcessRegressor(1, activation="erf").fit(X, Y)
+        assert value - logs @ logs / 2 > plain.log_marginal_likelihood_value_
+
+    def test_features_that_are_noise_lose_weight(self):
+        rng = np.random.default_rng(1)
+        x = rng.standard_normal((120, 6))
+        model = NTKGaussianProcessRegressor(1, feature_scales="learn").fit(x, np.sin(2 * x[:, 3]) + x[:, 1])
+        assert set(np.argsort(model.feature_scales_)[-2:]) == {1, 3}
+        assert model.feature_scales_[[0, 2, 4, 5]].max() < 0.5 * model.feature_scales_[[1, 3]].min()
+
+    def test_the_depth_is_chosen_with_the_prior(self):
+        model = NTKGaussianProcessRegressor((1, 2), feature_scales="learn").fit(X, Y)
+        both = [NTKGaussianProcessRegressor(depth, feature_scales="learn").fit(X, Y) for depth in (1, 2)]
+        logs = [np.log(one.feature_scales_) for one in both]
+        goals = [one.log_marginal_likelihood_value_ - log @ log / 2 for one, log in zip(both, logs, strict=True)]
+        assert model.depth_ == (1, 2)[int(np.argmax(goals))]
+        assert_array_equal(model.feature_scales_, both[model.depth_ - 1].feature_scales_)
+
+    def test_it_is_cloned_and_pickled(self):
+        model = NTKGaussianProcessRegressor(1, feature_scales="learn").fit(X, Y)
+        assert_array_equal(pickle.loads(pickle.dumps(model)).predict(Z), model.predict(Z))
+        assert clone(model).feature_scales == "learn"
+
+    def test_other_words_are_refused(self):
+        with pytest.raises(ValueError, match=r"feature_scales is 'agop', but must be None, 'learn', or a number"):
+            NTKGaussianProcessRegressor(feature_scales="agop").fit(X, Y)
+        with pytest.raises(ValueError, match=r"feature_scales is 'learn', but must be None, 'agop', or a number"):
+            NTKRegressor(feature_scales="learn").fit(X, Y)
+        with pytest.raises(ValueError, match=r"feature_scales has shape \(3,\), but \(4,\) is needed"):
+            NTKGaussianProcessRegressor(feature_scales=[1.0, 2.0, 3.0]).fit(X, Y)
+
+
+class TestPlot:
+    """Importances as bars."""
+
+    @pytest.mark.parametrize("model", [NTKRegressor(1), NTKGaussianProcessRegressor(1)], ids=["ridge", "process"])
+    def test_bars_are_the_factors_from_the_largest_on(self, model):
+        pytest.importorskip("matplotlib", reason="plots need the extra ntkrs[plot]")
+        fitted = clone(model).set_params(feature_scales=FACTORS).fit(X, Y)
+        (ax,) = fitted.plot_importances().axes
+        assert [label.get_text() for label in ax.get_yticklabels()] == [f"feature {at}" for at in (0, 3, 1, 2)]
+        assert_array_equal([bar.get_width() for bar in ax.patches], FACTORS[[0, 3, 1, 2]])
+        assert ax.yaxis_inverted()
+        assert fitted.plot_importances(ax=ax) is ax.figure
+        fitted.feature_names_in_ = np.array(["a", "b", "c", "d"], dtype=object)
+        (named,) = fitted.plot_importances().axes
+        assert [label.get_text() for label in named.get_yticklabels()] == ["a", "d", "b", "c"]
+
+    def test_there_are_30_bars_at_most(self):
+        pytest.importorskip("matplotlib", reason="plots need the extra ntkrs[plot]")
+        wide = RNG.standard_normal((20, 50))
+        (ax,) = NTKRegressor(1).fit(wide, wide[:, 0]).plot_importances().axes
+        assert len(ax.patches) == 30
+
+    def test_it_needs_a_fit(self):
+        with pytest.raises(NotFittedError):
+            NTKRegressor().plot_importances()

@@ -103,7 +103,13 @@ class TestEvidence:
     def test_the_gradient_is_that_of_differences(self, depth, activation, listed, biases, get):
         sigma_b = 0.5 if biases else 0.0
         scales = [np.linspace(0.8, 1.4, depth + 1).tolist(), [sigma_b] * (depth + 1)] if listed else [1.2, sigma_b]
-        prior = Prior(NTKKernel(depth, activation, *scales, get=get), 0.2, np.array([[0.1, 0.3]]))
+        prior = Prior(
+            NTKKernel(depth, activation, *scales, get=get),
+            0.2,
+            np.array([[0.1, 0.3]]),
+            np.ones(3),
+            learns_factors=False,
+        )
 
         def value(prior):
             """The evidence alone."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["kernel_spectrum", "learning_curve", "spectra", "width_scaling"]
 
 P = ParamSpec("P")
+MOST_BARS = 30
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 STYLE = {
     "font.size": 10,
@@ -304,6 +305,46 @@ def spectra(results: Mapping[str, Spectrum], ax: Any = None) -> Figure:
         right.set(title="(b) labels in the eigenbasis", ylim=(0, 102))
         right.legend(loc="upper left")
     return cast("Figure", left.figure)
+
+
+@styled
+def importances(scales: NDArray[np.float64], names: list[str] | None = None, ax: Any = None) -> Figure:
+    """Draw one bar for each feature, the largest at the top, at most 30 of them.
+
+    Parameters
+    ----------
+    scales : (n_0,) ndarray
+        Their factors.
+    names : list of str, optional
+        Their names.
+    ax : matplotlib.axes.Axes, optional
+        The axes to draw in; by default those of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.plot import importances
+    >>> figure = importances(np.array([0.2, 1.5]), ["age", "dose"])
+    >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    ['dose', 'age']
+    """
+    shown = np.argsort(-scales, kind="stable")[:MOST_BARS]
+    if ax is None:
+        _, ax = panels(5.4, height=0.9 + 0.2 * len(shown))
+    ax.barh(np.arange(len(shown)), scales[shown], color=BLUE)
+    ax.set_yticks(np.arange(len(shown)), [f"feature {at}" if names is None else names[at] for at in shown.tolist()])
+    ax.set(xlabel="factor of the feature")
+    ax.invert_yaxis()
+    return cast("Figure", ax.figure)
 
 
 @styled

@@ -9,7 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
-from ntkrs.sklearn import conformal, temperature
+from ntkrs.sklearn import conformal, iterated, temperature
 from ntkrs.sklearn.ridge import NTKRidge
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         The weighted mean squared error of leave-one-out of the targets ±1, for every depth and ridge.
     loo_decision_ : (N,) or (N, C) ndarray
         The decisions about every training row by the model that has not seen it.
+    solution_ : Solution
+        Beyond memory only: the accuracy that :func:`ntkrs.solve` reached, instead of ``loo_error_`` and
+        ``loo_decision_``.
     temperature_ : float
         T in ``predict_proba``.
     dual_coef_ : (N,) or (N, C) ndarray
@@ -85,7 +88,10 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
 
     Notes
     -----
-    One eigendecomposition for each depth, O(N³) time and O(N²) memory. The squared error chooses, not the accuracy of
+    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Where these do not fit in memory, one depth and
+    one number as ``diag_reg`` are fitted by :func:`ntkrs.solve`, in half of N² numbers or less; no row is left out
+    then, so there are neither ``loo_*`` nor sets of classes, and the temperature is fitted to decisions about a tenth
+    of the rows by a model of the others. The squared error chooses, not the accuracy of
     leave-one-out, which has many ties and predicts worse. Inputs are taken as they come: scale them first.
 
     References
@@ -133,8 +139,10 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         ------
         ValueError, TypeError
             If a parameter or an input is invalid, or there is a single class.
+        numpy.linalg.LinAlgError
+            If the kernel is not positive semidefinite, or beyond memory singular with ``diag_reg=0``.
         MemoryError
-            If the kernel does not fit in memory.
+            If a choice of models does not fit in memory. A single one is solved by iteration there.
 
         Examples
         --------
@@ -155,11 +163,23 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
             raise ValueError(f"y has 1 class ({only!r}), but a classifier needs at least 2 classes.")
         targets = np.where(codes[:, None] == np.arange(count), 1.0, -1.0)
         left_out = self._choose(x[kept], targets[:, 1] if count == 2 else targets, weights[kept])
-        assert left_out is not None  # noqa: S101  two classes are of two rows
         self._codes = codes
+        if left_out is None:  # beyond memory: two classes are of two rows
+            decisions, rows = self._held_out()
+            self.temperature_ = temperature.fitted(decisions, codes[rows], weights[kept][rows])
+            return self
         self.temperature_ = temperature.fitted(left_out, codes, weights[kept])
         self.loo_decision_ = cast("Vector", self._left_out(x, kept, left_out))
         return self
+
+    def _held_out(self) -> tuple[Vector, NDArray[np.bool_]]:
+        """Return decisions about a tenth of the rows by a model of the others, and True for these rows."""
+        training = self._training
+        rows = iterated.held_out(len(training.X))
+        others = training.X[~rows], training.y[~rows], training.weights[~rows]
+        model = training.kernel, *others, training.ridge, training.get
+        dual = iterated.regression(*model, intercept=training.intercept).dual
+        return iterated.values(training.kernel, training.X[rows], others[0], training.get, dual), rows
 
     def decision_function(self, X: ArrayLike) -> Vector:
         """Return the regression on ±1.

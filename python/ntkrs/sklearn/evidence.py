@@ -1,4 +1,4 @@
-"""Learning the scales and the noise of a Gaussian process by its evidence."""
+"""Learning the scales, the noise and the factors of the features of a Gaussian process by its evidence."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ntkrs import regression
+from ntkrs.sklearn.feature_scales import applied
 from ntkrs.sklearn.kernel import weighted_gradient
 
 if TYPE_CHECKING:
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 
+#: Matrices of the order of the kernel that the evidence with its gradient needs at once.
+MATRICES = 3
+
+#: The least and the largest factor of a feature that is learned.
+_FACTORS = (1e-4, 1e4)
+
+
 class Prior(NamedTuple):
-    """A kernel with scales, and the variance of the noise.
+    """A kernel with scales, the variance of the noise, and the factors of the features.
 
     Attributes
     ----------
@@ -28,30 +36,50 @@ class Prior(NamedTuple):
         The variance of the noise.
     noise_bounds : (1, 2) ndarray or None
         Its bounds; None if it is not learned.
+    factors : (n_0,) ndarray
+        The factors of the features.
+    learns_factors : bool
+        True if the factors are learned: all are positive then.
     """
 
     kernel: NTKKernel
     noise: float
     noise_bounds: Vector | None
+    factors: Vector
+    learns_factors: bool
 
     @property
     def theta(self) -> Vector:
-        """The logarithms of everything that is learned: the scales, then the noise."""
-        last = [] if self.noise_bounds is None else [np.log(self.noise)]
-        return np.append(self.kernel.theta, last)
+        """The logarithms of everything that is learned: the scales, the noise, and the factors of the features."""
+        parts = [self.kernel.theta, [] if self.noise_bounds is None else [np.log(self.noise)]]
+        return np.concatenate([*parts, np.log(self.factors) if self.learns_factors else []])
 
     @property
     def bounds(self) -> Vector:
         """The logarithms of the bounds, (n, 2)."""
         parts = [self.kernel.bounds.reshape(-1, 2)]
         parts += [] if self.noise_bounds is None else [np.log(self.noise_bounds)]
+        parts += [np.tile(np.log(_FACTORS), (len(self.factors), 1))] if self.learns_factors else []
         return np.concatenate(parts)
 
     def moved(self, theta: Vector) -> Prior:
         """Return the prior with other values of what is learned."""
         count = self.kernel.n_dims
         noise = self.noise if self.noise_bounds is None else float(np.exp(theta[count]))
-        return self._replace(kernel=self.kernel.clone_with_theta(theta[:count]), noise=noise)
+        factors = np.exp(theta[len(theta) - len(self.factors) :]) if self.learns_factors else self.factors
+        return self._replace(kernel=self.kernel.clone_with_theta(theta[:count]), noise=noise, factors=factors)
+
+    def log_density(self, theta: Vector) -> tuple[float, Vector]:
+        """Return the logarithm of the prior density of theta, up to a constant, and its gradient.
+
+        Logarithms of learned factors are normal with mean 0 and deviation 1. All else is uniform.
+        """
+        gradient = np.zeros_like(theta)
+        if not self.learns_factors:
+            return 0.0, gradient
+        logs = theta[len(theta) - len(self.factors) :]
+        gradient[len(theta) - len(logs) :] = -logs
+        return -0.5 * float(logs @ logs), gradient
 
     def evidence(self, x: Vector, y: Vector) -> tuple[float, Vector]:
         """Return the log marginal likelihood and its gradient with respect to ``theta``.
@@ -61,37 +89,49 @@ class Prior(NamedTuple):
         ntkrs.SingularKernelError
             If the kernel plus the noise is not positive definite beyond round-off.
         """
+        x = applied(x, self.factors)
         found = regression.log_marginal_likelihood(self.kernel(x), y, self.noise, eval_gradient=True)
-        last = [] if self.noise_bounds is None else [self.noise * found.noise]
-        return found.value, np.append(weighted_gradient(self.kernel, x, found.kernel), last)
+        parts = [weighted_gradient(self.kernel, x, found.kernel)]
+        parts += [] if self.noise_bounds is None else [np.array([self.noise * found.noise])]
+        parts += [self._by_factors(x, found.kernel)] if self.learns_factors else []
+        return found.value, np.concatenate(parts)
+
+    def _by_factors(self, x: Vector, weights: Vector) -> Vector:
+        """Return ``Σ_ij A_ij ∂K_ij/∂log s`` for the factors s and symmetric weights A, (n_0,); x is multiplied by s."""
+        kernel = self.kernel.architecture.kernel()
+        gradient = kernel.input_gradient(x, get=self.kernel.get, weights=weights, progress=False)
+        return np.asarray(2 * (x * gradient).sum(axis=0))
 
 
-def learned(start: Prior, x: Vector, y: Vector) -> tuple[Prior, float]:
-    """Return the prior of the highest evidence that L-BFGS-B finds from ``start``, and its evidence.
+def learned(start: Prior, x: Vector, y: Vector) -> tuple[Prior, float, float]:
+    """Return the prior of the highest evidence times its density that L-BFGS-B finds from ``start``.
 
-    The evidence is −∞ if it cannot be computed at the start.
+    With it come its evidence, and the logarithm of that product. Both are −∞ if the evidence cannot be computed at the
+    start.
     """
     from scipy.optimize import minimize
 
     theta, bounds = start.theta, start.bounds
     theta = np.clip(theta, bounds[:, 0], bounds[:, 1])
-    best, highest, lowest = start, -np.inf, np.inf
+    best, evidence, highest, lowest = start, -np.inf, -np.inf, np.inf
 
     def loss(theta: Vector) -> tuple[float, Vector]:
-        """Return the negative evidence and its gradient; a bit above the largest so far where it is infinite."""
-        nonlocal best, highest, lowest
+        """Return the negative objective and its gradient; a bit above the largest so far where it is infinite."""
+        nonlocal best, evidence, highest, lowest
         prior = start.moved(theta)
         try:
-            value, gradient = prior.evidence(x, y)
+            found, gradient = prior.evidence(x, y)
         except np.linalg.LinAlgError:
             # A line search cannot interpolate to infinity, and takes tiny steps back from a huge number.
             return len(x) - lowest, np.zeros_like(theta)
+        density, slope = prior.log_density(theta)
+        value = found + density
         if value > highest:
-            best, highest = prior, value
+            best, evidence, highest = prior, found, value
         lowest = min(lowest, value)
-        return -value, -gradient
+        return -value, -(gradient + slope)
 
     first = loss(theta)[0]
     if theta.size and np.isfinite(first):
         minimize(loss, theta, jac=True, method="L-BFGS-B", bounds=bounds)
-    return best, highest
+    return best, evidence, highest

@@ -1,10 +1,11 @@
-"""Factors of the features: given ones, or those of the average gradient outer product of a fitted model."""
+"""Factors of the features: given ones, those of a fitted model's average gradient outer product, and their plot."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from ntkrs._checks import arrays
 from ntkrs._checks.advice import shown
@@ -19,19 +20,61 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 
-def fixed(feature_scales: Any, count: int) -> Vector | None:
-    """Return the factors of ``count`` features, or None if they are to be learned.
+class Importances:
+    """The plot of an estimator's ``feature_scales_``."""
+
+    feature_scales_: Vector
+
+    def plot_importances(self, ax: Any = None) -> Any:
+        """Draw the factors of the features as bars, the largest first: at most 30 of them.
+
+        Factors tell the importance of features that have the same scale, such as those of a StandardScaler.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Axes to draw into; by default those of a new figure.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is missing; the message says how to install it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkrs.sklearn import NTKRegressor
+        >>> X = np.random.default_rng(0).standard_normal((50, 3))
+        >>> figure = NTKRegressor(feature_scales="agop").fit(X, X[:, 1]).plot_importances()
+        >>> figure.axes[0].get_yticklabels()[0].get_text()
+        'feature 1'
+        """
+        from ntkrs import plot
+
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        return plot.importances(self.feature_scales_, None if names is None else list(names), ax=ax)
+
+
+def fixed(feature_scales: Any, count: int, learned: str) -> Vector | None:
+    """Return the factors of ``count`` features, or None if they are to be learned, as the word ``learned`` asks for.
 
     Raises
     ------
     TypeError, ValueError
-        If ``feature_scales`` is not None, "agop", or ``count`` finite numbers >= 0.
+        If ``feature_scales`` is not None, this word, or ``count`` finite numbers >= 0.
     """
     if feature_scales is None:
         return np.ones(count)
     if isinstance(feature_scales, str):
-        if feature_scales != "agop":
-            raise ValueError(f"feature_scales is {feature_scales!r}, but must be None, 'agop', or a number per feature")
+        if feature_scales != learned:
+            raise ValueError(
+                f"feature_scales is {feature_scales!r}, but must be None, {learned!r}, or a number per feature"
+            )
         return None
     factors = arrays.finite_float64(feature_scales, "feature_scales")
     if factors.shape != (count,):

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkrs._checks import arrays, memory, numbers
-from ntkrs._checks.scaling import ldexp
 from ntkrs.errors import SingularKernelError
 from ntkrs.predict import gp_inference
 from ntkrs.predict.modes import square_root
-from ntkrs.sklearn.evidence import Prior, learned
-from ntkrs.sklearn.kernel import NTKKernel, bounding_pairs
-from ntkrs.sklearn.selection import blas_threads, depths
+from ntkrs.sklearn import iterated
+from ntkrs.sklearn.evidence import MATRICES, learned
+from ntkrs.sklearn.feature_scales import Importances
+from ntkrs.sklearn.process import NTKProcess
+from ntkrs.sklearn.selection import blas_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,25 +25,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ntkrs._typing import ArrayLike, KernelName
-    from ntkrs.kernel import Kernel
-    from ntkrs.predict import GpInference, Prediction
+    from ntkrs._typing import ArrayLike
     from ntkrs.sklearn.architectures import Activations, Scales
     from ntkrs.sklearn.kernel import Bounds
 
     Vector = NDArray[np.float64]
 
-#: Matrices of the order of the kernel that the evidence with its gradient needs at once.
-_MATRICES = 3
-
 #: Advice for when the kernel does not fit in memory.
 _REMEDY = (
-    "Use fewer samples, or features of sklearn.kernel_approximation.Nystroem(ntkrs.sklearn.NTKKernel()) with "
-    "BayesianRidge."
+    "Pass one depth, and 'fixed' as all bounds: ntkrs.solve then finds the mean. Or use fewer samples, or features of "
+    "sklearn.kernel_approximation.Nystroem(ntkrs.sklearn.NTKKernel()) with BayesianRidge."
 )
 
 
-class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
+class NTKGaussianProcessRegressor(RegressorMixin, Importances, NTKProcess):  # type: ignore[misc]  # it ships no types
     """Gaussian process regression with an infinitely wide network whose scales and noise are learned.
 
     L-BFGS-B increases the evidence of the training targets, with its exact gradient::
@@ -70,6 +66,9 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         The same for the noise.
     normalize_y : bool, default=True
         If True, the targets minus their mean, over their standard deviation, are learned.
+    feature_scales : None, "learn", or (n_0,) array_like, default=None
+        Factors of the features. "learn" starts from 1 and learns one for each, by the evidence times a log-normal
+        prior: their logarithms have mean 0 and deviation 1. It helps where many features are noise.
 
     Attributes
     ----------
@@ -80,13 +79,17 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
     noise_ : float
         The learned variance of the noise, in units of the targets after ``normalize_y``.
     theta_ : (n,) ndarray
-        Logarithms of everything that is learned: those of ``NTKKernel.theta``, and the noise.
+        Logarithms of everything that is learned: those of ``NTKKernel.theta``, the noise, and ``feature_scales_``.
+    feature_scales_ : (n_0,) ndarray
+        The factors of the features. :meth:`plot_importances` draws them.
     log_marginal_likelihood_value_ : float
         The evidence of the targets after ``normalize_y``.
+    solution_ : Solution
+        Beyond memory only: the accuracy that :func:`ntkrs.solve` reached, instead of the evidence.
     kernel_ : ntkrs.kernel.Kernel
         The kernel with the learned scales.
     X_train_ : (N, n_0) ndarray
-        The training inputs.
+        The training inputs, times ``feature_scales_``.
     y_train_ : (N,) or (N, O) ndarray
         The targets after ``normalize_y``.
     n_features_in_ : int
@@ -103,6 +106,9 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
     -----
     A step takes one kernel, its gradient and a Cholesky factorization: O(N³) time, and O(N²) memory for any number of
     scales. Where the factorization fails, the evidence counts as −∞. Inputs are taken as they come: scale them first.
+
+    Where 3 N² numbers do not fit in memory, nothing can be learned. With one depth, and "fixed" for all bounds,
+    :func:`ntkrs.solve` still finds the mean of the posterior, but neither the evidence nor deviations nor samples.
 
     References
     ----------
@@ -124,18 +130,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
     True
     """
 
-    depth_: int
-    sigma_w_: Scales
-    sigma_b_: Scales
-    noise_: float
-    theta_: Vector
     log_marginal_likelihood_value_: float
-    kernel_: Kernel
-    X_train_: Vector
-    y_train_: Vector
-    n_features_in_: int
-    _inference: GpInference
-    _prior: Prior
 
     def __init__(
         self,
@@ -150,6 +145,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         sigma_b_bounds: Bounds = (1e-3, 1e2),
         noise_bounds: Bounds = (1e-6, 1e2),
         normalize_y: bool = True,
+        feature_scales: Literal["learn"] | ArrayLike | None = None,
     ) -> None:
         self.depth = depth
         self.activation = activation
@@ -161,6 +157,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         self.sigma_b_bounds = sigma_b_bounds
         self.noise_bounds = noise_bounds
         self.normalize_y = normalize_y
+        self.feature_scales = feature_scales
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Learn the scales and the noise.
@@ -184,7 +181,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         ntkrs.SingularKernelError
             If the kernel plus the noise is not positive definite at the start.
         MemoryError
-            If the kernel does not fit in memory.
+            If the kernel does not fit in memory, and something is to be learned.
 
         Examples
         --------
@@ -199,50 +196,29 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         """
         starts = self._starts()
         x, targets = validate_data(self, X, y, dtype=np.float64, copy=True, multi_output=True, y_numeric=True)
-        self.X_train_, self.y_train_ = x, self._normalized(np.asarray(targets, dtype=np.float64))
-        size = _MATRICES * 8 * len(x) ** 2
+        starts = self._with_factors(starts, x.shape[1])
+        self.y_train_, self._unscaled = self._normalized(np.asarray(targets, dtype=np.float64)), x
+        for name in ("log_marginal_likelihood_value_", "solution_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
+        size, learns = MATRICES * 8 * len(x) ** 2, len(starts) > 1 or bool(starts[0].theta.size)
+        if not learns and memory.lacking(size) is not None:
+            self._keep(starts[0])
+            self._inference, get = None, starts[0].kernel.get
+            self.solution_ = iterated.process(self.kernel_, self.X_train_, self.y_train_, self.noise_, get)
+            return self
         with memory.required(size, f"Gaussian process regression of {len(x)} samples", _REMEDY), blas_threads(len(x)):
             found = [learned(start, x, self.y_train_) for start in starts]
-        best, self.log_marginal_likelihood_value_ = max(found, key=lambda one: one[1])
+        best, self.log_marginal_likelihood_value_, _ = max(found, key=lambda one: one[2])
         if not np.isfinite(self.log_marginal_likelihood_value_):
             raise SingularKernelError(
                 f"noise is {self.noise} with noise_bounds {self.noise_bounds}, but the kernel plus this noise is not "
                 "positive definite beyond round-off. Pass a larger noise, within noise_bounds."
             )
-        self._prior, self.theta_ = best, best.theta
-        self.depth_, self.noise_ = best.kernel.depth, best.noise
-        self.sigma_w_, self.sigma_b_ = best.kernel.sigma_w, best.kernel.sigma_b
-        self.kernel_ = best.kernel.architecture.kernel()
+        self._keep(best)
         self._inference = gp_inference(
             self.kernel_, self.X_train_, self.y_train_, diag_reg=self.noise_, diag_reg_absolute_scale=True
         )
         return self
-
-    def _starts(self) -> list[Prior]:
-        """Return the priors from which learning starts, one for each depth."""
-        posterior = numbers.choice(self.posterior, "posterior", ("nngp", "ntk", "ntkgp"))
-        get: KernelName = "nngp" if posterior == "nngp" else "ntk"
-        noise = numbers.nonnegative(self.noise, "noise")
-        bounds = bounding_pairs(self.noise_bounds, "noise_bounds")
-        shared = self.activation, self.sigma_w, self.sigma_b, self.sigma_w_bounds, self.sigma_b_bounds, get
-        kernels = [NTKKernel(depth, *shared) for depth in depths(self.depth)]
-        starts = [Prior(kernel, noise, bounds if noise else None) for kernel in kernels]
-        for start in starts:
-            _ = start.kernel.architecture, start.bounds  # refuse what is invalid before work
-        return starts
-
-    def _normalized(self, y: Vector) -> Vector:
-        """Return the targets in the units that are learned, and remember these units."""
-        shape = y.shape[1:]
-        self._offset, self._unit = np.zeros(shape), np.ones(shape)
-        if not numbers.boolean(self.normalize_y, "normalize_y"):
-            return y
-        exponents = np.frexp(np.abs(y).max(axis=0))[1]  # squares of targets neither overflow nor vanish
-        scaled = ldexp(y, -exponents)
-        offset, unit = scaled.mean(axis=0), scaled.std(axis=0)
-        unit = np.where(unit > 0, unit, 1.0)
-        self._offset, self._unit = ldexp(offset, exponents), ldexp(unit, exponents)
-        return np.asarray((scaled - offset) / unit)
 
     def predict(self, X: ArrayLike, return_std: bool = False, return_cov: bool = False) -> Any:
         """Return the mean of the posterior, and its standard deviation or covariance if asked for.
@@ -267,6 +243,8 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         ------
         ValueError
             If both are True, or X is invalid.
+        MemoryError
+            If one is True for a model beyond memory.
 
         Examples
         --------
@@ -278,8 +256,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         >>> mean.shape, covariance.shape
         ((2,), (2, 2))
         """
-        check_is_fitted(self)
-        x = validate_data(self, X, dtype=np.float64, reset=False)
+        x = self._inputs(X)
         if return_std and return_cov:
             raise ValueError("return_std and return_cov are both True, but one is returned: pass one of them.")
         found = self._posterior(x, "diag" if return_std else bool(return_cov))
@@ -287,10 +264,6 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         if return_std:
             return mean, np.multiply.outer(found.std, self._unit)
         return (mean, np.multiply.outer(cast("Vector", found.covariance), self._unit**2)) if return_cov else mean
-
-    def _posterior(self, x: Vector, compute_cov: bool | Literal["diag"]) -> Prediction:
-        """Return the posterior in the units that are learned."""
-        return self._inference(x, get=self.posterior, compute_cov=compute_cov)
 
     def sample_y(self, X: ArrayLike, n_samples: int = 1, random_state: Any = 0) -> Vector:
         """Return functions drawn from the posterior.
@@ -317,8 +290,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         (20, 3)
         """
         count, rng = numbers.count(n_samples, "n_samples"), check_random_state(random_state)
-        check_is_fitted(self)
-        x = validate_data(self, X, dtype=np.float64, reset=False)
+        x = self._inputs(X)
         found = self._posterior(x, compute_cov=True)
         outputs = self.y_train_.shape[1:]
         draws = square_root(cast("Vector", found.covariance)) @ rng.standard_normal(
@@ -335,7 +307,7 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         theta : (n,) array_like, optional
             Logarithms, as in ``theta_``, which is the default.
         eval_gradient : bool, default=False
-            If True, return the gradient with respect to theta too.
+            If True, return the gradient with respect to theta too. The prior of the factors of features is in neither.
 
         Returns
         -------
@@ -364,8 +336,9 @@ class NTKGaussianProcessRegressor(RegressorMixin, BaseEstimator):  # type: ignor
         values = self.theta_ if theta is None else arrays.finite_float64(theta, "theta")
         if values.shape != self.theta_.shape:
             raise ValueError(f"theta has shape {values.shape}, but {self.theta_.shape} is needed, as theta_ has")
-        with blas_threads(len(self.X_train_)):
-            value, gradient = self._prior.moved(values).evidence(self.X_train_, self.y_train_)
+        x, y, size = self._unscaled, self.y_train_, MATRICES * 8 * len(self.y_train_) ** 2
+        with memory.required(size, f"the evidence of {len(x)} samples", "Fit fewer samples."), blas_threads(len(x)):
+            value, gradient = self._prior.moved(values).evidence(x, y)
         return (value, gradient) if eval_gradient else value
 
     def __sklearn_tags__(self) -> Any:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 
-class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-learn ships no types
+class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # type: ignore[misc]  # scikit-learn ships no types
     """Regression with the NTK of an infinitely wide network: its depth and ridge are chosen by exact leave-one-out.
 
     ::
@@ -72,6 +72,9 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         The weighted mean squared error of leave-one-out, for every depth and ridge.
     loo_prediction_ : (N,) or (N, O) ndarray
         The prediction of every training row by the model that has not seen it. Absent if there is one row only.
+    solution_ : Solution
+        Beyond memory only: the accuracy that :func:`ntkrs.solve` reached, instead of ``loo_error_`` and
+        ``loo_prediction_``.
     dual_coef_ : (N,) or (N, O) ndarray
         Coefficients of the rows of ``X_fit_``.
     intercept_ : float or (O,) ndarray
@@ -79,7 +82,7 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
     X_fit_ : (N, n_0) ndarray
         The training inputs of positive weight, times ``feature_scales_``.
     feature_scales_ : (n_0,) ndarray
-        The factors of the features, 1 without ``feature_scales``.
+        The factors of the features, 1 without ``feature_scales``. :meth:`plot_importances` draws them.
     kernel_ : ntkrs.kernel.Kernel
         The kernel of the chosen depth.
     n_features_in_ : int
@@ -95,7 +98,9 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
 
     Notes
     -----
-    One eigendecomposition for each depth, O(N³) time and O(N²) memory. Of models whose errors differ by no more than
+    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Where these do not fit in memory, one depth and
+    one number as ``diag_reg`` are fitted by :func:`ntkrs.solve`, in half of N² numbers or less; no row is left out
+    then, so there are neither ``loo_*`` nor intervals. Of models whose errors differ by no more than
     1e-12 of them, the one with the larger ridge and then the smaller depth is chosen. The prediction of a row does not
     depend on other rows, to the last bit. Inputs are taken as they come: scale them first, as in the example.
 
@@ -175,8 +180,10 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         ------
         ValueError, TypeError
             If a parameter or an input is invalid.
+        numpy.linalg.LinAlgError
+            If the kernel is not positive semidefinite, or beyond memory singular with ``diag_reg=0``.
         MemoryError
-            If the kernel does not fit in memory.
+            If a choice of models does not fit in memory. A single one is solved by iteration there.
 
         Examples
         --------
@@ -191,7 +198,7 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         weights = self._weights(sample_weight, x)
         kept = weights > 0
         targets = np.asarray(targets, dtype=np.float64)
-        fixed = feature_scales.fixed(self.feature_scales, x.shape[1])
+        fixed = feature_scales.fixed(self.feature_scales, x.shape[1], "agop")
         data = x[kept], targets[kept], weights[kept]
         if fixed is None:
             self._check_differentiable()
@@ -201,8 +208,6 @@ class NTKRegressor(RegressorMixin, NTKRidge):  # type: ignore[misc]  # scikit-le
         left_out = self._left_out(x, kept, self._choose(x[kept], *data[1:]))
         if left_out is not None:
             self.loo_prediction_ = left_out
-        elif hasattr(self, "loo_prediction_"):  # of an earlier fit
-            del self.loo_prediction_
         return self
 
     def _check_differentiable(self) -> None:

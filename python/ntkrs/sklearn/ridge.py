@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,7 +12,8 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ntkrs._checks import numbers
 from ntkrs._checks.advice import shown
 from ntkrs.layers import Sequential
-from ntkrs.sklearn import conformal, selection
+from ntkrs.regression import Dual
+from ntkrs.sklearn import conformal, iterated, selection
 from ntkrs.sklearn.architectures import architecture as built
 from ntkrs.sklearn.architectures import sample_shape
 
@@ -23,10 +25,14 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import ArrayLike, KernelName
     from ntkrs.kernel import Kernel
-    from ntkrs.regression import Dual
     from ntkrs.sklearn.architectures import Activations, Scales
+    from ntkrs.solvers.solution import Solution
 
     Vector = NDArray[np.float64]
+
+
+#: Attributes that leave-one-out gives.
+_LEFT_OUT = ("loo_error_", "loo_prediction_", "loo_decision_")
 
 
 class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no types
@@ -41,6 +47,7 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     dual_coef_: Vector
     intercept_: Vector | float
     n_features_in_: int
+    solution_: Solution
 
     _sample_shape: tuple[int, ...]
     _training: conformal.Training
@@ -81,15 +88,26 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         return [self.architecture]
 
     def _choose(self, X: Vector, y: Vector, weights: Vector) -> Vector | None:
-        """Choose a model for rows of positive weight, and return its leave-one-out predictions."""
+        """Choose a model for rows of positive weight, and return its leave-one-out predictions.
+
+        It is None for a single row, and for a single model whose eigendecomposition does not fit in memory.
+        """
         architectures, candidates = self._architectures(), selection.ridges(self.diag_reg)
         get = cast("KernelName", numbers.choice(self.get, "get", ("ntk", "nngp")))
         intercept = numbers.boolean(self.fit_intercept, "fit_intercept")
         self._sample_shape = sample_shape(architectures[0], self.input_shape, X.shape[1])
         inputs = self._reshaped(X)
-        choice, self.loo_error_ = selection.choose(
-            architectures, inputs, y, weights, candidates, get, intercept=intercept
-        )
+        for name in (*_LEFT_OUT, "solution_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
+        if len(architectures) * len(candidates) == 1 and not selection.decomposes(len(X)):
+            kernel, ridge = architectures[0].kernel(), float(candidates[0])
+            fit = iterated.regression(kernel, inputs, y, weights, ridge, get, intercept=intercept)
+            self.solution_ = fit.solution
+            choice = selection.Choice(0, ridge, math.nan, np.array([math.nan]), None, fit.dual)
+        else:
+            choice, self.loo_error_ = selection.choose(
+                architectures, inputs, y, weights, candidates, get, intercept=intercept
+            )
         chosen = architectures[choice.place]
         self.depth_, self.diag_reg_ = len(chosen.activations), choice.ridge
         self.kernel_, self.X_fit_ = chosen.kernel(), X
@@ -110,6 +128,19 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         state = cast("dict[str, Any]", super().__getstate__())
         return {**state, "_refits": None} if "_refits" in state else state
 
+    if not TYPE_CHECKING:  # a type checker would take every name for an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            """Say why a model beyond memory has no results of leave-one-out."""
+            if name in _LEFT_OUT and "solution_" in vars(self):
+                raise AttributeError(
+                    f"{name} needs an eigendecomposition, which does not fit in memory for {len(self.X_fit_)} samples: "
+                    "ntkrs.solve fitted them, and left no row out. Measure errors by rows that were not fitted.",
+                    name=name,
+                    obj=self,
+                )
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+
     @staticmethod
     def _parts(dual: Dual) -> tuple[Vector, Vector | float]:
         """Return coefficients and the intercept, a number if there is one output."""
@@ -127,9 +158,8 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
     def _values(self, X: Vector) -> Vector:
         """Return ``k(X, X_fit_) @ dual_coef_ + intercept_``."""
         inputs, fitted = self._reshaped(X), self._reshaped(self.X_fit_)
-        operator = self.kernel_.operator(inputs, fitted, get=self.get, progress=False)
-        values: Vector = operator @ self.dual_coef_ + self.intercept_
-        return values
+        dual = Dual(self.dual_coef_, np.asarray(self.intercept_))
+        return iterated.values(self.kernel_, inputs, fitted, self.get, dual)
 
     def _reshaped(self, X: Vector) -> Vector:
         """Return rows as the kernel takes them: as images, if the network has a Conv."""

@@ -41,8 +41,19 @@ _MATRICES = 5
 _SHARE = 4
 
 
+#: Advice for when a choice, or leave-one-out of a chosen model, does not fit in memory.
+_CHOICE = (
+    "Pass one depth and a number as diag_reg, which ntkrs.solve then fits, without leave-one-out. Or fit fewer, "
+    "or features of sklearn.kernel_approximation.Nystroem(ntkrs.sklearn.NTKKernel()) with LinearSVC or Ridge."
+)
+_REFITS = (
+    "Intervals and sets need the models without one row, and these the eigendecomposition: fit fewer samples for them. "
+    "Predictions need neither."
+)
+
+
 class Choice(NamedTuple):
-    """A model that leave-one-out has chosen.
+    """A model, chosen by leave-one-out or the only one.
 
     Attributes
     ----------
@@ -148,7 +159,7 @@ def choose(
     if several and len(y) < 2:
         raise ValueError(f"n_samples={len(y)}: 2 are needed to leave one out; pass one depth and a number as diag_reg.")
     y, exponent = scaled(y)  # squares of labels neither overflow nor vanish
-    with _room(len(X)):
+    with memory.required(_bytes(len(X)), f"kernel ridge regression of {len(X)} samples", _CHOICE):
         grams = _kernels(architectures, X, get)
         with blas_threads(len(X)):
             models = (KernelRegression(K, y, intercept=intercept, sample_weight=weights) for K in grams)
@@ -172,22 +183,20 @@ def decomposed(
     MemoryError
         If the work does not fit in memory. Nothing is computed then.
     """
-    with _room(len(X)):
+    with memory.required(_bytes(len(X)), f"leave-one-out of {len(X)} samples", _REFITS):
         gram = kernel(X, get=get, progress=False)
         with blas_threads(len(X)):
             return KernelRegression(gram, y, intercept=intercept, sample_weight=weights)
 
 
-@contextmanager
-def _room(count: int) -> Iterator[None]:
-    """Reject eigendecompositions of this number of samples that do not fit in memory, as ``memory.required`` does."""
-    with memory.required(
-        _MATRICES * 8 * count**2,
-        f"kernel ridge regression of {count} samples",
-        "Use fewer samples, or features of sklearn.kernel_approximation.Nystroem(ntkrs.sklearn.NTKKernel()) with "
-        "LinearSVC or Ridge.",
-    ):
-        yield
+def decomposes(count: int) -> bool:
+    """Return True if the eigendecomposition of the kernel of so many samples fits in memory."""
+    return memory.lacking(_bytes(count)) is None
+
+
+def _bytes(count: int) -> int:
+    """Return the bytes that the eigendecomposition of so many samples needs."""
+    return _MATRICES * 8 * count**2
 
 
 def _kernels(architectures: Sequence[Sequential], X: Vector, get: KernelName) -> Iterator[Vector]:
