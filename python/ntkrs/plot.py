@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["kernel_spectrum", "learning_curve", "spectra", "width_scaling"]
 
 P = ParamSpec("P")
-MOST_BARS = 30
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 STYLE = {
     "font.size": 10,
@@ -92,6 +91,10 @@ class LearningCurve(Protocol):
     @property
     def unseen(self) -> NDArray[np.float64]:
         """The expected errors at unseen rows, () or (S,)."""
+
+    @property
+    def loo(self) -> NDArray[np.float64] | None:
+        """The errors of leave-one-out, () or (S,), or None."""
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -216,6 +219,8 @@ def learning_curve(result: LearningCurve, ax: Any = None) -> Figure:
     if ax is None:
         _, ax = panels(5.4)
     ax.plot(np.atleast_1d(result.n), np.atleast_1d(result.unseen), "o-", color=BLUE, markersize=4, label="expected")
+    if result.loo is not None:
+        ax.plot(np.atleast_1d(result.n), np.atleast_1d(result.loo), "s--", color=VERMILION, label="leave-one-out")
     ax.set(xscale="log", yscale="log", xlabel="training samples $n$", ylabel="mean squared error, unseen rows")
     plain_log_ticks(ax, np.unique(result.n).tolist())
     ax.legend(loc="upper right")
@@ -320,15 +325,6 @@ def importances(scales: NDArray[np.float64], names: list[str] | None = None, ax:
     ax : matplotlib.axes.Axes, optional
         The axes to draw in; by default those of a new figure.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-
     Examples
     --------
     >>> import numpy as np
@@ -337,7 +333,7 @@ def importances(scales: NDArray[np.float64], names: list[str] | None = None, ax:
     >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
     ['dose', 'age']
     """
-    shown = np.argsort(-scales, kind="stable")[:MOST_BARS]
+    shown = np.argsort(-scales, kind="stable")[:30]
     if ax is None:
         _, ax = panels(5.4, height=0.9 + 0.2 * len(shown))
     ax.barh(np.arange(len(shown)), scales[shown], color=BLUE)
