@@ -12,7 +12,7 @@ sklearn = pytest.importorskip("sklearn", reason="the demo needs the extra ntkrs[
 pytest.importorskip("matplotlib", reason="the demo needs the extra ntkrs[demo]")
 
 import ntkrs  # noqa: E402 - after the check for the extra
-from ntkrs import Conv, Flatten, cli, demo  # noqa: E402 - after the check for the extra
+from ntkrs import Conv, Flatten, cli, demo, regression  # noqa: E402 - after the check for the extra
 from ntkrs.demo import data, report, scores  # noqa: E402
 
 kernel_ridge = scores.kernel_ridge
@@ -132,11 +132,22 @@ def test_every_choice_is_blind_to_the_test_part(gram, digits):
     assert np.isfinite(kernel_ridge(gram.ntk, blind, digits.train, digits.test, choices[0])).all()
 
 
-def test_kernel_regression_reads_digits(gram, digits):
-    found = {s.method: s.value for s in scores.classification(digits, gram, TINY, seed=0).scores}
+def test_kernel_regression_reads_digits(digits):
+    found = {s.method: s.value for s in scores.classification(digits, TINY, seed=0).scores}
     assert list(found)[-2:] == ["NNGP regression", "NTK regression"]
     assert found["NTK regression"] > 0.8  # chance is 0.1
     assert all(0 <= value <= 1 for value in found.values())
+
+
+def test_the_estimators_are_kernel_ridge_at_the_ridge_of_the_least_error_left_out(gram, digits):
+    found = {s.method: s for s in scores.classification(digits, TINY, seed=0).scores}
+    for k, name in ((gram.nngp, "NNGP regression"), (gram.ntk, "NTK regression")):
+        block, y = k[np.ix_(digits.train, digits.train)], digits.targets[digits.train]
+        errors = [np.mean((regression.loo(block, y, ridge) - y) ** 2) for ridge in TINY.ridges]
+        ridge = TINY.ridges[int(np.argmin(errors))]
+        f = kernel_ridge(k, digits.targets, digits.train, digits.test, ridge)
+        assert found[name].chosen == f"ridge {ridge:g}"
+        assert found[name].value == np.mean(f.argmax(axis=1) == digits.labels[digits.test])
 
 
 def test_convolutions_read_digits_from_few_labels(digits):

@@ -92,7 +92,7 @@ def _experiments(seed: int, settings: demo.Settings, progress: Progress) -> repo
 
     data = timed("data", lambda: demo.load_digits(settings, seed))
     gram = timed("Gram matrices", lambda: demo.gram(data.x, settings))
-    digits = timed("digits", lambda: scores.classification(data, gram, settings, seed))
+    digits = timed("digits", lambda: scores.classification(data, settings, seed))
     diabetes = timed("diabetes", lambda: scores.regression(settings, seed))
     images = timed("few labels", lambda: demo.few_labels(data, settings, seed))
     x = data.x[data.train[: settings.width_samples]]

@@ -74,7 +74,8 @@ def _caption_scores(r: Results) -> str:
         f"{r.digits.n_train}, one split for all methods; bars: binomial standard error. (b) Diabetes: "
         f"R² on {r.diabetes.n_test} patients after training on {r.diabetes.n_train}, mean over "
         f"{r.diabetes.splits} random splits, the same for all methods; bars: standard deviation over splits. "
-        "Ridge, bandwidth and C are chosen by cross-validation inside the training part."
+        "Ridge, bandwidth and C are chosen inside the training part: for the NNGP and the NTK, which are estimators of "
+        "ntkrs.sklearn, by exact leave-one-out, and else by cross-validation."
     )
 
 

@@ -1,7 +1,8 @@
-"""The held-out scores of the demo: kernel regression, and simple baselines for comparison.
+"""The held-out scores of the demo: the estimators of ``ntkrs.sklearn``, and simple baselines for comparison.
 
-Every choice (ridge, bandwidth, C) is made by cross-validation inside the training part. BLAS runs on one thread here,
-because the matrices are so small that two threads take twice as long.
+Every choice (ridge, bandwidth, C) is made inside the training part: those of the estimators by exact leave-one-out, all
+others by cross-validation. BLAS runs on one thread here, because the matrices are so small that two threads take twice
+as long.
 """
 
 from __future__ import annotations
@@ -10,17 +11,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import product
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ntkrs._runtime.optional import require
-from ntkrs.demo.data import Array, Digits, Index, Settings
-from ntkrs.demo.infinite import Gram, gram
+from ntkrs.demo.data import Array, Digits, Index, Settings, relu_network
+
+if TYPE_CHECKING:
+    from ntkrs._typing import KernelName
+    from ntkrs.sklearn import NTKClassifier, NTKRegressor
 
 P = ParamSpec("P")
+Estimator = TypeVar("Estimator", "NTKClassifier", "NTKRegressor")
 Cost = Callable[[Array, Array], float]
+
+#: The kernels of the estimators, and the names of their scores.
+METHODS: dict[KernelName, str] = {"nngp": "NNGP regression", "ntk": "NTK regression"}
 
 
 @dataclass(frozen=True)
@@ -118,16 +126,17 @@ def _rbf_grams(x: Array, train: Index) -> list[tuple[str, Array]]:
     return [(f"bandwidth {s:g}", np.exp(squared / (-s * mean))) for s in (0.1, 0.3, 1.0)]
 
 
-def _families(x: Array, k: Gram, train: Index) -> Iterator[tuple[str, list[tuple[str, Array]]]]:
-    """Yield the methods of kernel regression by name, each with the kernels to choose from."""
-    yield "RBF kernel ridge", _rbf_grams(x, train)
-    yield "NNGP regression", [("", k.nngp)]
-    yield "NTK regression", [("", k.ntk)]
+def _estimators(kind: type[Estimator], settings: Settings) -> Iterator[tuple[str, Estimator]]:
+    """Yield estimators of both kernels, with the names of their scores."""
+    for get, name in METHODS.items():
+        yield name, kind(architecture=relu_network(settings), get=get, diag_reg=settings.ridges)
 
 
 @_one_blas_thread
-def classification(data: Digits, k: Gram, settings: Settings, seed: int) -> Scores:
+def classification(data: Digits, settings: Settings, seed: int) -> Scores:
     """Return the held-out accuracy of five methods on one split. The spread is the binomial standard error."""
+    from ntkrs.sklearn import NTKClassifier
+
     linear = require("sklearn.linear_model", "scikit-learn")
     search = require("sklearn.model_selection", "scikit-learn").GridSearchCV
     train, test, y = data.train, data.test, data.targets
@@ -139,10 +148,12 @@ def classification(data: Digits, k: Gram, settings: Settings, seed: int) -> Scor
         chosen = f"alpha {model.alpha_:.2g}" if model is ridge else f"C {model.best_params_['C']:g}"
         found.append((name, float(model.score(data.x[test], data.labels[test])), chosen))
     folds = _folds(train, settings, seed)
-    for name, grams in _families(data.x, k, train):
-        label, chosen_gram, r = _select(grams, y, folds, settings.ridges, _misclassified)
-        error = _misclassified(kernel_ridge(chosen_gram, y, train, test, r), y[test])
-        found.append((name, 1 - error, f"{label} ridge {r:g}".strip()))
+    label, k, r = _select(_rbf_grams(data.x, train), y, folds, settings.ridges, _misclassified)
+    error = _misclassified(kernel_ridge(k, y, train, test, r), y[test])
+    found.append(("RBF kernel ridge", 1 - error, f"{label} ridge {r:g}"))
+    for name, fit in _estimators(NTKClassifier, settings):
+        fit.fit(data.x[train], data.labels[train])
+        found.append((name, float(fit.score(data.x[test], data.labels[test])), f"ridge {fit.diag_reg_:g}"))
     scores = (Score(name, a, float(np.sqrt(a * (1 - a) / len(test))), chosen) for name, a, chosen in found)
     return Scores(tuple(scores), len(train), len(test), 1)
 
@@ -153,11 +164,12 @@ def regression(settings: Settings, seed: int) -> Scores:
 
     The splits are the same for every method.
     """
+    from ntkrs.sklearn import NTKRegressor
+
     bunch = require("sklearn.datasets", "scikit-learn").load_diabetes()
     linear = require("sklearn.linear_model", "scikit-learn")
     x = np.ascontiguousarray(bunch.data * np.sqrt(len(bunch.data)))  # columns of unit variance
-    y, k = bunch.target, gram(x, settings)
-    n_test = round(settings.test_size * len(x))
+    y, n_test = bunch.target, round(settings.test_size * len(x))
     found: dict[str, list[float]] = {}
     for i in range(settings.diabetes_splits):
         rows = np.random.default_rng([seed, i]).permutation(len(x))
@@ -166,9 +178,10 @@ def regression(settings: Settings, seed: int) -> Scores:
         model = linear.RidgeCV(alphas=np.logspace(-3, 4, 15)).fit(x[train], y[train])
         found.setdefault("linear ridge", []).append(1 - _squared(model.predict(x[test]), y[test]) / variance)
         folds = _folds(train, settings, seed)
-        for name, grams in _families(x, k, train):
-            _, chosen, r = _select(grams, y, folds, settings.ridges, _squared)
-            error = _squared(kernel_ridge(chosen, y, train, test, r), y[test])
-            found.setdefault(name, []).append(1 - error / variance)
+        _, k, r = _select(_rbf_grams(x, train), y, folds, settings.ridges, _squared)
+        error = _squared(kernel_ridge(k, y, train, test, r), y[test])
+        found.setdefault("RBF kernel ridge", []).append(1 - error / variance)
+        for name, fit in _estimators(NTKRegressor, settings):
+            found.setdefault(name, []).append(float(fit.fit(x[train], y[train]).score(x[test], y[test])))
     scores = (Score(name, float(np.mean(v)), float(np.std(v)), "per split") for name, v in found.items())
     return Scores(tuple(scores), len(x) - n_test, n_test, settings.diabetes_splits)
