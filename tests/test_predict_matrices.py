@@ -293,3 +293,28 @@ REFUSED = {
 def test_what_does_not_fit_is_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_joint_posterior_of_outputs_is_that_of_pairs():
+    """Against the formulas on (N, N, O, O), written out by einsum."""
+    net = ntkrs.mlp(depth=1, width=40, outputs=2, activation="erf", sigma_b=0.3).init(3, rng=0)
+    train, cross, test = net.ntk(X), net.ntk(Z, X), net.ntk(Z)
+
+    def flat(k):
+        return k.transpose(0, 2, 1, 3).reshape(k.shape[0] * 2, k.shape[1] * 2)
+
+    found = predict.gp_inference(flat(train), Y.reshape(-1), diag_reg=0.5, diag_reg_absolute_scale=True)(
+        k_test_train=flat(cross), k_test_test=flat(test)
+    )
+    inverse = np.linalg.tensorinv(train.transpose(0, 2, 1, 3) + 0.5 * np.eye(24).reshape(12, 2, 12, 2))
+    mean = np.einsum("mnab,nbkc,kc->ma", cross, inverse, Y)
+    covariance = test - np.einsum("mnab,nbkc,lkdc->mlad", cross, inverse, cross)
+    # Two ways to solve systems of condition 100.
+    np.testing.assert_allclose(found.mean.reshape(5, 2), mean, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(
+        found.covariance.reshape(5, 2, 5, 2).transpose(0, 2, 1, 3), covariance, rtol=0, atol=1e-12
+    )
+    assert np.abs(covariance[:, :, 0, 1]).max() > 0.01  # outputs are not independent
+    assert found.sample(3, rng=0).reshape(3, 5, 2).shape == (3, 5, 2)
+    with pytest.raises(ValueError, match=r"For a joint posterior of all O outputs pass K\.transpose"):
+        predict.gp_inference(train, Y)

@@ -248,6 +248,10 @@ def gp_inference(
 
     Notes
     -----
+    At infinite width the outputs are independent, with one covariance for all. Those of an empirical NTK are not: its
+    (N, N, O, O) kernel as a matrix of order N·O, ``K.transpose(0, 2, 1, 3).reshape(N * O, N * O)``, with
+    ``y.reshape(N * O)``, gives their joint posterior, whose points are the pairs of a row and an output.
+
     Kernels and their factors are computed when first needed, and kept: N³/3 operations by Cholesky, and O(N³) by an
     eigendecomposition if K + rI cannot be told from a singular matrix. Each takes O(N²) memory.
 

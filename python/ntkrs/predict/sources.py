@@ -193,7 +193,9 @@ class Matrices:
             if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1]:
                 raise ValueError(
                     f"k_train_train has shape {kernel.shape}, but (N, N) is needed. For an empirical NTK pass "
-                    "net.ntk(X, outputs='mean'), or net.ntk(X, outputs=m) for output m."
+                    "net.ntk(X, outputs='mean'), or net.ntk(X, outputs=m) for output m. For a joint posterior of all O "
+                    "outputs pass K.transpose(0, 2, 1, 3).reshape(N * O, N * O) and y.reshape(N * O), and test kernels "
+                    "likewise."
                 )
             if len(kernel) != count:
                 raise ValueError(
