@@ -46,6 +46,39 @@ def test_gram_has_the_bits_of_the_kernel(lengths, dtype, scheduler):
         assert np.array_equal(other.compute(scheduler=scheduler), KERNEL(x, z, get=get))
 
 
+@pytest.mark.parametrize("outputs", [None, "mean", "trace", "sum", 1])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_networks_have_the_bits_of_their_empirical_kernel(outputs, dtype):
+    net, x, z = mlp(2, 8, 3, "erf").init(6, rng=0, dtype=dtype), rows(20), rows(9, 1)
+    form, own, other = outputs or "mean", chunked(x, (8, 12)), chunked(z, (5, 4))
+    whole = ntkrs.dask.gram(net, own, outputs=outputs)
+    assert whole.dtype == dtype
+    assert np.array_equal(whole.compute(scheduler="synchronous"), net.ntk(x, outputs=form))
+    crossed = ntkrs.dask.gram(net, own, other, outputs=outputs).compute(scheduler="synchronous")
+    assert np.array_equal(crossed, net.ntk(x, z, outputs=form))
+    v = rows(20, 2)[:, :2]
+    exact, eps = net.ntk(x, outputs=form).astype(np.float64) @ v, np.finfo(np.float64).eps
+    found = ntkrs.dask.product(net, own, v, outputs=outputs).compute(scheduler="synchronous")
+    # Sums of 20 products in float64.
+    np.testing.assert_allclose(found, exact, rtol=0, atol=20 * eps * np.abs(exact).max() * 20)
+    again = ntkrs.dask.predict(net, own, own, v, outputs=outputs).compute(scheduler="synchronous")
+    np.testing.assert_allclose(again, exact, rtol=0, atol=20 * eps * np.abs(exact).max() * 20)
+
+
+def test_networks_are_solved_with():
+    net, x = mlp(1, 64, 2, "erf").init(6, rng=0), rows(30)
+    s = ntkrs.dask.solve(net, chunked(x, (10, 20)), x[:, 0], 0.1, outputs=1, tolerance=1e-12)
+    k = net.ntk(x, outputs=1)
+    np.testing.assert_allclose(s.alpha, np.linalg.solve(k + 0.1 * k.diagonal().mean() * np.eye(30), x[:, 0]), rtol=1e-9)
+    same, other = mlp(1, 64, 2, "erf").init(6, rng=0), mlp(1, 64, 2, "erf").init(6, rng=1)
+    graphs = [ntkrs.dask.gram(one, chunked(x, (10, 20)), outputs=m) for one in (net, same, other) for m in (0, 1)]
+    assert len({graph.name for graph in graphs}) == 4
+    with pytest.raises(ValueError, match="outputs is 'full', but one"):
+        ntkrs.dask.gram(net, chunked(x, (10, 20)), outputs="full")
+    with pytest.raises(TypeError, match="outputs is 'mean', but that is for networks"):
+        ntkrs.dask.gram(KERNEL, chunked(x, (10, 20)), outputs="mean")
+
+
 def test_few_tasks_make_a_gram():
     x = chunked(rows(40), (4,) * 10)
     graph = ntkrs.dask.gram(KERNEL, x).__dask_graph__()
@@ -168,7 +201,11 @@ def test_bad_arguments_are_named():
     unknown = x[da.from_array(np.arange(10) % 2 == 0, chunks=5)]
     gram = ntkrs.dask.gram
     for arguments, kind, message in [
-        ((KERNEL.arch, x), TypeError, r"kernel is .*Sequential.*a Kernel is needed"),
+        (
+            (KERNEL.arch, x),
+            TypeError,
+            r"kernel is .*Sequential.*a Kernel is needed, such as arch\.kernel\(\), or a Network",
+        ),
         (
             (KERNEL, rows(4)),
             TypeError,
@@ -182,6 +219,11 @@ def test_bad_arguments_are_named():
         ((KERNEL, x, x[:, :3].rechunk((5, 3))), ValueError, r"Z has 3 features, but X has 6"),
         ((KERNEL, x.astype(complex)), TypeError, "X holds complex numbers"),
         ((KERNEL, x.astype(object)), TypeError, "X has dtype object"),
+        (
+            (mlp(1, 4, 1).init(6), x, None, "nngp"),
+            ValueError,
+            "get is 'nngp', but a network has its tangent kernel alone",
+        ),
         ((KERNEL, x, None, "both"), ValueError, "get is 'both', but must be 'ntk' or 'nngp'"),
         ((KERNEL, x, None, ("ntk",)), ValueError, r"get is \('ntk',\)"),
     ]:

@@ -51,6 +51,32 @@ def test_features_are_those_of_the_schur_complement(rank, get, dtype):
     assert found.get == get
 
 
+@pytest.mark.parametrize("outputs", [None, "trace", 1])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_networks_have_features_of_their_empirical_kernel(outputs, dtype):
+    net, x, z = mlp(1, 64, 2, "erf", sigma_b=0.3).init(5, rng=0, dtype=dtype), inputs(), inputs(9)
+    found = features.nystrom(net, x, 20, outputs=outputs)
+    form = outputs or "mean"
+    s = x[found.pivots]
+    k_s = net.ntk(s, x, outputs=form).astype(float)
+    projected = k_s.T @ np.linalg.solve(net.ntk(s, outputs=form).astype(float), net.ntk(s, z, outputs=form))
+    atol = TOLERANCE[dtype] * k_s.max()
+    np.testing.assert_allclose(found.transform(x) @ found.transform(z).T, projected, rtol=0, atol=atol)
+    left = net.ntk(x, outputs=form).diagonal() - np.square(found.transform(x)).sum(axis=1)
+    trace = net.ntk(x, outputs=form).trace()
+    assert found.residual_trace == pytest.approx(left.sum() / trace, abs=TOLERANCE[dtype])
+    assert np.array_equal(pickle.loads(pickle.dumps(found)).transform(z), found.transform(z))
+
+
+def test_forms_of_networks_are_checked():
+    with pytest.raises(TypeError, match="outputs is 1, but that is for networks"):
+        features.nystrom(kernel(), inputs(), 3, outputs=1)
+    with pytest.raises(ValueError, match="get is 'nngp', but a network has its tangent kernel alone"):
+        features.nystrom(mlp(1, 8, 1).init(5), inputs(), 3, get="nngp")
+    with pytest.raises(ValueError, match="outputs is 'diagonal', but one"):
+        features.nystrom(mlp(1, 8, 1).init(5), inputs(), 3, outputs="diagonal")
+
+
 def test_more_pivots_leave_less():
     traces = [features.nystrom(kernel(), inputs(), rank).residual_trace for rank in (5, 20, 59)]
     assert traces[0] > traces[1] > traces[2] > 0

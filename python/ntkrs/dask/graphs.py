@@ -22,30 +22,41 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, KernelName
+    from ntkrs.dask.inputs import AnyKernel
     from ntkrs.kernel import Kernel
+    from ntkrs.network import Network
 
 #: Schedulers take about a millisecond for each task.
 _MANY_TASKS = 10**5
 
 
-def gram(kernel: Kernel, X: da.Array, Z: da.Array | None = None, get: KernelName = "ntk") -> da.Array:
+def gram(
+    kernel: Kernel | Network,
+    X: da.Array,
+    Z: da.Array | None = None,
+    get: KernelName = "ntk",
+    *,
+    outputs: str | int | None = None,
+) -> da.Array:
     """Return the kernel between all rows of X and all rows of Z as a dask array, which any scheduler computes.
 
     Parameters
     ----------
-    kernel : Kernel
-        The kernel, from ``arch.kernel()``.
+    kernel : Kernel or Network
+        ``arch.kernel()``, or a network, whose empirical NTK is taken.
     X : (N, n_0) dask array
         Inputs, in chunks of whole rows. 2000 to 4000 rows are a good size.
     Z : (M, n_0) dask array, optional
         Other inputs; by default X, at half the cost.
     get : "ntk" or "nngp"
-        The kernel.
+        The kernel at infinite width.
+    outputs : "mean", "trace", "sum" or int, optional
+        For networks: the form of the empirical NTK, by default "mean".
 
     Returns
     -------
     (N, M) dask array
-        In the chunks of the rows of X and Z. Its bits are those of ``kernel(X, Z)``.
+        In the chunks of the rows of X and Z. Its bits are those of ``kernel(X, Z)``, or ``net.ntk(X, Z, outputs=...)``.
 
     Raises
     ------
@@ -73,25 +84,33 @@ def gram(kernel: Kernel, X: da.Array, Z: da.Array | None = None, get: KernelName
     >>> np.array_equal(K.compute(scheduler="synchronous"), kernel(X))
     True
     """
-    kernel, get = inputs.kernel_and_name(kernel, get)
+    chosen, get = inputs.kernel_and_name(kernel, get, outputs)
     x, z = inputs.pair(X, Z)
     chunks = x.chunks[0], (x if z is None else z).chunks[0]
-    name = f"ntkrs-gram-{tokenize(kernel, x, z, get)}"
+    name = f"ntkrs-gram-{tokenize(chosen, x, z, get)}"
     graph: dict[Any, Any] = {}
     for i, j, where, keys in _blocks(x, z):
-        graph[name, i, j] = (partial(tasks.block, kernel=kernel, get=get, where=where), *keys)
+        graph[name, i, j] = (partial(tasks.block, kernel=chosen, get=get, where=where), *keys)
         if z is None and i < j:
             graph[name, j, i] = (np.transpose, (name, i, j))
     _warn_of_many(len(graph), "gram", "Use larger chunks, or ntkrs.dask.product, which never forms the kernel.")
-    return _array(graph, name, chunks, inputs.result_dtype(x, z), [x] if z is None else [x, z])
+    return _array(graph, name, chunks, inputs.result_dtype(chosen, x, z), [x] if z is None else [x, z])
 
 
-def product(kernel: Kernel, X: da.Array, V: ArrayLike, Z: da.Array | None = None, get: KernelName = "ntk") -> da.Array:
+def product(
+    kernel: Kernel | Network,
+    X: da.Array,
+    V: ArrayLike,
+    Z: da.Array | None = None,
+    get: KernelName = "ntk",
+    *,
+    outputs: str | int | None = None,
+) -> da.Array:
     """Return ``K(X, Z) V`` as a dask array, without the kernel: a block lives within a task, and never moves.
 
     Parameters
     ----------
-    kernel, X, Z, get
+    kernel, X, Z, get, outputs
         As for :func:`gram`.
     V : (M,) or (M, r) array_like
         Vectors.
@@ -125,15 +144,15 @@ def product(kernel: Kernel, X: da.Array, V: ArrayLike, Z: da.Array | None = None
     >>> np.allclose(KV, kernel(X) @ V, rtol=1e-14)
     True
     """
-    kernel, get = inputs.kernel_and_name(kernel, get)
+    chosen, get = inputs.kernel_and_name(kernel, get, outputs)
     x, z = inputs.pair(X, Z)
     columns = x if z is None else z
     values = inputs.vectors(V, columns.shape[0], "V", "X" if z is None else "Z")
     flat, values = values.ndim == 1, values[:, None] if values.ndim == 1 else values
-    token = tokenize(kernel, x, z, get, values, flat)
+    token = tokenize(chosen, x, z, get, values, flat)
     name, parts = f"ntkrs-product-{token}", f"ntkrs-parts-{token}"
     graph, slices = _slices(values, columns.chunks[0], token)
-    graph |= _parts(parts, (x, z), slices, kernel=kernel, get=get)
+    graph |= _parts(parts, (x, z), slices, kernel=chosen, get=get)
     for i in range(x.numblocks[0]):
         graph |= _sum((name, i), parts, columns.numblocks[0], symmetric=z is None, flat=flat)
     _warn_of_many(len(graph), "product", "Use larger chunks.")
@@ -141,12 +160,20 @@ def product(kernel: Kernel, X: da.Array, V: ArrayLike, Z: da.Array | None = None
     return _array(graph, name, chunks, np.dtype(np.float64), [x] if z is None else [x, z])
 
 
-def predict(kernel: Kernel, X_test: da.Array, X_train: da.Array, alpha: ArrayLike, get: KernelName = "ntk") -> da.Array:
+def predict(
+    kernel: Kernel | Network,
+    X_test: da.Array,
+    X_train: da.Array,
+    alpha: ArrayLike,
+    get: KernelName = "ntk",
+    *,
+    outputs: str | int | None = None,
+) -> da.Array:
     """Return the predictions ``K(X_test, X_train) α`` of kernel regression as a dask array.
 
     Parameters
     ----------
-    kernel, get
+    kernel, get, outputs
         As for :func:`gram`.
     X_test : (M, n_0) dask array
         Test inputs, in chunks of whole rows.
@@ -176,7 +203,8 @@ def predict(kernel: Kernel, X_test: da.Array, X_train: da.Array, alpha: ArrayLik
     test, train = inputs.rows(X_test, "X_test"), inputs.rows(X_train, "X_train")
     if test.shape[1] != train.shape[1]:
         raise ValueError(f"X_test has {test.shape[1]} features, but X_train has {train.shape[1]} (both must be n_0)")
-    return product(kernel, test, inputs.vectors(alpha, train.shape[0], "alpha", "X_train"), train, get)
+    weights = inputs.vectors(alpha, train.shape[0], "alpha", "X_train")
+    return product(kernel, test, weights, train, get, outputs=outputs)
 
 
 def product_with(gram: da.Array, values: NDArray[np.float64]) -> da.Array:
@@ -191,23 +219,23 @@ def product_with(gram: da.Array, values: NDArray[np.float64]) -> da.Array:
     return _array(graph, name, (gram.chunks[0], (values.shape[1],)), np.dtype(np.float64), [gram])
 
 
-def columns(kernel: Kernel, X: da.Array, rows: Array, get: KernelName) -> da.Array:
+def columns(kernel: AnyKernel, X: da.Array, rows: Array, get: KernelName) -> da.Array:
     """Return ``K(X, rows)`` (N, m) for rows in memory, in one chunk of columns."""
     name = f"ntkrs-columns-{tokenize(kernel, X, rows, get)}"
     graph: dict[Any, Any] = {(f"{name}-rows", 0): rows}
     for i, where in enumerate(inputs.chunks_of(X, "X")):
         work = partial(tasks.block, kernel=kernel, get=get, where=where)
         graph[name, i, 0] = (work, (X.name, i, 0), (f"{name}-rows", 0))
-    return _array(graph, name, (X.chunks[0], (len(rows),)), inputs.result_dtype(X), [X])
+    return _array(graph, name, (X.chunks[0], (len(rows),)), inputs.result_dtype(kernel, X), [X])
 
 
-def diagonal(kernel: Kernel, X: da.Array, get: KernelName) -> da.Array:
+def diagonal(kernel: AnyKernel, X: da.Array, get: KernelName) -> da.Array:
     """Return the diagonal of ``K(X, X)``, (N,)."""
     name = f"ntkrs-diagonal-{tokenize(kernel, X, get)}"
     work = partial(tasks.diagonal, kernel=kernel, get=get)
     places = enumerate(inputs.chunks_of(X, "X"))
     graph = {(name, i): (partial(work, where=where), (X.name, i, 0)) for i, where in places}
-    return _array(graph, name, (X.chunks[0],), inputs.result_dtype(X), [X])
+    return _array(graph, name, (X.chunks[0],), inputs.result_dtype(kernel, X), [X])
 
 
 def _slices(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -12,7 +12,9 @@ from dask.array.utils import meta_from_array
 
 from ntkrs._checks import arrays, numbers
 from ntkrs._checks.advice import shown
+from ntkrs.empirical.network_kernel import NetworkKernel, no_form
 from ntkrs.kernel import Kernel
+from ntkrs.network import Network
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,16 +22,25 @@ if TYPE_CHECKING:
     from ntkrs._typing import ArrayLike
 
 
-def kernel_and_name(kernel: object, get: object) -> tuple[Kernel, Any]:
-    """Return a kernel, and the name "ntk" or "nngp".
+#: Kernels that tasks compute.
+AnyKernel: TypeAlias = Kernel | NetworkKernel
+
+
+def kernel_and_name(kernel: object, get: Any, outputs: str | int | None) -> tuple[AnyKernel, Any]:
+    """Return a kernel, that of a network with its form, and the name "ntk" or "nngp".
 
     Raises
     ------
     TypeError, ValueError
         If they are anything else.
     """
+    if isinstance(kernel, NetworkKernel):
+        return kernel, "ntk"
+    if isinstance(kernel, Network):
+        return NetworkKernel(kernel, get, outputs), "ntk"
     if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel is {shown(kernel)}, but a Kernel is needed, such as arch.kernel()")
+        raise TypeError(f"kernel is {shown(kernel)}, but a Kernel is needed, such as arch.kernel(), or a Network")
+    no_form(outputs)
     return kernel, numbers.choice(get, "get", ("ntk", "nngp"))
 
 
@@ -96,8 +107,13 @@ def pair(X: object, Z: object) -> tuple[da.Array, da.Array | None]:
     return x, z
 
 
-def result_dtype(*inputs: da.Array | None) -> np.dtype[Any]:
-    """Return the dtype of a kernel of these inputs: float32 if all of them are narrower than float64."""
+def result_dtype(kernel: AnyKernel, *inputs: da.Array | None) -> np.dtype[Any]:
+    """Return the dtype of a kernel of these inputs: float32 if all of them are narrower than float64.
+
+    A network computes in its own dtype.
+    """
+    if isinstance(kernel, NetworkKernel):
+        return kernel.dtype
     return np.result_type(*(arrays.floating(meta_from_array(array), "X") for array in inputs if array is not None))
 
 

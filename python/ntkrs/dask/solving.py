@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import dask
 import dask.array as da
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ntkrs._typing import Array, ArrayLike, KernelName
     from ntkrs.kernel import Kernel
+    from ntkrs.network import Network
     from ntkrs.solvers.solution import Solution
 
     Rows = NDArray[np.float64]
@@ -27,12 +28,13 @@ _ROUND_OFF = 1e3
 
 
 def solve(
-    kernel: Kernel | da.Array,
+    kernel: Kernel | Network | da.Array,
     X: Any,
     y: ArrayLike | None = None,
     diag_reg: ArrayLike = 0.0,
     *,
     get: KernelName = "ntk",
+    outputs: str | int | None = None,
     **options: Any,
 ) -> Solution:
     """Solve ``(K + rI) α = y`` by preconditioned conjugate gradients, with products on any scheduler.
@@ -44,8 +46,9 @@ def solve(
 
     Parameters
     ----------
-    kernel : Kernel, or (N, N) dask array
-        The kernel, or the matrix K itself, which is read once an iteration: persist it.
+    kernel : Kernel, Network, or (N, N) dask array
+        The kernel, a network, whose empirical NTK is taken, or the matrix K itself, which is read once an iteration:
+        persist it.
     X : (N, n_0) dask array
         Training inputs, in chunks of whole rows. If the first argument is K, there is none: y stands in its place.
     y : (N,) or (N, O) array_like
@@ -53,7 +56,9 @@ def solve(
     diag_reg : float or (R,) array_like
         The ridge, relative to the mean of the diagonal of K. Several are solved at once.
     get : "ntk" or "nngp"
-        The kernel.
+        The kernel at infinite width.
+    outputs : "mean", "trace", "sum" or int, optional
+        For networks: the form of the empirical NTK, by default "mean".
     **options
         As for :func:`ntkrs.solve`, such as ``tolerance``, ``rank``, ``checkpoint`` and ``progress``.
 
@@ -91,7 +96,7 @@ def solve(
         if X is not None and y is not None:
             raise TypeError("with a dask array K in place of kernel and X, pass solve(K, y, diag_reg=...)")
         return solve_here(GramOperator(kernel), y if X is None else X, diag_reg, **options)
-    checked, name = inputs.kernel_and_name(kernel, get)
+    checked, name = inputs.kernel_and_name(kernel, get, outputs)
     rows = inputs.rows(X, "X")
     if y is None:
         raise TypeError("y is missing: pass solve(kernel, X, y), or solve(K, y) for a dask array K")
@@ -101,13 +106,13 @@ def solve(
 class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
     """``K(X, X)`` for a dask array X, as an operator whose products a scheduler computes."""
 
-    def __init__(self, kernel: Kernel, X: da.Array, get: KernelName) -> None:
+    def __init__(self, kernel: inputs.AnyKernel, X: da.Array, get: KernelName) -> None:
         self._kernel, self._rows, self._get = kernel, X, get
-        super().__init__(inputs.result_dtype(X), (X.shape[0], X.shape[0]))
+        super().__init__(inputs.result_dtype(kernel, X), (X.shape[0], X.shape[0]))
 
     def product(self, vectors: ArrayLike) -> Rows:
         """Return ``K V`` in float64."""
-        found: Rows = _computed(graphs.product(self._kernel, self._rows, vectors, None, self._get))
+        found: Rows = _computed(graphs.product(cast("Any", self._kernel), self._rows, vectors, None, self._get))
         return found
 
     def columns(self, indices: ArrayLike) -> Array:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, KernelName
-    from ntkrs.kernel import Kernel
+    from ntkrs.dask.inputs import AnyKernel
 
     Rows = NDArray[np.float64]
 
@@ -39,13 +39,13 @@ def _task(where: str) -> Iterator[None]:
         raise ValueError(f"in the block of {where}: {error}") from error
 
 
-def block(x: Array, z: Array | None, *, kernel: Kernel, get: KernelName, where: str) -> Array:
+def block(x: Array, z: Array | None, *, kernel: AnyKernel, get: KernelName, where: str) -> Array:
     """Return a block of the kernel. ``where`` names its rows and columns, for messages."""
     with _task(where):
         return kernel(x, z, get=get, progress=False)
 
 
-def diagonal(x: Array, *, kernel: Kernel, get: KernelName, where: str) -> Array:
+def diagonal(x: Array, *, kernel: AnyKernel, get: KernelName, where: str) -> Array:
     """Return the diagonal of a block between rows and themselves."""
     with _task(where):
         return kernel.diag(x, get)

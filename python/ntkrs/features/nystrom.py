@@ -9,8 +9,10 @@ import numpy as np
 
 from ntkrs._checks import arrays, memory, numbers
 from ntkrs._checks.advice import shown
+from ntkrs.empirical.network_kernel import NetworkKernel, no_form
 from ntkrs.features.blocks import operations
 from ntkrs.kernel import Kernel
+from ntkrs.network import Network
 from ntkrs.solvers.rpcholesky import rpcholesky
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class NystromFeatures:
     pivots: NDArray[np.int64]
     residual_trace: float
     get: KernelName
-    _kernel: Kernel = field(repr=False)
+    _kernel: Kernel | NetworkKernel = field(repr=False)
     _rows: Array = field(repr=False)
     _lower: NDArray[np.float64] = field(repr=False)
 
@@ -97,11 +99,12 @@ class NystromFeatures:
 
 
 def nystrom(
-    kernel: Kernel,
+    kernel: Kernel | Network,
     X: ArrayLike,
     rank: int,
     *,
     get: KernelName = "ntk",
+    outputs: str | int | None = None,
     method: str = "rpcholesky",
     rng: int | np.random.Generator = 0,
 ) -> NystromFeatures:
@@ -116,14 +119,16 @@ def nystrom(
 
     Parameters
     ----------
-    kernel : Kernel
-        The kernel, from ``arch.kernel()``.
+    kernel : Kernel or Network
+        ``arch.kernel()``, or a network, whose empirical NTK is taken in the dtype of the network.
     X : (N, n_0) array_like
         Training inputs. For float32 inputs the pivots are drawn in float32.
     rank : int
         The number of pivots, and of features. There are fewer if N is less, or if fewer leave nothing but round-off.
     get : "ntk" or "nngp"
         The kernel to approximate.
+    outputs : "mean", "trace", "sum" or int, optional
+        For networks: the form of the empirical NTK, by default "mean".
     method : "rpcholesky"
         Accelerated, randomly pivoted Cholesky.
     rng : int or numpy.random.Generator
@@ -137,7 +142,8 @@ def nystrom(
     Raises
     ------
     TypeError, ValueError
-        If ``kernel`` is not a :class:`ntkrs.Kernel`, or an argument is out of its domain; and as for the kernel.
+        If ``kernel`` is neither a :class:`ntkrs.Kernel` nor a :class:`ntkrs.Network`, or an argument is out of its
+        domain; and as for the kernel.
     MemoryError
         If N·rank numbers do not fit in memory. Nothing is computed then.
 
@@ -159,19 +165,34 @@ def nystrom(
     >>> bool(np.isclose(F.residual_trace, np.trace(K - Phi @ Phi.T) / np.trace(K)))
     True
     """
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel is {shown(kernel)}, but a Kernel is needed, such as arch.kernel()")
+    chosen = _chosen(kernel, get, outputs)
     if method != "rpcholesky":
         raise ValueError(f"method is {shown(method)}, but must be 'rpcholesky'")
-    numbers.choice(get, "get", ("ntk", "nngp"))
     x, generator = arrays.batch(X, "X"), numbers.generator(rng)
     wanted = min(numbers.count(rank, "rank"), len(x))
     # The factor, the columns of a round, and the pivots' triangle.
     needed = x.dtype.itemsize * len(x) * (wanted + wanted // 8) + 8 * wanted * wanted
     with memory.required(needed, f"a factor of rank {wanted}", "Ask for a lower rank, or pass float32 inputs."):
-        operator = kernel.operator(x, get=get, progress=False)
+        operator = chosen.operator(x, get=get, progress=False)
         found = rpcholesky(operator, wanted, generator)
     trace = float(operator.diagonal().sum(dtype=np.float64))
     left = float(found.residual.sum()) / trace if trace else 0.0
     lower = np.tril(found.factor[found.pivots].astype(np.float64))
-    return NystromFeatures(found.pivots, left, get, kernel, x[found.pivots].astype(np.float64), lower)
+    return NystromFeatures(found.pivots, left, get, chosen, x[found.pivots].astype(np.float64), lower)
+
+
+def _chosen(kernel: object, get: str, outputs: str | int | None) -> Kernel | NetworkKernel:
+    """Return the kernel, or that of a network.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or ``get`` or ``outputs`` do not suit it.
+    """
+    if isinstance(kernel, Network):
+        return NetworkKernel(kernel, get, outputs)
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"kernel is {shown(kernel)}, but a Kernel is needed, such as arch.kernel(), or a Network")
+    no_form(outputs)
+    numbers.choice(get, "get", ("ntk", "nngp"))
+    return kernel

@@ -12,6 +12,7 @@ from ntkrs._checks import arrays, numbers
 from ntkrs._checks.advice import shown
 from ntkrs._checks.protocols import FiniteNetwork
 from ntkrs.activations import Activation
+from ntkrs.empirical.network_kernel import form, no_form
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,11 +66,10 @@ class KernelMatrix:
             )
         self._finite = isinstance(kernel, FiniteNetwork)
         if self._finite:
-            self._choice: dict[str, Any] = {"outputs": _outputs(kernel, get, outputs)}
+            self._choice: dict[str, Any] = {"outputs": form(kernel, get, outputs)}
             x, _ = arrays.pair(X, None, kernel.dtype)
-        elif outputs is not None:
-            raise TypeError(f"outputs is {shown(outputs)}, but that is for networks: a kernel takes get=")
         else:
+            no_form(outputs)
             self._choice = {"get": numbers.choice(get, "get", ("nngp", "ntk"))}
             x, _ = arrays.pair(X, None)
         self.x: Array = arrays.finite(arrays.copied(x), "X")
@@ -134,18 +134,6 @@ class KernelMatrix:
         if self._finite:
             found["theta"] = _digest(self._kernel.parameters[None, :])
         return found
-
-
-def _outputs(network: Any, get: str, outputs: str | int | None) -> str | int:
-    """Return the form of a network's kernel, "mean" by default."""
-    if get != "ntk":
-        raise ValueError(f"get is {shown(get)}, but a network has its tangent kernel alone. Choose one by outputs=.")
-    selection = numbers.selection("mean" if outputs is None else outputs, network.arch.outputs)
-    if selection in ("full", "diagonal"):
-        raise ValueError(
-            f"outputs is {selection!r}, but one (N, N) matrix is needed: 'mean', 'trace', 'sum', or an integer"
-        )
-    return selection
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
