@@ -10,14 +10,15 @@ import pytest
 from scipy.linalg import lapack
 
 import ntkrs
-from ntkrs.solvers import cholesky, packed, panels
+from ntkrs.solvers import cholesky, in_place, packed, panels
 
 
 @pytest.fixture(autouse=True)
 def _small_panels(monkeypatch):
     """Several panels and chunks for small matrices too."""
     monkeypatch.setattr(panels, "_PANEL", 16)
-    monkeypatch.setattr(panels, "_BLOCK", 7)
+    monkeypatch.setattr(panels, "_SOLVED", 16)
+    monkeypatch.setattr(panels, "_DEPTH", 30)
     monkeypatch.setattr(panels, "_MOST", 16 * 16 * 70)
 
 
@@ -90,6 +91,67 @@ def test_large_factors_use_panels(monkeypatch):
         cholesky.factor(np.diag(np.where(np.arange(161) == 120, -1.0, 1.0)))
     with pytest.raises(np.linalg.LinAlgError, match="cannot be told from a singular matrix"):
         cholesky.factor(np.diag(np.where(np.arange(161) == 120, 1e-12, 1.0)))
+
+
+class TestInPlace:
+    """BLAS on parts of matrices: both orders, everything around the part untouched."""
+
+    @staticmethod
+    def part(rows, columns, dtype, order, seed):
+        """A part of a larger array, and that array."""
+        whole = np.asarray(np.random.default_rng(seed).standard_normal((rows + 5, columns + 7)), dtype, order=order)
+        return whole[2 : 2 + rows, 3 : 3 + columns], whole
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("orders", ["CCC", "FFF", "CFF", "FCC", "CFC", "FCF"])
+    @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 3, 2), (2, 30, 17), (33, 1, 5), (1, 9, 4)])
+    def test_products(self, shape, orders, dtype):
+        m, n, k = shape
+        (c, whole), (x, _), (y, _) = (
+            self.part(*one, dtype, order, seed)
+            for seed, (one, order) in enumerate(zip(((m, n), (m, k), (n, k)), orders, strict=True))
+        )
+        expected = whole.astype(np.float64)
+        expected[2 : 2 + m, 3 : 3 + n] -= x.astype(np.float64) @ y.T
+        in_place.subtract_product(c, x, y)
+        # Sums of at most 18 products of numbers below 4.
+        np.testing.assert_allclose(whole, expected, rtol=0, atol=18 * 16 * float(np.finfo(dtype).eps))
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("orders", ["CC", "FF", "CF", "FC"])
+    @pytest.mark.parametrize("n", [1, 2, 31])
+    def test_triangles(self, n, orders, dtype):
+        (c, whole), (x, _) = (self.part(n, size, dtype, order, 1) for size, order in zip((n, 9), orders, strict=True))
+        expected = whole.astype(np.float64)
+        lower = np.tri(n, dtype=bool)
+        expected[2 : 2 + n, 3 : 3 + n] -= np.where(lower, x.astype(np.float64) @ x.T, 0)
+        in_place.subtract_square(c, x)
+        np.testing.assert_allclose(whole, expected, rtol=0, atol=10 * 16 * float(np.finfo(dtype).eps))
+        c[np.diag_indices(n)] = 4 * n
+        before = whole.astype(np.float64)
+        symmetric = np.where(lower, c, c.T).astype(np.float64)
+        assert in_place.factorize(c) == 0
+        factor = np.linalg.cholesky(symmetric)
+        # Condition numbers are below 3.
+        np.testing.assert_allclose(np.where(lower, c, 0), factor, rtol=0, atol=n**0.5 * 30 * float(np.finfo(dtype).eps))
+        before[2 : 2 + n, 3 : 3 + n][lower] = whole[2 : 2 + n, 3 : 3 + n][lower]
+        assert np.array_equal(whole, before)
+        c[n - 1, n - 1] = -1
+        assert in_place.factorize(c) == n
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("shape", [(1, 1), (5, 1), (1, 5), (40, 17)])
+    def test_divisions(self, shape, order, dtype):
+        rows, n = shape
+        both, whole = self.part(n + rows, n, dtype, order, 2)
+        both[np.diag_indices(n)] = 4 * n
+        before, factor = whole.copy(), np.tril(both[:n]).astype(np.float64)
+        expected = np.linalg.solve(factor, both[n:].T.astype(np.float64)).T
+        in_place.divide(both[n:], both[:n])
+        np.testing.assert_allclose(both[n:], expected, rtol=0, atol=n * 10 * float(np.finfo(dtype).eps))
+        before[2 + n : 2 + n + rows, 3 : 3 + n] = both[n:]
+        assert np.array_equal(whole, before)
 
 
 class TestPacked:

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs.solvers import in_place
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-#: The number of columns in a panel.
-_PANEL = 512
+#: The number of columns in a panel: narrower ones make products slower, and wider ones the triangular solves.
+_PANEL = 1024
 
-#: The number of columns in a block of a panel.
-_BLOCK = 64
+#: The number of columns in a panel of a triangular system with few right-hand sides.
+_SOLVED = 512
+
+#: The most columns that are multiplied with at a time, for products of many rows even in large matrices.
+_DEPTH = 4096
 
 #: The most multiplications in one call of BLAS.
 _MOST = 2.5e9
@@ -38,7 +43,8 @@ def factorize(A: NDArray[np.floating]) -> int:
 
     Notes
     -----
-    Left-looking: a panel is updated with all columns before it, then factorized. N³/3 flops, nearly all in products.
+    Left-looking: a panel is updated with all columns before it, then factorized. N³/3 flops, nearly all in products,
+    and no array of products.
 
     Examples
     --------
@@ -48,44 +54,40 @@ def factorize(A: NDArray[np.floating]) -> int:
     >>> factorize(A), A.tolist()
     (0, [[2.0, 7.0], [1.0, 2.0]])
     """
-    n, count = A.shape
-    least = n * float(np.finfo(A.dtype).eps) * A.diagonal()
-    for panel in _panels(count):
-        _update(A, panel)
+    count = A.shape[1]
+    least = len(A) * float(np.finfo(A.dtype).eps) * A.diagonal()
+    for panel in _panels(count, _PANEL):
         square = A[panel, panel]
-        lower, info = _routine("lapack", "potrf", A)(square, lower=1, clean=1)
+        _subtract(A, panel, A[:, : panel.start])
+        info = in_place.factorize(square)
         if info:
             return int(panel.start + info)
-        small = np.flatnonzero(lower.diagonal() ** 2 <= least[panel])
+        small = np.flatnonzero(square.diagonal() ** 2 <= least[panel])
         if len(small):
             return int(panel.start + small[0]) + 1
-        np.copyto(square, lower, where=_lower(len(square)))
-        _divide(A, panel)
+        for rows in _chunks(panel.stop, len(A), square.size):
+            in_place.divide(A[rows, panel], square)
     return 0
 
 
 def solve_lower(L: NDArray[np.floating], B: NDArray[np.floating]) -> None:
     """Overwrite B (N, c) by ``L⁻¹ B``."""
-    for panel in _panels(len(L)):
+    for panel in _panels(len(L), _SOLVED):
         B[panel] -= L[panel, : panel.start] @ B[: panel.start]
         B[panel] = _triangular(L[panel, panel], B[panel], transposed=False)
 
 
 def solve_upper(L: NDArray[np.floating], B: NDArray[np.floating]) -> None:
     """Overwrite B (N, c) by ``L⁻ᵀ B``."""
-    for panel in reversed(list(_panels(len(L)))):
+    for panel in reversed(list(_panels(len(L), _SOLVED))):
         B[panel] -= L[panel.stop :, panel].T @ B[panel.stop :]
         B[panel] = _triangular(L[panel, panel], B[panel], transposed=True)
 
 
 def subtract_square(A: NDArray[np.floating], L: NDArray[np.floating]) -> None:
     """Subtract ``L Lᵀ`` from the lower triangle of A (N, N), for L (N, m)."""
-    for panel in _panels(len(A)):
-        rows = L[panel]
-        square = A[panel, panel]
-        np.subtract(square, rows @ rows.T, out=square, where=_lower(len(square)))
-        for below in _chunks(panel.stop, len(A), rows.size):
-            A[below, panel] -= L[below] @ rows.T
+    for panel in _panels(len(A), _PANEL):
+        _subtract(A, panel, L)
 
 
 def least_inverse(solve: Callable[[NDArray[np.float64]], NDArray[np.float64]], n: int) -> float:
@@ -117,35 +119,13 @@ def least_inverse(solve: Callable[[NDArray[np.float64]], NDArray[np.float64]], n
     return 1.0 / largest
 
 
-def _update(A: NDArray[np.floating], panel: slice) -> None:
-    """Subtract the product of the columns before a panel from it, in the lower triangle."""
-    if not panel.start:
-        return
-    before = A[panel, : panel.start]
-    change = _routine("blas", "syrk", A)(1.0, before.T, trans=1, lower=1)
-    np.subtract(A[panel, panel], change, out=A[panel, panel], where=_lower(len(change)))
-    for rows in _chunks(panel.stop, len(A), before.size):
-        A[rows, panel] -= A[rows, : panel.start] @ before.T
-
-
-def _divide(A: NDArray[np.floating], panel: slice) -> None:
-    """Multiply the rows below a panel by ``L⁻ᵀ``, where L is the triangle of the panel.
-
-    Blocks of it are inverted, because BLAS is three times as fast on products as on triangular solves.
-    """
-    for start in range(panel.start, panel.stop, _BLOCK):
-        block = slice(start, min(start + _BLOCK, panel.stop))
-        solved = slice(panel.start, start)
-        inverse = _routine("lapack", "trtri", A)(np.tril(A[block, block]), lower=1)[0].T
-        for rows in _chunks(panel.stop, len(A), _PANEL * _BLOCK):
-            A[rows, block] = (A[rows, block] - A[rows, solved] @ A[block, solved].T) @ inverse
-
-
-def _routine(library: str, name: str, A: NDArray[np.floating]) -> Any:
-    """Return a routine of BLAS or LAPACK for the dtype of A."""
-    from scipy.linalg import blas, lapack
-
-    return getattr({"blas": blas, "lapack": lapack}[library], ("s" if A.dtype == np.float32 else "d") + name)
+def _subtract(A: NDArray[np.floating], panel: slice, L: NDArray[np.floating]) -> None:
+    """Subtract the columns ``panel`` of ``L Lᵀ`` from those of A, on and below the diagonal, for L (N, k)."""
+    for start in range(0, L.shape[1], _DEPTH):
+        part = L[:, start : start + _DEPTH]
+        in_place.subtract_square(A[panel, panel], part[panel])
+        for rows in _chunks(panel.stop, len(A), part[panel].size):
+            in_place.subtract_product(A[rows, panel], part[rows], part[panel])
 
 
 def _triangular(square: NDArray[np.floating], right: NDArray[np.floating], *, transposed: bool) -> Any:
@@ -155,15 +135,10 @@ def _triangular(square: NDArray[np.floating], right: NDArray[np.floating], *, tr
     return solve_triangular(square, right, trans=int(transposed), lower=True, check_finite=False)
 
 
-def _lower(n: int) -> NDArray[np.bool_]:
-    """Return True on and below the diagonal."""
-    return np.tri(n, dtype=np.bool_)
-
-
-def _panels(n: int) -> Iterator[slice]:
+def _panels(n: int, width: int) -> Iterator[slice]:
     """Yield the panels of an array with n columns."""
-    for start in range(0, n, _PANEL):
-        yield slice(start, min(start + _PANEL, n))
+    for start in range(0, n, width):
+        yield slice(start, min(start + width, n))
 
 
 def _chunks(start: int, stop: int, each: int) -> Iterator[slice]:
