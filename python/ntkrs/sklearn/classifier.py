@@ -139,7 +139,7 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         ------
         ValueError, TypeError
             If a parameter or an input is invalid, or there is a single class.
-        numpy.linalg.LinAlgError
+        ntkrs.SingularKernelError
             If the kernel is not positive semidefinite, or beyond memory singular with ``diag_reg=0``.
         MemoryError
             If a choice of models does not fit in memory. A single one is solved by iteration there.

@@ -110,7 +110,7 @@ def regression(
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.SingularKernelError
         If the kernel with its ridge is not positive definite beyond round-off.
     MemoryError
         If the vectors of the iteration do not fit in memory either.

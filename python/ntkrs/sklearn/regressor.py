@@ -180,7 +180,7 @@ class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # typ
         ------
         ValueError, TypeError
             If a parameter or an input is invalid.
-        numpy.linalg.LinAlgError
+        ntkrs.SingularKernelError
             If the kernel is not positive semidefinite, or beyond memory singular with ``diag_reg=0``.
         MemoryError
             If a choice of models does not fit in memory. A single one is solved by iteration there.
