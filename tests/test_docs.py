@@ -106,6 +106,17 @@ def test_links_lead_to_files(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_nothing_is_said_twice(path):
+    """A merge that keeps both sides of a page doubles its paragraphs."""
+    text = re.sub(r"^```.*?^```|^:::.*?^:::", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    parts = [" ".join(part.split()) for part in re.split(r"\n\s*\n|\n(?=- )|\n(?=\| )", text)]
+    long = [part for part in parts if len(part) > 60 or part.startswith("## ")]
+    assert sorted(set(long)) == sorted(long), (
+        f"{name_of(path)}: {sorted({part for part in long if long.count(part) > 1})}"
+    )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_links_to_the_reference_name_pages(path):
     pages = listed()
     for target in links(path):
