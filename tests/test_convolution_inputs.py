@@ -65,10 +65,12 @@ def test_windows_that_do_not_fit_are_refused(call):
         CALLS[call](VALID, X[:, :2])
 
 
-def test_convolutions_after_pools_are_refused():
-    arch = Sequential(Conv(8, 3), Relu(), AvgPool(2), Conv(8, 3), Relu(), Flatten(), Dense(1))
-    with pytest.raises(ValueError, match=r"layer 3 is Conv.*a Conv after an AvgPool are not computed yet.*strides=2"):
-        arch.kernel()
+def test_windows_after_pools_that_do_not_fit_are_refused():
+    layers = Conv(8, 3), Relu(), AvgPool((4, 3)), Conv(8, 3, padding="valid"), Relu(), Flatten(), Dense(1)
+    with pytest.raises(ValueError, match=r"layer 3 is Conv.*grid there has 2 rows and 2 columns"):
+        Sequential(*layers).kernel()(X)
+    with pytest.raises(ValueError, match=r"layer 2 is AvgPool.*grid there has 3 rows and 6 columns"):
+        Sequential(*layers).kernel()(X[:, :3])
 
 
 def test_strides_that_do_not_divide_periodic_images_are_refused():

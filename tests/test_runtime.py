@@ -175,12 +175,17 @@ LONG = {
         (2, 32, 32, 3),
         "f(x)",
     ),
+    "pools": (
+        "Sequential(*[Conv(1, 3), Relu(), Conv(1, 3), Relu(), AvgPool(2)] * 3, GlobalAvgPool(), Dense(1)).kernel()",
+        (4, 32, 32, 3),
+        "f(x)",
+    ),
     "ensemble": ("mlp(2, 256, 1)", (600, 5), "ensemble_ntk(f, x, seeds=20, outputs='trace', progress=progress)"),
 }
 
 INTERRUPTED = """
 import signal, time, numpy
-from ntkrs import Conv, Dense, GlobalAvgPool, Relu, Sequential, ensemble_ntk, mlp, threads
+from ntkrs import AvgPool, Conv, Dense, GlobalAvgPool, Relu, Sequential, ensemble_ntk, mlp, threads
 
 f, x, progress = {f}, numpy.random.default_rng(0).standard_normal({shape}), None
 # An alarm, whose handler is that of Ctrl-C: a thread would wait for the interpreter, which some stages hold.

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn", reason="the estimators need scikit-learn")
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
-from ntkrs import Conv, Dense, Flatten, GlobalAvgPool, Relu, Sequential, mlp
+from ntkrs import AvgPool, Conv, Dense, Flatten, GlobalAvgPool, Relu, Sequential, mlp
 from ntkrs.sklearn import NTKClassifier, NTKKernel, NTKRegressor
 
 SHAPE = (4, 5, 2)
@@ -33,6 +33,17 @@ def test_the_regression_is_that_of_the_kernel_of_images():
     assert model.depth_ == 1
     assert model.X_fit_.shape == (20, 40)
     assert model.n_features_in_ == 40
+
+
+def test_pools_between_convolutions_are_seen_too():
+    conv = Conv(1, 3, sigma_w=2**0.5, sigma_b=0.1)
+    arch = Sequential(conv, Relu(), AvgPool(2), conv, Relu(), AvgPool((1, 2)), conv, Relu(), Flatten(), Dense(1))
+    model = NTKRegressor(architecture=arch, input_shape=SHAPE, diag_reg=1e-3).fit(X, Y)
+    k, kernel = arch.kernel()(IMAGES[:20]), arch.kernel()
+    dual = np.linalg.solve(k + 1e-3 * np.trace(k) / 20 * np.eye(20), Y - Y.mean())
+    assert np.allclose(model.predict(X_TEST), kernel(IMAGES[20:], IMAGES[:20]) @ dual + Y.mean(), rtol=1e-9)
+    labels = np.where(np.median(Y) < Y, "high", "low")
+    assert NTKClassifier(architecture=arch, input_shape=SHAPE).fit(X, labels).predict(X).tolist() == labels.tolist()
 
 
 def test_intervals_and_leave_one_out_see_images_too():

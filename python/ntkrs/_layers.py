@@ -286,6 +286,12 @@ class AvgPool:
     TypeError, ValueError
         If a size is not a positive integer or a pair of them.
 
+    Notes
+    -----
+    A convolution may follow. Its kernel then starts from sums over windows of pairs of pixels: images that are nearly
+    equal, with 1 − ρ between 0 and 10⁻⁶, lose half of their digits in the NTK of activations with a kink, up to 10⁻⁷ of
+    √(K_ii K_jj). Equal images, flat areas and all others keep the digits of networks without pools.
+
     Examples
     --------
     >>> from ntkrs import AvgPool

@@ -66,13 +66,8 @@ def _convolutional(arch: Architecture, scales: list[tuple[float, float, float, f
     """Return the core's kernel of a network with Conv, given the scales of every layer that has weights."""
     remaining, dense = iter(scales), scales[-len(arch.dense) :]
     layers: list[Any] = []
-    for index, (layer, after) in enumerate(pairwise(arch.layers)):
+    for layer, after in pairwise(arch.layers):
         if isinstance(layer, Conv) and isinstance(after, Elementwise):
-            if any(len(before) == 2 for before in layers):
-                raise ValueError(
-                    f"layer {index} is {layer!r}, but kernels of networks with a Conv after an AvgPool are not "
-                    "computed yet. Use strides=2 in a Conv instead of the pool."
-                )
             layers.append((layer.window, layer.strides, layer.padding, next(remaining), after.spec()))
         elif isinstance(layer, AvgPool):
             layers.append((layer.window, layer.strides))

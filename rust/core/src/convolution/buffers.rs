@@ -1,6 +1,6 @@
 //! Memory of planes and rows.
 
-use super::geometry::AxisLevel;
+use super::axis::AxisLevel;
 use crate::isa::{Block, Lanes, WIDTH};
 
 /// Blocks that start on cache lines.
@@ -9,7 +9,7 @@ pub(super) struct Lines(Vec<Lanes<f64, WIDTH>>);
 
 impl Lines {
     /// Makes room for so many blocks. Their values are arbitrary.
-    fn resize(&mut self, blocks: usize) {
+    pub fn resize(&mut self, blocks: usize) {
         if self.0.len() < blocks {
             self.0.resize(blocks, Lanes([f64::NAN; WIDTH]));
         }

@@ -140,6 +140,7 @@ impl ImageInputs {
                 isa,
                 network,
                 geometry,
+                chain: &geometry.chain,
                 sides: [self.side(), self.side()],
                 row: place,
                 group: place / WIDTH,

@@ -69,6 +69,7 @@ impl<'a> Convolutional<'a> {
                 isa: self.isa,
                 network: self.network,
                 geometry: self.geometry,
+                chain: &self.geometry.chain,
                 sides: [self.rows, self.cols].map(ImageInputs::side),
                 row,
                 group,

@@ -12,15 +12,23 @@
 //! B moves both pixels by the same τ, so pairs of one displacement `p' − p` never meet those of another. A plane of all
 //! pairs of one displacement runs through all layers on its own, in cache, and the tensor of all pairs never exists.
 //!
+//! A pool between convolutions mixes displacements. So a network is a chain of stages, and the pairs of pooled pixels are
+//! kept between them.
+//!
 //! - [`network`]: the layers, checked once
-//! - [`geometry`]: padding, strides and displacements along each axis. `head`: the weights of pairs in the head
+//! - [`geometry`]: the sizes of all layers. `axis`: padding, strides and displacements. `chain`: the stages and planes that
+//!   are needed. `pool_counts`, `head`: the weights of pairs in pools and in the head
 //! - [`images`]: batches of images, eight side by side. [`profile`]: their variances at every pixel and layer.
-//!   [`inputs`]: both, with the numbers of dense layers after the head
-//! - `plane`: one displacement of one image against eight, through all layers. `pair`: their numbers, `buffers`: memory
-//! - `pixels`: products of pixels. `rows`: one layer on a plane. `near`: gaps of nearly equal patches
+//!   `own_variances`, `variances`: how they are computed. [`inputs`]: both, with the numbers of dense layers after the head
+//! - `plane`: one displacement of one image against eight, through all layers of a stage. `pair`: their numbers,
+//!   `buffers`: memory
+//! - `pixels`: products of pixels. `rows`: one layer on a plane. `windows`, `pixel_rows`: its sums and rows. `near`: gaps of
+//!   nearly equal patches. `pooled`: sums over the windows of pools. `own_pixels`: variances after them
 //! - [`kernel`]: Σ and Θ between two batches, a tile kernel for the drivers in [`crate::engine`], and the diagonal
 
+mod axis;
 mod buffers;
+mod chain;
 pub mod geometry;
 mod head;
 pub mod images;
@@ -28,11 +36,18 @@ pub mod inputs;
 pub mod kernel;
 mod near;
 pub mod network;
+mod own_pixels;
+mod own_variances;
 mod pair;
+mod pixel_rows;
 mod pixels;
 mod plane;
+mod pool_counts;
+mod pooled;
 pub mod profile;
 mod rows;
+mod variances;
+mod windows;
 
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,11 @@
 //! The numbers (ω_τ i) and κi are those of a unit vector, and half the squared distance of two unit vectors is 1 − cos.
 //! All terms are positive, so nothing cancels. Near ρ' = −1, 1 − ρ_τ becomes 1 + ρ_τ, and 2κκ'ii' is added. In the first
 //! layer every tap and channel has ρ = ±1, and the vectors are differences, or sums, of the pixels themselves.
+//!
+//! A pool leaves covariances instead of gaps. The first layer after it has the far form only.
 
+use super::axis::AxisLevel;
 use super::buffers::PlaneGrid;
-use super::geometry::AxisLevel;
 use super::pair::LayerPair;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::double_double::two_product;
@@ -18,6 +20,9 @@ use crate::math::double_double::two_product;
 ///
 /// The far form has an error of some ε in the gap, which moves an angle by `2ε/√(2e)`: 16 ε at this bound.
 pub(super) const NEAR: f64 = 1.0 / 128.0;
+
+/// Gaps after a pool that are smaller than this are rounding errors.
+const NOISE: f64 = 16.0 * f64::EPSILON;
 
 /// The plane before a layer, from which small gaps after the layer are computed.
 #[derive(Clone, Copy)]
@@ -31,6 +36,7 @@ pub(super) struct NearForm<'a> {
 struct Replacement<'a, 'b> {
     form: NearForm<'a>,
     pair: [[usize; 2]; 2],
+    sum: &'b Block,
     gap: &'b mut Block,
 }
 
@@ -44,6 +50,12 @@ impl Vectorized for Replacement<'_, '_> {
         let aligned = V::select(negative, one, gap).less(near);
         let opposite = V::select(negative, -gap, one).less(near);
         let mut new = gap;
+        if self.form.layer.is_pooled() {
+            let size = self.form.pooled(self.pair, V::load(self.sum));
+            let small = gap.abs().less(near);
+            V::select(small, size.copysign(gap), gap).store(self.gap);
+            return;
+        }
         if V::any(aligned) {
             new = V::select(aligned, self.form.difference::<V>(self.pair, false), new);
         }
@@ -64,12 +76,33 @@ struct Tap {
 }
 
 impl NearForm<'_> {
-    /// Replaces small gaps of a pair of pixels, lane by lane. `pair` holds the row and column of each pixel.
+    /// Replaces small gaps of a pair of pixels, lane by lane. `pair` holds the row and column of each pixel, and `sum` is
+    /// that of c over the window, with the biases.
     ///
     /// A function of its own, not inlined: it is rare, and its code would slow down the loop that calls it.
-    pub fn replace(&self, pair: [[usize; 2]; 2], gap: &mut Block) {
+    pub fn replace(&self, pair: [[usize; 2]; 2], sum: &Block, gap: &mut Block) {
         let form = *self;
-        self.layer.isa.run(Replacement { form, pair, gap });
+        let replacement = Replacement {
+            form,
+            pair,
+            sum,
+            gap,
+        };
+        self.layer.isa.run(replacement);
+    }
+
+    /// The size of a gap in the first layer after a pool, which knows no gaps of its input: `(√(qq') − |Σ|)/√(qq')`. Here
+    /// q and Σ are sums over windows by the same operations. The root of a square is exact, so equal images have 0. Smaller
+    /// gaps than the rounding errors of these sums are 0 too: most often they belong to equal patches.
+    #[inline(always)]
+    fn pooled<V: Vector>(&self, pair: [[usize; 2]; 2], sum: V) -> V {
+        let (layer, columns) = (self.layer, self.layer.axes[1].output);
+        let [u, v] = pair.map(|[y, x]| y * columns + x);
+        let [rows, cols] = &layer.sides;
+        let square = layer.one::<V>(0, &rows.totals[u]) * layer.one(1, &cols.totals[v]);
+        let inverse = layer.one::<V>(0, &rows.inverses[0][u]) * layer.one(1, &cols.inverses[0][v]);
+        let size = (square.sqrt() - sum.abs()).max(V::splat(0.0)) * inverse;
+        V::select(size.less(V::splat(NOISE)), V::splat(0.0), size)
     }
 
     /// 1 − ρ', or 1 + ρ' for pairs in opposite directions.

@@ -1,5 +1,6 @@
 //! A convolutional network at infinite width: its layers, checked once.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::activations::activation::Activation;
@@ -61,11 +62,20 @@ pub enum Head {
     GlobalAvgPool,
 }
 
+/// Convolutions, and the pools between them and the next convolution or the head.
+#[derive(Clone, Debug)]
+pub(super) struct GridStage {
+    /// The indices of its convolutions.
+    pub layers: Range<usize>,
+    pub pools: Vec<AveragePool>,
+}
+
 /// An infinitely wide convolutional network: convolutions with activations, pools, a head, and dense layers.
 #[derive(Clone, Debug)]
 pub struct Convolution {
     pub(super) layers: Vec<ConvolutionLayer>,
-    pub(super) pools: Vec<AveragePool>,
+    /// At least one. All but the last one end with pools.
+    pub(super) stages: Vec<GridStage>,
     pub(super) head: Head,
     /// The dense layer after the head.
     pub(super) dense: LayerScales,
@@ -91,27 +101,10 @@ impl Convolution {
             ));
         };
         let recursion = Recursion::new(dense, activations)?;
-        let (mut layers, mut pools) = (Vec::new(), Vec::new());
-        for (index, layer) in grid.into_iter().enumerate() {
-            layer.check(index)?;
-            match layer {
-                GridLayer::Pool(_) if layers.is_empty() => {
-                    return Err(Error::Invalid("the first layer must be a Conv".into()));
-                }
-                GridLayer::Pool(pool) => pools.push(pool),
-                GridLayer::Convolution(_) if !pools.is_empty() => {
-                    let message = "a Conv after an AvgPool is not supported yet";
-                    return Err(Error::Invalid(message.into()));
-                }
-                GridLayer::Convolution(layer) => layers.push(layer),
-            }
-        }
-        if layers.is_empty() {
-            return Err(Error::Invalid("a Conv is needed".into()));
-        }
+        let (layers, stages) = staged(grid)?;
         Ok(Self {
             layers,
-            pools,
+            stages,
             head,
             dense: first,
             recursion: (recursion.layers() > 1).then_some(recursion),
@@ -127,7 +120,17 @@ impl Convolution {
 
     /// True if the gap of the head's output can be taken from differences: each pixel is paired with itself alone.
     pub(super) fn is_flat(&self) -> bool {
-        self.head == Head::Flatten && self.pools.is_empty()
+        let last = self.stages.last();
+        self.head == Head::Flatten && last.is_some_and(|stage| stage.pools.is_empty())
+    }
+
+    /// The index of the stage that begins with layer `index` after a pool.
+    pub(super) fn stage_after_pool(&self, index: usize) -> Option<usize> {
+        let found = |stage: &GridStage| stage.layers.start == index;
+        self.stages
+            .iter()
+            .position(found)
+            .filter(|stage| *stage > 0)
     }
 
     /// The numbers of layer `index`, on images of so many channels.
@@ -142,6 +145,35 @@ impl Convolution {
             bias: (DoubleDouble::from(layer.scales.sigma_b) / root).hi,
         }
     }
+}
+
+/// The convolutions of a grid, and the stages that they form.
+fn staged(grid: Vec<GridLayer>) -> Result<(Vec<ConvolutionLayer>, Vec<GridStage>)> {
+    let (mut layers, mut stages) = (Vec::new(), Vec::<GridStage>::new());
+    for (index, layer) in grid.into_iter().enumerate() {
+        layer.check(index)?;
+        let stage = stages.last_mut();
+        match (layer, stage) {
+            (GridLayer::Pool(_), None) => {
+                return Err(Error::Invalid("the first layer must be a Conv".into()));
+            }
+            (GridLayer::Pool(pool), Some(stage)) => stage.pools.push(pool),
+            (GridLayer::Convolution(layer), stage) => {
+                layers.push(layer);
+                match stage.filter(|stage| stage.pools.is_empty()) {
+                    Some(stage) => stage.layers.end = layers.len(),
+                    None => stages.push(GridStage {
+                        layers: layers.len() - 1..layers.len(),
+                        pools: Vec::new(),
+                    }),
+                }
+            }
+        }
+    }
+    if layers.is_empty() {
+        return Err(Error::Invalid("a Conv is needed".into()));
+    }
+    Ok((layers, stages))
 }
 
 /// Numbers of a layer of k taps. In the first layer, k counts the channels too.

@@ -1,6 +1,6 @@
 //! The numbers of one image and of eight others at one layer.
 
-use super::geometry::AxisLayer;
+use super::axis::AxisLayer;
 use crate::activations::dual::Dual;
 use crate::activations::features::Features;
 use crate::isa::{Block, Isa, Vector};
@@ -10,10 +10,12 @@ use crate::isa::{Block, Isa, Vector};
 pub(super) struct LayerSide<'a> {
     /// The images' values, one block for each pixel and channel. They are the input of the first layer.
     pub pixels: &'a [Block],
-    /// ω and its low part. Empty in the first layer.
+    /// ω and its low part. Empty in the first layer, and after a pool.
     pub inputs: [&'a [Block]; 2],
     /// i and its low part.
     pub inverses: [&'a [Block]; 2],
+    /// In the first layer after a pool, the sum of c over the window and the biases, of each image with itself.
+    pub totals: &'a [Block],
     /// κ.
     pub bias: &'a Block,
     /// The numbers of the activation, of all groups, and the first block of this one.
@@ -50,6 +52,11 @@ pub(super) struct LayerPair<'a> {
 }
 
 impl LayerPair<'_> {
+    /// True for the first layer after a pool.
+    pub fn is_pooled(&self) -> bool {
+        !self.sides[0].totals.is_empty()
+    }
+
     /// One number of a side: that of the row's image in every lane, or those of the columns.
     #[inline(always)]
     pub fn one<V: Vector>(&self, side: usize, block: &Block) -> V {

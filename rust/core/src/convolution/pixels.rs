@@ -1,7 +1,7 @@
 //! The first step of a plane: products of pixels.
 
+use super::axis::{AxisLevel, Segment};
 use super::buffers::PlaneGrid;
-use super::geometry::{AxisLevel, Segment};
 use super::pair::LayerPair;
 use crate::isa::{Vector, Vectorized};
 

@@ -1,14 +1,18 @@
-//! All planes of one image against eight: each runs through all layers, and adds to the head.
+//! All planes of one image against eight: each runs through the layers of a stage, and adds to a pool or to the head.
 
+use super::axis::{AxisLayer, AxisPlane};
 use super::buffers::{PlaneGrid, RectangleSum, RowBuffers};
-use super::geometry::{AxisLayer, AxisPlane, Geometry};
+use super::chain::ChainStage;
+use super::geometry::Geometry;
 use super::images::Images;
 use super::near::FlatHead;
 use super::network::Convolution;
+use super::own_pixels::WindowTotals;
 use super::pair::{LayerPair, LayerSide, OwnTerm};
 use super::pixels::PixelProducts;
+use super::pooled::{PoolSums, PooledTensor};
 use super::profile::ImageProfile;
-use super::rows::{BAND, HeadSums, LayerPass};
+use super::rows::{BAND, HeadSums, LayerPass, PlaneEnd};
 use crate::engine::pool::Stop;
 use crate::isa::{Block, Isa, WIDTH};
 use crate::math::double_double::two_sum;
@@ -16,10 +20,18 @@ use crate::math::double_double::two_sum;
 /// Per-worker scratch space, reused between entries.
 #[derive(Debug, Default)]
 pub struct PlaneScratch {
+    planes: PlaneMemory,
+    sums: [Vec<RectangleSum>; 2],
+    /// The outputs of pools, in turns.
+    pooled: [PooledTensor; 2],
+}
+
+/// Memory for one plane.
+#[derive(Debug, Default)]
+struct PlaneMemory {
     old: PlaneGrid,
     new: PlaneGrid,
     buffers: RowBuffers,
-    sums: [Vec<RectangleSum>; 2],
 }
 
 /// A batch of images with their variances.
@@ -36,6 +48,8 @@ pub(super) struct ImagePairs<'a> {
     pub isa: Isa,
     pub network: &'a Convolution,
     pub geometry: &'a Geometry,
+    /// The stages to run.
+    pub chain: &'a [ChainStage],
     pub sides: [ImageSide<'a>; 2],
     /// The index of the image.
     pub row: usize,
@@ -43,67 +57,184 @@ pub(super) struct ImagePairs<'a> {
     pub group: usize,
 }
 
+/// A stage with the layers of both images, and the pooled tensor before it, if it is not the first one.
+struct StagePairs<'a> {
+    stage: &'a ChainStage,
+    layers: Vec<LayerPair<'a>>,
+    pooled: Option<&'a PooledTensor>,
+}
+
 impl ImagePairs<'_> {
     /// The means of T and of ṪΘ over the pairs that the head reads, in units of both images. If the head is flat and
     /// gaps of its output are wanted, also 1 − ρ and 1 + ρ of this output.
     pub fn run(&self, scratch: &mut PlaneScratch, stop: &Stop) -> ([Block; 2], [Block; 2]) {
-        let layers: Vec<_> = (0..self.network.layers.len())
-            .map(|index| self.layer(index))
-            .collect();
-        let [vertical, horizontal] = &self.geometry.axes;
+        let zeros = ([[0.0; WIDTH]; 2], [[0.0; WIDTH]; 2]);
+        let Some(last) = self.run_pools(scratch, stop) else {
+            return zeros;
+        };
+        let PlaneScratch {
+            planes,
+            sums,
+            pooled,
+        } = scratch;
+        let pairs = self.stage(last, &pooled[(self.chain.len() - 1) % 2]);
         let mut totals = [[[0.0; WIDTH]; 2]; 2];
-        for (y, rows) in vertical.planes.iter().enumerate() {
-            for (x, columns) in horizontal.planes.iter().enumerate() {
-                let opposite = [rows.opposite, columns.opposite];
-                if opposite < [y, x] {
-                    continue;
-                }
-                if stop.requested() {
-                    return ([[0.0; WIDTH]; 2], [[0.0; WIDTH]; 2]);
-                }
-                self.plane(&layers, [rows, columns], scratch, 0);
-                scratch.sums[1].clear();
-                if opposite != [y, x] {
-                    let [y, x] = opposite;
-                    let planes = [&vertical.planes[y], &horizontal.planes[x]];
-                    self.plane(&layers, planes, scratch, 1);
-                }
-                add_both_ways(&scratch.sums, &mut totals);
+        for [plane, opposite] in last.plane_pairs() {
+            if stop.requested() {
+                return zeros;
             }
+            self.to_head(&pairs, plane, planes, &mut sums[0]);
+            sums[1].clear();
+            if opposite != plane {
+                self.to_head(&pairs, opposite, planes, &mut sums[1]);
+            }
+            add_both_ways(sums, &mut totals);
         }
+        let [vertical, horizontal] = &last.axes;
         let divisor = vertical.divisor * horizontal.divisor;
         let mean = |[sum, rest]: [Block; 2]| {
             std::array::from_fn(|lane| (sum[lane] + rest[lane]) / divisor)
         };
-        let turns = scratch.sums[0]
-            .first()
-            .map_or([[0.0; WIDTH]; 2], |sum| sum.turns);
+        let turns = sums[0].first().map_or([[0.0; WIDTH]; 2], |sum| sum.turns);
         (totals.map(mean), turns)
     }
 
-    /// Runs one plane through all layers, and writes its sums to list `target`.
+    /// The sums over the windows of the first layer after the last pool, with its biases, for each pixel of the image
+    /// with itself.
+    pub fn totals(&self, scratch: &mut PlaneScratch, stop: &Stop) -> Vec<f64> {
+        let Some(last) = self.run_pools(scratch, stop) else {
+            return Vec::new();
+        };
+        let (grid, buffers) = (&mut scratch.planes.old, &mut scratch.planes.buffers);
+        let pairs = self.stage(last, &scratch.pooled[(self.chain.len() - 1) % 2]);
+        let plane = last.plane([0, 0]);
+        let [inputs, outputs] = [0, 1].map(|level: usize| plane.map(|plane| &plane.levels[level]));
+        self.fill(&pairs, plane, grid);
+        grid.fill_guards(inputs, false);
+        buffers.resize(inputs[1].size, BAND);
+        let mut totals = Vec::new();
+        let pass = LayerPass {
+            layer: &pairs.layers[0],
+            inputs,
+            outputs,
+            old: grid,
+            new: &mut PlaneGrid::default(),
+            buffers,
+            end: None,
+        };
+        self.isa.run(WindowTotals {
+            pass,
+            totals: &mut totals,
+        });
+        totals
+    }
+
+    /// Runs all stages but the last one. Returns the last one, or none if all should stop.
+    fn run_pools(&self, scratch: &mut PlaneScratch, stop: &Stop) -> Option<&ChainStage> {
+        let (last, others) = self.chain.split_last()?;
+        for (index, stage) in others.iter().enumerate() {
+            let [even, odd] = &mut scratch.pooled;
+            let (before, after) = if index % 2 == 0 {
+                (even, odd)
+            } else {
+                (odd, even)
+            };
+            let pairs = self.stage(stage, before);
+            after.start(&stage.axes);
+            let (mut middle, memory) = (None, &mut scratch.planes);
+            for [plane, opposite] in stage.plane_pairs() {
+                if stop.requested() {
+                    return None;
+                }
+                if stage.plane(plane).iter().all(|plane| plane.is_zero()) {
+                    middle = Some(plane);
+                    continue;
+                }
+                let itself = opposite == plane;
+                self.to_pool(&pairs, plane, memory, after, (0, itself));
+                if !itself {
+                    self.to_pool(&pairs, opposite, memory, after, (1, false));
+                }
+            }
+            after.merge();
+            // The plane of all pixels with themselves is its own mirror image. It comes last.
+            if let Some(plane) = middle {
+                self.to_pool(&pairs, plane, memory, after, (0, true));
+            }
+            after.divide();
+        }
+        Some(last)
+    }
+
+    /// The layers of a stage, given the pooled tensor before it.
+    fn stage<'a>(&'a self, stage: &'a ChainStage, pooled: &'a PooledTensor) -> StagePairs<'a> {
+        StagePairs {
+            stage,
+            layers: stage
+                .layers
+                .clone()
+                .map(|index| self.layer(index))
+                .collect(),
+            pooled: (stage.layers.start > 0).then_some(pooled),
+        }
+    }
+
+    /// Runs one plane through the last stage, and replaces `sums` by its sums.
+    fn to_head(
+        &self,
+        pairs: &StagePairs<'_>,
+        plane: [usize; 2],
+        memory: &mut PlaneMemory,
+        sums: &mut Vec<RectangleSum>,
+    ) {
+        let plane = pairs.stage.plane(plane);
+        sums.clear();
+        let head = HeadSums {
+            weights: plane.map(|plane| plane.weights.as_slice()),
+            flat: self.flat_head(),
+            sums,
+        };
+        self.plane(pairs, plane, memory, PlaneEnd::Head(head));
+    }
+
+    /// Runs one plane through a stage, and adds to the pooled tensor after it: 0 for a plane, 1 for the opposite one, and
+    /// true if it is its own opposite.
+    fn to_pool(
+        &self,
+        pairs: &StagePairs<'_>,
+        plane: [usize; 2],
+        memory: &mut PlaneMemory,
+        tensor: &mut PooledTensor,
+        (direction, itself): (usize, bool),
+    ) {
+        let plane = pairs.stage.plane(plane);
+        let pool = PoolSums {
+            tensor,
+            targets: plane.map(|plane| plane.targets.as_slice()),
+            direction,
+            itself,
+        };
+        self.plane(pairs, plane, memory, PlaneEnd::Pool(pool));
+    }
+
+    /// Runs one plane through the layers of a stage.
     fn plane(
         &self,
-        layers: &[LayerPair<'_>],
+        pairs: &StagePairs<'_>,
         plane: [&AxisPlane; 2],
-        scratch: &mut PlaneScratch,
-        target: usize,
+        memory: &mut PlaneMemory,
+        end: PlaneEnd<'_>,
     ) {
-        let PlaneScratch {
-            old,
-            new,
-            buffers,
-            sums,
-        } = scratch;
+        let PlaneMemory { old, new, buffers } = memory;
         let levels = |level: usize| plane.map(|plane| &plane.levels[level]);
-        sums[target].clear();
-        self.multiply_pixels(&layers[0], plane, old);
-        for (index, layer) in layers.iter().enumerate() {
-            old.fill_guards(levels(index), index == 0);
+        let mut end = Some(end);
+        self.fill(pairs, plane, old);
+        for (index, layer) in pairs.layers.iter().enumerate() {
+            old.fill_guards(levels(index), layer.channels.is_some());
             new.reshape(levels(index + 1));
-            let [columns, pairs] = [levels(index), levels(index + 1)].map(|level| level[1].size);
-            buffers.resize(columns, pairs.max(BAND));
-            let is_last = index + 1 == layers.len();
+            let [columns, width] = [levels(index), levels(index + 1)].map(|level| level[1].size);
+            buffers.resize(columns, width.max(BAND));
+            let is_last = index + 1 == pairs.layers.len();
             self.isa.run(LayerPass {
                 layer,
                 inputs: levels(index),
@@ -111,26 +242,25 @@ impl ImagePairs<'_> {
                 old: &*old,
                 new: &mut *new,
                 buffers: &mut *buffers,
-                head: is_last.then_some(HeadSums {
-                    weights: plane.map(|plane| plane.weights.as_slice()),
-                    flat: self.flat_head(),
-                    sums: &mut sums[target],
-                }),
+                end: if is_last { end.take() } else { None },
             });
             std::mem::swap(old, new);
         }
     }
 
-    /// Fills the input of the first layer: products of pixels.
-    fn multiply_pixels(&self, layer: &LayerPair<'_>, plane: [&AxisPlane; 2], grid: &mut PlaneGrid) {
+    /// Fills the input of a stage: products of pixels, or means of the pool before it.
+    fn fill(&self, pairs: &StagePairs<'_>, plane: [&AxisPlane; 2], grid: &mut PlaneGrid) {
         let levels = plane.map(|plane| &plane.levels[0]);
         grid.reshape(levels);
-        self.isa.run(PixelProducts {
-            levels,
-            layer,
-            channels: self.sides[0].images.channels,
-            grid,
-        });
+        match pairs.pooled {
+            Some(pooled) => pooled.cut(plane, grid),
+            None => self.isa.run(PixelProducts {
+                levels,
+                layer: &pairs.layers[0],
+                channels: self.sides[0].images.channels,
+                grid,
+            }),
+        }
     }
 
     /// The numbers of the head's gap, if it is wanted and the head is flat.
@@ -148,11 +278,7 @@ impl ImagePairs<'_> {
     /// Layer `index` of these images.
     fn layer(&self, index: usize) -> LayerPair<'_> {
         let layer = &self.network.layers[index];
-        let axes = self
-            .geometry
-            .axes
-            .each_ref()
-            .map(|axis| &axis.layers[index]);
+        let axes = self.geometry.layers[index].each_ref();
         let (first, lane) = (index == 0, self.row % WIDTH);
         let scale = self.network.scale(index, self.sides[0].images.channels);
         let groups = [self.row / WIDTH, self.group];
@@ -198,19 +324,19 @@ impl<'a> ImageSide<'a> {
             [] => list,
             _ => &list[group * each..(group + 1) * each],
         };
-        let first = index == 0;
-        let channels = self.images.channels;
+        let (first, channels) = (index == 0, self.images.channels);
         LayerSide {
             pixels: if first {
                 part(&self.images.values, inputs * channels)
             } else {
                 &[]
             },
-            inputs: if first {
+            inputs: if first || !layer.totals.is_empty() {
                 [&[], &[]]
             } else {
                 layer.inputs.each_ref().map(|list| part(list, inputs))
             },
+            totals: part(&layer.totals, outputs),
             inverses: layer.inverses.each_ref().map(|list| part(list, outputs)),
             bias: &layer.biases[group],
             features: (&layer.features, group * outputs),

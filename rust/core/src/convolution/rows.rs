@@ -11,13 +11,15 @@
 
 use std::ops::Range;
 
-use super::buffers::{Lines, PlaneGrid, RectangleSum, RowBuffers};
-use super::geometry::{AxisLevel, Segment};
-use super::near::{FlatHead, HeadTurns, NEAR, NearForm};
+use super::axis::{AxisLevel, Segment};
+use super::buffers::{PlaneGrid, RectangleSum, RowBuffers};
+use super::near::{FlatHead, NEAR, NearForm};
 use super::pair::LayerPair;
+use super::pixel_rows::{PixelRow, RowProducts, SumOfRows};
+use super::pooled::PoolSums;
+use super::windows::{sum_columns, window_sum};
 use crate::activations::features::Variables;
 use crate::isa::{Block, Vector, Vectorized, WIDTH};
-use crate::math::double_double::two_sum;
 
 /// One layer on one plane.
 pub(super) struct LayerPass<'a> {
@@ -28,8 +30,14 @@ pub(super) struct LayerPass<'a> {
     pub old: &'a PlaneGrid,
     pub new: &'a mut PlaneGrid,
     pub buffers: &'a mut RowBuffers,
-    /// After the last layer, the sums of the head.
-    pub head: Option<HeadSums<'a>>,
+    /// After the last layer of a stage, the sums of the head or of a pool.
+    pub end: Option<PlaneEnd<'a>>,
+}
+
+/// The sums over the output of a stage's last layer.
+pub(super) enum PlaneEnd<'a> {
+    Head(HeadSums<'a>),
+    Pool(PoolSums<'a>),
 }
 
 /// The sums of the head.
@@ -41,47 +49,23 @@ pub(super) struct HeadSums<'a> {
     pub sums: &'a mut Vec<RectangleSum>,
 }
 
-/// A row of pixel pairs.
-#[derive(Clone, Copy)]
-struct PixelRow {
-    /// The pixels of the first pair, as row and column: that of u, and that of v.
-    first: [[usize; 2]; 2],
-    /// The same pixels, counted row by row.
-    pixels: [usize; 2],
-    /// The number of pairs.
-    len: usize,
-    /// The place of the first window's first tap in the old plane.
-    from: usize,
-    /// The place of the first pair in the new plane.
-    to: usize,
-    /// The place of the first pair in the buffers of its band.
-    band: usize,
-}
-
-impl PixelRow {
-    /// The pixels of pair x, as row and column.
-    #[inline(always)]
-    fn pair(&self, x: usize) -> [[usize; 2]; 2] {
-        let [p, q] = self.first;
-        [[p[0], p[1] + x], [q[0], q[1] + x]]
-    }
-
-    /// The places of the pairs in the buffers of their band.
-    #[inline(always)]
-    fn places(&self) -> Range<usize> {
-        self.band..self.band + self.len
-    }
-}
-
 impl Vectorized for LayerPass<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(mut self) {
-        let [vertical, horizontal] = self.outputs.map(|level| level.segments.len());
-        for index in 0..vertical {
-            for other in 0..horizontal {
-                self.rectangle::<V>([index, other]);
+        let [vertical, horizontal] = self.outputs.map(|level| &level.segments);
+        // There are at most two along each axis.
+        let mut rectangles = [[0, 0], [0, 1], [1, 0], [1, 1]];
+        if let Some(PlaneEnd::Pool(pool)) = &self.end {
+            rectangles.sort_by_key(|[y, x]| {
+                let shift = [vertical.get(*y)?.shift, horizontal.get(*x)?.shift];
+                Some(pool.order(shift))
+            });
+        }
+        for [y, x] in rectangles {
+            if y < vertical.len() && x < horizontal.len() {
+                self.rectangle::<V>([y, x]);
             }
         }
     }
@@ -97,6 +81,7 @@ impl LayerPass<'_> {
     fn rectangle<V: Vector>(&mut self, index: [usize; 2]) {
         let vertical = self.outputs[0].segments[index[0]];
         let horizontal = self.outputs[1].segments[index[1]];
+        let shift = [vertical.shift, horizontal.shift];
         let mut sums = SumOfRows::<V>::new();
         let band = (BAND / horizontal.len).max(1);
         for first in (0..vertical.len).step_by(band) {
@@ -109,21 +94,26 @@ impl LayerPass<'_> {
             self.activate([&vertical, &horizontal], lines.clone());
             for line in lines {
                 let row = self.row([&vertical, &horizontal], [first, line]);
-                match &self.head {
+                match &mut self.end {
                     None => self.store::<V>(&row),
-                    Some(head) => self.add_row(&row, head, index, line, &mut sums),
+                    Some(PlaneEnd::Head(head)) => {
+                        head.add_row(self.layer, self.buffers, &row, (index, line), &mut sums);
+                    }
+                    Some(PlaneEnd::Pool(pool)) => {
+                        let products = RowProducts::new(self.layer, self.buffers, &row);
+                        pool.add_row::<V>(&products, index, line, shift);
+                    }
                 }
             }
         }
-        if let Some(head) = &mut self.head {
-            head.sums
-                .push(sums.stored([vertical.shift, horizontal.shift]));
+        if let Some(PlaneEnd::Head(head)) = &mut self.end {
+            head.sums.push(sums.stored(shift));
         }
     }
 
     /// Sums the columns of the windows of a row.
     #[inline(always)]
-    fn sum_windows<V: Vector>(&mut self, row: &PixelRow) {
+    pub fn sum_windows<V: Vector>(&mut self, row: &PixelRow) {
         let [rows, columns] = self.layer.axes;
         let width = columns.stride * (row.len - 1) + columns.window;
         let RowBuffers {
@@ -138,7 +128,7 @@ impl LayerPass<'_> {
 
     /// Row `line` of a rectangle of pairs, in a band that begins with row `first`.
     #[inline(always)]
-    fn row(&self, segments: [&Segment; 2], [first, line]: [usize; 2]) -> PixelRow {
+    pub fn row(&self, segments: [&Segment; 2], [first, line]: [usize; 2]) -> PixelRow {
         let [rows, columns] = self.layer.axes;
         let [vertical, horizontal] = segments;
         let mut from = [0; 2];
@@ -178,16 +168,10 @@ impl LayerPass<'_> {
             levels: self.inputs,
             grid: self.old,
         };
-        let RowBuffers {
-            products,
-            tangents,
-            gaps,
-            own,
-            ..
-        } = &mut *self.buffers;
-        let (products, tangents) = (products.blocks(), tangents.blocks());
-        let gaps = &mut gaps.blocks_mut()[row.places()];
-        let own = &mut own.blocks_mut()[row.places()];
+        let buffers = &mut *self.buffers;
+        let (products, tangents) = (buffers.products.blocks(), buffers.tangents.blocks());
+        let gaps = &mut buffers.gaps.blocks_mut()[row.places()];
+        let own = &mut buffers.own.blocks_mut()[row.places()];
         for x in 0..row.len {
             let first = columns.stride * x;
             let total = window_sum::<V>(products, first, columns.window);
@@ -202,7 +186,7 @@ impl LayerPass<'_> {
             let size = (one - correlation.abs()).max(zero);
             size.copysign(correlation).store(&mut gaps[x]);
             if V::any(size.less(bound)) {
-                near.replace(row.pair(x), &mut gaps[x]);
+                near.replace(row.pair(x), &stored(total + bias), &mut gaps[x]);
             }
         }
     }
@@ -253,22 +237,31 @@ impl LayerPass<'_> {
             tangent.store(&mut tangents[x]);
         }
     }
+}
 
-    /// Adds the weighted products of a row to the sums of the head.
+/// The values of a vector.
+#[inline(always)]
+fn stored<V: Vector>(vector: V) -> Block {
+    let mut values = [0.0; WIDTH];
+    vector.store(&mut values);
+    values
+}
+
+impl HeadSums<'_> {
+    /// Adds the weighted products of a row of a rectangle to its sums.
     #[inline(always)]
     fn add_row<V: Vector>(
         &self,
+        layer: &LayerPair<'_>,
+        buffers: &RowBuffers,
         row: &PixelRow,
-        head: &HeadSums<'_>,
-        [index, other]: [usize; 2],
-        line: usize,
+        ([index, other], line): ([usize; 2], usize),
         sums: &mut SumOfRows<V>,
     ) {
-        let (weight, weights) = (head.weights[0][index][line], &head.weights[1][other]);
-        let products = RowProducts::new(self.layer, self.buffers, row);
-        if let Some(flat) = &head.flat {
-            sums.turns
-                .add_row(self.layer, flat, row.pixels, products.gaps);
+        let (weight, weights) = (self.weights[0][index][line], &self.weights[1][other]);
+        let products = RowProducts::new(layer, buffers, row);
+        if let Some(flat) = &self.flat {
+            sums.turns.add_row(layer, flat, row.pixels, products.gaps);
         }
         if weight == 0.0 {
             return;
@@ -281,126 +274,5 @@ impl LayerPass<'_> {
             }
         }
         sums.add(totals, weight);
-    }
-}
-
-/// Sums columns of `width` places: `taps` places below each other, `stride` places apart.
-#[inline(always)]
-fn sum_columns<V: Vector>(
-    plane: &Lines,
-    sums: &mut Lines,
-    from: usize,
-    [taps, stride, width]: [usize; 3],
-) {
-    let values = &plane.blocks()[from..from + (taps - 1) * stride + width];
-    let sums = &mut sums.blocks_mut()[..width];
-    if taps == 3 {
-        // The usual window, without a loop.
-        let (first, rest) = values.split_at(stride);
-        let (second, third) = rest.split_at(stride);
-        let rows = first.iter().zip(second).zip(third);
-        for (sum, ((a, b), c)) in sums.iter_mut().zip(rows) {
-            (V::load(a) + V::load(b) + V::load(c)).store(sum);
-        }
-        return;
-    }
-    for (x, sum) in sums.iter_mut().enumerate() {
-        let mut total = V::load(&values[x]);
-        for tap in 1..taps {
-            total = total + V::load(&values[x + tap * stride]);
-        }
-        total.store(sum);
-    }
-}
-
-/// The sum of the columns of one window.
-#[inline(always)]
-fn window_sum<V: Vector>(columns: &[Block], first: usize, window: usize) -> V {
-    let columns = &columns[first..first + window];
-    if let [a, b, c] = columns {
-        return V::load(a) + V::load(b) + V::load(c);
-    }
-    let mut total = V::load(&columns[0]);
-    for column in &columns[1..] {
-        total = total + V::load(column);
-    }
-    total
-}
-
-/// A row after the activation.
-struct RowProducts<'a> {
-    gaps: &'a [Block],
-    dots: &'a [Block],
-    own: &'a [Block],
-    /// ω of u and of v.
-    roots: [&'a [Block]; 2],
-    lane: usize,
-}
-
-impl<'a> RowProducts<'a> {
-    #[inline(always)]
-    fn new(layer: &LayerPair<'a>, buffers: &'a RowBuffers, row: &PixelRow) -> Self {
-        let ([u, v], [rows, cols]) = (row.pixels, &layer.sides);
-        Self {
-            gaps: &buffers.gaps.blocks()[row.places()],
-            dots: &buffers.dots.blocks()[row.places()],
-            own: &buffers.own.blocks()[row.places()],
-            roots: [
-                &rows.outputs[0][u..u + row.len],
-                &cols.outputs[0][v..v + row.len],
-            ],
-            lane: layer.lane % WIDTH,
-        }
-    }
-
-    /// `c = ωω'ρ` and ṪΘ of pair x.
-    #[inline(always)]
-    fn at<V: Vector>(&self, x: usize) -> [V; 2] {
-        let gap = V::load(&self.gaps[x]);
-        let correlation = (V::splat(1.0) - gap.abs()).copysign(gap);
-        let scale = V::splat(self.roots[0][x][self.lane]) * V::load(&self.roots[1][x]);
-        let tangent = V::load(&self.dots[x]) * V::load(&self.own[x]);
-        [scale * correlation, tangent]
-    }
-}
-
-/// The sums of c and ṪΘ over the rows of a rectangle, each with its rounding error.
-struct SumOfRows<V> {
-    sums: [[V; 2]; 2],
-    turns: HeadTurns<V>,
-}
-
-impl<V: Vector> SumOfRows<V> {
-    #[inline(always)]
-    fn new() -> Self {
-        Self {
-            sums: [[V::splat(0.0); 2]; 2],
-            turns: HeadTurns::new(),
-        }
-    }
-
-    /// Adds a row's sums, times a weight.
-    #[inline(always)]
-    fn add(&mut self, row: [V; 2], weight: f64) {
-        for (total, row) in self.sums.iter_mut().zip(row) {
-            let (sum, rest) = two_sum(total[0], row * V::splat(weight));
-            *total = [sum, total[1] + rest];
-        }
-    }
-
-    #[inline(always)]
-    fn stored(self, shift: [isize; 2]) -> RectangleSum {
-        let mut stored = RectangleSum {
-            shift,
-            ..RectangleSum::default()
-        };
-        for (stored, sum) in stored.sums.iter_mut().zip(self.sums) {
-            sum[0].store(&mut stored[0]);
-            sum[1].store(&mut stored[1]);
-        }
-        for (stored, turn) in stored.turns.iter_mut().zip(self.turns.both()) {
-            turn.store(stored);
-        }
-        stored
     }
 }

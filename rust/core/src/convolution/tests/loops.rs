@@ -188,11 +188,11 @@ pub fn naive(plan: &Plan, x: &Array3<f64>, z: &Array3<f64>) -> [f64; 2] {
             xz.activated(layer.erf, [&a, &b]),
             zz.activated(layer.erf, [&b, &b]),
         ];
-    }
-    let heads = tensors.map(|mut tensor| {
-        for pool in &plan.pools {
-            tensor = tensor.pooled(pool);
+        for pool in &layer.pools {
+            tensors = tensors.map(|tensor| tensor.pooled(pool));
         }
+    }
+    let heads = tensors.map(|tensor| {
         let mean = |tensor: &Array2<f64>| match plan.head {
             Head::Flatten => tensor.diag().mean().unwrap(),
             Head::GlobalAvgPool => tensor.mean().unwrap(),

@@ -120,6 +120,7 @@ fn relu_layer(padding: Padding, sigma_b: f64) -> PlanLayer {
             tau_b: sigma_b,
         },
         erf: false,
+        pools: Vec::new(),
     }
 }
 
@@ -128,7 +129,6 @@ fn relu_plan(layers: usize, padding: Padding, sigma_b: f64, head: Head) -> Plan 
     Plan {
         dense: vec![layer.scales],
         layers: vec![layer; layers],
-        pools: Vec::new(),
         head,
     }
 }

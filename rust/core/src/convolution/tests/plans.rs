@@ -12,7 +12,6 @@ use crate::infinite::recursion::LayerScales;
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub layers: Vec<PlanLayer>,
-    pub pools: Vec<AveragePool>,
     pub head: Head,
     /// The dense layers after the head, with ReLU between them.
     pub dense: Vec<LayerScales>,
@@ -25,6 +24,8 @@ pub struct PlanLayer {
     pub padding: Padding,
     pub scales: LayerScales,
     pub erf: bool,
+    /// The pools after the activation.
+    pub pools: Vec<AveragePool>,
 }
 
 impl Plan {
@@ -38,13 +39,16 @@ impl Plan {
                 activation: activation(if layer.erf { "erf" } else { "relu" }, &[]).unwrap(),
             })
         };
-        let layers = self.layers.iter().map(convolution);
-        let pools = self.pools.iter().map(|pool| GridLayer::Pool(*pool));
+        let with_pools = |layer: &PlanLayer| {
+            let pools = layer.pools.clone().into_iter().map(GridLayer::Pool);
+            [convolution(layer)].into_iter().chain(pools)
+        };
+        let layers = self.layers.iter().flat_map(with_pools).collect();
         let between = (1..self.dense.len())
             .map(|_| activation("relu", &[]).unwrap())
             .collect();
         let dense = self.dense.clone();
-        Convolution::new(layers.chain(pools).collect(), self.head, dense, between).unwrap()
+        Convolution::new(layers, self.head, dense, between).unwrap()
     }
 }
 
@@ -66,32 +70,41 @@ fn layers() -> impl Strategy<Value = PlanLayer> {
     let sides = |most: usize| [1..=most, 1..=most];
     let paddings = [Padding::Same, Padding::Valid, Padding::Circular];
     let padding = prop::sample::select(paddings.to_vec());
-    let parts = (sides(5), sides(3), padding, scales(), any::<bool>());
-    parts.prop_map(|(window, strides, padding, scales, erf)| PlanLayer {
+    let parts = (
+        sides(5),
+        sides(3),
+        padding,
+        scales(),
+        any::<bool>(),
+        pools(),
+    );
+    parts.prop_map(|(window, strides, padding, scales, erf, pools)| PlanLayer {
         window,
         strides,
         padding,
         scales,
         erf,
+        pools,
     })
 }
 
-fn pools() -> impl Strategy<Value = AveragePool> {
+/// Mostly none.
+fn pools() -> impl Strategy<Value = Vec<AveragePool>> {
     let sides = || [1..=3_usize, 1..=3_usize];
-    (sides(), sides()).prop_map(|(window, strides)| AveragePool { window, strides })
+    let pool = (sides(), sides()).prop_map(|(window, strides)| AveragePool { window, strides });
+    let count = prop_oneof![3 => Just(0_usize), 2 => Just(1), 1 => Just(2)];
+    count.prop_flat_map(move |count| prop::collection::vec(pool.clone(), count))
 }
 
 pub fn plans() -> impl Strategy<Value = Plan> {
     let heads = prop::sample::select(vec![Head::Flatten, Head::GlobalAvgPool]);
     let parts = (
         prop::collection::vec(layers(), 1..=3),
-        prop::collection::vec(pools(), 0..=2),
         heads,
         prop::collection::vec(scales(), 1..=3),
     );
-    parts.prop_map(|(layers, pools, head, dense)| Plan {
+    parts.prop_map(|(layers, head, dense)| Plan {
         layers,
-        pools,
         head,
         dense,
     })
