@@ -30,7 +30,7 @@ _ELSEWHERE = {
     "monte_carlo_kernel_fn": "use ntkrs.ensemble_ntk, which also gives the variance",
     "empirical_nngp_fn": "use net(X) @ net(Z).T / O, with net = arch.init(...)",
     "empirical_kernel_fn": "use empirical_ntk_fn for the NTK, and net(X) @ net(Z).T / O for the NNGP",
-    "taylor_expand": "use linearize; higher orders are not in ntkrs",
+    "taylor_expand": "use ntkrs.Network.linearize, whose order is 1 or 2",
 }
 
 
