@@ -15,7 +15,7 @@ import ntkrs
 
 digits = load_digits()
 rng = np.random.default_rng(0)
-chosen = rng.permutation(len(digits.target))[:400]
+chosen = rng.permutation(len(digits.target))[:300]
 images, target = digits.images[chosen, ..., None] / 16, digits.target[chosen]
 one_hot = np.eye(10)[target] - 0.1
 
