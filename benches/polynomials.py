@@ -1,6 +1,7 @@
 """Print the polynomials of rust/core/src/math/special: tables for Rust, and their largest relative errors.
 
-Each interpolates f at Chebyshev nodes in 40 digits. Run this to see where a table comes from, or to make another one:
+A polynomial interpolates f at Chebyshev nodes in 40 digits. Two rationals with one denominator are fitted in 70 digits.
+Run this to see where a table comes from, or to make another one:
 
     python benches/polynomials.py
 """
@@ -42,7 +43,6 @@ def _erfcx(t: Any) -> Any:
 
 TABLES = [
     Table("ASIN", "asin(√t)/√t", lambda t: mp.asin(mp.sqrt(t)) / mp.sqrt(t), 0, 0.5, 18),
-    Table("LIFT", "(sin ψ − ψ cos ψ)/t^{3/2}, ψ = 2 asin √t", _lift, 0, 0.5, 17),
     Table("ATAN", "atan(√t)/√t", lambda t: mp.atan(mp.sqrt(t)) / mp.sqrt(t), 0, 0.1716, 11),
     Table("ATAN_WIDE", "atan(√t)/√t", lambda t: mp.atan(mp.sqrt(t)) / mp.sqrt(t), 0, 1, 21),
     Table("ATANH", "atanh(√t)/√t", lambda t: mp.atanh(mp.sqrt(t)) / mp.sqrt(t), 0, 0.1112, 10),
@@ -52,6 +52,65 @@ TABLES = [
     Table("ERF", "erf(√t)/√t", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t), 0, 1, 12),
     Table("ERFCX", "(1 + 2x) e^{x²} erfc(x), x = 3.75 (1 + t)/(1 − t)", _erfcx, -1, 0.92, 24),
 ]
+
+
+@dataclass(frozen=True)
+class Rationals:
+    """Two functions of t on [0, high], as rationals in x = 1 − t with one denominator, whose last coefficient is 1."""
+
+    names: tuple[str, str, str]
+    formulas: tuple[str, str]
+    functions: tuple[Callable[[Any], Any], Callable[[Any], Any]]
+    high: float
+    degrees: tuple[int, int, int]
+
+
+RATIONALS = Rationals(
+    ("ANGLE", "LIFT", "DENOMINATOR"),
+    ("ψ/√t, ψ = 2 asin √t", "(sin ψ − ψ cos ψ)/t^{3/2}, ψ = 2 asin √t"),
+    (lambda t: 2 * mp.asin(mp.sqrt(t)) / mp.sqrt(t), _lift),
+    0.5,
+    (7, 7, 6),
+)
+
+
+def fit(rationals: Rationals, points: int = 60, rounds: int = 4) -> list[list[Any]]:
+    """Coefficients of both numerators and of the denominator, the constant ones first.
+
+    Least squares of the relative errors (A − fQ)/(fQ), which are linear but for the Q below the line: it is that of the
+    round before.
+    """
+    nodes = [rationals.high * (1 - mp.cos(mp.pi * (2 * k + 1) / (2 * points))) / 2 for k in range(points)]
+    values = [[function(node) for node in nodes] for function in rationals.functions]
+    ends = [rationals.degrees[0] + 1, rationals.degrees[0] + rationals.degrees[1] + 2]
+    ends.append(ends[-1] + rationals.degrees[2])
+    denominators = [mp.mpf(1)] * points
+    for _ in range(rounds):
+        matrix, target = mp.matrix(2 * points, ends[-1]), mp.matrix(2 * points, 1)
+        for row in range(2 * points):
+            which, k = divmod(row, points)
+            weight, x = 1 / denominators[k], 1 - nodes[k]
+            for power in range(rationals.degrees[which] + 1):
+                matrix[row, (ends[0] if which else 0) + power] = weight / values[which][k] * x**power
+            for power in range(rationals.degrees[2]):
+                matrix[row, ends[1] + power] = -weight * x**power
+            target[row] = weight * x ** rationals.degrees[2]
+        found = list(mp.lu_solve(matrix, target))
+        parts = [found[: ends[0]], found[ends[0] : ends[1]], [*found[ends[1] :], mp.mpf(1)]]
+        denominators = [mp.polyval(parts[2][::-1], 1 - node) for node in nodes]
+    return parts
+
+
+def largest_errors(rationals: Rationals, parts: list[list[Any]], points: int = 1000) -> list[float]:
+    """The largest relative error of each rational whose coefficients are these, rounded to float64."""
+    first, second, denominator = ([mp.mpf(float(c)) for c in part[::-1]] for part in parts)
+    worst = [mp.mpf(0), mp.mpf(0)]
+    for k in range(1, points + 1):
+        t = mp.mpf(rationals.high) * k / points
+        for which, numerator in enumerate((first, second)):
+            value = mp.polyval(numerator, 1 - t) / mp.polyval(denominator, 1 - t)
+            worst[which] = max(worst[which], abs(value / rationals.functions[which](t) - 1))
+    return [float(error) for error in worst]
 
 
 def interpolate(table: Table) -> list[Any]:
@@ -72,17 +131,29 @@ def largest_error(table: Table, coefficients: list[Any], points: int = 1000) -> 
     return float(worst)
 
 
+def show(title: str, name: str, coefficients: list[Any]) -> None:
+    """Print a table for Rust."""
+    print(f"/// {title}")
+    print(f"const {name}: [f64; {len(coefficients)}] = [")
+    for coefficient in coefficients:
+        print(f"    {float(coefficient)!r},")
+    print("];\n")
+
+
 def main() -> None:
     """Print every table."""
+    with mp.workdps(70):
+        parts = fit(RATIONALS)
+        errors = largest_errors(RATIONALS, parts)
+        domain = f"times [`{RATIONALS.names[2]}`], in powers of 1 − t on [0, {RATIONALS.high}]"
+        for name, formula, part, error in zip(RATIONALS.names, RATIONALS.formulas, parts, errors, strict=False):
+            show(f"{formula}, {domain}, to {error:.1e}.", name, part)
+        show(f"The denominator of [`{RATIONALS.names[0]}`] and [`{RATIONALS.names[1]}`].", RATIONALS.names[2], parts[2])
     with mp.workdps(40):
         for table in TABLES:
             coefficients = interpolate(table)
             error = largest_error(table, coefficients)
-            print(f"/// {table.formula} on [{table.low}, {table.high}], to {error:.1e}.")
-            print(f"const {table.name}: [f64; {len(coefficients)}] = [")
-            for coefficient in coefficients:
-                print(f"    {float(coefficient)!r},")
-            print("];\n")
+            show(f"{table.formula} on [{table.low}, {table.high}], to {error:.1e}.", table.name, coefficients)
 
 
 if __name__ == "__main__":

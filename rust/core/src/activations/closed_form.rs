@@ -2,9 +2,10 @@
 
 use std::fmt::Debug;
 
+use crate::activations::dense_layer::BandLayer;
 use crate::activations::differentiable::Form;
 use crate::activations::dual::{Description, Dual};
-use crate::activations::features::Variables;
+use crate::activations::features::{Features, Variables};
 use crate::engine::pool::Watch;
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized, WIDTH};
@@ -122,16 +123,15 @@ impl<C: ClosedForm> Dual for C {
     }
 
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
-        let (mut u, mut v) = ([0.0; MOST_NUMBERS], [&[][..]; MOST_NUMBERS]);
-        for index in 0..count::<C>() {
-            (u[index], v[index]) = (pairs.u(index), pairs.v(index));
-        }
-        isa.run(ClosedFormLoop {
+        let row = RowForm::new(*self, &pairs);
+        isa.run(ClosedFormLoop { row, gaps, dots });
+    }
+
+    fn step_and_layer(&self, isa: Isa, features: [&Features; 2], layer: BandLayer<'_>) {
+        isa.run(ClosedFormLayer {
             form: *self,
-            u,
-            v,
-            gaps,
-            dots,
+            features,
+            layer,
         });
     }
 
@@ -175,12 +175,40 @@ impl<C: ClosedForm> Form for C {
     }
 }
 
-/// The loop over blocks of pairs.
-struct ClosedFormLoop<'a, C> {
+/// A closed form on the pairs of one u and blocks of v.
+struct RowForm<'a, C: ClosedForm> {
     /// A copy, not a reference: numbers that follow from its parameters alone are then computed before the loop.
     form: C,
     u: [f64; MOST_NUMBERS],
     v: [&'a [Block]; MOST_NUMBERS],
+}
+
+impl<'a, C: ClosedForm> RowForm<'a, C> {
+    #[inline(always)]
+    fn new(form: C, pairs: &Variables<'a>) -> Self {
+        let (mut u, mut v) = ([0.0; MOST_NUMBERS], [&[][..]; MOST_NUMBERS]);
+        for index in 0..count::<C>() {
+            (u[index], v[index]) = (pairs.u(index), pairs.v(index));
+        }
+        Self { form, u, v }
+    }
+
+    /// The new gaps of a block of pairs, and Ṫ.
+    #[inline(always)]
+    fn pair<V: Vector>(&self, block: usize, gap: V) -> (V, V) {
+        let one = V::splat(1.0);
+        let (mut u, mut v) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
+        for index in 0..count::<C>() {
+            (u[index], v[index]) = (V::splat(self.u[index]), V::load(&self.v[index][block]));
+        }
+        let (u, v) = (C::Variable::from_numbers(u), C::Variable::from_numbers(v));
+        self.form.quick_pair(u, v, gap)
+    }
+}
+
+/// The loop over blocks of pairs.
+struct ClosedFormLoop<'a, C: ClosedForm> {
+    row: RowForm<'a, C>,
     gaps: &'a mut [Block],
     dots: &'a mut [Block],
 }
@@ -190,22 +218,35 @@ impl<C: ClosedForm> Vectorized for ClosedFormLoop<'_, C> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let one = V::splat(1.0);
-        let (mut u, mut v) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
-        for (vector, number) in u.iter_mut().zip(self.u).take(count::<C>()) {
-            *vector = V::splat(number);
-        }
-        let u = C::Variable::from_numbers(u);
         let pairs = self.gaps.iter_mut().zip(self.dots);
         for (block, (gap, dot)) in pairs.enumerate() {
-            for (vector, numbers) in v.iter_mut().zip(self.v).take(count::<C>()) {
-                *vector = V::load(&numbers[block]);
-            }
-            let (new, slope) = self
-                .form
-                .quick_pair(u, C::Variable::from_numbers(v), V::load(gap));
+            let (new, slope) = self.row.pair(block, V::load(gap));
             new.store(gap);
             slope.store(dot);
+        }
+    }
+}
+
+/// The loop over a band of pairs, with the dense layer after the activation.
+struct ClosedFormLayer<'a, C> {
+    form: C,
+    features: [&'a Features; 2],
+    layer: BandLayer<'a>,
+}
+
+impl<C: ClosedForm> Vectorized for ClosedFormLayer<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (mut layer, [rows, cols]) = (self.layer, self.features);
+        for (pairs, place) in layer.pairs.each_row() {
+            let form = RowForm::new(self.form, &pairs.variables(rows, cols));
+            let mut row = layer.row(&pairs, place);
+            for block in 0..pairs.blocks.len() {
+                let (gap, dot) = form.pair::<V>(block, row.gap(block));
+                row.update(block, gap, dot);
+            }
         }
     }
 }

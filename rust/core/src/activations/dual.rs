@@ -8,6 +8,7 @@
 //! kink, a derivative of `T` in c is infinite at `ρ = ±1`. The gap keeps the digits there that the correlation itself
 //! loses.
 
+use crate::activations::dense_layer::{BandKernels, BandLayer};
 use crate::activations::differentiable::Differentiable;
 use crate::activations::features::{Features, Variables};
 use crate::engine::pool::Watch;
@@ -55,6 +56,24 @@ pub trait Dual: Differentiable {
             };
             self.step(isa, one, gap, dot);
         }
+    }
+
+    /// [`Dual::step`] on a band of rows, and the dense layer after it: replaces the gaps and Θ, and writes Σ and Σ̇.
+    ///
+    /// # Panics
+    /// If there is not one variable for each row and column, or no room for the kernels of a pair.
+    fn step_and_layer(&self, isa: Isa, [rows, cols]: [&Features; 2], layer: BandLayer<'_>) {
+        let BandKernels { gaps, factors, .. } = &mut *layer.kernels;
+        for (pairs, place) in layer.pairs.each_row() {
+            let variables = pairs.variables(rows, cols);
+            self.step(
+                isa,
+                variables,
+                &mut gaps[place.clone()],
+                &mut factors[place],
+            );
+        }
+        isa.run(layer);
     }
 
     /// Estimated cycles of [`Dual::step`] per pair, on one thread.

@@ -1,11 +1,15 @@
 //! One activation φ at a time, and its expectations over pairs of Gaussian variables. Nothing here knows of input
-//! matrices or of layers.
+//! matrices, or of layers but for the dense one after φ, which runs in the same loop (`dense_layer`, `bias`).
 
 pub mod activation;
+pub mod bias;
 pub mod catalogue;
 pub mod closed_form;
+pub mod dense_layer;
 pub mod differentiable;
 pub mod dual;
 pub mod expectations;
 pub mod features;
+pub mod row_and_columns;
+pub mod row_pairs;
 pub mod series;

@@ -89,7 +89,8 @@ impl<'a> Convolutional<'a> {
                 state,
                 ..
             } = scratch;
-            dense.run_after(pairs, gaps, tangents, state, target);
+            let gaps = &gaps[..];
+            dense.run_after(&pairs.band(), |_| gaps, tangents, state, target);
         }
     }
 

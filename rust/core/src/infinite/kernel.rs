@@ -6,7 +6,9 @@ use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::Result;
 use crate::infinite::gap;
 use crate::infinite::inputs::{InputPairs, Inputs};
-use crate::infinite::recursion::{Output, PairRecursion, PairState, PlaneRow, Recursion, RowPairs};
+use crate::infinite::recursion::{
+    BandPairs, Output, PairRecursion, PairState, PlaneRow, Recursion,
+};
 use crate::isa::{Isa, WIDTH, blocks_of};
 
 /// Kernels between two batches of inputs. Planes: one per output.
@@ -74,16 +76,21 @@ impl<T: Scalar> TileKernel for Infinite<'_, T> {
         }
         // Where the diagonal of a symmetric kernel crosses the tile, one half is computed and then mirrored.
         let half = self.inputs.symmetric() && area.rows == area.cols;
-        for (r, row) in area.rows.clone().enumerate() {
+        for (band, first) in (0..area.rows.len()).step_by(WIDTH).enumerate() {
             let last = if half {
-                blocks.start + r / WIDTH + 1
+                blocks.start + band + 1
             } else {
                 blocks.end
             };
-            let blocks = blocks.start..last;
-            let gaps = &mut gaps.row_blocks_mut(r)[..blocks.len()];
-            let (pairs, target) = (RowPairs { row, blocks }, PlaneRow { planes, row: r });
-            self.recursion.run(&pairs, gaps, state, target);
+            let (start, blocks) = (area.rows.start + first, blocks.start..last);
+            let rows = start..area.rows.end.min(start + WIDTH);
+            let of_row = |row: usize| &gaps.row_blocks(first + row)[..blocks.len()];
+            let target = PlaneRow { planes, row: first };
+            let pairs = BandPairs {
+                rows,
+                blocks: blocks.clone(),
+            };
+            self.recursion.run(&pairs, of_row, state, target);
         }
         if half {
             for plane in planes {

@@ -10,7 +10,7 @@ use crate::infinite::error_bound::ErrorBound;
 use crate::infinite::inputs::Packed;
 use crate::infinite::normed_rows::NormedRows;
 use crate::infinite::recursion::{
-    Batch, Output, PairRecursion, PairState, PlaneRow, Profile, Recursion, RowPairs,
+    BandPairs, Batch, Output, PairRecursion, PairState, PlaneRow, Profile, Recursion,
 };
 use crate::isa::{Isa, WIDTH};
 use crate::math::double_double::DoubleDouble;
@@ -171,11 +171,18 @@ fn pointwise(
             tile.reshape(1, WIDTH);
             for (i, value) in (band * BAND..).zip(values) {
                 let row = i % recursion.rows();
-                let blocks = row / WIDTH..row / WIDTH + 1;
-                let (pairs, planes) = (RowPairs { row, blocks }, slice::from_mut(tile));
-                let target = PlaneRow { planes, row: 0 };
+                let (rows, block) = (row..row + 1, row / WIDTH);
+                let pairs = BandPairs {
+                    rows,
+                    blocks: block..block + 1,
+                };
+                let target = PlaneRow {
+                    planes: slice::from_mut(tile),
+                    row: 0,
+                };
                 // The whole block of columns is computed, and one of its lanes is used.
-                recursion.run(&pairs, &mut [[gap(i); WIDTH]], state, target);
+                let gaps = [[gap(i); WIDTH]];
+                recursion.run(&pairs, |_| &gaps[..], state, target);
                 *value = tile.row(0)[row % WIDTH];
             }
         };

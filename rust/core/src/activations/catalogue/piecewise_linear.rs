@@ -84,20 +84,26 @@ impl ClosedForm for PiecewiseLinear {
         let sum = 0.5 * (1.0 + slope) * (1.0 + slope) / mean_square;
         let difference = 0.5 * (1.0 - slope) * (1.0 - slope) / mean_square;
 
-        let (zero, size, opposite) = (R::splat(0.0), gap.abs(), gap.is_negative());
+        let (size, opposite) = (gap.abs(), gap.is_negative());
         let (angle, lift) = angle_and_lift(size);
-        let lift = R::splat(kink / mean_square) * lift;
-        let turn = R::splat(kink) * angle;
+        let fall = R::splat(-kink / mean_square);
+        let aligned = fall.mul_add(lift, size);
+        let dot = R::splat(-kink).mul_add(angle, R::splat(mean_square));
+        // Most blocks have no pair of opposite rows: after ReLU there is none.
+        if !R::any(opposite) {
+            return (aligned, dot);
+        }
+        let lift = -(fall * lift);
         let dot = R::select(
             opposite,
-            R::splat(slope) + turn,
-            R::splat(mean_square) - turn,
+            R::splat(kink).mul_add(angle, R::splat(slope)),
+            dot,
         );
         let still_opposite = -(R::splat(s).mul_add(size, R::splat(difference)) + lift);
-        let turned = (R::splat(-s).mul_add(size, R::splat(sum)) - lift).max(zero);
+        let turned = (R::splat(-s).mul_add(size, R::splat(sum)) - lift).max(R::splat(0.0));
         let apart = R::splat(s) * (R::splat(1.0) - size);
         let from_opposite = R::select(lift.less(apart), still_opposite, turned);
-        let new = R::select(opposite, from_opposite, (size - lift).max(zero));
+        let new = R::select(opposite, from_opposite, aligned);
         (new, dot)
     }
 }

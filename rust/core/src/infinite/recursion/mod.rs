@@ -1,4 +1,4 @@
-//! The recursion of Σ and Θ through all layers, on the pairs of one row at a time. It knows inputs only by their norms
+//! The recursion of Σ and Θ through all layers, on the pairs of a band of rows at a time. It knows inputs only by their norms
 //! and the gaps between them.
 //!
 //! ```text
@@ -15,19 +15,16 @@
 //!
 //! - `profile`: the roots of a batch after every layer, and all other per-row numbers. `profile_slopes`: their
 //!   derivatives
-//! - `row_pairs`, `row_and_columns`: one row against blocks of columns, and the numbers of both
-//! - `bias`: the gap after a bias is added
-//! - `pairs`: all layers, on the pairs of one row. `table`: the same by one look-up, for homogeneous networks
+//! - `pairs`: all layers, on the pairs of a band of rows. `table`: the same by one look-up, for homogeneous networks
+//! - `plane_row`: the rows of the output tiles that results go to
 //! - `gradient`: derivatives with respect to `σ_w` and `σ_b` of every layer. `pair_slopes`: with respect to the inputs
 
-mod bias;
 mod gradient;
 mod pair_slopes;
 mod pairs;
+mod plane_row;
 mod profile;
 mod profile_slopes;
-mod row_and_columns;
-mod row_pairs;
 mod table;
 
 use std::sync::{Arc, OnceLock};
@@ -39,12 +36,13 @@ use crate::error::{Error, Result};
 use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;
 
+pub use crate::activations::row_pairs::{BandPairs, RowPairs};
 pub use gradient::{DifferentiatedProfile, GradientRecursion, LayerStates, TiedScales};
 pub use pair_slopes::{ChainedProfile, PairSlopes, RootChain, SLOPES, SlopeState};
 pub use pairs::{PairRecursion, PairState};
+pub use plane_row::PlaneRow;
 pub use profile::Profile;
 pub use profile_slopes::ProfileSlopes;
-pub use row_pairs::{PlaneRow, RowPairs};
 
 use profile::Level;
 use table::Table;

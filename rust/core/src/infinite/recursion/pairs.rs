@@ -1,12 +1,12 @@
-//! All layers on the pairs of one row.
+//! All layers on the pairs of a band of rows.
 
-use super::bias::{BIAS_NUMBERS, add_bias, correlation};
+use super::plane_row::PlaneRow;
 use super::profile::{Level, Profile};
-use super::row_and_columns::RowAndColumns;
-use super::row_pairs::{PlaneRow, RowPairs};
 use super::table::{LookUp, NNGP, NTK, Query, Table};
 use super::{Output, Recursion};
-use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
+use crate::activations::dense_layer::{BandKernels, BandLayer, DenseLayer};
+use crate::activations::row_pairs::BandPairs;
+use crate::isa::{Block, Isa, Vector, Vectorized};
 
 /// The recursion between two batches of inputs, given their profiles.
 #[derive(Clone, Copy, Debug)]
@@ -20,17 +20,10 @@ pub struct PairRecursion<'a> {
     pub(super) table: Option<&'a Table>,
 }
 
-/// Intermediate values of one row against blocks of columns, after the current layer.
+/// Intermediate values of a band of pairs, after the current layer.
 #[derive(Debug, Default)]
 pub struct PairState {
-    /// Σ. All kernels here are in units of the inputs' powers of two.
-    nngp: Vec<Block>,
-    /// Θ.
-    ntk: Vec<Block>,
-    /// The layer's own term of Θ, unless it is Σ.
-    own: Option<Vec<Block>>,
-    /// Ṫ of the last activation, then `Σ̇ = σ_w² Ṫ` of the layer after it.
-    factors: Vec<Block>,
+    kernels: BandKernels,
     /// The parts of Θ that are outputs, each with the index of its layer.
     parts: Vec<(usize, Vec<Block>)>,
 }
@@ -56,104 +49,93 @@ impl<'a> PairRecursion<'a> {
         self.recursion.cycles()
     }
 
-    /// Runs all layers on `pairs`, whose gaps are given and overwritten, and writes each output to its plane.
+    /// Runs all layers on `pairs`, and writes each output to its plane. `gaps` returns those of a row, given its place in
+    /// the band.
     ///
-    /// The result is bitwise symmetric in the two inputs, and independent of the range of columns.
+    /// The result is bitwise symmetric in the two inputs, and independent of the other rows and columns.
     ///
     /// # Panics
     /// If `gaps` or a plane does not hold all blocks, or there is not one plane per output.
-    pub fn run(
+    pub fn run<'g>(
         &self,
-        pairs: &RowPairs,
-        gaps: &mut [Block],
+        pairs: &BandPairs,
+        gaps: impl Fn(usize) -> &'g [Block],
         state: &mut PairState,
         target: PlaneRow<'_>,
     ) {
-        self.run_layers(pairs, gaps, None, state, target);
+        state.start(pairs, gaps);
+        self.run_layers(pairs, None, state, target);
     }
 
     /// [`PairRecursion::run`] of a network that follows other layers, given their tangent kernel in units of the inputs'
-    /// powers of two. Parts of Θ are not known then.
+    /// powers of two, row by row. Parts of Θ are not known then.
     ///
     /// # Panics
     /// As [`PairRecursion::run`], and if there is not one tangent kernel for each gap.
-    pub fn run_after(
+    pub fn run_after<'g>(
         &self,
-        pairs: &RowPairs,
-        gaps: &mut [Block],
+        pairs: &BandPairs,
+        gaps: impl Fn(usize) -> &'g [Block],
         tangents: &[Block],
         state: &mut PairState,
         target: PlaneRow<'_>,
     ) {
-        assert_eq!(tangents.len(), gaps.len());
         // A table knows networks that start with the inputs.
         let without_table = Self {
             table: None,
             ..*self
         };
-        without_table.run_layers(pairs, gaps, Some(tangents), state, target);
+        state.start(pairs, gaps);
+        without_table.run_layers(pairs, Some(tangents), state, target);
     }
 
     fn run_layers(
         &self,
-        pairs: &RowPairs,
-        gaps: &mut [Block],
+        pairs: &BandPairs,
         tangents: Option<&[Block]>,
         state: &mut PairState,
         mut target: PlaneRow<'_>,
     ) {
-        assert!(gaps.len() == pairs.blocks.len() && target.planes.len() == self.outputs.len());
-        state.reset(gaps.len());
+        assert!(target.planes.len() == self.outputs.len());
         if let Some(table) = self.table {
-            self.look_up(table, pairs, gaps, state);
-            let looked_up =
-                |output| Some([&state.nngp, &state.ntk][self.column(output)?].as_slice());
+            self.look_up(table, pairs, &mut state.kernels);
+            let BandKernels { nngp, ntk, .. } = &state.kernels;
+            let looked_up = |output| Some([nngp, ntk][self.column(output)?].as_slice());
             self.write(pairs, &mut target, looked_up);
             let in_table = |output: &Output| self.column(*output).is_some();
             if self.outputs.iter().all(in_table) {
                 return;
             }
         }
+        state.kernels.start(tangents);
         for layer in 0..self.recursion.layers() {
-            if layer > 0 {
-                self.activation(layer - 1, pairs, gaps, state);
-            }
-            self.dense(layer, pairs, gaps, state);
-            if let (0, Some(tangents)) = (layer, tangents) {
-                self.add_tangents(tangents, &mut state.ntk);
-            }
+            self.layer(layer, pairs, state);
+            let BandKernels { nngp, ntk, .. } = &state.kernels;
             self.write(pairs, &mut target, |output| match output {
                 _ if self.column(output).is_some() => None,
-                Output::Nngp(l) if l == layer => Some(&state.nngp),
-                Output::Ntk(l) if l == layer => Some(&state.ntk),
+                Output::Nngp(l) if l == layer => Some(nngp),
+                Output::Ntk(l) if l == layer => Some(ntk),
                 _ => None,
             });
         }
         self.write(pairs, &mut target, |output| state.part(output));
     }
 
-    /// Adds the tangent kernel of the layers before the first: `Θ = own + σ_w² Θ`.
-    fn add_tangents(&self, tangents: &[Block], ntk: &mut [Block]) {
-        let sigma_w = self.recursion.layers[0].sigma_w;
-        let pairs = ntk
-            .as_flattened_mut()
-            .iter_mut()
-            .zip(tangents.as_flattened());
-        pairs.for_each(|(ntk, tangent)| *ntk += sigma_w * sigma_w * tangent);
-    }
-
     /// Writes the outputs for which `values` returns some, scaled back from the units of the inputs' powers of two.
     fn write<'s>(
         &self,
-        pairs: &RowPairs,
+        pairs: &BandPairs,
         target: &mut PlaneRow<'_>,
         values: impl Fn(Output) -> Option<&'s [Block]>,
     ) {
         for (plane, output) in target.planes.iter_mut().zip(self.outputs) {
-            if let Some(values) = values(*output) {
-                let target = &mut plane.row_blocks_mut(target.row)[..values.len()];
-                target.copy_from_slice(values);
-                self.rows.unscale(self.cols, self.isa, pairs, target);
+            let Some(values) = values(*output) else {
+                continue;
+            };
+            for (index, (pairs, place)) in pairs.each_row().enumerate() {
+                let target = &mut plane.row_blocks_mut(target.row + index)[..place.len()];
+                target.copy_from_slice(&values[place]);
+                self.rows.unscale(self.cols, self.isa, &pairs, target);
             }
         }
     }
@@ -169,35 +151,40 @@ impl<'a> PairRecursion<'a> {
     }
 
     /// Reads Σ and Θ of the last layer from the table, if they are outputs.
-    fn look_up(&self, table: &Table, pairs: &RowPairs, gaps: &[Block], state: &mut PairState) {
+    fn look_up(&self, table: &Table, pairs: &BandPairs, kernels: &mut BandKernels) {
         let [rows, cols] = self.levels(self.recursion.layers() - 1);
-        let query = Query {
-            table,
-            r: rows.scaled.get(pairs.row),
-            cols: pairs.cols(&cols.scaled),
-            gaps,
-        };
         let is_output = |column| {
             let mut columns = self.outputs.iter().map(|output| self.column(*output));
             columns.any(|other| other == Some(column))
         };
-        let PairState { nngp, ntk, .. } = state;
-        match (is_output(NNGP), is_output(NTK)) {
-            (true, true) => self.isa.run(LookUp {
-                query,
-                columns: [NNGP, NTK],
-                targets: [nngp, ntk],
-            }),
-            (true, false) => self.isa.run(LookUp {
-                query,
-                columns: [NNGP],
-                targets: [nngp],
-            }),
-            (false, _) => self.isa.run(LookUp {
-                query,
-                columns: [NTK],
-                targets: [ntk],
-            }),
+        let BandKernels {
+            gaps, nngp, ntk, ..
+        } = kernels;
+        for (pairs, place) in pairs.each_row() {
+            let query = Query {
+                table,
+                r: rows.scaled.get(pairs.row),
+                cols: pairs.cols(&cols.scaled),
+                gaps: &gaps[place.clone()],
+            };
+            let (nngp, ntk) = (&mut nngp[place.clone()], &mut ntk[place]);
+            match (is_output(NNGP), is_output(NTK)) {
+                (true, true) => self.isa.run(LookUp {
+                    query,
+                    columns: [NNGP, NTK],
+                    targets: [nngp, ntk],
+                }),
+                (true, false) => self.isa.run(LookUp {
+                    query,
+                    columns: [NNGP],
+                    targets: [nngp],
+                }),
+                (false, _) => self.isa.run(LookUp {
+                    query,
+                    columns: [NTK],
+                    targets: [ntk],
+                }),
+            }
         }
     }
 
@@ -206,54 +193,52 @@ impl<'a> PairRecursion<'a> {
         [&self.rows.levels[layer], &self.cols.levels[layer]]
     }
 
-    /// Activation `index`: replaces the gaps by those of (φ(u), φ(v)), and computes Ṫ.
-    fn activation(
-        &self,
-        index: usize,
-        pairs: &RowPairs,
-        gaps: &mut [Block],
-        state: &mut PairState,
-    ) {
+    /// Runs the activation before dense layer `index`, if there is one, and the layer.
+    fn layer(&self, index: usize, pairs: &BandPairs, state: &mut PairState) {
         let [rows, cols] = self.levels(index);
-        let variables = pairs.variables(&rows.features, &cols.features);
-        let dual = self.recursion.dual(index);
-        dual.step(self.isa, variables, gaps, &mut state.factors);
-    }
-
-    /// Dense layer `layer`: adds its biases to the gaps, then updates Σ, Θ and the parts of Θ.
-    fn dense(&self, layer: usize, pairs: &RowPairs, gaps: &mut [Block], state: &mut PairState) {
-        let [rows, cols] = self.levels(layer);
-        state.own = match (&rows.own, &cols.own) {
-            (Some(rows), Some(cols)) => Some(rows.of_pairs(cols, pairs, gaps)),
-            _ => None,
+        let sigma_w = self.recursion.layers[index].sigma_w;
+        let layer = BandLayer {
+            layer: DenseLayer {
+                variance: sigma_w * sigma_w,
+                roots: [&rows.scaled, &cols.scaled],
+                bias: rows
+                    .bias
+                    .as_ref()
+                    .zip(cols.bias.as_ref())
+                    .map(<[_; 2]>::from),
+                own: rows.own.as_ref().zip(cols.own.as_ref()).map(<[_; 2]>::from),
+            },
+            pairs,
+            kernels: &mut state.kernels,
         };
-        if let (Some(rows), Some(cols)) = (&rows.bias, &cols.bias) {
-            self.isa.run(AddBias {
-                numbers: RowAndColumns::new(pairs, rows, cols),
-                gaps,
+        match index.checked_sub(1) {
+            None => self.isa.run(layer),
+            Some(before) => {
+                let features = self.levels(before).map(|level| &level.features);
+                let dual = self.recursion.dual(before);
+                dual.step_and_layer(self.isa, features, layer);
+            }
+        }
+        for (_, part) in &mut state.parts {
+            self.isa.run(Multiply {
+                values: part,
+                factors: &state.kernels.factors,
             });
         }
-        let sigma_w = self.recursion.layers[layer].sigma_w;
-        self.isa.run(Accumulate {
-            variance: sigma_w * sigma_w,
-            r: rows.scaled.get(pairs.row),
-            cols: pairs.cols(&cols.scaled),
-            gaps,
-            first: layer == 0,
-            state,
-        });
-        if self.outputs.contains(&Output::Part(layer)) {
-            let own = state.own.as_ref().unwrap_or(&state.nngp);
-            state.parts.push((layer, own.clone()));
+        if self.outputs.contains(&Output::Part(index)) {
+            let BandKernels { own, nngp, .. } = &state.kernels;
+            let own = if rows.own.is_some() { own } else { nngp };
+            state.parts.push((index, own.clone()));
         }
     }
 }
 
 impl PairState {
-    fn reset(&mut self, blocks: usize) {
-        // Old values may stay: the first layer or the first activation overwrites them.
-        for values in [&mut self.nngp, &mut self.ntk, &mut self.factors] {
-            values.resize(blocks, [0.0; WIDTH]);
+    /// Starts with these gaps.
+    fn start<'g>(&mut self, pairs: &BandPairs, gaps: impl Fn(usize) -> &'g [Block]) {
+        self.kernels.resize(pairs.len());
+        for (index, (_, place)) in pairs.each_row().enumerate() {
+            self.kernels.gaps[place].copy_from_slice(gaps(index));
         }
         self.parts.clear();
     }
@@ -266,66 +251,114 @@ impl PairState {
     }
 }
 
-/// Replaces the gaps by those after a bias.
-struct AddBias<'a> {
-    numbers: RowAndColumns<'a, BIAS_NUMBERS>,
-    gaps: &'a mut [Block],
+/// Multiplies values by factors.
+struct Multiply<'a> {
+    values: &'a mut [Block],
+    factors: &'a [Block],
 }
 
-impl Vectorized for AddBias<'_> {
+impl Vectorized for Multiply<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        for (block, gap) in self.gaps.iter_mut().enumerate() {
-            add_bias(self.numbers.all(block), V::load(gap)).store(gap);
+        for (value, factor) in self.values.iter_mut().zip(self.factors) {
+            (V::load(value) * V::load(factor)).store(value);
         }
     }
 }
 
-/// Computes `Σ = r_i r_j ρ`, `Σ̇ = σ_w² Ṫ` and `Θ ← own + Σ̇ Θ`, and multiplies the parts of earlier layers by Σ̇.
-struct Accumulate<'a> {
-    /// `σ_w²`.
-    variance: f64,
-    /// `r_i` and `r_j`, in units of the inputs' powers of two.
-    r: f64,
-    cols: &'a [Block],
-    gaps: &'a [Block],
-    /// True for the first layer: `Θ = own`.
-    first: bool,
-    state: &'a mut PairState,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activations::catalogue::activation;
+    use crate::engine::pool::unwatched;
+    use crate::engine::tile::Tile;
+    use crate::infinite::recursion::{Batch, LayerScales};
+    use crate::isa::WIDTH;
 
-impl Vectorized for Accumulate<'_> {
-    type Output = ();
+    const ROWS: usize = 11;
+    const BLOCKS: usize = 2;
 
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        let (r, variance) = (V::splat(self.r), V::splat(self.variance));
-        let PairState {
-            nngp,
-            ntk,
-            own,
-            factors,
-            parts,
-        } = self.state;
-        for (gap, (nngp, col)) in self.gaps.iter().zip(nngp.iter_mut().zip(self.cols)) {
-            let gap = V::load(gap);
-            (r * V::load(col) * correlation(gap)).store(nngp);
+    /// A network with these activations. Its second layer is not trained.
+    fn recursion(names: &[&str]) -> Recursion {
+        let layer = |index: usize| {
+            let (sigma_w, sigma_b) = (1.3, 0.1 * index as f64);
+            let trained = f64::from(u8::from(index != 1));
+            LayerScales {
+                sigma_w,
+                sigma_b,
+                tau_w: trained * sigma_w,
+                tau_b: trained * sigma_b,
+            }
+        };
+        let activations = names.iter().map(|name| activation(name, &[]).unwrap());
+        let layers = (0..=names.len()).map(layer);
+        Recursion::new(layers.collect(), activations.collect()).unwrap()
+    }
+
+    /// The gap of a pair, with signs of both kinds and zeros among them.
+    fn gap(row: usize, col: usize) -> f64 {
+        let size = ((7 * row + 5 * col) % 12) as f64 / 11.0;
+        if (row + col) % 3 == 0 { -size } else { size }
+    }
+
+    /// Σ, Θ and parts of a band of rows, plane by plane and row by row.
+    fn run(pairs: &PairRecursion<'_>, rows: std::ops::Range<usize>) -> Vec<Vec<Block>> {
+        let of_row = |row: usize| -> Vec<Block> {
+            let lane = |block: usize| move |lane| gap(row, block * WIDTH + lane);
+            (0..BLOCKS)
+                .map(|block| std::array::from_fn(lane(block)))
+                .collect()
+        };
+        let gaps: Vec<_> = rows.clone().map(of_row).collect();
+        let mut planes = vec![Tile::default(); pairs.outputs.len()];
+        for plane in &mut planes {
+            plane.reshape(rows.len(), BLOCKS * WIDTH);
         }
-        let own = own.as_ref().unwrap_or(nngp);
-        if self.first {
-            ntk.copy_from_slice(own);
-            return;
-        }
-        for ((own, factor), ntk) in own.iter().zip(factors.iter_mut()).zip(ntk) {
-            let product = variance * V::load(factor);
-            product.store(factor);
-            product.mul_add(V::load(ntk), V::load(own)).store(ntk);
-        }
-        for (_, part) in parts {
-            for (part, factor) in part.iter_mut().zip(factors.iter()) {
-                (V::load(part) * V::load(factor)).store(part);
+        let band = BandPairs {
+            rows: rows.clone(),
+            blocks: 0..BLOCKS,
+        };
+        let target = PlaneRow {
+            planes: &mut planes,
+            row: 0,
+        };
+        pairs.run(&band, |row| &gaps[row], &mut PairState::default(), target);
+        let rows = |plane: &Tile| {
+            (0..rows.len())
+                .map(|row| plane.row_blocks(row).to_vec())
+                .collect()
+        };
+        let rows: Vec<Vec<_>> = planes.iter().map(rows).collect();
+        rows.into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn a_row_of_a_band_is_as_if_it_were_alone() {
+        let all = |last| [Output::Nngp(last), Output::Ntk(last)];
+        for names in [
+            &["relu", "gelu", "erf"][..],
+            &["tanh", "abs", "relu"],
+            &["sign"],
+        ] {
+            let recursion = recursion(names);
+            let outputs: Vec<_> = (0..=names.len()).flat_map(all).collect();
+            let parts = (0..=names.len()).map(Output::Part);
+            let outputs: Vec<_> = outputs.into_iter().chain(parts).collect();
+            let batch = Batch::whole(ROWS, "X");
+            let root = |row: usize| (0.3 + 0.2 * row as f64).into();
+            let profile = recursion.profile(&batch, root, &mut unwatched).unwrap();
+            for isa in Isa::available() {
+                let pairs = recursion.between(isa, &profile, &profile, &outputs);
+                let band = run(&pairs, 2..ROWS);
+                for row in 2..ROWS {
+                    let alone = run(&pairs, row..row + 1);
+                    for (plane, values) in alone.iter().enumerate() {
+                        let expected = &band[plane * (ROWS - 2) + row - 2];
+                        assert_eq!(values, expected, "{isa} {names:?} {row} {plane}");
+                    }
+                }
             }
         }
     }

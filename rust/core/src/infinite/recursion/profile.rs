@@ -3,10 +3,10 @@
 use std::mem;
 use std::ops::Range;
 
-use super::bias::{BIAS_NUMBERS, bias_numbers, correlation};
-use super::row_pairs::RowPairs;
 use super::{Batch, LayerScales};
+use crate::activations::bias::{BIAS_NUMBERS, bias_numbers};
 use crate::activations::features::Features;
+use crate::activations::row_pairs::RowPairs;
 use crate::engine::pool::{Stages, Watch};
 use crate::engine::rows::{Numbers, per_row};
 use crate::error::Result;
@@ -47,15 +47,9 @@ pub(super) struct Level {
     pub(super) features: Features,
     /// The numbers of [`bias_numbers`], if there is a bias. Then r > 0.
     pub(super) bias: Option<[Blocks; BIAS_NUMBERS]>,
-    /// The numbers of the layer's own term of Θ, unless that term is Σ.
-    pub(super) own: Option<LayerTerm>,
-}
-
-/// `τ_w √E φ²` and `τ_b` of each input, in units of its power of two.
-#[derive(Debug)]
-pub(super) struct LayerTerm {
-    pub(super) weights: Blocks,
-    pub(super) biases: Blocks,
+    /// The numbers of the layer's own term of Θ, unless that term is Σ: `τ_w √E φ²` and `τ_b` of each input, in units of
+    /// its power of two.
+    pub(super) own: Option<[Blocks; 2]>,
 }
 
 impl Profile {
@@ -187,10 +181,7 @@ impl Level {
         let mut numbers = numbers.into_iter();
         let mut next = || numbers.next().unwrap_or_default();
         let bias = (scales.sigma_b != 0.0).then(|| [(); BIAS_NUMBERS].map(|()| next()));
-        let own = (!scales.tau_is_sigma()).then(|| LayerTerm {
-            weights: next(),
-            biases: next(),
-        });
+        let own = (!scales.tau_is_sigma()).then(|| [next(), next()]);
         Ok(Self {
             r,
             bias,
@@ -209,7 +200,7 @@ impl Level {
             let scaled = |numbers: &mut dyn Iterator<Item = f64>| -> Blocks {
                 numbers.zip(&exponents[rows.clone()]).map(scale).collect()
             };
-            let own = self.own.iter().flat_map(|own| [&own.weights, &own.biases]);
+            let own = self.own.iter().flatten();
             let mut numbers: Vec<_> = own.map(|own| scaled(&mut own.of(&rows))).collect();
             numbers.push(scaled(&mut self.r[rows.clone()].iter().map(|r| r.hi)));
             let too_large = |number: f64| number.is_nan() || number >= LARGEST;
@@ -222,14 +213,14 @@ impl Level {
         let (_, mut numbers) = per_row(self.r.len(), Self::SCALING_CYCLES, watch, band)?;
         self.scaled = numbers.pop().unwrap_or_default();
         if let (Some(own), [weights, biases]) = (&mut self.own, &mut numbers[..]) {
-            (own.weights, own.biases) = (mem::take(weights), mem::take(biases));
+            *own = [mem::take(weights), mem::take(biases)];
         }
         Ok(())
     }
 }
 
 /// r of inputs after a layer, given `√E φ²` of each; then the numbers of [`bias_numbers`], if there is a bias, and those
-/// of a [`LayerTerm`], unless that term is Σ.
+/// of the layer's own term of Θ, unless that term is Σ.
 fn level_numbers(scales: &LayerScales, roots: &[DoubleDouble]) -> Numbers<DoubleDouble> {
     let (sigma_w, sigma_b) = (DoubleDouble::from(scales.sigma_w), scales.sigma_b);
     let u: Vec<_> = roots.iter().map(|root| sigma_w * *root).collect();
@@ -247,24 +238,4 @@ fn level_numbers(scales: &LayerScales, roots: &[DoubleDouble]) -> Numbers<Double
         numbers.push(roots.iter().map(|_| scales.tau_b).collect());
     }
     (r, numbers)
-}
-
-impl LayerTerm {
-    /// `own = τ_w² T + τ_b²` of the pairs, given the gaps before the bias.
-    pub(super) fn of_pairs(&self, cols: &Self, pairs: &RowPairs, gaps: &[Block]) -> Vec<Block> {
-        let [weights, biases] = [&self.weights, &self.biases].map(|numbers| numbers.get(pairs.row));
-        let [cols_weights, cols_biases] =
-            [&cols.weights, &cols.biases].map(|numbers| pairs.cols(numbers));
-        let own = |((weights_j, biases_j), gap): ((&Block, &Block), &Block)| {
-            std::array::from_fn(|lane| {
-                weights * weights_j[lane] * correlation(gap[lane]) + biases * biases_j[lane]
-            })
-        };
-        cols_weights
-            .iter()
-            .zip(cols_biases)
-            .zip(gaps)
-            .map(own)
-            .collect()
-    }
 }

@@ -1,8 +1,8 @@
 //! Derivatives of the per-row recursion ([`Profile`]).
 
-use super::bias::COSINE;
 use super::profile::Level;
 use super::{LayerScales, Profile, Recursion};
+use crate::activations::bias::COSINE;
 use crate::activations::differentiable::DescriptionSlopes;
 use crate::activations::features::Features;
 use crate::engine::pool::{Stages, Watch};

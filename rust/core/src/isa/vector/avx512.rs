@@ -72,6 +72,23 @@ impl Real for Avx512 {
         Self(avx512!(x86::_mm512_sqrt_pd(self.0)))
     }
 
+    /// An estimate of 14 bits, and four terms of the binomial series for the rest: a root and a division would wait for
+    /// each other, because one unit does both.
+    #[inline(always)]
+    fn inverse_sqrt(self) -> Self {
+        Self(avx512!({
+            let constant = x86::_mm512_set1_pd;
+            let estimate = x86::_mm512_rsqrt14_pd(self.0);
+            // rest = 1 − self · estimate², and 1/√(1 − rest) = 1 + rest/2 + 3 rest²/8 + 5 rest³/16 + …
+            let product = x86::_mm512_mul_pd(self.0, estimate);
+            let rest = x86::_mm512_fnmadd_pd(product, estimate, constant(1.0));
+            let series = x86::_mm512_fmadd_pd(constant(0.3125), rest, constant(0.375));
+            let series = x86::_mm512_fmadd_pd(series, rest, constant(0.5));
+            let change = x86::_mm512_mul_pd(estimate, rest);
+            x86::_mm512_fmadd_pd(change, series, estimate)
+        }))
+    }
+
     #[inline(always)]
     fn abs(self) -> Self {
         Self(avx512!(x86::_mm512_abs_pd(self.0)))

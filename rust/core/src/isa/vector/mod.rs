@@ -314,6 +314,39 @@ mod tests {
         }
     }
 
+    /// Inverse roots of numbers of every binary order that is used, and of all leading digits.
+    struct InverseRoots;
+
+    impl Vectorized for InverseRoots {
+        type Output = Vec<(f64, f64)>;
+
+        #[inline(always)]
+        fn run<V: Vector>(self) -> Self::Output {
+            let mut pairs = Vec::new();
+            for order in [-1022, -501, -2, -1, 0, 1, 300, 1023] {
+                for step in 0..512 {
+                    let lane = |lane: usize| f64::from(step * 8 + lane as i32) / 4096.0 + 1.0;
+                    let block: Block = from_fn(|l| libm::scalbn(lane(l), order));
+                    let roots = values(V::load(&block).inverse_sqrt());
+                    pairs.extend(block.into_iter().zip(roots));
+                }
+            }
+            pairs
+        }
+    }
+
+    #[test]
+    fn inverse_roots_are_right_to_the_last_digit_on_every_instruction_set() {
+        for isa in Isa::available() {
+            for (x, root) in isa.run(InverseRoots) {
+                let exact = 1.0 / x.sqrt();
+                // Both round: the reference by up to ε, from half of the root's rounding and that of the division.
+                let error = (root / exact - 1.0).abs();
+                assert!(error <= 2.0 * f64::EPSILON, "{isa}: {x} {root} {exact}");
+            }
+        }
+    }
+
     /// Checks conversions, writes past the caches and transposes.
     struct Moves;
 

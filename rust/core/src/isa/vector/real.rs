@@ -28,6 +28,12 @@ pub trait Real:
     /// √self.
     fn sqrt(self) -> Self;
 
+    /// 1/√self for normal positive numbers, to about ε.
+    #[inline(always)]
+    fn inverse_sqrt(self) -> Self {
+        Self::splat(1.0) / self.sqrt()
+    }
+
     /// |self|.
     fn abs(self) -> Self;
 

@@ -25,7 +25,8 @@ pub use exponential::{
 pub use odd_series::OddSeries;
 pub use trigonometric::sin_cos;
 
-/// `Σ_k coefficients[k] x^k` for decreasing terms: four sums by Horner's rule, side by side, and the first term last.
+/// `Σ_k coefficients[k] x^k` for terms that decrease or are positive: four sums by Horner's rule, side by side, and the
+/// first term last.
 ///
 /// In a single sum each multiply-add would wait for the one before, and processors do not look far enough ahead to fill
 /// the time with other work.

@@ -6,10 +6,10 @@
 
 use super::forward::{LayerPairs, squared_ratio, with_slopes};
 use super::{Adjoint, LayerState, TiedScales};
+use crate::activations::bias::{BIAS_NUMBERS, add_bias, correlation};
+use crate::activations::row_and_columns::RowAndColumns;
 use crate::infinite::recursion::LayerScales;
-use crate::infinite::recursion::bias::{BIAS_NUMBERS, add_bias, correlation};
 use crate::infinite::recursion::profile_slopes::{ALPHA, BETA, ELASTICITY, ROOT, UNIT};
-use crate::infinite::recursion::row_and_columns::RowAndColumns;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 

@@ -1,11 +1,11 @@
 //! One dense layer on the pairs of one row, forward.
 
 use super::{DifferentiatedProfile, LayerState};
+use crate::activations::bias::{BIAS_NUMBERS, add_bias, bias_number_slopes, correlation};
+use crate::activations::row_and_columns::RowAndColumns;
+use crate::activations::row_pairs::RowPairs;
 use crate::infinite::recursion::LayerScales;
-use crate::infinite::recursion::bias::{BIAS_NUMBERS, add_bias, bias_number_slopes, correlation};
 use crate::infinite::recursion::profile_slopes::{NUMBERS, ROOT, TAU_B};
-use crate::infinite::recursion::row_and_columns::RowAndColumns;
-use crate::infinite::recursion::row_pairs::RowPairs;
 use crate::isa::{Block, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 

@@ -21,10 +21,11 @@
 mod backward;
 mod forward;
 
+use super::plane_row::PlaneRow;
 use super::profile_slopes::ProfileSlopes;
-use super::row_pairs::{PlaneRow, RowPairs};
 use super::{Output, Profile, Recursion};
 use crate::activations::differentiable::DualStep;
+use crate::activations::row_pairs::RowPairs;
 use crate::isa::{Block, Isa, WIDTH};
 
 use backward::{Backward, LayerTermSlopes};
@@ -289,7 +290,7 @@ mod tests {
     fn kernel(isa: Isa, sigmas: &[[f64; 2]], output: Output) -> Tile {
         let recursion = recursion(sigmas);
         let profile = profile(&recursion);
-        let (mut planes, mut gaps) = ([Tile::default()], gaps());
+        let (mut planes, gaps) = ([Tile::default()], gaps());
         planes[0].reshape(1, 2 * WIDTH);
         let outputs = [output];
         let kernel = recursion.between(isa, &profile, &profile, &outputs);
@@ -298,7 +299,8 @@ mod tests {
             planes: &mut planes,
             row: 0,
         };
-        kernel.run(&row_pairs(), &mut gaps, &mut state, target);
+        let blocks = |_| &gaps[..];
+        kernel.run(&row_pairs().band(), blocks, &mut state, target);
         planes[0].clone()
     }
 

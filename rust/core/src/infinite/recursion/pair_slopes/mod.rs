@@ -11,13 +11,14 @@
 //! Networks that have a table are homogeneous: there `∂K/∂λ = K`, and `∂K/∂t` is the slope of a polynomial.
 
 use super::gradient::{DifferentiatedProfile, LayerPairs, squared_ratio, with_slopes};
+use super::plane_row::PlaneRow;
 use super::profile_slopes::{ALPHA, ELASTICITY, ROOT, TAU_B};
-use super::row_and_columns::RowAndColumns;
-use super::row_pairs::{PlaneRow, RowPairs};
 use super::table::{LookUpSlopes, NNGP, NTK, Query, Table};
 use super::{Output, ProfileSlopes, Recursion};
+use crate::activations::bias::{add_bias, correlation};
 use crate::activations::differentiable::{DIRECTIONS, DualStep};
-use crate::infinite::recursion::bias::{add_bias, correlation};
+use crate::activations::row_and_columns::RowAndColumns;
+use crate::activations::row_pairs::RowPairs;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 

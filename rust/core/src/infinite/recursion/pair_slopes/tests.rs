@@ -48,9 +48,14 @@ fn kernel(recursion: &Recursion, isa: Isa, output: Output, shifts: [f64; 3]) -> 
     let [rows, cols] = [1, 2].map(|n| profile(recursion, shifts[n]));
     let outputs = [output];
     let pairs = recursion.between(isa, &rows, &cols, &outputs);
-    let mut gaps = [GAPS.map(|gap| gap - shifts[0])];
+    let gaps = [GAPS.map(|gap| gap - shifts[0])];
     planes(1, |row, target| {
-        pairs.run(row, &mut gaps, &mut PairState::default(), target)
+        pairs.run(
+            &row.band(),
+            |_| &gaps[..],
+            &mut PairState::default(),
+            target,
+        );
     })[0]
 }
 
