@@ -140,17 +140,25 @@ class TestInPlace:
         assert in_place.factorize(c) == n
 
     @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("orders", ["CC", "FF", "CF", "FC"])
     @pytest.mark.parametrize("shape", [(1, 1), (5, 1), (1, 5), (40, 17)])
-    def test_divisions(self, shape, order, dtype):
+    @pytest.mark.parametrize("transposed", [True, False])
+    @pytest.mark.parametrize("turned", [True, False])
+    def test_divisions(self, turned, transposed, shape, orders, dtype):
         rows, n = shape
-        both, whole = self.part(n + rows, n, dtype, order, 2)
-        both[np.diag_indices(n)] = 4 * n
-        before, factor = whole.copy(), np.tril(both[:n]).astype(np.float64)
-        expected = np.linalg.solve(factor, both[n:].T.astype(np.float64)).T
-        in_place.divide(both[n:], both[:n])
-        np.testing.assert_allclose(both[n:], expected, rtol=0, atol=n * 10 * float(np.finfo(dtype).eps))
-        before[2 + n : 2 + n + rows, 3 : 3 + n] = both[n:]
+        (b, whole), (square, _) = (
+            self.part(*one, dtype, order, seed)
+            for seed, (one, order) in enumerate(zip((shape, (n, n)), orders, strict=True))
+        )
+        if turned:  # a single column is then one row, whose entries are neighbours in two ways
+            b = b.T.copy(order="C").T
+        square[np.diag_indices(n)] = 4 * n
+        before, lower = whole.copy(), np.tril(square).astype(np.float64)
+        expected = np.linalg.solve(lower if transposed else lower.T, b.T.astype(np.float64)).T
+        in_place.divide(b, square, transposed=transposed)
+        np.testing.assert_allclose(b, expected, rtol=0, atol=n * 10 * float(np.finfo(dtype).eps))
+        if not turned:
+            before[2 : 2 + rows, 3 : 3 + n] = b
         assert np.array_equal(whole, before)
 
 

@@ -48,13 +48,12 @@ def factorize(C: Matrix) -> int:
     return _call("potrf", C, _triangle(C), len(C), C, 0)
 
 
-def divide(B: Matrix, L: Matrix) -> None:
-    """Overwrite B (m, n) by ``B L⁻ᵀ``, for the lower triangle L (n, n). Both are parts of one matrix."""
-    m, n = B.shape
-    if _by_rows(B):  # BLAS sees the transpose, L⁻¹ Bᵀ, and Lᵀ in place of L
-        _call("trsm", B, b"L", b"U", b"T", b"N", n, m, 1.0, L, B)
-    else:
-        _call("trsm", B, b"R", b"L", b"T", b"N", m, n, 1.0, L, B)
+def divide(B: Matrix, L: Matrix, *, transposed: bool = True) -> None:
+    """Overwrite B (m, n) by ``B L⁻ᵀ``, or by ``B L⁻¹``, for the lower triangle L (n, n)."""
+    # Where entries of a row are neighbours, BLAS sees the transpose: of L, and of B, divided from the left.
+    side, shape = (b"L", B.shape[::-1]) if _by_rows(B) else (b"R", B.shape)
+    turned = (transposed != _by_rows(B)) != _by_rows(L)
+    _call("trsm", B, side, _triangle(L), b"T" if turned else b"N", b"N", *shape, 1.0, L, B)
 
 
 def _by_rows(A: Matrix) -> bool:
@@ -76,8 +75,11 @@ def _call(name: str, like: Matrix, *arguments: Any) -> int:
     integer, kept = _integer_type(), list[Any]()
     for value in arguments:
         if isinstance(value, np.ndarray):
-            distance = value.strides[0 if _by_rows(value) else 1] // value.itemsize
-            kept += [ctypes.c_void_p(value.ctypes.data), integer(max(1, distance))]
+            long, across = (1, 0) if _by_rows(value) else (0, 1)
+            distance = max(
+                1, value.shape[long], value.strides[across] // value.itemsize
+            )  # that of one line is arbitrary
+            kept += [ctypes.c_void_p(value.ctypes.data), integer(distance)]
         elif isinstance(value, bytes):
             kept.append(ctypes.c_char_p(value))
         else:

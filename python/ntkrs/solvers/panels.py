@@ -6,7 +6,7 @@ L. The strict upper triangle is never read nor written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -74,14 +74,14 @@ def solve_lower(L: NDArray[np.floating], B: NDArray[np.floating]) -> None:
     """Overwrite B (N, c) by ``L⁻¹ B``."""
     for panel in _panels(len(L), _SOLVED):
         B[panel] -= L[panel, : panel.start] @ B[: panel.start]
-        B[panel] = _triangular(L[panel, panel], B[panel], transposed=False)
+        in_place.divide(B[panel].T, L[panel, panel])
 
 
 def solve_upper(L: NDArray[np.floating], B: NDArray[np.floating]) -> None:
     """Overwrite B (N, c) by ``L⁻ᵀ B``."""
     for panel in reversed(list(_panels(len(L), _SOLVED))):
         B[panel] -= L[panel.stop :, panel].T @ B[panel.stop :]
-        B[panel] = _triangular(L[panel, panel], B[panel], transposed=True)
+        in_place.divide(B[panel].T, L[panel, panel], transposed=False)
 
 
 def subtract_square(A: NDArray[np.floating], L: NDArray[np.floating]) -> None:
@@ -126,13 +126,6 @@ def _subtract(A: NDArray[np.floating], panel: slice, L: NDArray[np.floating]) ->
         in_place.subtract_square(A[panel, panel], part[panel])
         for rows in _chunks(panel.stop, len(A), part[panel].size):
             in_place.subtract_product(A[rows, panel], part[rows], part[panel])
-
-
-def _triangular(square: NDArray[np.floating], right: NDArray[np.floating], *, transposed: bool) -> Any:
-    """Return the solution of a triangular system."""
-    from scipy.linalg import solve_triangular
-
-    return solve_triangular(square, right, trans=int(transposed), lower=True, check_finite=False)
 
 
 def _panels(n: int, width: int) -> Iterator[slice]:
