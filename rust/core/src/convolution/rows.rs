@@ -35,6 +35,7 @@ pub(super) struct LayerPass<'a> {
 }
 
 /// The sums over the output of a stage's last layer.
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(super) enum PlaneEnd<'a> {
     Head(HeadSums<'a>),
     Pool(PoolSums<'a>),
