@@ -300,7 +300,11 @@ mod tests {
     /// The gap of a pair, with signs of both kinds and zeros among them.
     fn gap(row: usize, col: usize) -> f64 {
         let size = ((7 * row + 5 * col) % 12) as f64 / 11.0;
-        if (row + col) % 3 == 0 { -size } else { size }
+        if (row + col).is_multiple_of(3) {
+            -size
+        } else {
+            size
+        }
     }
 
     /// Σ, Θ and parts of a band of rows, plane by plane and row by row.
