@@ -42,3 +42,7 @@ for row, index in zip(axes, unsure, strict=True):
 axes[0, 2].set_title("towards 8")
 axes[0, 5].set_title("towards 3")
 plt.show()
+
+# %%
+# Below each training image stands its part in the prediction: what would be missing without it. Few of the 250 images
+# count.

@@ -42,5 +42,9 @@ for name, arch in networks.items():
     ax.plot(sizes, 100 * errors.mean(axis=1), "o-", label=name)
 ax.set(xscale="log", xlabel="labelled images", ylabel="error, %", ylim=(0, None))
 ax.set_xticks(sizes, sizes)
+ax.minorticks_off()
 ax.legend()
 plt.show()
+
+# %%
+# One pool over the whole image makes the fewest errors. Pools of 2 × 2 pixels beat no pooling from 80 labels on.
