@@ -2,8 +2,9 @@
 
 SciPy's wrappers copy every array that is not contiguous, and parts of matrices are not. BLAS itself takes them, with
 the distance of their rows or columns. So its routines are called by the addresses that ``scipy.linalg.cython_blas`` and
-``cython_lapack`` publish for compiled code. Arrays have unit stride along rows or columns, and one dtype. Python
-signals wait for a call to end, and other threads run meanwhile.
+``cython_lapack`` publish for compiled code. Products of NumPy are no substitute: NumPy and SciPy bring a BLAS each,
+whose threads wait busily for work, so that calls of both in turn take milliseconds. Arrays have unit stride along rows
+or columns, and one dtype. Python signals wait for a call to end, and other threads run meanwhile.
 """
 
 from __future__ import annotations

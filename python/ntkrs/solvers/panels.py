@@ -73,14 +73,14 @@ def factorize(A: NDArray[np.floating]) -> int:
 def solve_lower(L: NDArray[np.floating], B: NDArray[np.floating]) -> None:
     """Overwrite B (N, c) by ``L⁻¹ B``."""
     for panel in _panels(len(L), _SOLVED):
-        B[panel] -= L[panel, : panel.start] @ B[: panel.start]
+        in_place.subtract_product(B[panel], L[panel, : panel.start], B[: panel.start].T)
         in_place.divide(B[panel].T, L[panel, panel])
 
 
 def solve_upper(L: NDArray[np.floating], B: NDArray[np.floating]) -> None:
     """Overwrite B (N, c) by ``L⁻ᵀ B``."""
     for panel in reversed(list(_panels(len(L), _SOLVED))):
-        B[panel] -= L[panel.stop :, panel].T @ B[panel.stop :]
+        in_place.subtract_product(B[panel], L[panel.stop :, panel].T, B[panel.stop :].T)
         in_place.divide(B[panel].T, L[panel, panel], transposed=False)
 
 
