@@ -77,9 +77,8 @@ def _call(name: str, like: Matrix, *arguments: Any) -> int:
     for value in arguments:
         if isinstance(value, np.ndarray):
             long, across = (1, 0) if _by_rows(value) else (0, 1)
-            distance = max(
-                1, value.shape[long], value.strides[across] // value.itemsize
-            )  # that of one line is arbitrary
+            # The stride of a single line is arbitrary, and BLAS asks for its length at least.
+            distance = max(1, value.shape[long], value.strides[across] // value.itemsize)
             kept += [ctypes.c_void_p(value.ctypes.data), integer(distance)]
         elif isinstance(value, bytes):
             kept.append(ctypes.c_char_p(value))

@@ -16,7 +16,7 @@ import numpy as np
 
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 from ntkrs.errors import SingularKernelError
-from ntkrs.solvers import panels
+from ntkrs.solvers import in_place, panels
 from ntkrs.solvers.cholesky import CLEAR
 from ntkrs.solvers.round_off import cutoff
 
@@ -70,10 +70,10 @@ class PackedFactor:
         right = columns.astype(self.entries.dtype)
         top, bottom = right[:m], right[m:]
         panels.solve_lower(first[:m], top)
-        bottom -= first[m:] @ top
+        in_place.subtract_product(bottom, first[m:], top.T)
         panels.solve_lower(last, bottom)
         panels.solve_upper(last, bottom)
-        top -= first[m:].T @ bottom
+        in_place.subtract_product(top, first[m:].T, bottom.T)
         panels.solve_upper(first[:m], top)
         return right.astype(np.float64, copy=False)
 
