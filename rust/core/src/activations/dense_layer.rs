@@ -67,7 +67,7 @@ impl BandKernels {
 
 /// A dense layer on a band of pairs.
 ///
-/// As a [`Vectorized`] computation it takes the gaps after the activation before it, Ṫ and Θ from the kernels. It
+/// Run as a [`Vectorized`] computation, it takes the gaps after the activation before it, Ṫ and Θ from the kernels, and
 /// updates all of them: `Σ = r_i r_j ρ` and `Θ ← own + Σ̇ Θ`.
 #[derive(Debug)]
 pub struct BandLayer<'a> {

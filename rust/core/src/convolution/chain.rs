@@ -2,7 +2,7 @@
 //!
 //! A pool mixes planes: its output needs all pairs of pixels that lie in the windows of both pixels. So the planes of a
 //! stage run one by one, and add window sums to a tensor of pooled pairs, from which the next stage cuts its planes.
-//! Which planes are needed is found from the last stage back to the first.
+//! The needed planes are found from the last stage back to the first.
 
 use std::ops::Range;
 
