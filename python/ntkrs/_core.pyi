@@ -64,6 +64,7 @@ __all__ = [
     "ensemble_ntk",
     "get_num_threads",
     "isa",
+    "limit_threads",
     "linear_gram",
     "max_num_threads",
     "packed_offset",
@@ -91,8 +92,11 @@ def set_num_threads(count: int) -> None:
 def max_num_threads() -> int:
     """Return the largest number of threads that can be set: 64, or four for each processor of this process."""
 
+def limit_threads(count: int) -> int:
+    """Limit the threads of computations that this Python thread starts, and return the limit before."""
+
 def get_num_threads() -> int:
-    """Return the number of threads that computations use.
+    """Return the number of threads that computations use, with the limit of this Python thread.
 
     Raises ValueError if an environment variable that sets it is not a number, or exceeds ``max_num_threads()``.
     """

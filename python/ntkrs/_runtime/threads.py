@@ -1,60 +1,19 @@
 """The number of threads."""
 
 import os
-import threading
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ntkrs import _core
 from ntkrs._checks import numbers
 
-
-class _Limits:
-    """The limits of all open blocks of :func:`limited`, and the number of threads that holds without them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: list[int] = []
-        self._chosen = 0
-
-    def choose(self, count: int) -> None:
-        """Set the number of threads, which counts as soon as no limit is lower."""
-        with self._lock:
-            self._chosen = count
-            self._apply()
-
-    def add(self, count: int) -> None:
-        """Open a block with this limit."""
-        with self._lock:
-            if not self._open:
-                self._chosen = _core.get_num_threads()
-            self._open.append(count)
-            self._apply()
-
-    def remove(self, count: int) -> None:
-        """Close a block with this limit. A child that was forked since may not know it."""
-        with self._lock:
-            if count in self._open:
-                self._open.remove(count)
-                self._apply()
-
-    def after_fork(self) -> None:
-        """Forget the blocks of other threads, which the child does not have, and a lock that one of them held."""
-        limited, self._lock, self._open = bool(self._open), threading.Lock(), []
-        if limited:
-            _core.set_num_threads(self._chosen)
-
-    def _apply(self) -> None:
-        """Tell the core."""
-        _core.set_num_threads(min([self._chosen, *self._open]))
-
-
-_LIMITS = _Limits()
+#: A limit that is none.
+_UNLIMITED = sys.maxsize
 
 if hasattr(os, "register_at_fork"):
     # A forked child has none of its parent's threads, so the core must not use its pools.
     os.register_at_fork(after_in_child=_core.after_fork)
-    os.register_at_fork(after_in_child=_LIMITS.after_fork)
 
 
 def set_num_threads(n: int) -> None:
@@ -90,7 +49,7 @@ def set_num_threads(n: int) -> None:
             f"n is {count}, but at most {most} threads can be set here: four for each processor of this process, or "
             "64. More threads than processors make nothing faster."
         )
-    _LIMITS.choose(count)
+    _core.set_num_threads(count)
 
 
 def get_num_threads() -> int:
@@ -146,7 +105,8 @@ def threads(n: int) -> Iterator[None]:
     >>> np.array_equal(K, kernel(X))  # results do not depend on the number of threads
     True
     """
-    before = get_num_threads()
+    with _limit(_UNLIMITED):
+        before = get_num_threads()
     set_num_threads(n)
     try:
         yield
@@ -156,11 +116,10 @@ def threads(n: int) -> Iterator[None]:
 
 @contextmanager
 def limited(n: int) -> Iterator[None]:
-    """Use at most ``n`` threads within a ``with`` block, of which many may be open in many Python threads.
+    """Use at most ``n`` threads for calls of this Python thread within a ``with`` block.
 
-    For schedulers, where a task has one processor. Unlike :func:`threads`, blocks that overlap in time leave the number
-    of threads as it was before the first of them. The core has one number of threads for the whole process, so calls of
-    other Python threads are limited too while a block is open: a limit can only be too low for them.
+    For schedulers, where a task has one processor. Unlike :func:`threads`, it does not change what other Python threads
+    use, and a lower limit around it stays.
 
     Parameters
     ----------
@@ -175,8 +134,15 @@ def limited(n: int) -> Iterator[None]:
     ...     ntkrs.get_num_threads()
     1
     """
-    _LIMITS.add(n)
-    try:
+    with _limit(n) as before, _limit(min(n, before)):
         yield
+
+
+@contextmanager
+def _limit(n: int) -> Iterator[int]:
+    """Set the limit of this Python thread within a ``with`` block, and give the one before."""
+    before = _core.limit_threads(n)
+    try:
+        yield before
     finally:
-        _LIMITS.remove(n)
+        _core.limit_threads(before)

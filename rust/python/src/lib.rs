@@ -44,7 +44,8 @@ mod _core {
 
     #[pymodule_export]
     use super::runtime::{
-        after_fork, get_num_threads, isa, max_num_threads, peak_flops, set_num_threads,
+        after_fork, get_num_threads, isa, limit_threads, max_num_threads, peak_flops,
+        set_num_threads,
     };
 
     #[pymodule_export]

@@ -29,6 +29,12 @@ pub fn max_num_threads() -> usize {
     pool::max_num_threads()
 }
 
+/// Limits the threads of computations that this thread starts, and returns the limit before.
+#[pyfunction]
+pub fn limit_threads(count: usize) -> usize {
+    pool::limit_threads(count)
+}
+
 /// Returns the number of threads that computations use.
 #[pyfunction]
 pub fn get_num_threads() -> Result<usize> {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::threads::num_threads;
+use super::threads::{limit_threads, num_threads};
 use crate::error::{Error, Result};
 use crate::isa::DefaultFloatEnv;
 
@@ -47,8 +47,12 @@ impl PoolLease {
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("ntkrs-{index}"))
-            // A new thread inherits the floating-point environment of the thread that starts it.
-            .start_handler(|_| DefaultFloatEnv::set())
+            // A new thread inherits the floating-point environment of the thread that starts it. Calls in it that ask for
+            // the number of threads mean those of the pool.
+            .start_handler(move |_| {
+                DefaultFloatEnv::set();
+                limit_threads(threads);
+            })
             .build()
             .map_err(|error| Error::Threads {
                 threads,

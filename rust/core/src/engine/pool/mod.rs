@@ -30,7 +30,7 @@ pub use all_finite::AllFinite;
 pub use context::{install, serially};
 pub use idle::after_fork;
 pub use stages::{STEPS, Stages, fixed};
-pub use threads::{max_num_threads, num_threads, set_num_threads};
+pub use threads::{limit_threads, max_num_threads, num_threads, set_num_threads};
 
 /// Called on the calling thread every 50 ms with (done, total), and once at the end. `Break` cancels the call.
 pub type Watch<'a> = dyn FnMut(usize, usize) -> ControlFlow<()> + 'a;
@@ -247,6 +247,7 @@ fn message(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
     use std::time::Duration;
@@ -327,6 +328,20 @@ mod tests {
             }
         };
         for_each(0..8, load(8), &mut watch, || (), wait).unwrap();
+    }
+
+    #[test]
+    fn a_limited_call_runs_on_as_many_threads() {
+        let before = limit_threads(1);
+        let seen = Mutex::new(HashSet::new());
+        let note = |(): &mut (), _: usize, _: &Stop| {
+            lock(&seen).insert(thread::current().id());
+            assert_eq!(num_threads(), Ok(1));
+            thread::sleep(Duration::from_millis(1));
+        };
+        for_each(0..20, load(20), &mut unwatched, || (), note).unwrap();
+        limit_threads(before);
+        assert_eq!(lock(&seen).len(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The number of threads.
 
+use std::cell::Cell;
 use std::env;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -14,6 +15,11 @@ const ALWAYS: usize = 64;
 
 /// The number set by [`set_num_threads`], or 0 if the environment decides.
 static CHOSEN: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// The most threads of a call made by this thread. A worker counts the threads of its pool.
+    static LIMIT: Cell<usize> = const { Cell::new(usize::MAX) };
+}
 
 /// The largest number of threads: 64, or four for each processor that affinity and cgroup allow.
 ///
@@ -57,16 +63,24 @@ fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
+/// Limits the threads of all calls that this thread makes from now on, and returns the limit before, which is
+/// `usize::MAX` at first. Calls of other threads are not affected. A limit of 0 counts as 1.
+pub fn limit_threads(count: usize) -> usize {
+    LIMIT.replace(count.max(1))
+}
+
 /// The number of threads that a call made now would use. It is the number set by [`set_num_threads`], or else that of
-/// the environment variables `NTKRS_NUM_THREADS` and `RAYON_NUM_THREADS`, or else as many as affinity and cgroup allow.
+/// the environment variables `NTKRS_NUM_THREADS` and `RAYON_NUM_THREADS`, or else as many as affinity and cgroup allow;
+/// but at most the limit of this thread.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the environment variable that counts is not a number, or exceeds [`max_num_threads`].
 pub fn num_threads() -> Result<usize> {
-    match CHOSEN.load(Ordering::Relaxed) {
-        0 => from_environment(),
-        count => Ok(count),
-    }
+    let count = match CHOSEN.load(Ordering::Relaxed) {
+        0 => from_environment()?,
+        count => count,
+    };
+    Ok(count.min(LIMIT.get()))
 }
 
 fn from_environment() -> Result<usize> {
@@ -96,6 +110,17 @@ mod tests {
     #[test]
     fn zero_threads_are_an_error() {
         assert!(set_num_threads(0).is_err());
+    }
+
+    #[test]
+    fn a_limit_is_that_of_one_thread() {
+        let free = num_threads().unwrap();
+        assert_eq!(limit_threads(1), usize::MAX);
+        assert_eq!(num_threads().unwrap(), 1);
+        assert_eq!(thread::spawn(num_threads).join().unwrap().unwrap(), free);
+        assert_eq!(limit_threads(0), 1);
+        assert_eq!(limit_threads(usize::MAX), 1);
+        assert_eq!(num_threads().unwrap(), free);
     }
 
     #[test]
