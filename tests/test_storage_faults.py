@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs.storage import files
+from ntkrs.storage import files, writing
 
 #: Seconds after which a child process counts as stuck.
 WATCHDOG_S = 60
@@ -154,9 +154,9 @@ class TestKilledWriters:
         def crash(*_):
             raise Crash
 
-        target = "synchronize_names" if place == "_tidy" else "replaced"
+        owner, target = (files, "synchronize_names") if place == "_tidy" else (writing, "replaced")
         with monkeypatch.context() as patch:
-            real, calls = getattr(files, target), []
+            real, calls = getattr(owner, target), []
 
             def fails(*arguments):
                 calls.append(arguments)
@@ -164,7 +164,7 @@ class TestKilledWriters:
                     crash()
                 real(*arguments)
 
-            patch.setattr(files, target, fails)
+            patch.setattr(owner, target, fails)
             with pytest.raises(Crash):
                 gram(path)
         assert "K.npy.journal" in names(path)

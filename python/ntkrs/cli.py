@@ -17,11 +17,11 @@ import numpy as np
 
 import ntkrs
 from ntkrs import bench, demo
+from ntkrs._runtime.files import replaced
 from ntkrs._runtime.optional import require
 from ntkrs._runtime.versions import versions
 from ntkrs.demo import report, scores
 from ntkrs.solvers.choose import FACTORIZED
-from ntkrs.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -333,7 +333,7 @@ def _solve(arguments: argparse.Namespace) -> None:
             checkpoint=None if arguments.method == "cholesky" else checkpoint,
             progress=bar,
         )
-    with files.replaced(out) as file:
+    with replaced(out) as file:
         np.save(file, solution.alpha, allow_pickle=False)
     if checkpoint != arguments.checkpoint and solution.converged:
         for name in (checkpoint, Path(f"{checkpoint}.preconditioner")):

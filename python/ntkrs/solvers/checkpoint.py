@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs._runtime.files import replaced
 from ntkrs.errors import DamagedFileError
 from ntkrs.solvers.pcg import State
 from ntkrs.solvers.preconditioners import LowRank
@@ -76,7 +77,7 @@ class Checkpoint:
         """Write a file beside, flush it, and rename it."""
         path = Path(self._paths[kind])
         members: dict[str, Any] = {_IDENTITY: np.array(self._identity), **arrays}
-        with files.replaced(path) as file:
+        with replaced(path) as file:
             np.savez(file, **members)
         files.synchronize_names(path.parent)
 

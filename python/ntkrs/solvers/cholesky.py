@@ -136,15 +136,24 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
         return Factor(matrix, exponent, 1.0)
     norm = float(_lapack("lange", matrix.dtype)("1", matrix.T))
     upper, info = _factorized(matrix)
-    if info:
-        raise SingularKernelError(f"K + r I is not positive definite: pivot {info} of {len(K)}, with r = {r:.3g}")
+    check_pivots(info, len(K), r)
     least = _least_inverse(upper)
     if not least > CLEAR * cutoff(trace, len(K), float(np.finfo(K.dtype).eps)):
-        raise SingularKernelError(
-            f"K + r I cannot be told from a singular matrix: a change of {ldexp(least, exponent):.3g} makes it one, "
-            f"with r = {r:.3g}"
-        )
+        raise indistinct(float(ldexp(least, exponent)), r)
     return Factor(upper, exponent, norm / least)
+
+
+def check_pivots(failed: int, n: int, r: float) -> None:
+    """Raise an error if a factorization of order n with the ridge r failed at a pivot; 0 is none."""
+    if failed:
+        raise SingularKernelError(f"K + r I is not positive definite: pivot {failed} of {n}, with r = {r:.3g}")
+
+
+def indistinct(least: float, r: float) -> SingularKernelError:
+    """Return the error for a matrix that a change of norm ``least`` makes singular."""
+    return SingularKernelError(
+        f"K + r I cannot be told from a singular matrix: a change of {least:.3g} makes it one, with r = {r:.3g}"
+    )
 
 
 def _factorized(matrix: Array) -> tuple[Array, int]:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
-from ntkrs.errors import SingularKernelError
 from ntkrs.solvers import in_place, panels
-from ntkrs.solvers.cholesky import CLEAR
+from ntkrs.solvers.cholesky import CLEAR, check_pivots, indistinct
 from ntkrs.solvers.round_off import cutoff
 
 if TYPE_CHECKING:
@@ -117,16 +116,12 @@ def packed_factor(
         panels.subtract_square(last, first[m:])
         failed = panels.factorize(last)
         failed += m * bool(failed)
-    if failed:
-        raise SingularKernelError(f"K + r I is not positive definite: pivot {failed} of {n}, with r = {r:.3g}")
+    check_pivots(failed, n, r)
     found = PackedFactor(entries, exponent)
     trace = float(ldexp(diagonal.astype(np.float64), -exponent).sum()) + n * ridge
     least = panels.least_inverse(found.solved, n)
     if not least > CLEAR * cutoff(trace, n, float(np.finfo(dtype).eps)):
-        raise SingularKernelError(
-            f"K + r I cannot be told from a singular matrix: a change of {ldexp(least, exponent):.3g} makes it one, "
-            f"with r = {r:.3g}"
-        )
+        raise indistinct(float(ldexp(least, exponent)), r)
     return found
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs._runtime.files import replaced as replaced  # noqa: PLC0414 one of these functions
 from ntkrs.errors import DamagedFileError
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs._runtime.files import replaced
 from ntkrs.storage import files
 from ntkrs.storage.identity import differences, remedy
 from ntkrs.storage.journal import Journal, Part
@@ -185,7 +186,7 @@ class PartialFile:
             self._path.unlink()  # an older matrix, which path.json would no longer describe
         parts = [list(part) for part in self._journal.parts]
         text = json.dumps({"identity": self._identity, "parts": parts})
-        with files.replaced(beside(self._path, "json"), "new") as file:
+        with replaced(beside(self._path, "json"), "new") as file:
             file.write(f"{text}\n".encode())
         self._partial.replace(self._path)
         files.synchronize_names(self._path.parent)
