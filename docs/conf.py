@@ -5,6 +5,7 @@ import sys
 from importlib.metadata import distribution
 from pathlib import Path
 
+import sklearn  # noqa: F401  before torch is mocked: SciPy looks for torch's classes while it is imported
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
@@ -135,6 +136,12 @@ mathjax3_config = {"options": {"enableMenu": False}}
 #: Pages that show a file of the top folder, and these files.
 TOP = {"about/changelog": "CHANGELOG.md", "about/contributing": "CONTRIBUTING.md", "about/security": "SECURITY.md"}
 
+#: The name that a text starts with, if it is dotted, or called, or that of a class, or has several words.
+NAME = re.compile(r"[a-z_]+\.[\w.]*\w|[A-Z]\w*(\.\w+)*|\w+(?=\()|[a-z]+_\w+$")
+
+#: The classes of variables that all pages name alike.
+VARIABLES = {"arch": "Sequential", "kernel": "Kernel", "net": "Network"}
+
 #: Marks the place of the guide's list where pages of this folder stand that no other list names.
 FURTHER = "FURTHER_PAGES"
 
@@ -190,10 +197,35 @@ def find_member(_app: Sphinx, env: BuildEnvironment, node: pending_xref, text: n
     return env.domains["py"].resolve_xref(env, node["refdoc"], _app.builder, node["reftype"], target, node, text)
 
 
+def link_names(app: Sphinx, document: nodes.document, page: str) -> None:
+    """Link names in texts, such as ``ntkrs.solve(K, y)`` and ``arch.kernel()``, to their pages, once in a paragraph."""
+    objects = {
+        short: known
+        for name, known in app.env.domains["py"].objects.items()
+        if known.objtype != "module" and known.docname != page
+        for short in (name.removeprefix("ntkrs."), re.sub(r"^[a-z_.]*\.(?=[A-Z]|[a-z]+_\w+$)", "", name))
+    }
+    linked: set[tuple[nodes.Element, str]] = set()
+    for literal in list(document.findall(nodes.literal)):
+        text = NAME.match(literal.astext())
+        if text is None or isinstance(literal.parent, nodes.reference):
+            continue
+        first, dot, rest = text[0].removeprefix("ntkrs.").partition(".")
+        name = (VARIABLES.get(first, first) if dot else first) + dot + rest
+        if name in objects and (literal.parent, name) not in linked:
+            linked.add((literal.parent, name))
+            known = objects[name]
+            address = f"{app.builder.get_relative_uri(page, known.docname)}#{known.node_id}"
+            link = nodes.reference("", "", internal=True, refuri=address)
+            literal.replace_self(link)
+            link += literal
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions of this file."""
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("build-finished", copy_mathjax)
+    app.connect("doctree-resolved", link_names)
     app.connect("env-get-outdated", always_outdated)
     app.connect("missing-reference", find_member)
     app.connect("source-read", list_further_pages)
