@@ -264,11 +264,18 @@ def test_rows_beyond_all_scales_are_refused():
         mlp(3, 1, 1, "relu", 1.5).kernel()(x)
     x[2] = 1e160
     assert np.isfinite(mlp(3, 1, 1, "relu", 1.5).kernel()(x[:1], x)).all()
-    tiny = Sequential(Dense(7, 1e-100), Relu(), Dense(1, 1e-100)).kernel("standard")
-    with pytest.raises(ValueError, match="row 0 of X leaves the range of float64"):  # Θ of the first layer does
-        tiny(x[:2])
+    steep = Sequential(Dense(7, 1e200), Relu(), Dense(1, 1e-200)).kernel()
+    with pytest.raises(ValueError, match="row 0 of X leaves the range of float64"):  # the first layer's Σ does
+        steep(x[:2])
     with pytest.raises(ValueError, match="row 2 of Z leaves the range"):
         mlp(3, 1, 1, "erf", 1.5).kernel()(x[:1], x)
+
+
+def test_small_weights_beside_large_learning_rates():
+    """In standard parameters, Θ of the first layer does not fall with its σ_w, and leaves the range in units of Σ."""
+    x = np.random.default_rng(5).standard_normal((4, 3))
+    small, plain = (Sequential(Dense(7, s), Relu(), Dense(1, s)).kernel("standard")(x) for s in (2.0**-333, 1.0))
+    np.testing.assert_allclose(small, np.ldexp(plain, -666), rtol=8 * EPS)
 
 
 @pytest.mark.parametrize("depth", [1, 3, 10, 30])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkrs import Dense, Sequential, mlp
+from ntkrs import Dense, Rbf, Relu, Sequential, mlp
 from oracles import infinite
 from oracles.tables import CLOSED_FORMS, MODERATE
 from package import built
@@ -77,6 +77,30 @@ def test_gelu_of_large_parallel_rows(large, sigma_b):
         nngp, ntk = infinite.kernels(x, None, 1.3, sigma_b, layers, rounded=True)
         assert errors(kernel.nngp, nngp).max() <= 16 * EPS
         assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("name", MODERATE)
+@pytest.mark.parametrize("large", [1e2, 1e4, 1e6])
+def test_distances_after_another_activation(name, large):
+    """A kernel of distances sees those of the layer before, which are much smaller than its values."""
+    x = np.random.default_rng(3).standard_normal((6, 3)) * np.array([[1], [1e-3], [1], [1e-3], [1], [1e-6]]) + large
+    kernel = Sequential(Dense(1, 1.3), built(CLOSED_FORMS[name]), Dense(1), Rbf(1.0), Dense(1)).kernel()
+    nngp, ntk = infinite.kernels(x, None, [1.3, 1.0, 1.0], 0.0, [CLOSED_FORMS[name], ("rbf", 1.0)], rounded=True)
+    result = kernel(x, get=("nngp", "ntk"))
+    assert errors(result.nngp, nngp).max() <= 16 * EPS
+    assert errors(result.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_tiny_rows_beside_trained_biases(first):
+    """Biases that start at 0 and are trained add τ_b² to Θ, however small Σ is."""
+    x = np.array([[1.0, 2.0], [2.0, -1.0], [-1.0, 1.0]]) * np.array([[1e-160], [5e-324], [1e-100]])
+    tau_b = [0.7 if layer + 1 == first else 0.0 for layer in range(3)]
+    layers = [part for tau in tau_b for part in (Dense(1, 1.3, 0.0, tau_b=tau), Relu())]
+    kernel = Sequential(*layers[:-1]).kernel()(x, get=("nngp", "ntk"))
+    nngp, ntk = infinite.kernels(x, None, 1.3, 0.0, ["relu"] * 2, rounded=True, tau_w=1.3, tau_b=tau_b)
+    assert np.abs(kernel.nngp - nngp).max() <= 16 * EPS * nngp.max()
+    assert errors(kernel.ntk, ntk).max() <= 64 * EPS
 
 
 @pytest.mark.parametrize("name", ["erf", "sin", "rbf", "gaussian"])

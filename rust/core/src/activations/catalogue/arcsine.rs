@@ -112,8 +112,10 @@ pub(super) struct ArcsinePair<R> {
     pub cosine: R,
     /// cos α.
     pub turned_cosine: R,
-    /// `α0 − |α|`.
+    /// `α0 − |α|`, with its sine and cosine.
     pub closing: R,
+    pub closing_sine: R,
+    pub closing_cosine: R,
     /// `A − α0` and its sine, and the sine of `A + α0`.
     pub excess: R,
     pub sine_of_excess: R,
@@ -171,10 +173,8 @@ impl<R: Real> ArcsinePair<R> {
         let turned_sine = sine * rho;
         // sin(α0 − α): the difference of the squares of the sines, over the sum of the products. Numerator and
         // denominator are free of the factor sin α0, which may be tiny.
-        let closing = angle_of(
-            sine * turn / (turned_cosine + rho * cosine),
-            cosine * turned_cosine + sine * turned_sine,
-        );
+        let closing_sine = sine * turn / (turned_cosine + rho * cosine);
+        let closing_cosine = cosine * turned_cosine + sine * turned_sine;
 
         // sin α_u − sin α_v = 2 cos A sin Δ, and sin²A − sin²α0 = sin²Δ.
         let mean_sine = u.sine * v.cosine + u.cosine * v.sine;
@@ -189,7 +189,9 @@ impl<R: Real> ArcsinePair<R> {
             aligned: angle_of(sine, cosine),
             cosine,
             turned_cosine,
-            closing,
+            closing: angle_of(closing_sine, closing_cosine),
+            closing_sine,
+            closing_cosine,
             excess,
             sine_of_excess,
             sine_of_sum,

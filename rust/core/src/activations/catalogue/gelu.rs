@@ -213,16 +213,35 @@ impl<R: Real> GeluPair<R> {
         R::splat(0.5 / PI) * rho.mul_add(self.angle, above / e)
     }
 
-    /// `(T(s) − T(c))/(r1r2)` with `s = r1r2`: a quarter of the size of the gap, and
-    /// `Ψ(s) − Ψ(c) = s(α0 − α) + seα + [1/E] − (y1+y2)/2 [E]`, e being that size and brackets differences.
+    /// `(T(s) − T(c))/(r1r2)` with `s = r1r2`: a quarter of e, the size of the gap, and `(Ψ(s) − Ψ(c))/s`, where
+    ///
+    /// ```text
+    /// 2π(Ψ(s) − Ψ(c))/s = δ + eα + [E] (1/(E E0) + (y1+y2)/2)        δ = α0 − α,  [E] = (E − E0)/s
+    /// ```
+    ///
+    /// For large variables that cancels, since `(y1+y2)/2 = m1² + m2² − 1` comes near −1, and [E] near δ. With
+    /// `[E] = (cos α − cos α0)/sin α0` and `e sin α0 = sin α0 − sin α` it is
+    ///
+    /// ```text
+    /// eα + cos α (δ sin δ − 1 + cos δ)/sin α0 − ρ (sin δ − δ cos δ) + [E] (1/(E E0) + m1² + m2²)
+    /// ```
     #[inline(always)]
     fn fall(&self, u: GeluVariable<R>, v: GeluVariable<R>) -> R {
-        let (far, near) = (self.turned_e, self.e);
-        let growth = self.scale * (self.size * (R::splat(2.0) - self.size)) / (far + near); // of E
-        let mean = R::splat(0.5) * (u.y + v.y);
-        let even = self.angles.closing
-            + self.size * self.angle
-            + growth * (R::splat(1.0) / (far * near) + mean);
+        let (one, far, near, angles) = (R::splat(1.0), self.turned_e, self.e, self.angles);
+        let (m_u, m_v, sines) = (u.arcsine.m, v.arcsine.m, u.arcsine.p * v.arcsine.p);
+        let growth = self.scale * (self.size * (R::splat(2.0) - self.size)) / (far + near); // [E]
+        let ArcsinePair {
+            closing,
+            closing_sine: sine,
+            closing_cosine: cosine,
+            ..
+        } = angles;
+        let versine = sine * sine / (one + cosine); // 1 − cos δ
+        let (_, lift) = angle_and_lift(versine);
+        let bend = angles.turned_cosine * (closing * sine - versine) / sines;
+        let fall = (one - self.size) * lift;
+        let rest = one / (far * near) + (m_u * m_u + m_v * m_v);
+        let even = self.size * self.angle + (bend - fall) + growth * rest;
         R::splat(0.25).mul_add(self.size, R::splat(0.5 / PI) * even)
     }
 }

@@ -17,13 +17,16 @@ use crate::math::double_double::DoubleDouble;
 /// Scaled roots must stay below this, or the product of two of them would overflow.
 const LARGEST: f64 = 1e154;
 
+/// A learning scale in the unit of an input is below this power of two, which is less than [`LARGEST`].
+const ROOM: i32 = 508;
+
 /// Two powers of two with exponents of at most this size have a product that is a normal number.
 const MODERATE: i32 = 500;
 
 /// The diagonal of every layer's kernel on a batch of inputs.
 ///
-/// Each input has its own unit: the power of two in which its `√Σ(x, x)` of the last layer is in [1, 2). Kernels are
-/// computed in the units of both inputs, and scaled back at the end. No intermediate value overflows or underflows
+/// Each input has its own unit: the power of two in which its `√Σ(x, x)` of the last layer is in [1, 2), or less if a
+/// term of Θ is larger by far. Kernels are computed in the units of both inputs, and scaled back at the end. No intermediate value overflows or underflows
 /// unless the result does.
 #[derive(Debug)]
 pub struct Profile {
@@ -65,8 +68,7 @@ impl Profile {
     ) -> Result<Self> {
         let shares = vec![1.0; levels.len() + 1];
         let mut stages = Stages::new(watch, &shares);
-        let last = levels.last().map_or(&[][..], |level| &level.r);
-        let (exponents, factors) = stages.next(|watch| powers(last, watch))?;
+        let (exponents, factors) = stages.next(|watch| units(&levels, watch))?;
         for level in &mut levels {
             stages.next(|watch| level.scale(&exponents, batch, watch))?;
         }
@@ -141,16 +143,29 @@ impl Vectorized for Unscale<'_> {
     }
 }
 
-/// The exponents of the powers of two in which numbers are in [1, 2), and these powers.
-fn powers(numbers: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<(Vec<i32>, Blocks)> {
+/// The exponents of the units of inputs (see [`Profile`]), and these units.
+fn units(levels: &[Level], watch: &mut Watch<'_>) -> Result<(Vec<i32>, Blocks)> {
+    let last = levels.last().map_or(&[][..], |level| &level.r);
+    let own: Vec<_> = levels
+        .iter()
+        .flat_map(|level| level.own.iter().flatten())
+        .collect();
+    let exponent = |value: f64| libm::frexp(value).1 - 1;
     let band = |rows: Range<usize>| {
-        let exponent = |r: &DoubleDouble| libm::frexp(r.hi).1 - 1;
-        let exponents: Vec<_> = numbers[rows].iter().map(exponent).collect();
-        let powers = exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect();
-        Ok((exponents, vec![powers]))
+        let of_row = |row: usize| {
+            let terms = own
+                .iter()
+                .map(|own| own.get(row))
+                .filter(|term| *term > 0.0);
+            let least = terms.map(|term| exponent(term) - ROOM);
+            least.fold(exponent(last[row].hi), i32::max)
+        };
+        let exponents: Vec<_> = rows.map(of_row).collect();
+        let units = exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect();
+        Ok((exponents, vec![units]))
     };
-    let (exponents, mut powers) = per_row(numbers.len(), 20.0, watch, band)?;
-    Ok((exponents, powers.swap_remove(0)))
+    let (exponents, mut units) = per_row(last.len(), 20.0, watch, band)?;
+    Ok((exponents, units.swap_remove(0)))
 }
 
 impl Level {
