@@ -230,6 +230,28 @@ def test_huge_and_tiny_kernels_with_steps():
                     np.testing.assert_allclose(one, other, rtol=1e-13)
 
 
+@pytest.mark.parametrize("optimizer", ["flow", "gd"])
+@pytest.mark.parametrize("momentum", [0.0, 1e-300, 0.9, 1 - 2.0**-53])
+def test_kernels_and_rates_at_the_ends_of_float64_warn_of_nothing(optimizer, momentum):
+    """A kernel of zeros trains nothing. Warnings of NumPy are errors here."""
+    times = [0, 1, 1e5, 1e155, 1e280, np.inf]
+    for learning_rate in (1e-300, 1e-3, 1e300):
+        run = predict.gradient_descent_mse(
+            np.zeros((2, 2)), [1.0, 2.0], learning_rate, optimizer=optimizer, momentum=momentum
+        )
+        assert np.array_equal(run(times, fx_train_0=[3.0, 4.0]), np.tile([3.0, 4.0], (6, 1)))
+        assert np.isfinite(run.coefficients(times)).all()
+        assert np.isinf(run.time_scales).all()
+    slow = predict.gradient_descent_mse(
+        np.diag([0.0, 1e-308]), [1.0, 2.0], 1e-3, optimizer=optimizer, momentum=momentum
+    )
+    assert np.isfinite(slow(times)).all()
+    assert (slow.time_scales > 1e15).all()  # 2μ/(1 − μ) at the least
+    fast = predict.gradient_descent_mse(np.diag([1e308, 1e308]), [1.0, 2.0], 1e300, momentum=momentum)
+    assert np.isfinite(fast(times)).all()
+    assert (fast.time_scales >= 0).all()
+
+
 K, Y = problem()[0], problem()[2]
 BOUND = predict.max_learning_rate(K, Y.size)
 REFUSED = {

@@ -99,7 +99,7 @@ class Flow:
         mu = self.momentum
         rates = product((self.rate, scaled), exponent)
         decay = _by_damping(rates <= (1 - mu) ** 2 / 4 / mu, rates, t, self._overdamped, self._underdamped)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # 0 · ∞ is not short
             least = product((self.rate, t), exponent) * scaled.min(initial=np.inf) * (t / mu)
             short = self._short(t) & (least <= _START**2)
             start = t[short][..., None]
@@ -112,19 +112,19 @@ class Flow:
         mu = self.momentum
         if mu == 0:
             return product((self.rate, t), exponent)
+        short = self._short(t)
+        start = t[short]
+        series = _series(start / mu * (1 - mu), 0.0, 0.0)
         with np.errstate(over="ignore"):
             tau = mu / (1 - mu)
             drift = product((self.rate, (t + tau * np.expm1(-t / tau)) / (1 - mu)), exponent)
-        short = self._short(t)
-        start = t[short]
-        drift[short] = (
-            product((self.rate, start), exponent) * (start / mu / 2) * _series(start / mu * (1 - mu), 0.0, 0.0)
-        )
+            drift[short] = product((self.rate, start), exponent) * (start / mu / 2) * series
         return drift
 
     def time_scales(self, scaled: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:
         """Return ``1/x`` for μ = 0; with momentum, the inverse of the smaller decay rate."""
-        rates, friction = product((self.rate, scaled), exponent), 1 - self.momentum
+        rates = np.minimum(product((self.rate, scaled), exponent), np.finfo(float).max)
+        friction = 1 - self.momentum
         with np.errstate(divide="ignore", over="ignore"):
             discriminant = friction**2 - 4 * self.momentum * rates
             monotone = (friction + np.sqrt(np.maximum(discriminant, 0.0))) / (2 * rates)
@@ -211,7 +211,7 @@ class Descent:
         rates = np.minimum(product((self.rate, scaled), exponent), 2 * (1 + mu))
         overdamped = np.minimum(rates, 2 * (1 + mu) - rates) <= self._critical
         decay = _by_damping(overdamped, rates, t, self._overdamped, self._underdamped)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # 0 · ∞ is not short
             short = self._short(t) & (t**2 * rates.min(initial=np.inf) <= _START**2)
         steps = t[short][..., None] + 1
         decay[short] = _near_start(decay[short], steps * (1 - mu + rates), steps**2 * rates, 1 / steps)
@@ -234,7 +234,7 @@ class Descent:
         mirrored = np.minimum(rates, 2 * (1 + mu) - rates)
         overdamped = mirrored <= self._critical
         logs = np.full(rates.shape, 0.5 * np.log(mu) if mu else 0.0)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             logs[overdamped] = np.log1p(-self._roots(mirrored[overdamped])[0])
             return np.asarray(1 / np.abs(logs))
 
@@ -311,7 +311,7 @@ def responses(
     response = np.repeat(np.where(np.isinf(t), 0.0, capped)[..., None], modes.scaled.size, axis=-1)
     np.divide(decay[..., null:], positive, out=response[..., null:])
     moving = drift[drift > 0].min(initial=np.inf)
-    least = positive.min(initial=np.inf)
+    least = positive.min(initial=1.0)  # all are below 1
     if least * moving < _LINEAR or product((rule.rate, np.asarray(least)), modes.exponent) < _LINEAR:
         _without_underflow(decay[..., null:], response[..., null:], (rule.rate, modes.exponent), positive, drift)
     return decay, response
