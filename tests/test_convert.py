@@ -282,7 +282,7 @@ REFUSED = {
                   r"params\['params'\]\['a'\]\['b'\]\['kernel'\] has shape \(3,\), .* \(inputs, outputs\)"),
     "no mapping": (lambda: convert.from_flax([V[0]], "relu"), TypeError, "params is a list, but a nested mapping"),
     "file": (lambda: convert.from_safetensors("m.PTH", "relu"), ValueError, "path is 'm.PTH'.* pickle, which can run"),
-    "no path": (lambda: convert.from_safetensors(3, "relu"), TypeError, "path is a int, but the path of a file"),
+    "no path": (lambda: convert.from_safetensors(3, "relu"), TypeError, "path is 3, but the path of a file"),
 }  # fmt: skip
 
 

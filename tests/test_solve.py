@@ -545,7 +545,7 @@ OPTIONS = {
     "no iterations": ({"max_iterations": 0}, ValueError, "max_iterations is 0"),
     "seed": ({"rng": "a"}, TypeError, "rng is 'a'"),
     "overwrite": ({"overwrite_k": 1}, TypeError, "overwrite_k is 1"),
-    "checkpoint": ({"checkpoint": 1.5}, TypeError, "checkpoint is 1.5, but a path"),
+    "checkpoint": ({"checkpoint": 1.5}, TypeError, "checkpoint is 1.5, but the path of a file"),
     "checkpoint of cholesky": ({"checkpoint": "x", "method": "cholesky"}, ValueError, "checkpoint is given, but"),
     "seconds": ({"checkpoint_seconds": -1}, ValueError, "checkpoint_seconds is -1"),
     "progress": ({"progress": 3}, TypeError, "progress is 3"),

@@ -143,7 +143,7 @@ PACKAGES = [
     Wrong("ntkrs.NTKRegressor()", AttributeError, "'NTKRegressor'", "module", NO_ATTRIBUTE, "ntkrs.sklearn.NTKReg"),
     Wrong("set_num_threads(0)", ValueError, "n is", "0", "at least 1 thread", ""),
     Wrong("mlp(10**9, 8, 1)", ValueError, "depth", "1000000000", "at most 100000", "Build a Sequential"),
-    Wrong("Network.load(3)", TypeError, "path", "a int", "the path of a file is needed", ""),
+    Wrong("Network.load(3)", TypeError, "path", "3", "the path of a file is needed", ""),
 ]
 
 CALLS = POST + NEURAL_TANGENTS + PACKAGES

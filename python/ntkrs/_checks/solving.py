@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -123,22 +122,6 @@ def preconditioner(value: Any, size: int) -> Any:
     if tuple(value.shape) != (size, size):
         raise ValueError(f"preconditioner has shape {tuple(value.shape)}, but K has shape {(size, size)}")
     return value
-
-
-def file_path(value: Any, name: str) -> str | None:
-    """Return a path as a string, or None.
-
-    Raises
-    ------
-    TypeError
-        If it is not a path.
-    """
-    if value is None:
-        return None
-    try:
-        return os.fsdecode(value)
-    except TypeError:
-        raise TypeError(f"{name} is {shown(value)}, but a path is needed") from None
 
 
 def _symmetric(matrix: Array) -> bool:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ntkrs._checks import paths
 from ntkrs.network import tensor_files
 
 #: Suffixes of files that run code when they are read, or need the library that wrote them, with advice for each.
@@ -34,7 +35,7 @@ def refuse_path(value: object, name: str, expected: str) -> None:
 
 def read_file(path: Any) -> dict[str, Any]:
     """Return the arrays of a safetensors file, by name."""
-    file = tensor_files.checked(path)
+    file = paths.file_path(path, "path")
     if file.suffix.lower() in _REFUSED:
         raise ValueError(
             f"path is {str(file)!r}, but a safetensors file is needed: that {_REFUSED[file.suffix.lower()]}"

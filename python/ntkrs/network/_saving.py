@@ -10,7 +10,7 @@ import numpy as np
 
 from ntkrs import activations
 from ntkrs._architecture import check_scales, parameter_shapes, parameter_views, sequential
-from ntkrs._checks import arrays, numbers
+from ntkrs._checks import arrays, numbers, paths
 from ntkrs._checks.advice import shown
 from ntkrs._layers import Dense
 from ntkrs.activations import Polynomial
@@ -51,7 +51,7 @@ def save(state: NetworkState, path: Any) -> None:
     ImportError, OSError
         As for :func:`ntkrs.network.tensor_files.write`.
     """
-    file = tensor_files.checked(path)
+    file = paths.new_file(path, "path")
     description = {
         "version": _VERSION,
         "in_features": state.in_features,
@@ -107,7 +107,7 @@ def load(path: Any) -> NetworkState:
     ImportError, OSError
         As for :func:`ntkrs.network.tensor_files.opened`.
     """
-    file = tensor_files.checked(path)
+    file = paths.file_path(path, "path")
     with tensor_files.opened(file) as tensors:
         description = (tensors.metadata() or {}).get(tensor_files.KEY)
         if description is None:

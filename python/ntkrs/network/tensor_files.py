@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntkrs._runtime.files import replaced
@@ -12,24 +10,12 @@ from ntkrs.errors import DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from ntkrs._typing import Array
 
 #: The entry of the metadata that describes a network.
 KEY = "ntkrs"
-
-
-def checked(path: Any) -> Path:
-    """Return the path that a user passed.
-
-    Raises
-    ------
-    TypeError
-        If it is not the path of a file.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise TypeError(f"path is a {type(path).__name__}, but the path of a file is needed")
-    return Path(os.fsdecode(path))
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs._checks import numbers, solving
+from ntkrs._checks import numbers, paths, solving
 from ntkrs._checks.scaling import exponent_of, ldexp
 from ntkrs._runtime.progress import removed, reporter
 from ntkrs._runtime.warning import warn
@@ -95,6 +95,8 @@ def solve(
         If an array does not hold real numbers.
     MemoryError
         If a factor or the solution does not fit into memory. Nothing is computed then.
+    OSError
+        If the checkpoint is a folder, in one that does not exist, or cannot be written.
 
     Warns
     -----
@@ -133,7 +135,7 @@ def solve(
         ),
         rng=numbers.generator(rng),
         overwrite=numbers.boolean(overwrite_k, "overwrite_k"),
-        checkpoint=solving.file_path(checkpoint, "checkpoint"),
+        checkpoint=None if checkpoint is None else str(paths.new_file(checkpoint, "checkpoint")),
         seconds=numbers.nonnegative(checkpoint_seconds, "checkpoint_seconds"),
         report=_rising(shown),
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks import arrays, memory, numbers, paths
 from ntkrs._runtime.progress import reporter
 from ntkrs.storage.identity import KernelMatrix
 from ntkrs.storage.layout import layout_of, part_rows
@@ -15,6 +13,8 @@ from ntkrs.storage.rows import RowCounter
 from ntkrs.storage.writing import write
 
 if TYPE_CHECKING:
+    import os
+
     from ntkrs._typing import ArrayLike, KernelName, Progress
 
 #: Advice for a matrix that does not fit in memory.
@@ -80,7 +80,8 @@ def gram(
     BlockingIOError
         If another call is writing this file.
     OSError
-        If the disk has no room for the file, before any work, or cannot be written.
+        If the path is a folder, or in one that does not exist, or if the disk has no room for the file: all before any
+        work. If the file cannot be written.
 
     Notes
     -----
@@ -102,7 +103,7 @@ def gram(
     """
     form, replaced = numbers.boolean(packed, "packed"), numbers.boolean(overwrite, "overwrite")
     size, report = numbers.count(band_bytes, "band_bytes"), reporter(progress)
-    place = None if path is None else Path(os.fsdecode(path))
+    place = None if path is None else paths.new_file(path, "path")
     matrix = KernelMatrix(kernel, X, get, outputs)
     if place is None:
         return _in_memory(matrix, size, RowCounter(report), packed=form)

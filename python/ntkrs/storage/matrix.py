@@ -6,14 +6,13 @@ import json
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ntkrs import _core
-from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks import arrays, memory, numbers, paths
 from ntkrs._checks.indices import checked_indices
 from ntkrs.errors import DamagedFileError
 from ntkrs.storage import files
@@ -23,6 +22,7 @@ from ntkrs.storage.layout import gathered, layout_of, pieces
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from concurrent.futures import Future
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -305,7 +305,7 @@ def open_gram(path: str | os.PathLike[str], *, verify: bool = False) -> Gram:
     FileNotFoundError
         If the file, or the one beside it, is missing; also if the matrix is not finished.
     OSError
-        If the file is truncated.
+        If the file is truncated, or a folder.
     ValueError
         If a checksum or the header does not match, or ``path.json`` cannot be read.
 
@@ -318,7 +318,7 @@ def open_gram(path: str | os.PathLike[str], *, verify: bool = False) -> Gram:
     ...     ntkrs.open_gram(f"{folder}/K.npy", verify=True).shape
     (4, 4)
     """
-    place = Path(path)
+    place = paths.file_path(path, "path")
     if not place.exists() and beside(place, "journal").exists():
         raise FileNotFoundError(f"{place} is not finished: call ntkrs.gram with the same arguments to go on with it")
     identity, parts = description(place)
