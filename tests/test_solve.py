@@ -246,6 +246,20 @@ def test_a_kernel_may_be_overwritten():
     ntkrs.solve(kept, Y, 1e-3)
     ntkrs.solve(kept, Y, 1e-3, method="pcg")
     assert np.array_equal(kept, K)
+    kept.flags.writeable = False  # as of numpy.load(path, mmap_mode="r")
+    assert np.array_equal(ntkrs.solve(kept, Y, 1e-3, overwrite_k=True).alpha, ntkrs.solve(kept, Y, 1e-3).alpha)
+    assert np.array_equal(kept, K)
+
+
+@pytest.mark.parametrize("levels", [[1e-3, 1e-2], 1e-3])
+def test_memory_of_a_factor_that_cannot_overwrite(levels, monkeypatch):
+    """Several ridges, and a kernel that is not writeable, need memory for a copy, which is looked for first."""
+    monkeypatch.setattr("ntkrs._checks.memory._SMALL", 0)
+    monkeypatch.setattr("ntkrs._checks.memory.available", lambda: 1000)
+    kept = K.copy()
+    kept.flags.writeable = isinstance(levels, list)
+    with pytest.raises(MemoryError, match="the Cholesky factor of K"):
+        ntkrs.solve(kept, Y, levels, method="cholesky", overwrite_k=True)
 
 
 def test_a_stored_matrix_is_kept():
@@ -578,6 +592,7 @@ def test_what_does_not_fit_is_refused(monkeypatch):
         with pytest.raises(MemoryError, match=r"Cholesky factor of K.*needs 204800 bytes.*path=.*float32.*operator"):
             ntkrs.solve(k, Y, method="cholesky")
     assert ntkrs.solve(K, Y[:, 0], rank=3).method == "pcg"  # what is left to "auto"
+    monkeypatch.setattr("ntkrs._checks.memory._SMALL", 0)
     monkeypatch.setattr("ntkrs._checks.memory.available", lambda: 1000)
     with pytest.raises(MemoryError, match=r"the solution of order 160 for 3 columns.*fewer columns"):
         ntkrs.solve(K, Y, method="pcg")

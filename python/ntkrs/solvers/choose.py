@@ -30,9 +30,7 @@ def factor_fits(source: Source, *, overwrite: bool) -> bool:
     """Return True for a matrix whose factor takes at most 0.7 of the available memory, or overwrites it."""
     if not source.stored:
         return False
-    return (overwrite and source.matrix is not None) or memory.lacking(
-        math.ceil(_factor_bytes(source) / _FACTOR_SHARE)
-    ) is None
+    return overwrite or memory.lacking(math.ceil(_factor_bytes(source) / _FACTOR_SHARE)) is None
 
 
 def require_factor(source: Source, *, overwrite: bool) -> None:
@@ -43,7 +41,7 @@ def require_factor(source: Source, *, overwrite: bool) -> None:
     MemoryError
         If it does not.
     """
-    if not overwrite or source.matrix is None:
+    if not overwrite:
         what = f"the Cholesky factor of K, of shape {source.shape} and dtype {source.dtype},"
         memory.require(_factor_bytes(source), what, _REMEDY)
 

@@ -87,11 +87,10 @@ def _after(options: Options, before: int) -> Callable[[int], None]:
 def _one_ridge(problem: Problem, options: Options, index: int, report: Callable[[int], None]) -> _Part:
     """Return the solution for a ridge."""
     source, ridge = problem.source, float(problem.ridges[index])
-    overwrite = options.overwrite and len(problem.ridges) == 1 and source.matrix is not None
     diagonal = source.diagonal()
     report(0)
-    found = _factor(problem, index, overwrite=overwrite)
-    product = _of_half(source, diagonal, found.exponent) if overwrite else source.product
+    found = _factor(problem, index, overwrite=options.overwrite)
+    product = _of_half(source, diagonal, found.exponent) if options.overwrite else source.product
     if source.dtype == np.float64:
         part = _refined(problem, found, product, ridge)
         report(part.iterations)

@@ -69,7 +69,8 @@ def solve(
     rng : int or numpy.random.Generator
         Draws the pivots or vectors.
     overwrite_k : bool
-        If True, a Cholesky factorization may overwrite an array K, and needs no memory beside it.
+        If True, a Cholesky factorization for one ridge may overwrite an array K that is writeable, and needs no memory
+        beside it.
     checkpoint : path, optional
         A file from which the same call continues, to the same bits, after it was interrupted in any way. It stays when
         all is done, and the same call then returns at once. A second file, ``path + ".preconditioner"``, holds U.
@@ -134,7 +135,7 @@ def solve(
             len(right), None if max_iterations is None else numbers.count(max_iterations, "max_iterations")
         ),
         rng=numbers.generator(rng),
-        overwrite=numbers.boolean(overwrite_k, "overwrite_k"),
+        overwrite=numbers.boolean(overwrite_k, "overwrite_k") and source.is_writeable and levels.size == 1,
         checkpoint=None if checkpoint is None else str(paths.new_file(checkpoint, "checkpoint")),
         seconds=numbers.nonnegative(checkpoint_seconds, "checkpoint_seconds"),
         report=_rising(shown),

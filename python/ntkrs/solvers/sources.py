@@ -57,6 +57,11 @@ class Source:
         if self.shape[0]:
             self.exponent = exponent_of(self._own_diagonal() if self.has_columns else self._image())
 
+    @property
+    def is_writeable(self) -> bool:
+        """True for an array that may be overwritten."""
+        return self.matrix is not None and self.matrix.flags.writeable
+
     def product(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``K V / 2^exponent``, (N, r), with sums in float64 for V (N, r).
 
