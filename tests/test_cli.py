@@ -133,7 +133,10 @@ def test_help_tells_what_the_commands_do(capsys):
 def test_wrong_arguments_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(arguments)
-    assert "usage: ntkrs" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "usage: ntkrs" in told
+    if "--seed" in arguments:
+        assert f"argument --seed: {arguments[-1]} is not a whole number from 0 to 2**32 - 1" in told
 
 
 def test_bar_fills_on_a_terminal_and_leaves_nothing_behind():

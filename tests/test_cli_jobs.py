@@ -56,6 +56,28 @@ def test_solve_keeps_results_unless_told_otherwise(files, capsys):
     assert not np.array_equal(np.load(folder / "alpha.npy"), first)
 
 
+@pytest.mark.parametrize("command", ["kernel", "solve"])
+def test_inputs_are_not_overwritten(command, files, capsys):
+    folder, k, y = files
+    inputs = [str(folder / "K.npy"), str(folder / "y.npy")][: 1 if command == "kernel" else 2]
+    (folder / "link.npy").symlink_to(inputs[-1])
+    for name in (*inputs, str(folder / "link.npy")):
+        assert cli.main([command, *inputs, "--out", name, "--overwrite"]) == 1
+        assert f"--out is '{name}', an input of this command, which it would replace" in capsys.readouterr().err
+    assert np.array_equal(np.load(folder / "K.npy"), k)
+    assert np.array_equal(np.load(folder / "y.npy"), y)
+    assert {path.name for path in folder.iterdir()} == {"K.npy", "y.npy", "link.npy"}
+
+
+def test_the_folder_of_the_result_is_looked_for_before_the_work(files, capsys, monkeypatch):
+    folder, _, _ = files
+    monkeypatch.setattr(ntkrs, "solve", lambda *_, **__: pytest.fail("solved before"))
+    for name, told in ((folder / "below" / "a.npy", "there is no folder"), (folder, "a folder, but")):
+        assert cli.main(["solve", str(folder / "K.npy"), str(folder / "y.npy"), "--out", str(name)]) == 1
+        assert f"--out is '{name}', " in (err := capsys.readouterr().err)
+        assert told in err
+
+
 def test_a_given_checkpoint_stays(files):
     folder, _, _ = files
     assert solve(folder, "--diag-reg", "0.01", "--checkpoint", str(folder / "state")) == 0
@@ -96,11 +118,17 @@ def test_files_that_are_missing_or_not_arrays_are_named(tmp_path, capsys):
     np.save(tmp_path / "K.npy", np.array([{}], dtype=object))
     np.save(tmp_path / "y.npy", np.ones(1))
     assert solve(tmp_path) == 1
-    assert "K.npy: Array can't be memory-mapped" in capsys.readouterr().err
-    with (tmp_path / "K.npy").open("wb") as file:
-        np.savez(file, a=np.eye(2))
-    assert solve(tmp_path) == 1
-    assert "K.npy is not a .npy file" in capsys.readouterr().err
+    assert "K.npy is not a whole .npy file of numbers: Array can't be memory-mapped" in capsys.readouterr().err
+    archive, whole = io.BytesIO(), io.BytesIO()
+    np.savez(archive, a=np.eye(2))
+    np.save(whole, np.eye(9))
+    for content in (archive.getvalue(), b"1,2\n3,4\n", b"", whole.getvalue()[:-8]):
+        (tmp_path / "K.npy").write_bytes(content)
+        assert solve(tmp_path) == 1
+        told = capsys.readouterr().err
+        assert "K.npy is not a whole .npy file of numbers" in told
+        assert "Write one with numpy.save" in told
+        assert "pickle" not in told  # no advice to run code of the file
     np.save(tmp_path / "K.npy", np.float64(3.0))
     assert solve(tmp_path) == 1
     assert "K has shape ()" in capsys.readouterr().err

@@ -17,6 +17,7 @@ import numpy as np
 
 import ntkrs
 from ntkrs import bench, demo
+from ntkrs._checks import paths
 from ntkrs._runtime.files import replaced
 from ntkrs._runtime.optional import require
 from ntkrs._runtime.versions import versions
@@ -160,10 +161,9 @@ def run_demo(output: Path, seed: int = 0, settings: demo.Settings | None = None)
 
 def _seed(text: str) -> int:
     """Return the seed given on the command line."""
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 2**32 - 1")
-    return value
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2**32 - 1")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -294,26 +294,42 @@ def _matrix(path: Path) -> Any:
         If the file does not hold one array of numbers.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} is not a .npy file: write one with numpy.save")  # noqa: TRY004  the file is wrong
-    return array
+        return np.lib.format.open_memmap(path, mode="r")
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole .npy file of numbers: {error}. Write one with numpy.save.") from error
+
+
+def _output(arguments: argparse.Namespace, *inputs: Path) -> Path:
+    """Return the path of the result.
+
+    Raises
+    ------
+    ValueError
+        If it is one of the inputs.
+    OSError
+        If it is a folder, or in one that does not exist.
+    """
+    out = paths.new_file(arguments.out, "--out")
+    if any(out.exists() and path.exists() and out.samefile(path) for path in inputs):
+        raise ValueError(
+            f"--out is {str(out)!r}, an input of this command, which it would replace: choose another name"
+        )
+    return out
 
 
 def _kernel(arguments: argparse.Namespace) -> None:
     """Compute a kernel matrix into a file."""
+    out = _output(arguments, arguments.inputs)
     arch = ntkrs.mlp(arguments.depth, 1, 1, arguments.activation, arguments.sigma_w, arguments.sigma_b)
     options = {"get": arguments.get, "packed": not arguments.full, "overwrite": arguments.overwrite}
     with _job() as bar:
-        gram = ntkrs.gram(arch.kernel(), _matrix(arguments.inputs), arguments.out, progress=bar, **options)
-    print(f"{arguments.out}: {gram.shape[0]} x {gram.shape[1]}, {gram.dtype}, {gram.nbytes / 1e9:.3g} GB")
+        gram = ntkrs.gram(arch.kernel(), _matrix(arguments.inputs), out, progress=bar, **options)
+    print(f"{out}: {gram.shape[0]} x {gram.shape[1]}, {gram.dtype}, {gram.nbytes / 1e9:.3g} GB")
 
 
 def _solve(arguments: argparse.Namespace) -> None:
     """Solve a linear system with a kernel of a file, and write the solution to another one."""
-    out: Path = arguments.out
+    out = _output(arguments, arguments.kernel, arguments.labels)
     if out.exists() and not arguments.overwrite:
         raise FileExistsError(f"{out} exists. Pass --overwrite to replace it.")
     ours = any(Path(f"{arguments.kernel}.{part}").exists() for part in ("json", "journal"))
