@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks import arrays, images, memory, numbers
 from ntkrs._checks.advice import shown
 from ntkrs.empirical.network_kernel import NetworkKernel, no_form
 from ntkrs.features.blocks import operations
@@ -55,7 +55,7 @@ class NystromFeatures:
 
         Parameters
         ----------
-        Z : (M, n_0) array_like
+        Z : (M, n_0) or (M, H, W, C) array_like
             Inputs. float32 inputs give float32 features, which are computed in float64 and rounded once.
 
         Returns
@@ -86,9 +86,9 @@ class NystromFeatures:
         """
         from scipy.linalg import solve_triangular
 
-        z = arrays.finite(arrays.batch(Z, "Z"), "Z")
-        if z.shape[1] != self._rows.shape[1]:
-            raise ValueError(f"Z has {z.shape[1]} features, but the training inputs had {self._rows.shape[1]}")
+        z = images.inputs(Z, "Z", self._kernel)
+        if z.shape[1:] != self._rows.shape[1:]:
+            raise ValueError(images.unlike(z, self._rows))
         rank = len(self.pivots)
         result = arrays.output(None, (len(z), rank), z.dtype, [], "the feature matrix")
         for rows in operations(len(z), rank * rank):
@@ -121,7 +121,7 @@ def nystrom(
     ----------
     kernel : Kernel or Network
         ``arch.kernel()``, or a network, whose empirical NTK is taken in the dtype of the network.
-    X : (N, n_0) array_like
+    X : (N, n_0) array_like, or (N, H, W, C) for a network with Conv
         Training inputs. For float32 inputs the pivots are drawn in float32.
     rank : int
         The number of pivots, and of features. There are fewer if N is less, or if fewer leave nothing but round-off.
@@ -168,7 +168,7 @@ def nystrom(
     chosen = _chosen(kernel, get, outputs)
     if method != "rpcholesky":
         raise ValueError(f"method is {shown(method)}, but must be 'rpcholesky'")
-    x, generator = arrays.batch(X, "X"), numbers.generator(rng)
+    x, generator = images.inputs(X, "X", chosen), numbers.generator(rng)
     wanted = min(numbers.count(rank, "rank"), len(x))
     # The factor, the columns of a round, and the pivots' triangle.
     needed = x.dtype.itemsize * len(x) * (wanted + wanted // 8) + 8 * wanted * wanted

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkrs._checks import arrays, memory, numbers
+from ntkrs._checks import arrays, images, memory, numbers
 from ntkrs._checks.advice import shown
 from ntkrs.errors import SingularKernelError
 from ntkrs.features.blocks import operations
@@ -37,7 +37,7 @@ def ridge(
     ----------
     F : feature map
         An object with ``transform``, such as those of :func:`random` and :func:`nystrom`.
-    X : (N, n_0) array_like
+    X : (N, n_0) or (N, H, W, C) array_like
         Inputs. A memory map is read block by block.
     y : (N,) or (N, O) array_like
         Labels.
@@ -82,7 +82,7 @@ def ridge(
     """
     if not callable(getattr(F, "transform", None)):
         raise TypeError(f"F is {shown(F)}, but features with a method transform are needed, such as features.random")
-    x, labels = arrays.batch(X, "X"), arrays.finite_float64(y, "y")
+    x, labels = images.inputs(X, "X", F), arrays.finite_float64(y, "y")
     if labels.ndim not in (1, 2) or len(labels) != len(x):
         raise ValueError(f"y has shape {labels.shape}, but ({len(x)},) or ({len(x)}, O) is needed to match X")
     level = numbers.nonnegative(diag_reg, "diag_reg")

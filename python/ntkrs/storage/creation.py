@@ -42,7 +42,7 @@ def gram(
     ----------
     kernel : Kernel or Network
         ``arch.kernel()``, or a network, whose empirical NTK is taken.
-    X : (N, n_0) array_like
+    X : (N, n_0) array_like, or (N, H, W, C) for a network with Conv
         Inputs. float32 inputs give float32 results; everything else is computed in float64. A network
         computes in its own dtype.
     path : path, optional

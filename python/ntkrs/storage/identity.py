@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs import _core
-from ntkrs._checks import arrays, numbers
+from ntkrs._checks import arrays, images, numbers
 from ntkrs._checks.advice import shown
 from ntkrs._checks.protocols import FiniteNetwork
 from ntkrs.activations import Activation
@@ -47,7 +47,7 @@ class KernelMatrix:
 
     Attributes
     ----------
-    x : (N, n_0) ndarray
+    x : (N, n_0) or (N, H, W, C) ndarray
         A copy of the inputs.
 
     Raises
@@ -71,7 +71,7 @@ class KernelMatrix:
         else:
             no_form(outputs)
             self._choice = {"get": numbers.choice(get, "get", ("nngp", "ntk"))}
-            x, _ = arrays.pair(X, None)
+            x = images.inputs(X, "X", kernel)
         self.x: Array = arrays.finite(arrays.copied(x), "X")
         # The first row, and the diagonal: a kernel that refuses these inputs does so before any file is made.
         self.block(slice(0, 1), None, None)
