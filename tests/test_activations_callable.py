@@ -96,6 +96,26 @@ def test_what_they_return_is_checked():
         mlp(1, 1, 1, overflowing).kernel()(np.eye(2))
 
 
+def test_warnings_of_numpy_do_not_come_through():
+    """e^(-x) overflows where the sigmoid is 0. Warnings are errors here. What is not finite is refused by name."""
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    def slope(x):
+        return np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2
+
+    activation = Activation(sigmoid, slope)
+    x = np.random.default_rng(0).standard_normal((4, 3)) * 1e4
+    assert np.isfinite(mlp(1, 1, 1, activation).kernel()(x)).all()
+    net = mlp(1, 2, 1, activation).init(in_features=3)
+    for result in (net(x), net.ntk(x), net.train(x, np.ones((4, 1)), 0.1, steps=2)[1].loss):
+        assert np.isfinite(result).all()
+    for fn, value in ((np.log, "nan"), (lambda x: 1 / (x - x[0]), "inf")):
+        with pytest.raises(ValueError, match=f"fn returned {value} at -3.0, but must be finite there"):
+            Activation(fn)
+
+
 def test_they_can_be_called_from_many_threads():
     kernel = mlp(2, 1, 1, TANH, 1.2).kernel()
     x = np.random.default_rng(2).standard_normal((30, 4))

@@ -190,7 +190,12 @@ def test_batch_does_nothing_and_says_so():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: stax.Conv, AttributeError, "stax has no Conv: ntkrs.Sequential has dense layers"),
+        (lambda: stax.Conv, AttributeError, "for rows of features. For images use ntkrs.Conv in an ntkrs.Sequential"),
+        (
+            lambda: stax.LayerNorm,
+            AttributeError,
+            "no LayerNorm: ntkrs.Sequential has dense layers, convolutions, pools",
+        ),
         (lambda: stax.ExpNormalized, AttributeError, "no activation function, only a kernel"),
         (lambda: stax.Elementwise, AttributeError, "use ElementwiseNumerical"),
         (lambda: nt.monte_carlo_kernel_fn, AttributeError, "use ntkrs.ensemble_ntk"),

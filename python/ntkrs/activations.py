@@ -934,9 +934,10 @@ class Activation(Elementwise):
             )
 
     def _values(self, what: str, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Call ``fn`` or ``derivative``, and check its values."""
+        """Call ``fn`` or ``derivative``, and check its values: no warning of NumPy is needed beside that."""
         try:
-            values = np.asarray(getattr(self, what)(x.copy()))
+            with np.errstate(all="ignore"):
+                values = np.asarray(getattr(self, what)(x.copy()))
         except ValueError as error:
             if "truth value" not in str(error):
                 raise

@@ -157,6 +157,10 @@ _SAME = ("Abs", "Cos", "Exp", "Hermite", "Identity", "Monomial", "Rbf", "Relu", 
 #: Layers that are not here, and what takes their place.
 _ELSEWHERE = {
     "Elementwise": "use ElementwiseNumerical(fn, deg, df), or ntkrs.Activation(fn, derivative): both need no nngp_fn",
+    **{
+        name: f"this module is for rows of features. For images use ntkrs.{name} in an ntkrs.Sequential"
+        for name in ("AvgPool", "Conv", "GlobalAvgPool")
+    },
     "ExpNormalized": "it has no activation function, only a kernel; ntkrs.Rbf has a similar one",
 }
 
@@ -171,5 +175,8 @@ def _layer(name: str, *args: Any, do_stabilize: bool = False, **options: Any) ->
 def __getattr__(name: str) -> Any:
     if name in _ACTIVATIONS or name in _SAME:
         return partial(_layer, name)
-    way = "ntkrs.Sequential has dense layers and activations; see 'Coming from another library' in the documentation"
+    way = (
+        "ntkrs.Sequential has dense layers, convolutions, pools and activations; see 'Coming from another library' in "
+        "the documentation"
+    )
     raise AttributeError(f"ntkrs.compat.neural_tangents.stax has no {name}: {_ELSEWHERE.get(name, way)}", name=name)
