@@ -35,7 +35,7 @@ class Table:
 ARRAYS = {
     "complex": (
         X + 1j,
-        "X holds complex numbers (dtype complex128), but real numbers are needed. Pass X.real, or both",
+        "X holds complex numbers (dtype complex128), but real numbers are needed. Pass X.real. Or pass both",
     ),
     "text": (np.array([["1.5", "2"]]), "X holds text (dtype <U3), but real numbers are needed. Pass X.astype(float)"),
     "bytes": (np.array([[b"1.5"]]), "X holds text (dtype |S3)"),
@@ -59,6 +59,39 @@ def test_arrays_of_anything_but_real_numbers(values, message):
         pytest.skip("long double is float64 on this machine")
     with pytest.raises(TypeError, match=re.escape(message)):
         KERNEL(values)
+
+
+OTHERS = {
+    "vectors": (
+        lambda: KERNEL.operator(X) @ (1j * np.ones(3)),
+        "V holds complex numbers (dtype complex128)",
+        "V.real.",
+    ),
+    "times": (
+        lambda: gradient_descent_mse(np.eye(2), [1.0, 2.0])([0.0, None]),
+        "The first entry that is no number is None at (1,)",
+        "The end of training is numpy.inf in an array.",
+    ),
+    "text": (
+        lambda: ntkrs.solve(np.array([["1"]]), [1.0]),
+        "K holds text",
+        "K.astype(float) if the text spells numbers.",
+    ),
+    "form of a kernel": (
+        lambda: NET.ntk(X, outputs=None),
+        "outputs is None",
+        "'full', 'trace', 'mean', 'diagonal', 'sum'",
+    ),
+    "index of an output": (lambda: NET.diag(X, outputs=1.0), "outputs is 1.0", "or an integer"),
+}
+
+
+@pytest.mark.parametrize(("call", "came", "remedy"), OTHERS.values(), ids=OTHERS)
+def test_arguments_without_samples_are_not_told_of_features_and_categories(call, came, remedy):
+    with pytest.raises(TypeError, match=re.escape(came)) as found:
+        call()
+    assert remedy in str(found.value)
+    assert not re.search("features|categories", str(found.value))
 
 
 CALLS = {

@@ -16,17 +16,22 @@ if TYPE_CHECKING:
 Called = TypeVar("Called", bound="Callable[..., Any]")
 
 #: The contents of arrays by the kind of their dtype, and what to pass instead of them.
-_TEXT = ("text", "Pass {name}.astype(float) if the text spells numbers. Encode categories, for example one-hot.")
+_TEXT = ("text", "Pass {name}.astype(float) if the text spells numbers.")
 _KINDS = {
-    "c": (
-        "complex numbers",
-        "Pass {name}.real, or both parts as features: numpy.hstack([{name}.real, {name}.imag]).",
-    ),
+    "c": ("complex numbers", "Pass {name}.real."),
     "U": _TEXT,
     "S": _TEXT,
     "M": ("dates", "Pass the time since one of them in a unit: ({name} - {name}.min()) / numpy.timedelta64(1, 'D')."),
     "m": ("durations", "Divide by a unit: {name} / numpy.timedelta64(1, 's')."),
     "V": ("named fields", "Pass numpy.lib.recfunctions.structured_to_unstructured({name})."),
+}
+
+#: Arguments that hold samples or labels, and what else to do with them, by the kind of the dtype.
+_SAMPLES = ("X", "Z", "x_train", "x_test", "y", "y_train")
+_OF_SAMPLES = {
+    "c": " Or pass both parts as features: numpy.hstack([{name}.real, {name}.imag]).",
+    **dict.fromkeys("US", " Encode categories, for example one-hot."),
+    "O": " Encode categories, for example one-hot, and fill or drop missing values.",
 }
 
 #: A longer repr is cut in messages.
@@ -49,11 +54,18 @@ def not_an_array(values: object, array: NDArray[Any], name: str) -> str:
     if array.ndim == 0 and kind in "OUS":
         return f"{name} is {shown(values)}, but an array is needed. {_instead_of_object(values, name)}".rstrip()
     if kind == "O":
-        return f"{name} has dtype object, but real numbers are needed. {_first_object(array)}"
+        return f"{name} has dtype object, but real numbers are needed. {_first_object(array, name)}"
     what, instead = _KINDS.get(kind, ("", "Convert it first: numpy.asarray({name}, dtype=numpy.float64)."))
     has = f"{name} holds {what} (dtype {array.dtype})" if what else f"{name} has dtype {array.dtype}"
     needed = "real numbers" if kind in _KINDS else "real numbers of at most 64 bits"
-    return f"{has}, but {needed} are needed. {instead.format(name=name)}"
+    return f"{has}, but {needed} are needed. {instead.format(name=name)}{_of_samples(kind, name)}"
+
+
+def _of_samples(kind: str, name: str) -> str:
+    """Return what else to do with samples, labels or times of this kind of dtype, "" for other arguments."""
+    if (kind, name) == ("O", "t"):
+        return " The end of training is numpy.inf in an array."
+    return _OF_SAMPLES.get(kind, "").format(name=name) if name in _SAMPLES else ""
 
 
 def not_rows(shape: tuple[int, ...], name: str) -> str:
@@ -111,14 +123,11 @@ def _instead_of_object(values: object, name: str) -> str:
     return ""
 
 
-def _first_object(array: NDArray[Any]) -> str:
+def _first_object(array: NDArray[Any], name: str) -> str:
     """Return where the first entry stands that is not a number, and what to do about it."""
     for index in np.ndindex(array.shape):
         if not isinstance(array[index], int | float | np.integer | np.floating | np.bool_):
-            return (
-                f"The first entry that is no number is {shown(array[index])} at {index}. Encode categories, for "
-                "example one-hot, and fill or drop missing values."
-            )
+            return f"The first entry that is no number is {shown(array[index])} at {index}.{_of_samples('O', name)}"
     return "All entries are numbers: convert it with astype(float)."
 
 

@@ -175,12 +175,15 @@ def selection(outputs: object, count: int) -> str | int:
     TypeError, ValueError
         If it is anything else.
     """
+    known = f"one of {', '.join(map(repr, _FORMS))}, or an integer"
     if isinstance(outputs, str):
         if outputs not in _FORMS:
-            known = ", ".join(map(repr, _FORMS))
-            raise ValueError(f"outputs is {shown(outputs)}, but must be one of {known}, or an integer")
+            raise ValueError(f"outputs is {shown(outputs)}, but must be {known}")
         return outputs
-    index = integer(outputs, "outputs")
+    try:
+        index = integer(outputs, "outputs")
+    except TypeError:
+        raise TypeError(f"outputs is {shown(outputs)}, but must be {known}") from None
     if not 0 <= index < count:
         raise ValueError(f"outputs is {index}, but this network has outputs 0 to {count - 1}")
     return index
