@@ -94,6 +94,21 @@ def test_arguments_without_samples_are_not_told_of_features_and_categories(call,
     assert not re.search("features|categories", str(found.value))
 
 
+def test_an_infinite_kernel_tells_that_its_inputs_are_too_large():
+    big, y = 1e200 * (1 + X), [0.0, 1.0, 2.0]
+    told = "k_train_train holds inf at .*, but every entry must be finite. A kernel is infinite where inputs are too"
+    for call in (
+        lambda: gradient_descent_mse(KERNEL(big), y),
+        lambda: ntkrs.regression.loo(KERNEL(big), y, 0.1),
+    ):
+        with pytest.raises(ValueError, match=told):
+            call()
+    with pytest.raises(ValueError, match=r"K holds inf at \(0, 0\).*: scale them or sigma_w down"):
+        ntkrs.solve(KERNEL(big), y)
+    with pytest.raises(ValueError, match=r"y_train holds inf at \(0,\), but every entry must be finite\.$"):
+        gradient_descent_mse(KERNEL(X), np.full(3, np.inf))
+
+
 CALLS = {
     "spectrum of a kernel": (lambda: spectrum(KERNEL), TypeError, "Call it, and pass the array that it returns"),
     "dynamics of a kernel": (lambda: gradient_descent_mse(KERNEL, X[:, 0]), TypeError, "Call it, and pass the array"),

@@ -68,6 +68,13 @@ def _of_samples(kind: str, name: str) -> str:
     return _OF_SAMPLES.get(kind, "").format(name=name) if name in _SAMPLES else ""
 
 
+def overflowed(name: str) -> str:
+    """Return what to do about an infinity in an argument, "" for what is not a kernel."""
+    if name == "K" or name.startswith("k_"):
+        return " A kernel is infinite where inputs are too large for it: scale them or sigma_w down."
+    return ""
+
+
 def not_rows(shape: tuple[int, ...], name: str) -> str:
     """Return the message for an array of this shape where rows (N, n_0) are needed."""
     hint = ""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkrs._checks import chunks, memory
-from ntkrs._checks.advice import not_an_array, not_rows, shown
+from ntkrs._checks.advice import not_an_array, not_rows, overflowed, shown
 from ntkrs._typing import Array, ArrayLike
 
 #: The size of a cache line in bytes.
@@ -103,7 +103,8 @@ def finite(array: Array, name: str, axes: str = "") -> Array:
     index = chunks.first(lambda part: ~np.isfinite(part), array)
     if index is not None:
         where = f"{index}, its {axes}" if axes else str(index)
-        raise ValueError(f"{name} holds {array[index]} at {where}, but every entry must be finite.")
+        hint = overflowed(name) if np.isinf(array[index]) else ""
+        raise ValueError(f"{name} holds {array[index]} at {where}, but every entry must be finite.{hint}")
     return array
 
 
