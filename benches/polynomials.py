@@ -65,13 +65,19 @@ class Rationals:
     degrees: tuple[int, int, int]
 
 
-RATIONALS = Rationals(
-    ("ANGLE", "LIFT", "DENOMINATOR"),
-    ("ψ/√t, ψ = 2 asin √t", "(sin ψ − ψ cos ψ)/t^{3/2}, ψ = 2 asin √t"),
-    (lambda t: 2 * mp.asin(mp.sqrt(t)) / mp.sqrt(t), _lift),
-    0.5,
-    (7, 7, 6),
-)
+RATIONALS = [
+    Rationals(
+        names,
+        ("ψ/√t, ψ = 2 asin √t", "(sin ψ − ψ cos ψ)/t^{3/2}, ψ = 2 asin √t"),
+        (lambda t: 2 * mp.asin(mp.sqrt(t)) / mp.sqrt(t), _lift),
+        0.5,
+        degrees,
+    )
+    for names, degrees in (
+        (("ANGLE", "LIFT", "DENOMINATOR"), (7, 7, 6)),
+        (("ANGLE_SINGLE", "LIFT_SINGLE", "DENOMINATOR_SINGLE"), (3, 3, 3)),
+    )
+]
 
 
 def fit(rationals: Rationals, points: int = 60, rounds: int = 4) -> list[list[Any]]:
@@ -140,15 +146,22 @@ def show(title: str, name: str, coefficients: list[Any]) -> None:
     print("];\n")
 
 
+def show_rationals(rationals: Rationals) -> None:
+    """Print both numerators and the denominator for Rust."""
+    parts = fit(rationals)
+    errors = largest_errors(rationals, parts)
+    first, second, denominator = rationals.names
+    domain = f"times [`{denominator}`], in powers of 1 − t on [0, {rationals.high}]"
+    for name, formula, part, error in zip(rationals.names, rationals.formulas, parts, errors, strict=False):
+        show(f"{formula}, {domain}, to {error:.1e}.", name, part)
+    show(f"The denominator of [`{first}`] and [`{second}`].", denominator, parts[2])
+
+
 def main() -> None:
     """Print every table."""
     with mp.workdps(70):
-        parts = fit(RATIONALS)
-        errors = largest_errors(RATIONALS, parts)
-        domain = f"times [`{RATIONALS.names[2]}`], in powers of 1 − t on [0, {RATIONALS.high}]"
-        for name, formula, part, error in zip(RATIONALS.names, RATIONALS.formulas, parts, errors, strict=False):
-            show(f"{formula}, {domain}, to {error:.1e}.", name, part)
-        show(f"The denominator of [`{RATIONALS.names[0]}`] and [`{RATIONALS.names[1]}`].", RATIONALS.names[2], parts[2])
+        for rationals in RATIONALS:
+            show_rationals(rationals)
     with mp.workdps(40):
         for table in TABLES:
             coefficients = interpolate(table)

@@ -22,7 +22,8 @@ pub use float_env::DefaultFloatEnv;
 pub use line::{Lanes, Pod};
 pub use micro_kernel::{MicroKernel, Start, Target, micro_kernel_f32, micro_kernel_f64, peak_loop};
 pub use vector::{
-    Block, Blocks, LUT_LEN, Lut, Part, Real, Square, Vector, Vectorized, WIDTH, blocks_of,
+    Block, BlockPair, Blocks, LUT_LEN, Lut, Part, Real, Singles, Square, Vector, Vectorized, WIDTH,
+    blocks_of,
 };
 
 /// The environment variable that pins the instruction set.

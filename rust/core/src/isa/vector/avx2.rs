@@ -5,6 +5,8 @@
 use std::arch::x86_64 as x86;
 
 use super::super::Lanes;
+use super::intrinsics::{avx2, halves};
+use super::singles::avx2::Avx2Singles;
 use super::{
     EXPONENT_BIAS, EXPONENT_SHIFT, EachIndex, INTEGER_IN_LOW_BITS, LUT_LEN, Lut, Real, Square,
     Vector, Vectorized, WIDTH, each_index, in_one_part, operators, without_slopes,
@@ -22,24 +24,6 @@ pub(super) fn run<C: Vectorized>(computation: C) -> C::Output {
     }
     // SAFETY: this is reached through an `Isa` of AVX2, which exists only where the processor has it and FMA.
     unsafe { compiled(computation) }
-}
-
-/// An expression of intrinsics.
-macro_rules! avx2 {
-    ($expression:expr) => {
-        // SAFETY: only code that `run` calls knows the type `Avx2`, and `run` is called only where there are AVX2 and FMA.
-        unsafe { $expression }
-    };
-}
-
-/// Computes both halves of a vector, by an expression of the operands' halves.
-macro_rules! halves {
-    (|$($operand:ident),+| $expression:expr) => {
-        Self([
-            { $(let $operand = $operand.0[0];)+ avx2!($expression) },
-            { $(let $operand = $operand.0[1];)+ avx2!($expression) },
-        ])
-    };
 }
 
 impl Avx2 {
@@ -166,6 +150,8 @@ in_one_part!(Avx2);
 
 impl Vector for Avx2 {
     type Part = Self;
+
+    type Singles = Avx2Singles;
 
     type Indices = EachIndex;
 

@@ -6,6 +6,8 @@ use std::arch::x86_64 as x86;
 
 use super::super::Lanes;
 use super::avx2::transpose_eights;
+use super::intrinsics::avx512;
+use super::singles::avx512::Avx512Singles;
 use super::{
     EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, Lut, Real, Square, Vector, Vectorized,
     WIDTH, in_one_part, operators, without_slopes,
@@ -23,14 +25,6 @@ pub(super) fn run<C: Vectorized>(computation: C) -> C::Output {
     }
     // SAFETY: this is reached through an `Isa` of AVX-512, which exists only where the processor has it.
     unsafe { compiled(computation) }
-}
-
-/// An expression of intrinsics.
-macro_rules! avx512 {
-    ($expression:expr) => {
-        // SAFETY: only code that `run` calls knows the type `Avx512`, and `run` is called only where there is AVX-512.
-        unsafe { $expression }
-    };
 }
 
 impl Avx512 {
@@ -167,6 +161,8 @@ in_one_part!(Avx512);
 
 impl Vector for Avx512 {
     type Part = Self;
+
+    type Singles = Avx512Singles;
 
     #[inline(always)]
     fn load(values: &[f64; WIDTH]) -> Self {

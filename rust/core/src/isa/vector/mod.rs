@@ -1,7 +1,7 @@
 //! Vectors: each formula and each loop is written once, and compiled for every instruction set.
 //!
 //! A formula is a function of any [`Real`] (`real`): an `f64`, or a [`Vector`] of eight of them in the registers of an
-//! instruction set (`portable`, `avx2`, `avx512`). A loop over slices is a [`Vectorized`] computation, which [`Isa::run`]
+//! instruction set (`portable`, `avx2`, `avx512`), or sixteen `f32` in the same registers ([`Singles`]). A loop over slices is a [`Vectorized`] computation, which [`Isa::run`]
 //! compiles for each instruction set. Everything it calls must be `#[inline(always)]`, or it is compiled without the
 //! instructions it needs. `blocks` stores values in whole vectors, and `lut` is for lookup tables.
 
@@ -10,9 +10,12 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blocks;
+#[cfg(target_arch = "x86_64")]
+mod intrinsics;
 mod lut;
 mod portable;
 mod real;
+mod singles;
 
 use std::array::from_fn;
 
@@ -23,6 +26,7 @@ use lut::{EachIndex, each_index};
 pub use lut::{LUT_LEN, Lut};
 pub use real::Real;
 use real::{EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, without_slopes};
+pub use singles::{BlockPair, Singles};
 
 /// The number of values in a [`Vector`], for every instruction set.
 pub const WIDTH: usize = 8;
@@ -73,6 +77,9 @@ pub trait Vector: Part {
     /// The type in which long formulas are computed. It is the vector itself, or one number after the other where the
     /// vector is an array: every operation on an array is compiled to [`WIDTH`] copies.
     type Part: Part;
+
+    /// Twice as many numbers, in `f32`.
+    type Singles: Singles;
 
     /// One index of a [`Lut`] per lane.
     type Indices: Copy;

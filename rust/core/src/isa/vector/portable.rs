@@ -1,5 +1,6 @@
 //! Eight values in an array. The compiler puts them into the registers of the target's baseline.
 
+use super::singles::portable::PortableSingles;
 use super::{
     EachIndex, LUT_LEN, Lut, Real, Vector, WIDTH, each_index, in_one_part, operators,
     without_slopes,
@@ -137,6 +138,8 @@ in_one_part!(Portable);
 
 impl Vector for Portable {
     type Part = f64;
+
+    type Singles = PortableSingles;
 
     type Indices = EachIndex;
 

@@ -19,6 +19,9 @@ pub trait Real:
     /// True if [`Real::mul_add`] rounds once.
     const FUSED: bool;
 
+    /// True for numbers in `f32`.
+    const SINGLE: bool = false;
+
     /// `value` in every lane.
     fn splat(value: f64) -> Self;
 

@@ -2,28 +2,50 @@
 
 use std::f64::consts::FRAC_PI_2;
 
-use super::polynomial;
+use super::{cubic, polynomial};
 use crate::isa::Real;
 
-/// ψ and `sin ψ − ψ cos ψ`, where `cos ψ = 1 − gap` with gap in [0, 1]. To about 3 ε, however small the gap.
+/// ψ and `sin ψ − ψ cos ψ`, where `cos ψ = 1 − gap` with gap in [0, 1]. To about 3 ε, however small the gap, but for
+/// gaps that are not normal numbers.
 ///
 /// With `t = gap/2` both are rationals in 1 − t, times √t and t√t, and have the same denominator.
 #[inline(always)]
 pub fn angle_and_lift<R: Real>(gap: R) -> (R, R) {
     let (size, number) = (gap.value(), R::Value::splat);
-    let tiny = number(f64::MIN_POSITIVE);
+    let tiny = number(if R::Value::SINGLE {
+        f64::from(f32::MIN_POSITIVE)
+    } else {
+        f64::MIN_POSITIVE
+    });
     let t = size * number(0.5);
-    let x = number(1.0) - t;
-    let denominator = polynomial(&DENOMINATOR, x);
+    let [angle, lift, denominator] = angle_rationals(number(1.0) - t);
     // √t/Q as t/√(tQ²), so that root and division are one operation. At t = 0 it is 0.
     let share = t * t.mul_add(denominator * denominator, tiny).inverse_sqrt();
-    let angle = share * polynomial(&ANGLE, x);
-    let lift = share * (t * polynomial(&LIFT, x));
+    let angle = share * angle;
+    let lift = share * (t * lift);
     let sine = (size.max(tiny) * (number(2.0) - size)).sqrt();
     (
         R::with_known_slopes(angle, [(number(1.0) / sine, gap)]),
         R::with_known_slopes(lift, [(angle, gap)]),
     )
+}
+
+/// The numerators of the angle and of the lift, and their denominator, in powers of x = 1 − t.
+#[inline(always)]
+fn angle_rationals<R: Real>(x: R) -> [R; 3] {
+    if R::SINGLE {
+        [
+            cubic(&ANGLE_SINGLE, x),
+            cubic(&LIFT_SINGLE, x),
+            cubic(&DENOMINATOR_SINGLE, x),
+        ]
+    } else {
+        [
+            polynomial(&ANGLE, x),
+            polynomial(&LIFT, x),
+            polynomial(&DENOMINATOR, x),
+        ]
+    }
 }
 
 /// The angle in [0, π/2] of this sine and cosine, to about ε of a right angle. It needs no division.
@@ -115,6 +137,30 @@ const DENOMINATOR: [f64; 7] = [
     1.0,
 ];
 
+/// ψ/√t, ψ = 2 asin √t, times [`DENOMINATOR_SINGLE`], in powers of 1 − t on [0, 0.5], to 4.3e-09.
+const ANGLE_SINGLE: [f64; 4] = [
+    2.165419085588223,
+    14.661740947461686,
+    11.846917193255884,
+    0.8246412796520679,
+];
+
+/// (sin ψ − ψ cos ψ)/t^{3/2}, ψ = 2 asin √t, times [`DENOMINATOR_SINGLE`], in powers of 1 − t on [0, 0.5], to 4.4e-09.
+const LIFT_SINGLE: [f64; 4] = [
+    2.333906385936674,
+    18.345637560682277,
+    17.240422076098657,
+    1.411658848405483,
+];
+
+/// The denominator of [`ANGLE_SINGLE`] and [`LIFT_SINGLE`].
+const DENOMINATOR_SINGLE: [f64; 4] = [
+    0.7428280830055072,
+    6.140081189555603,
+    6.866450044055529,
+    1.0,
+];
+
 /// atan(√t)/√t on [0, 0.1716], to 3.3e-18.
 const ATAN: [f64; 12] = [
     1.0,
@@ -160,6 +206,7 @@ const ATAN_WIDE: [f64; 22] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::isa::{BlockPair, Isa, Lanes, Singles, Vector, Vectorized, WIDTH};
     use crate::math::special::check::{assert_close, functions};
 
     #[test]
@@ -184,6 +231,44 @@ mod tests {
             }
         }
         assert_eq!(angle_and_lift(0.0), (0.0, 0.0));
+    }
+
+    /// Angles and lifts of the given gaps in `f32`.
+    struct InSingle([f32; 2 * WIDTH]);
+
+    impl Vectorized for InSingle {
+        type Output = [BlockPair; 2];
+
+        #[inline(always)]
+        fn run<V: Vector>(self) -> Self::Output {
+            let mut values = [Lanes([f32::NAN; 2 * WIDTH]); 2];
+            let (angle, lift) = angle_and_lift(V::Singles::load(&Lanes(self.0)));
+            angle.store(&mut values[0]);
+            lift.store(&mut values[1]);
+            values
+        }
+    }
+
+    #[test]
+    fn angles_in_single_precision_are_those_in_double_precision() {
+        for isa in Isa::available() {
+            for k in 0..1000_u16 {
+                let scale = 2.0_f32.powi(-i32::from(k % 100));
+                let gaps =
+                    std::array::from_fn(|lane| f32::from(16 * k + lane as u16) / 16000.0 * scale);
+                let results = isa.run(InSingle(gaps));
+                for (lane, gap) in gaps.into_iter().enumerate() {
+                    let (angle, lift) = angle_and_lift(f64::from(gap));
+                    for (result, exact) in results.iter().zip([angle, lift]) {
+                        let (value, bound) =
+                            (f64::from(result.0[lane]), 4.0 * f64::from(f32::EPSILON));
+                        // Lifts of the smallest gaps are less than any normal number.
+                        let error = (value - exact).abs() - f64::from(f32::MIN_POSITIVE);
+                        assert!(error <= bound * exact, "{isa}: {gap} {value} {exact}");
+                    }
+                }
+            }
+        }
     }
 
     functions! {

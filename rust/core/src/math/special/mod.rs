@@ -54,6 +54,13 @@ fn every_fourth<R: Real, const N: usize>(coefficients: &[f64; N], first: usize, 
     sum
 }
 
+/// `a + b x + c x² + d x³`.
+#[inline(always)]
+fn cubic<R: Real>([a, b, c, d]: &[f64; 4], x: R) -> R {
+    let sum = R::splat(*d).mul_add(x, R::splat(*c));
+    sum.mul_add(x, R::splat(*b)).mul_add(x, R::splat(*a))
+}
+
 /// `Σ_k coefficients[k] x^k` in one sum, for a few coefficients, or if their number is known only at run time. 0 if
 /// there are none.
 #[inline(always)]
