@@ -18,13 +18,18 @@ fn main() {
     divan::main();
 }
 
-/// The names of this machine's instruction sets, each with an activation and a number of layers.
-fn cases() -> Vec<(&'static str, &'static str, usize)> {
-    let names = ["relu", "erf", "gelu"];
+/// The names of this machine's instruction sets, each with a type of the inputs, an activation and a number of layers.
+fn cases() -> Vec<(&'static str, &'static str, &'static str, usize)> {
+    let names = [
+        ("float64", "relu"),
+        ("float32", "relu"),
+        ("float64", "erf"),
+        ("float64", "gelu"),
+    ];
     let each = |isa: Isa| {
         names
             .into_iter()
-            .flat_map(move |name| [3, 20].map(|depth| (isa.name(), name, depth)))
+            .flat_map(move |(dtype, name)| [3, 20].map(|depth| (isa.name(), dtype, name, depth)))
     };
     Isa::available().into_iter().rev().flat_map(each).collect()
 }
@@ -43,16 +48,18 @@ fn network(name: &str, depth: usize) -> Recursion {
 }
 
 #[divan::bench(args = cases())]
-fn band(bencher: Bencher<'_, '_>, (isa, name, depth): (&str, &str, usize)) {
+fn band(bencher: Bencher<'_, '_>, (isa, dtype, name, depth): (&str, &str, &str, usize)) {
     let isa = Isa::available()
         .into_iter()
         .find(|set| set.name() == isa)
         .unwrap();
     let recursion = network(name, depth);
     let root = |row: usize| (1.0 + 0.01 * row as f64).into();
-    let profile = recursion
-        .profile(&Batch::whole(EDGE, "X"), root, &mut unwatched)
-        .unwrap();
+    let batch = Batch {
+        single: dtype == "float32",
+        ..Batch::whole(EDGE, "X")
+    };
+    let profile = recursion.profile(&batch, root, &mut unwatched).unwrap();
     let outputs = [Output::Nngp(depth), Output::Ntk(depth)];
     let kernel = recursion.between(isa, &profile, &profile, &outputs);
     let mut planes = [Tile::default(), Tile::default()];

@@ -26,6 +26,15 @@ pub fn bias_numbers(u: DoubleDouble, r: DoubleDouble, sigma_b: f64) -> [f64; BIA
     [tangent.hi, tangent.lo, half, cosine, sine]
 }
 
+/// The numbers of [`bias_numbers`] in `f32`: `τ` in two of them.
+pub fn single_bias_numbers(
+    [tangent, low, half, cosine, sine]: [f64; BIAS_NUMBERS],
+) -> [f32; BIAS_NUMBERS] {
+    let high = tangent as f32;
+    let low = (tangent - f64::from(high)) + low;
+    [high, low as f32, half as f32, cosine as f32, sine as f32]
+}
+
 /// The derivatives of [`bias_numbers`] with respect to log u. The derivative of `τ` is given with its high part.
 #[inline(always)]
 pub fn bias_number_slopes<R: Real>(

@@ -6,6 +6,7 @@ use crate::activations::dense_layer::BandLayer;
 use crate::activations::differentiable::Form;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
+use crate::activations::single::SingleDual;
 use crate::engine::pool::Watch;
 use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized, WIDTH};
@@ -83,6 +84,11 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
         None
     }
 
+    /// The activation on gaps in `f32`, if it is a [`SingleForm`](crate::activations::single::SingleForm).
+    fn single(&self) -> Option<&dyn SingleDual> {
+        None
+    }
+
     /// [`ClosedForm::far_pair`] where its margin allows it, [`ClosedForm::pair`] elsewhere.
     #[inline(always)]
     fn quick_pair<R: Real>(&self, u: Self::Variable<R>, v: Self::Variable<R>, gap: R) -> (R, R) {
@@ -133,6 +139,10 @@ impl<C: ClosedForm> Dual for C {
             features,
             layer,
         });
+    }
+
+    fn single(&self) -> Option<&dyn SingleDual> {
+        ClosedForm::single(self)
     }
 
     fn step_along(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {

@@ -146,6 +146,13 @@ impl RowLayer<'_> {
             Some(numbers) => add_bias(numbers.all(block), gap),
             None => gap,
         };
+        with_bias.store(&mut self.gaps[block]);
+        self.update_kernels(block, [gap, with_bias], dot);
+    }
+
+    /// Updates the kernels of a block of pairs but for its gaps, which are given without and with the bias.
+    #[inline(always)]
+    pub fn update_kernels<V: Vector>(&mut self, block: usize, [gap, with_bias]: [V; 2], dot: V) {
         let nngp = self.roots.product::<V>(0, block) * correlation(with_bias);
         let own = match &self.own_numbers {
             Some(numbers) => {
@@ -158,7 +165,6 @@ impl RowLayer<'_> {
         };
         let factor = V::splat(self.variance) * dot;
         let ntk = factor.mul_add(V::load(&self.ntk[block]), own);
-        with_bias.store(&mut self.gaps[block]);
         nngp.store(&mut self.nngp[block]);
         ntk.store(&mut self.ntk[block]);
         factor.store(&mut self.factors[block]);

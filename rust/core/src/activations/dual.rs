@@ -11,6 +11,7 @@
 use crate::activations::dense_layer::{BandKernels, BandLayer};
 use crate::activations::differentiable::Differentiable;
 use crate::activations::features::{Features, Variables};
+use crate::activations::single::SingleDual;
 use crate::engine::pool::Watch;
 use crate::engine::rows::{Numbers, per_row};
 use crate::error::Result;
@@ -74,6 +75,11 @@ pub trait Dual: Differentiable {
             );
         }
         isa.run(layer);
+    }
+
+    /// The activation on gaps in `f32`. `None` if kernels of float32 inputs would then not be right to 8 of its ε.
+    fn single(&self) -> Option<&dyn SingleDual> {
+        None
     }
 
     /// Estimated cycles of [`Dual::step`] per pair, on one thread.

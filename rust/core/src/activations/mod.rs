@@ -13,3 +13,4 @@ pub mod features;
 pub mod row_and_columns;
 pub mod row_pairs;
 pub mod series;
+pub mod single;

@@ -2,7 +2,8 @@
 //!
 //! Panels and outputs hold values of a [`Scalar`] type, and products are formed in it. Everything between two products
 //! is computed in `f64` for both types. That costs `1/depth` of the products, and the only rounding errors of an `f32`
-//! result are then those of its products and of the final store.
+//! result are then those of its products and of the final store. One exception: gaps of `f32` inputs are `f32` behind
+//! activations that do not let their errors grow (`activations/single.rs`).
 
 use std::fmt::Debug;
 
@@ -25,6 +26,9 @@ pub trait Scalar:
 
     /// The NumPy name of the type.
     const NAME: &'static str;
+
+    /// True for `f32`.
+    const SINGLE: bool;
 
     /// The smallest positive number: twice the largest rounding error of subnormal numbers.
     const ROUNDING: f64;
@@ -117,6 +121,7 @@ impl<const W: usize> Line<f32> for Lanes<f32, W> {
 impl Scalar for f64 {
     type Line = Lanes<f64, 8>;
     const NAME: &'static str = "float64";
+    const SINGLE: bool = false;
     const ROUNDING: f64 = f64::from_bits(1);
 
     #[inline]
@@ -164,6 +169,7 @@ impl Scalar for f64 {
 impl Scalar for f32 {
     type Line = Lanes<f32, 16>;
     const NAME: &'static str = "float32";
+    const SINGLE: bool = true;
     const ROUNDING: f64 = f32::from_bits(1) as f64;
 
     #[inline]

@@ -97,7 +97,10 @@ impl<T: Scalar> Inputs<T> {
             recursion.profile_cycles(),
         ];
         let mut stages = Stages::new(watch, &shares);
-        let batch = Batch::whole(packed.len(), packed.argument);
+        let batch = Batch {
+            single: T::SINGLE,
+            ..Batch::whole(packed.len(), packed.argument)
+        };
         let normed = stages.next(|watch| packed.normed(watch))?;
         let root = |row| normed.root_mean_square(row);
         Ok(Self {

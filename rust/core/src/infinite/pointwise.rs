@@ -90,6 +90,7 @@ fn by_batch<T: Scalar>(
             first,
             rows: BATCH.min(rows - first),
             argument,
+            single: T::SINGLE,
         };
         let root = |row| normed.root_mean_square(row);
         let profile = stages.next(|watch| recursion.profile(&batch, root, watch))?;

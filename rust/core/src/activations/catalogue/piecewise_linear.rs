@@ -4,6 +4,7 @@ use std::f64::consts::PI;
 
 use crate::activations::activation::Formula;
 use crate::activations::closed_form::ClosedForm;
+use crate::activations::single::{SingleDual, SingleForm};
 use crate::error::Result;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
@@ -76,9 +77,56 @@ impl ClosedForm for PiecewiseLinear {
 
     #[inline(always)]
     fn pair<R: Real>(&self, _u: (), _v: (), gap: R) -> (R, R) {
-        let slope = self.slope;
-        let mean_square = 0.5 * (1.0 + slope * slope);
-        let kink = (1.0 - slope) * (1.0 - slope) / (2.0 * PI);
+        let (new, angle, opposite) = self.step(gap);
+        let kink = self.kink();
+        let dot = R::splat(-kink).mul_add(angle, R::splat(self.mean_square()));
+        let Some(opposite) = opposite else {
+            return (new, dot);
+        };
+        let from_opposite = R::splat(kink).mul_add(angle, R::splat(self.slope));
+        (new, R::select(opposite, from_opposite, dot))
+    }
+
+    fn single(&self) -> Option<&dyn SingleDual> {
+        // Between slopes of 0.5 and 2, gaps hardly shrink from layer to layer, and their roundings add up.
+        (self.kink() / self.mean_square() >= 1.0 / 16.0).then_some(self as &dyn SingleDual)
+    }
+}
+
+impl SingleForm for PiecewiseLinear {
+    #[inline(always)]
+    fn gap_and_angle<R: Real>(&self, gap: R) -> (R, R) {
+        let (new, angle, opposite) = self.step(gap);
+        let angle = match opposite {
+            Some(opposite) => R::select(opposite, R::splat(PI) - angle, angle),
+            None => angle,
+        };
+        (new, angle)
+    }
+
+    #[inline(always)]
+    fn dot<R: Real>(&self, angle: R) -> R {
+        R::splat(-self.kink()).mul_add(angle, R::splat(self.mean_square()))
+    }
+}
+
+impl PiecewiseLinear {
+    /// `(1+a²)/2`, which is Ṫ of equal directions.
+    #[inline(always)]
+    fn mean_square(&self) -> f64 {
+        0.5 * (1.0 + self.slope * self.slope)
+    }
+
+    /// `(1−a)²/(2π)`, by which Ṫ falls with the angle.
+    #[inline(always)]
+    fn kink(&self) -> f64 {
+        (1.0 - self.slope) * (1.0 - self.slope) / (2.0 * PI)
+    }
+
+    /// The gap of (φ(u), φ(v)), the angle ψ, and where ψ is that from ρ = −1, if it is anywhere.
+    #[inline(always)]
+    fn step<R: Real>(&self, gap: R) -> (R, R, Option<R::Mask>) {
+        let (slope, mean_square) = (self.slope, self.mean_square());
         let s = slope / mean_square;
         // 1 + s and 1 − s, without the cancellation at slopes near −1 and 1.
         let sum = 0.5 * (1.0 + slope) * (1.0 + slope) / mean_square;
@@ -86,24 +134,18 @@ impl ClosedForm for PiecewiseLinear {
 
         let (size, opposite) = (gap.abs(), gap.is_negative());
         let (angle, lift) = angle_and_lift(size);
-        let fall = R::splat(-kink / mean_square);
+        let fall = R::splat(-self.kink() / mean_square);
         let aligned = fall.mul_add(lift, size);
-        let dot = R::splat(-kink).mul_add(angle, R::splat(mean_square));
         // Most blocks have no pair of opposite rows: after ReLU there is none.
         if !R::any(opposite) {
-            return (aligned, dot);
+            return (aligned, angle, None);
         }
         let lift = -(fall * lift);
-        let dot = R::select(
-            opposite,
-            R::splat(kink).mul_add(angle, R::splat(slope)),
-            dot,
-        );
         let still_opposite = -(R::splat(s).mul_add(size, R::splat(difference)) + lift);
         let turned = (R::splat(-s).mul_add(size, R::splat(sum)) - lift).max(R::splat(0.0));
         let apart = R::splat(s) * (R::splat(1.0) - size);
         let from_opposite = R::select(lift.less(apart), still_opposite, turned);
         let new = R::select(opposite, from_opposite, aligned);
-        (new, dot)
+        (new, angle, Some(opposite))
     }
 }

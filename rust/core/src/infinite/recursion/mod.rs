@@ -15,13 +15,15 @@
 //!
 //! - `profile`: the roots of a batch after every layer, and all other per-row numbers. `profile_slopes`: their
 //!   derivatives
-//! - `pairs`: all layers, on the pairs of a band of rows. `table`: the same by one look-up, for homogeneous networks
+//! - `pairs`: the recursion between two batches. `passes`: all layers, on the pairs of a band of rows. `table`: the same by
+//!   one look-up, for homogeneous networks
 //! - `plane_row`: the rows of the output tiles that results go to
 //! - `gradient`: derivatives with respect to `σ_w` and `σ_b` of every layer. `pair_slopes`: with respect to the inputs
 
 mod gradient;
 mod pair_slopes;
 mod pairs;
+mod passes;
 mod plane_row;
 mod profile;
 mod profile_slopes;
@@ -39,7 +41,8 @@ use crate::math::double_double::DoubleDouble;
 pub use crate::activations::row_pairs::{BandPairs, RowPairs};
 pub use gradient::{DifferentiatedProfile, GradientRecursion, LayerStates, TiedScales};
 pub use pair_slopes::{ChainedProfile, PairSlopes, RootChain, SLOPES, SlopeState};
-pub use pairs::{PairRecursion, PairState};
+pub use pairs::PairRecursion;
+pub use passes::PairState;
 pub use plane_row::PlaneRow;
 pub use profile::Profile;
 pub use profile_slopes::ProfileSlopes;
@@ -80,6 +83,9 @@ pub struct Batch {
     pub rows: usize,
     /// The name of all inputs in errors.
     pub argument: &'static str,
+    /// True if results are `f32`. The gaps of pairs are then `f32` too, up to the first activation that does not allow
+    /// it.
+    pub single: bool,
 }
 
 /// An infinitely wide network: dense layers with activations between them.
@@ -142,6 +148,8 @@ impl Recursion {
         let shares = self.profile_shares();
         let mut stages = Stages::new(watch, &shares);
         for (index, scales) in self.layers.iter().enumerate() {
+            let single = batch.single && (1..=self.single_steps()).contains(&index);
+            let batch = &Batch { single, ..*batch };
             let mut level = stages.next(|watch| match index {
                 0 => Level::new(scales, batch, |row| root(batch.first + row), watch),
                 _ => Level::new(scales, batch, |row| roots[row], watch),
@@ -159,6 +167,12 @@ impl Recursion {
             levels.push(level);
         }
         stages.next(|watch| Profile::new(levels, all_missing, batch, watch))
+    }
+
+    /// The number of activations before the first one that does not allow gaps in `f32`.
+    fn single_steps(&self) -> usize {
+        let duals = (0..self.activations.len()).map(|index| self.dual(index));
+        duals.take_while(|dual| dual.single().is_some()).count()
     }
 
     /// Estimated cycles of [`Recursion::profile`] per input, on one thread.
@@ -241,12 +255,13 @@ impl Recursion {
 }
 
 impl Batch {
-    /// All of `rows` inputs.
+    /// All of `rows` inputs, for results in `f64`.
     pub fn whole(rows: usize, argument: &'static str) -> Self {
         Self {
             first: 0,
             rows,
             argument,
+            single: false,
         }
     }
 

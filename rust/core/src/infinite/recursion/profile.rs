@@ -7,6 +7,7 @@ use super::{Batch, LayerScales};
 use crate::activations::bias::{BIAS_NUMBERS, bias_numbers};
 use crate::activations::features::Features;
 use crate::activations::row_pairs::RowPairs;
+use crate::activations::single::SingleBias;
 use crate::engine::pool::{Stages, Watch};
 use crate::engine::rows::{Numbers, per_row};
 use crate::error::Result;
@@ -36,6 +37,8 @@ pub struct Profile {
     factors: Option<Blocks>,
     /// The truncation error of each activation for any two of the inputs.
     missing: Vec<f64>,
+    /// True if results are `f32`.
+    pub(super) single: bool,
 }
 
 /// The inputs after one dense layer, where `u = σ_w √E φ²` is the root before the bias and `r = √(u² + σ_b²)` the one
@@ -50,6 +53,8 @@ pub(super) struct Level {
     pub(super) features: Features,
     /// The numbers of [`bias_numbers`], if there is a bias. Then r > 0.
     pub(super) bias: Option<[Blocks; BIAS_NUMBERS]>,
+    /// The same in `f32`, if gaps of pairs may be `f32` before the layer.
+    pub(super) single_bias: Option<SingleBias>,
     /// The numbers of the layer's own term of Θ, unless that term is Σ: `τ_w √E φ²` and `τ_b` of each input, in units of
     /// its power of two.
     pub(super) own: Option<[Blocks; 2]>,
@@ -78,6 +83,7 @@ impl Profile {
             exponents,
             factors: moderate.then_some(factors),
             missing,
+            single: batch.single,
         })
     }
 
@@ -197,8 +203,10 @@ impl Level {
         let mut next = || numbers.next().unwrap_or_default();
         let bias = (scales.sigma_b != 0.0).then(|| [(); BIAS_NUMBERS].map(|()| next()));
         let own = (!scales.tau_is_sigma()).then(|| [next(), next()]);
+        let in_use = bias.as_ref().filter(|_| batch.single);
         Ok(Self {
             r,
+            single_bias: in_use.map(SingleBias::new),
             bias,
             own,
             ..Self::default()
