@@ -9,7 +9,9 @@ import numpy as np
 
 from ntkrs._checks.kernels import symmetric
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
+from ntkrs._runtime.interrupts import interruptible
 from ntkrs.errors import IndefiniteKernelError
+from ntkrs.solvers import in_place
 from ntkrs.solvers.round_off import ROUND_OFF, cutoff
 
 if TYPE_CHECKING:
@@ -208,8 +210,6 @@ def decompose(matrix: NDArray[np.float64], exponent: int, eps: float, name: str 
     ntkrs.IndefiniteKernelError
         If an eigenvalue is negative beyond round-off.
     """
-    from scipy.linalg import eigh
-
     if not matrix.size:
         return assemble(np.empty(0), np.empty((0, 0)), None, exponent, eps, name)
     regularized = exponent_of(matrix)  # a large regularizer has a scale of its own
@@ -217,9 +217,15 @@ def decompose(matrix: NDArray[np.float64], exponent: int, eps: float, name: str 
         matrix = ldexp(matrix, -regularized)
     probe = np.random.default_rng(0).standard_normal(len(matrix))
     image = matrix @ probe
-    # The transpose has the memory order of LAPACK, so the matrix itself is overwritten, and not a copy of it.
-    values, vectors = eigh(matrix.T, driver="evd", overwrite_a=True, check_finite=False)
+    values, vectors = _eigenvectors(matrix)
     return assemble(values, vectors, None, exponent + regularized, eps, name, (probe, image))
+
+
+def _eigenvectors(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the eigenvalues of a symmetric matrix, ascending, and its eigenvectors in its own memory."""
+    vectors = np.asfortranarray(matrix.T)  # a copy only if the matrix is not in C order
+    values = interruptible(lambda: in_place.eigendecompose(vectors))
+    return values.astype(np.float64, copy=False), vectors
 
 
 def assemble(
@@ -286,9 +292,7 @@ def kernel_modes(
 
 def square_root(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return R with ``R Rᵀ = matrix`` for a symmetric matrix, whose negative eigenvalues count as 0."""
-    from scipy.linalg import eigh
-
     shrunk, exponent = scaled(matrix)
-    values, vectors = eigh(shrunk, driver="evd", check_finite=False) if matrix.size else (np.zeros(0), matrix)
+    values, vectors = _eigenvectors(shrunk) if matrix.size else (np.zeros(0), matrix)
     half, odd = divmod(exponent, 2)
     return ldexp(vectors * np.sqrt(np.maximum(values, 0.0) * 2.0**odd), half)

@@ -57,6 +57,39 @@ def divide(B: Matrix, L: Matrix, *, transposed: bool = True) -> None:
     _call("trsm", B, side, _triangle(L), b"T" if turned else b"N", b"N", *shape, 1.0, L, B)
 
 
+def eigendecompose(A: Matrix) -> Matrix:
+    """Overwrite A (n, n), a lower triangle stored by columns, by its eigenvectors. Return the eigenvalues, ascending.
+
+    Divide and conquer (LAPACK's ``syevd``), as ``scipy.linalg.eigh`` does it, whose call would keep all other Python
+    threads waiting.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the iteration does not converge.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkrs.solvers.in_place import eigendecompose
+    >>> A = np.array([[2.0, 1.0], [1.0, 2.0]], order="F")
+    >>> eigendecompose(A).round(12).tolist()
+    [1.0, 3.0]
+    """
+    values, integer = np.empty(len(A), A.dtype), np.dtype(_integer_type())
+
+    def run(work: Any, numbers: Any, *sizes: int) -> int:
+        return _call("syevd", A, b"V", b"L", len(A), A, values, work, sizes[0], numbers, sizes[1], 0)
+
+    work, numbers = np.empty(1, A.dtype), np.empty(1, integer)
+    run(work, numbers, -1, -1)  # tells the sizes of its memory
+    work, numbers = np.empty(int(work[0]), A.dtype), np.empty(int(numbers[0]), integer)
+    failed = run(work, numbers, work.size, numbers.size)
+    if failed:
+        raise np.linalg.LinAlgError(f"the eigenvalues of a matrix of order {len(A)} did not converge ({failed})")
+    return values
+
+
 def _by_rows(A: Matrix) -> bool:
     """Return True if entries of a row are neighbours, and False if those of a column are."""
     return A.strides[1] == A.itemsize
@@ -70,12 +103,14 @@ def _triangle(C: Matrix) -> bytes:
 def _call(name: str, like: Matrix, *arguments: Any) -> int:
     """Call a routine for the dtype of ``like``, and return the last argument as it leaves it.
 
-    Every argument goes by its address, and an array is followed by the distance of its rows or columns.
+    Every argument goes by its address, and a matrix is followed by the distance of its rows or columns.
     """
     letter, real = ("s", ctypes.c_float) if like.dtype == np.float32 else ("d", ctypes.c_double)
     integer, kept = _integer_type(), list[Any]()
     for value in arguments:
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            kept.append(ctypes.c_void_p(value.ctypes.data))
+        elif isinstance(value, np.ndarray):
             long, across = (1, 0) if _by_rows(value) else (0, 1)
             # The stride of a single line is arbitrary, and BLAS asks for its length at least.
             distance = max(1, value.shape[long], value.strides[across] // value.itemsize)
@@ -105,7 +140,7 @@ def _symbol(name: str) -> tuple[int, bytes]:
     """Return the address of a routine, and its signature."""
     from scipy.linalg import cython_blas, cython_lapack
 
-    capsules = (cython_lapack if name.endswith("potrf") else cython_blas).__pyx_capi__
+    capsules = (cython_lapack if name[1:] in {"potrf", "syevd"} else cython_blas).__pyx_capi__
     read, address = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
     read.restype, read.argtypes = ctypes.c_char_p, [ctypes.py_object]
     address.restype, address.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
