@@ -108,6 +108,17 @@ def test_dtypes_of_results(given, result):
     assert NET(values).dtype == np.float64  # a network's results have its own dtype
 
 
+def test_short_numbers_of_another_package_become_float32():
+    types = pytest.importorskip("ml_dtypes", reason="ml_dtypes is absent: NumPy has no short numbers but float16")
+    for short in (types.bfloat16, types.float8_e4m3fn):
+        given = X.astype(short)
+        exact = np.array([[float(value) for value in row] for row in given], np.float32)
+        assert KERNEL(given).dtype == np.float32
+        assert np.array_equal(KERNEL(given), KERNEL(exact))
+    with pytest.raises(ValueError, match=r"X holds NaN at \(row 1, column 0\)"):
+        KERNEL(np.array([[1.0], [np.nan]]).astype(types.bfloat16))
+
+
 def test_two_dtypes_give_the_wider():
     single = X.astype(np.float32)
     assert KERNEL(single, X).dtype == KERNEL(X, single).dtype == np.float64

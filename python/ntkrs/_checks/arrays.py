@@ -19,11 +19,15 @@ _LINE = 64
 #: Results of at least this many bytes begin at a cache line, because the core writes them past the caches.
 _LARGE = 1 << 25
 
+#: The value of ``dtype.isbuiltin`` for types that a package adds to NumPy.
+_ADDED = 2
+
 
 def floating(values: ArrayLike, name: str) -> Array:
     """Return ``values`` as an aligned float32 or float64 array in native byte order, with any strides.
 
-    float32 and float64 keep their dtype, float16 becomes float32, bool and integers become float64.
+    float32 and float64 keep their dtype, float16 becomes float32, bool and integers become float64. Short numbers that
+    other packages add to NumPy, such as JAX's bfloat16, become float32, which holds each of them exactly.
 
     Raises
     ------
@@ -47,7 +51,8 @@ def floating(values: ArrayLike, name: str) -> Array:
         raise ValueError(f"{name} cannot be read as a NumPy array: {error}{hint}") from error
     if array.dtype.kind in "biu":
         return cast("Array", chunks.copied(array, np.float64))
-    if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+    is_short = array.dtype.isbuiltin == _ADDED and np.can_cast(array.dtype, np.float32)
+    if array.dtype.itemsize > 8 or not (array.dtype.kind == "f" or is_short):
         raise TypeError(not_an_array(values, array, name))
     dtype = np.dtype(np.float64 if array.dtype.itemsize == 8 else np.float32)
     usable = array.dtype == dtype and array.flags.aligned

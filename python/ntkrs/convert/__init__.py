@@ -334,7 +334,8 @@ def from_safetensors(
         If the file is incomplete, or of a kind that holds a pickle (``.pt``, ``.pth``, ``.pkl``, ...), or as in
         :func:`from_state_dict`.
     TypeError
-        If an array has a dtype that NumPy lacks (bfloat16), or as in :func:`from_state_dict`.
+        If an array has a dtype that NumPy lacks (bfloat16 without the package ml_dtypes), or as in
+        :func:`from_state_dict`.
     OSError
         If the file does not exist or cannot be read.
 
