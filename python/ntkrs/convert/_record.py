@@ -279,7 +279,9 @@ def _check_same_rows(tape: Tape, calls: list[Call], whole: list[Arrays], first: 
     for call, arrays, alone in zip(calls, whole, first, strict=True):
         for name, values in alone.items():
             difference = abs(arrays[name][0] - values[0]).max(initial=0.0)
-            if difference > 10 * tolerance * abs(values[0]).max(initial=0.0) + tolerance * abs(arrays[name]).max():
+            excess = difference - 10 * tolerance * abs(values[0]).max(initial=0.0)
+            # The values of all samples are seldom needed, and many.
+            if excess > 0 and excess > tolerance * abs(arrays[name]).max():
                 raise ValueError(
                     f"{call.name} ({type(call.module).__name__}) has other values for a sample in a batch than for the "
                     "sample alone: the module mixes samples or draws random numbers, or their axis is not the first"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -63,11 +61,12 @@ class Call(NamedTuple):
 
 
 def array(tensor: Any) -> NDArray[Any]:
-    """Return a tensor as a NumPy array of its own. Types that NumPy lacks become float32."""
+    """Return a tensor as a NumPy array, which shares its memory if it can. Types that NumPy lacks become float32."""
     values = tensor.detach().cpu()
     if values.is_floating_point() and values.dtype.itemsize < 4:
         values = values.float()
-    return np.array(values.numpy())
+    found: NDArray[Any] = values.numpy()
+    return found
 
 
 def reader(torch: Any, module: Any) -> Callable[[str, Any, Any, Any], Call] | None:
