@@ -124,10 +124,11 @@ def test_biases_lookups_and_blocks_of_their_own():
 )
 def test_embeddings_are_products_of_per_sample_gradients(tokens, m, count, n, vocabulary, outputs, dtype):
     rng = np.random.default_rng(m + 10 * count + 100 * n + vocabulary)
-    lead = () if tokens is None else (tokens,)
+    # The other samples have another number of tokens.
+    leads = [(), ()] if tokens is None else [(tokens,), (tokens // 3 + 1,)]
     x, z = (
         [(rng.integers(0, vocabulary, (size, *lead)), rng.normal(size=(size, *lead, m, count)).astype(dtype))]
-        for size in (n, 5)
+        for size, lead in zip((n, 5), leads, strict=True)
     )
     for others in (z, None):
         full, magnitude = oracle.kernel(x, others)

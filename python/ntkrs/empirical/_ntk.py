@@ -85,11 +85,12 @@ def empirical_ntk(
     Notes
     -----
     N·M min(T² (n + m), n·m) multiply-adds a layer, half of them without ``others``, and T·n·m for each sample in the
-    second form. For ``outputs="full"`` N and M count outputs of samples, and for ``"trace"`` and ``"mean"`` m counts
-    outputs too.
+    second form. An embedding takes m for each index that two samples share. For ``outputs="full"`` N and M count
+    outputs of samples, and for ``"trace"`` and ``"mean"`` m counts outputs too.
 
-    Memory: the float64 sums, a copy of one layer, and about 1024 columns of per-sample gradients. There is never an
-    array of N rows and as many columns as parameters. The bits do not depend on the number of threads.
+    Memory: the float64 sums, a copy of one layer (of an embedding also one in float64), and about 1024 columns of
+    per-sample gradients. There is never an array of N rows and as many columns as parameters. The bits do not depend on
+    the number of threads.
 
     References
     ----------

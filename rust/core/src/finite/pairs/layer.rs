@@ -3,6 +3,7 @@
 use ndarray::{Array4, ArrayViewMut4};
 
 use super::gradients::GradientFactors;
+use super::lookups::{LookupKernel, Lookups};
 use super::tokens::{Entering, Leaving, TokenKernel};
 use crate::engine::gram;
 use crate::engine::panel::Panels;
@@ -58,6 +59,12 @@ pub fn add_layer<T: Scalar>(
         return add_gradients(term, rows, cols, outputs, watch);
     }
     let other = cols.unwrap_or(rows);
+    if let (Some(x), Some(z)) = (rows.lookups(), other.lookups())
+        && (rows.leaving.tokens > 1 || other.leaving.tokens > 1)
+    {
+        let batches = [(x, &rows.leaving), (z, &other.leaving)];
+        return add_lookups(term.factor, batches, cols.is_none(), outputs, watch);
+    }
     let kernel = TokenKernel {
         rows: (&rows.entering, &rows.leaving),
         cols: (&other.entering, &other.leaving),
@@ -65,6 +72,29 @@ pub fn add_layer<T: Scalar>(
         bias: term.bias,
     };
     gram::add(&kernel, outputs, cols.is_none(), watch)
+}
+
+/// Adds the kernel of an embedding, given the indices and the gradients of two batches.
+fn add_lookups<T: Scalar>(
+    factor: f64,
+    [rows, cols]: [(&[i64], &Leaving<T>); 2],
+    symmetric: bool,
+    outputs: Vec<ArrayViewMut4<'_, f64>>,
+    watch: &mut Watch<'_>,
+) -> Result<()> {
+    let mut stages = Stages::new(watch, &[1.0, 1.0, 2.0]);
+    let x = stages.next(|watch| Lookups::new(rows.0, rows.1, watch))?;
+    let of_cols = |watch: &mut Watch<'_>| {
+        let z = (!symmetric).then(|| Lookups::new(cols.0, cols.1, watch));
+        z.transpose()
+    };
+    let z = stages.next(of_cols)?;
+    let kernel = LookupKernel {
+        rows: &x,
+        cols: z.as_ref().unwrap_or(&x),
+        factor,
+    };
+    stages.next(|watch| gram::add(&kernel, outputs, symmetric, watch))
 }
 
 /// Adds the inner products of the gradients of the weights, then of the biases.
@@ -151,6 +181,8 @@ impl PairTerm {
             / (rows.samples * rows.leaving.directions * rows.leaving.tokens);
         let tokens = (rows.leaving.tokens * cols.leaving.tokens) as f64;
         let each = match self.form {
+            // Few tokens have equal indices.
+            PairForm::Tokens if rows.lookups().is_some() => product_cycles(planes * leaving),
             PairForm::Tokens => tokens * product_cycles(rows.inputs() + planes * leaving),
             PairForm::Gradients => product_cycles(rows.inputs() * planes * leaving),
         };
@@ -173,6 +205,14 @@ impl<T: Scalar> LayerBatch<T> {
             _ => Err(Error::Invalid(
                 "gradients of weights need values that enter the layer".into(),
             )),
+        }
+    }
+
+    /// The indices that are looked up, if the layer is an embedding.
+    fn lookups(&self) -> Option<&[i64]> {
+        match &self.entering {
+            Entering::Indices(indices) => Some(indices),
+            _ => None,
         }
     }
 

@@ -7,13 +7,16 @@
 //! ```
 //!
 //! where b is 1 for a layer with biases. The first form takes T² (n + m) multiply-adds an entry, the second n·m.
-//! [`add_layer`] adds either to a kernel.
+//! [`add_layer`] adds either to a kernel. An embedding has the inner product 1 of tokens with equal indices, else 0. There
+//! the gradients of equal indices are added up first ([`LookupKernel`]).
 
 mod block_sum;
 mod gradients;
 mod layer;
+mod lookups;
 mod tokens;
 
 pub use gradients::GradientFactors;
 pub use layer::{LayerBatch, PairForm, PairTerm, add_layer};
+pub use lookups::{LookupKernel, Lookups};
 pub use tokens::{Entering, Leaving, TokenKernel};
