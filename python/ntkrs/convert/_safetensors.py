@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,8 @@ def read_file(path: Any) -> dict[str, Any]:
 
 def _tensor(tensors: Any, name: str, file: Path) -> Any:
     """Return one array of an open file, or raise TypeError if NumPy lacks its dtype."""
+    with suppress(ImportError):  # where it is installed, it adds bfloat16 to NumPy
+        import_module("ml_dtypes")
     try:
         return tensors.get_tensor(name)
     except (TypeError, KeyError, AttributeError) as error:
