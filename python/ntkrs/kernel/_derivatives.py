@@ -123,7 +123,7 @@ class KernelDerivatives(Elsewhere):
         own, each pair has the derivative of its limit for small x_i orthogonal to z_j.
 
         :meth:`gradient` is the derivative with respect to the scales. Forward mode along each pair: the time of two to
-        five kernels, and a product of N·M·n_0·O multiplications. Neither an (N, M, n_0) array is formed, nor an (N, M)
+        four kernels, with a product of N·M·n_0·O multiplications. Neither an (N, M, n_0) array is formed, nor an (N, M)
         one; the temporary arrays are float64, of the sizes of the result and of Z. docs/gradients.md has the accuracy.
 
         Examples

@@ -35,22 +35,6 @@ pub fn single_bias_numbers(
     [high, low as f32, half as f32, cosine as f32, sine as f32]
 }
 
-/// The derivatives of [`bias_numbers`] with respect to log u. The derivative of `τ` is given with its high part.
-#[inline(always)]
-pub fn bias_number_slopes<R: Real>(
-    [tangent, _, _, cosine, sine]: [R; BIAS_NUMBERS],
-) -> [R; BIAS_NUMBERS] {
-    let square = sine * sine;
-    let half = R::splat(FRAC_1_SQRT_2) * cosine * square;
-    [
-        -(tangent * cosine),
-        R::splat(0.0),
-        half,
-        cosine * square,
-        -(cosine * cosine * sine),
-    ]
-}
-
 /// The gap between `u_i f_i + σ_b e` and `u_j f_j + σ_b e`: `f_i` and `f_j` are unit vectors with the given gap, and e
 /// is a unit vector orthogonal to both.
 ///
@@ -73,4 +57,61 @@ pub fn add_bias<R: Real>([row, col]: [[R; BIAS_NUMBERS]; 2], gap: R) -> R {
     let turned = w.mul_add(two - size, spread);
     let from_opposite = R::select(b.less(w * (R::splat(1.0) - size)), still_opposite, turned);
     R::select(opposite, from_opposite, aligned)
+}
+
+/// The derivatives of [`add_bias`] with respect to the gap, `log u_i` and `log u_j`.
+///
+/// With `dφ/dlog u = −sin φ cos φ` they are `w`, then `w sin²φ_i (1−ρ) − sin φ_i cos φ_i sin δ` for `δ = φ_i − φ_j`, and
+/// the same with i and j exchanged. Here `sin δ = h_i h_j (τ_i − τ_j)(1 + τ_i τ_j)`, to all digits however small. Where
+/// the new gap is `−(1 + ρ')`, both change by `d(−2b)/dlog u_i = 2b cos²φ_i`.
+#[inline(always)]
+pub fn bias_slopes<R: Real>([row, col]: [[R; BIAS_NUMBERS]; 2], gap: R) -> [R; 3] {
+    let [tangent, low, half, cosine, sine] = row;
+    let [tangent_j, low_j, half_j, cosine_j, sine_j] = col;
+    let (zero, one, two) = (R::splat(0.0), R::splat(1.0), R::splat(2.0));
+    let (w, b) = (cosine * cosine_j, sine * sine_j);
+    let difference = (tangent - tangent_j) + (low - low_j);
+    let turn = (half * half_j) * (difference * (one + tangent * tangent_j));
+    let (size, opposite) = (gap.abs(), gap.is_negative());
+    let stays = b.less(w * (one - size));
+    // 1 − ρ', or 1 + ρ' if the pair stays opposite.
+    let from_opposite = R::select(stays, size, two - size);
+    let size = w * R::select(opposite, from_opposite, size);
+    let sign = R::select(opposite, R::select(stays, -one, one), one);
+    let opened = R::select(opposite, R::select(stays, two * b, zero), zero);
+    let mut slopes = [w; 3];
+    let sides = [(cosine, sine, turn), (cosine_j, sine_j, -turn)];
+    for (slope, (cosine, sine, turn)) in slopes[1..].iter_mut().zip(sides) {
+        let spread = (sine * sine).mul_add(size, -((sine * cosine) * turn));
+        *slope = sign.mul_add(spread, opened * (cosine * cosine));
+    }
+    slopes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_are_those_of_finite_differences() {
+        const H: f64 = 1e-5;
+        let numbers = |log_u: f64| {
+            let u = DoubleDouble::from(libm::exp(log_u));
+            bias_numbers(u, u.hypot(DoubleDouble::from(0.7)), 0.7)
+        };
+        for (u, v) in [(0.3, 0.3), (-1.0, 0.5), (0.8, -2.0), (1.0, 1.01)] {
+            for gap in [0.9, 0.3, 1e-3, -1e-3, -0.4, -0.95] {
+                let at = |h: [f64; 3]| add_bias([numbers(u + h[1]), numbers(v + h[2])], gap + h[0]);
+                let slopes = bias_slopes([numbers(u), numbers(v)], gap);
+                for (n, slope) in slopes.into_iter().enumerate() {
+                    let shift = |h: f64| std::array::from_fn(|k| if k == n { h } else { 0.0 });
+                    let difference = (at(shift(H)) - at(shift(-H))) / (2.0 * H);
+                    // The error is H² times a third derivative, and round-off of 1e-16/H.
+                    assert!((slope - difference).abs() < 1e-9, "{u} {v} {gap} {n}");
+                }
+                let [along, row, col] = bias_slopes([numbers(v), numbers(u)], gap);
+                assert_eq!(slopes, [along, col, row]);
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use crate::activations::dense_layer::BandLayer;
-use crate::activations::differentiable::Form;
+use crate::activations::differentiable::DIRECTIONS;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
 use crate::activations::single::SingleDual;
@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::isa::{Block, Blocks, Isa, Real, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::RowNumber;
+use crate::math::tangent::Tangent;
 
 /// The most numbers that a variable of a [`ClosedForm`] can have.
 pub const MOST_NUMBERS: usize = 13;
@@ -89,6 +90,21 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
         None
     }
 
+    /// Returns the margin of [`ClosedForm::far_pair`], then the results of [`ClosedForm::pair`] with their derivatives
+    /// with respect to log gap, log `r_u` and log `r_v`. `u` and `v` are the numbers and their derivatives. Where the
+    /// margin is negative, the new gap and its derivatives along the roots may be rough; all others are good everywhere.
+    /// `None` if forward mode is to differentiate [`ClosedForm::pair`].
+    #[inline(always)]
+    fn far_slopes<R: Real>(
+        &self,
+        u: [Self::Variable<R>; 2],
+        v: [Self::Variable<R>; 2],
+        gap: R,
+    ) -> Option<(R, [Tangent<R, DIRECTIONS>; 2])> {
+        let _ = (u, v, gap);
+        None
+    }
+
     /// [`ClosedForm::far_pair`] where its margin allows it, [`ClosedForm::pair`] elsewhere.
     #[inline(always)]
     fn quick_pair<R: Real>(&self, u: Self::Variable<R>, v: Self::Variable<R>, gap: R) -> (R, R) {
@@ -106,7 +122,7 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
 }
 
 /// The number of numbers of a variable of `C`.
-const fn count<C: ClosedForm>() -> usize {
+pub(super) const fn count<C: ClosedForm>() -> usize {
     <C::Variable<f64> as NamedNumbers<f64>>::COUNT
 }
 
@@ -161,27 +177,6 @@ impl<C: ClosedForm> Dual for C {
             gaps,
             dots,
         });
-    }
-}
-
-impl<C: ClosedForm> Form for C {
-    fn root_and_features<N: RowNumber>(&self, r: N) -> (N, Vec<N::Single>) {
-        let numbers = self.variable(r).numbers();
-        (self.root(r), numbers.into_iter().collect())
-    }
-
-    #[inline(always)]
-    fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R) {
-        let one = R::splat(1.0);
-        let (mut row, mut col) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
-        for index in 0..count::<C>() {
-            (row[index], col[index]) = (u(index), v(index));
-        }
-        let (u, v) = (
-            C::Variable::from_numbers(row),
-            C::Variable::from_numbers(col),
-        );
-        self.quick_pair(u, v, gap)
     }
 }
 

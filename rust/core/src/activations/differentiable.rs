@@ -1,4 +1,5 @@
-//! Derivatives of a dual with respect to its inputs, in forward mode: every number carries its own derivatives.
+//! Derivatives of a dual with respect to its inputs: in forward mode, where every number carries its own derivatives, or
+//! by formulas where an activation has them.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -21,6 +22,23 @@ pub trait Form: Debug + Send + Sync {
     ///
     /// Implementations and everything they call must be `#[inline(always)]`.
     fn of_pair<R: Real>(&self, u: impl Fn(usize) -> R, v: impl Fn(usize) -> R, gap: R) -> (R, R);
+
+    /// [`Form::of_pair`] with derivatives with respect to log gap, log `r_u` and log `r_v`. `u` and `v` return the
+    /// features and their derivatives.
+    #[inline(always)]
+    fn slopes_of_pair<R: Real>(
+        &self,
+        u: impl Fn(usize) -> [R; 2],
+        v: impl Fn(usize) -> [R; 2],
+        gap: R,
+    ) -> [Tangent<R, DIRECTIONS>; 2] {
+        let (new, dot) = self.of_pair(
+            |k| Tangent::along(1, u(k)[0], u(k)[1]),
+            |k| Tangent::along(2, v(k)[0], v(k)[1]),
+            Tangent::along(0, gap, gap),
+        );
+        [new, dot]
+    }
 }
 
 /// Derivatives of an activation's dual with respect to its inputs.
@@ -132,31 +150,27 @@ impl<F: Form> Differentiable for F {
         steps: &mut [DualStep],
     ) {
         assert!(gaps.len() == steps.len() && gaps.len() == pairs.blocks.len());
-        let count = pairs.rows.0.len();
-        let row = |variables: &Variables<'_>| (0..count).map(|k| variables.u(k)).collect();
+        let features = 0..pairs.rows.0.len();
         isa.run(DifferentiationLoop {
             form: self,
-            u: [row(pairs), row(slopes)],
-            v: [cols(pairs), cols(slopes)],
+            u: features
+                .clone()
+                .map(|k| [pairs.u(k), slopes.u(k)])
+                .collect(),
+            v: features.map(|k| [pairs.v(k), slopes.v(k)]).collect(),
             gaps,
             steps,
         });
     }
 }
 
-/// All features of the columns.
-fn cols<'a>(variables: &Variables<'a>) -> Vec<&'a [Block]> {
-    let count = variables.cols.0.len();
-    (0..count).map(|index| variables.v(index)).collect()
-}
-
 /// The loop over blocks of pairs.
 struct DifferentiationLoop<'a, F> {
     form: &'a F,
-    /// The features of u, and their derivatives.
-    u: [Vec<f64>; 2],
+    /// The features of u, each with its derivative.
+    u: Vec<[f64; 2]>,
     /// The same for the v.
-    v: [Vec<&'a [Block]>; 2],
+    v: Vec<[&'a [Block]; 2]>,
     gaps: &'a [Block],
     steps: &'a mut [DualStep],
 }
@@ -169,15 +183,17 @@ impl<F: Form> Vectorized for DifferentiationLoop<'_, F> {
         let (u, v) = (&self.u, &self.v);
         for (block, (gap, step)) in self.gaps.iter().zip(self.steps).enumerate() {
             for part in 0..V::Part::PARTS {
-                let load =
-                    |values: &[&[Block]], k: usize| V::Part::load_part(&values[k][block], part);
                 let gap = V::Part::load_part(gap, part);
-                let (new, dot) = self.form.of_pair(
-                    |k| Tangent::along(1, V::Part::splat(u[0][k]), V::Part::splat(u[1][k])),
-                    |k| Tangent::along(2, load(&v[0], k), load(&v[1], k)),
-                    Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap),
+                let results = self.form.slopes_of_pair(
+                    |k| [V::Part::splat(u[k][0]), V::Part::splat(u[k][1])],
+                    |k| {
+                        let [values, slopes] = v[k];
+                        let value = V::Part::load_part(&values[block], part);
+                        [value, V::Part::load_part(&slopes[block], part)]
+                    },
+                    gap,
                 );
-                step.store(part, [new, dot]);
+                step.store(part, results);
             }
         }
     }

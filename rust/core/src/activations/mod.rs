@@ -5,6 +5,7 @@ pub mod activation;
 pub mod bias;
 pub mod catalogue;
 pub mod closed_form;
+pub mod closed_form_slopes;
 pub mod dense_layer;
 pub mod differentiable;
 pub mod dual;

@@ -32,6 +32,16 @@ impl<R: Real, const N: usize> Tangent<R, N> {
         result
     }
 
+    /// Numbers of these values and derivatives.
+    #[inline(always)]
+    pub fn from_parts<const K: usize>(values: [R; K], slopes: [[R; N]; K]) -> [Self; K] {
+        let mut results = [Self::constant(R::splat(0.0)); K];
+        for (n, result) in results.iter_mut().enumerate() {
+            (result.value, result.slopes) = (values[n], slopes[n]);
+        }
+        results
+    }
+
     /// `f(self)` by the chain rule, given the value and the slope of f there.
     #[inline(always)]
     pub fn chain(self, value: R, slope: R) -> Self {

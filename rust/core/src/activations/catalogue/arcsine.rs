@@ -31,6 +31,9 @@ pub(super) struct Arcsine<R> {
 pub(super) const SMALLEST: f64 = 1e-100;
 const LARGEST: f64 = 1e70;
 
+/// The smallest cosine that is divided by: the root of the smallest normal number.
+pub(super) const SMALLEST_COSINE: f64 = 1e-154;
+
 /// The angle α of a variable of root z.
 pub(super) fn angle<N: RowNumber>(z: N) -> N {
     let z = z.max(SMALLEST).min(LARGEST);

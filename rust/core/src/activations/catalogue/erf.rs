@@ -4,12 +4,16 @@ use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 
 use crate::activations::activation::Formula;
 use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NEAR, NamedNumbers};
+use crate::activations::differentiable::DIRECTIONS;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::RowNumber;
 use crate::math::special::{erf, exp_minus_square, polynomial};
+use crate::math::tangent::Tangent;
 
-use super::arcsine::{self, Arcsine, ArcsinePair, PairAngle, SMALLEST, angle, arcsine_lift};
+use super::arcsine::{
+    self, Arcsine, ArcsinePair, PairAngle, SMALLEST, SMALLEST_COSINE, angle, arcsine_lift,
+};
 
 /// `φ(x) = erf(x)`, `φ'(x) = 2/√π e^{−x²}`.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +139,33 @@ impl ClosedForm for Erf {
         let dot = R::splat(4.0 / PI) * (u.arcsine.m * v.arcsine.m) / pair.cosine;
         let margin = (gap.abs() - R::splat(NEAR)).min(largest_sine(u, v) - R::splat(SMALL));
         Some((margin, (new.copysign(gap), dot)))
+    }
+
+    /// `∂α/∂log r_u = tan α m_u²`, `∂log m_u/∂log r_u = −p_u²` and `∂log cos α/∂log r_u = −tan²α m_u²`.
+    #[inline(always)]
+    fn far_slopes<R: Real>(
+        &self,
+        u: [ErfVariable<R>; 2],
+        v: [ErfVariable<R>; 2],
+        gap: R,
+    ) -> Option<(R, [Tangent<R, DIRECTIONS>; 2])> {
+        let ([u, du], [v, dv]) = (u, v);
+        let (margin, (new, _)) = self.far_pair(u, v, gap)?;
+        let pair = PairAngle::new(u.arcsine, v.arcsine, gap.abs());
+        let inverse = R::splat(1.0) / pair.cosine.max(R::splat(SMALLEST_COSINE));
+        let (tangent, scale) = (pair.sine * inverse, u.inverse * v.inverse);
+        let opened = inverse * (R::splat(1.0) - gap.abs());
+        let dot = R::splat(4.0 / PI) * (u.arcsine.m * v.arcsine.m) * inverse;
+        let mut slopes = [[gap * (pair.sines * inverse) * scale; DIRECTIONS]; 2];
+        slopes[1][0] = -(gap.abs() * pair.sines * (dot * tangent) * inverse);
+        for (n, [own, slope, other]) in [[u, du, v], [v, dv, u]].into_iter().enumerate() {
+            let angle = opened * (slope.arcsine.p * other.arcsine.p);
+            let fall = (pair.angle * (slope.root * own.inverse) - angle) * scale;
+            slopes[0][n + 1] = fall * R::splat(1.0).copysign(gap);
+            let (turned, p) = (tangent * own.arcsine.m, own.arcsine.p);
+            slopes[1][n + 1] = dot * (turned * turned - p * p);
+        }
+        Some((margin, Tangent::from_parts([new, dot], slopes)))
     }
 }
 

@@ -3,11 +3,14 @@
 use std::f64::consts::{PI, SQRT_2};
 
 use crate::activations::activation::Formula;
+use crate::activations::bias::correlation;
 use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NEAR, NamedNumbers};
+use crate::activations::differentiable::DIRECTIONS;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::{RowNumber, Single};
 use crate::math::special::{angle_and_lift, normal};
+use crate::math::tangent::Tangent;
 
 use super::arcsine::{self, Arcsine, ArcsinePair, PairAngle, angle};
 
@@ -166,6 +169,54 @@ impl ClosedForm for Gelu {
         let slope = tangent.mul_add(square + (m_u + m_v), angle);
         let dot = turn.mul_add(slope.copysign(gap), quarter);
         Some((gap.abs() - R::splat(NEAR), (new, dot)))
+    }
+
+    /// With `t = tan α`, `M = m_u² + m_v²` and `B = 1 + (1+t²)(1/E² + M)`, over r1r2 where it is of T,
+    ///
+    /// ```text
+    /// 2π 2q_u ∂T/∂q_u = c/(ρE) [1 + m_u² − p_u² ρ² (1 + 2m_u² + 1/E²)]
+    /// 2π r1r2 ∂Ṫ/∂c = c/(ρE) [B + 2t²/E²]
+    /// 2π ∂Ṫ/∂log r_u = ±t [m_u² B + 2(t² m_u² − p_u²)/E² − 2p_u² m_u²]
+    /// ```
+    ///
+    /// and `∂T/∂c = Ṫ`. So `∂T/∂log r_u = c Ṫ + 2q_u ∂T/∂q_u` at a fixed ρ.
+    #[inline(always)]
+    fn far_slopes<R: Real>(
+        &self,
+        u: [GeluVariable<R>; 2],
+        v: [GeluVariable<R>; 2],
+        gap: R,
+    ) -> Option<(R, [Tangent<R, DIRECTIONS>; 2])> {
+        let (one, two, turn) = (R::splat(1.0), R::splat(2.0), R::splat(0.5 / PI));
+        let ([u, du], [v, dv]) = (u, v);
+        let (margin, (new, dot)) = self.far_pair(u, v, gap)?;
+        let PairAngle {
+            sines,
+            sine,
+            cosine,
+            ..
+        } = PairAngle::new(u.arcsine, v.arcsine, gap.abs());
+        let (m_u, m_v) = (u.arcsine.m * u.arcsine.m, v.arcsine.m * v.arcsine.m);
+        let inverse = one / cosine;
+        let tangent = sine * inverse;
+        let (tangents, square) = (tangent * tangent, (m_u * m_v) * (inverse * inverse));
+        let whole = (one + tangents).mul_add(square + (m_u + m_v), one);
+        let (rho, scale) = (correlation(gap), u.inverse * v.inverse);
+        let (outside, squared_rho) = (turn * sines * inverse, rho * rho);
+        let mut slopes = [[gap * dot * scale; DIRECTIONS]; 2];
+        slopes[1][0] = -(gap * (outside * (two * tangents).mul_add(square, whole)));
+        let sides = [(m_u, u, du), (m_v, v, dv)];
+        for (n, (m, own, slope)) in sides.into_iter().enumerate() {
+            let p = own.arcsine.p * own.arcsine.p;
+            let fall = p * squared_rho * (one + (two * m + square));
+            let by_root = outside.mul_add(one + m - fall, rho * dot);
+            let elasticity = slope.root.mul_add(own.inverse, one);
+            slopes[0][n + 1] = correlation(new) * elasticity - by_root * scale;
+            let rest = square.mul_add(tangents * m - p, -(p * m));
+            let along = tangent * m.mul_add(whole, two * rest);
+            slopes[1][n + 1] = (turn * along) * one.copysign(gap);
+        }
+        Some((margin, Tangent::from_parts([new, dot], slopes)))
     }
 }
 

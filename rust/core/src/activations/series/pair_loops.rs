@@ -4,7 +4,7 @@ use super::packed::SeriesBlock;
 use super::pair_sums::PairSums;
 use crate::activations::differentiable::{self, DIRECTIONS};
 use crate::activations::features::Variables;
-use crate::isa::{Block, Isa, Part, Vector, Vectorized};
+use crate::isa::{Block, Isa, Part, Real, Vector, Vectorized};
 use crate::math::tangent::Tangent;
 
 /// Replaces each gap of a row of pairs by that of (φ(u), φ(v)), and writes Ṫ to `dots`.
@@ -70,9 +70,14 @@ impl Vectorized for Derivatives<'_> {
         for (block, (gap, step)) in self.series.blocks.clone().zip(pairs) {
             for part in 0..V::Part::PARTS {
                 let gap = V::Part::load_part(gap, part);
-                let gap = Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap);
-                let (new, slope) = PairSums::new(&self.series, block, part, gap).step();
-                step.store(part, [new, slope]);
+                let tangent = Tangent::<V::Part, DIRECTIONS>::along(0, gap, gap);
+                let sums = PairSums::new(&self.series, block, part, tangent);
+                let (mut new, dot) = sums.step();
+                // dT/dc = Ṫ. Both are 0 for a function without a linear part at r = 0.
+                let unit = sums.unit_of_dots().value;
+                let unit = unit.max(V::Part::splat(f64::MIN_POSITIVE));
+                new.slopes[0] = gap * (dot.value / unit);
+                step.store(part, [new, dot]);
             }
         }
     }

@@ -62,11 +62,17 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
             part,
             size: gap.abs(),
             sign: R::splat(1.0).copysign(gap),
-            slopes: R::of_row(row[0]) * R::of_columns(col[0], part),
+            slopes: R::product(R::of_row(row[0]), R::of_columns(col[0], part)),
             means: [R::of_row(row[1]), R::of_columns(col[1], part)],
             terms: R::splat(rows[0].terms).max(R::constant(number(0, TERMS), part)),
             last: R::splat(rows[0].last).max(R::constant(number(0, OCTAVES), part)),
         }
+    }
+
+    /// The unit of Ṫ, `√(T(u,u) T(v,v))/(r_u r_v)`.
+    #[inline(always)]
+    pub(super) fn unit_of_dots(&self) -> R {
+        self.slopes
     }
 
     /// Returns the gap of (φ(u), φ(v)), and Ṫ.
@@ -123,9 +129,9 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
             for k in (CHUNK * chunk..CHUNK * (chunk + 1)).rev() {
                 for parity in [0, 1] {
                     let (u, v) = self.direct_at(k, parity);
-                    let (product, n) = (u * v, R::splat((2 * k + parity + 1) as f64));
-                    values[parity] = values[parity].mul_add(square, product);
-                    dots[parity] = dots[parity].mul_add(square, n * product);
+                    let (product, n) = (R::product(u, v), (2 * k + parity + 1) as f64);
+                    values[parity] = values[parity].times_plus(square, product);
+                    dots[parity] = dots[parity].times_plus(square, product.multiple(n));
                 }
             }
             values = values.map(|sum| R::select(wanted, sum, zero));
@@ -149,10 +155,10 @@ impl<'a, R: WithSlopes<K>, const K: usize> PairSums<'a, R, K> {
             for (k, fall) in falls.iter().enumerate() {
                 for parity in [0, 1] {
                     let (u, v) = self.at(index, parity, k);
-                    let term = u * v * (one - *fall);
-                    let n = R::splat(octave.indices[parity][k]);
+                    let term = R::product(u, v).times(one - *fall);
+                    let n = octave.indices[parity][k];
                     part[parity] = part[parity] + term;
-                    slopes[parity] = n.mul_add(term, slopes[parity]);
+                    slopes[parity] = term.multiple_plus(n, slopes[parity]);
                 }
             }
             part[1] = part[1] * (one - self.size);

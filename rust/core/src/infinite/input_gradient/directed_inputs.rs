@@ -1,5 +1,7 @@
 //! Inputs with unit vectors and with the derivatives of the recursion along their diagonal.
 
+use std::ops::Range;
+
 use crate::engine::panel::{PanelSlice, Panels};
 use crate::engine::pool::{self, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
@@ -118,6 +120,11 @@ impl<T: Scalar> DirectedInputs<T> {
     /// The power of two that is the unit of the kernels of a row.
     pub(super) fn unit(&self, row: usize) -> f64 {
         self.powers.get(row)
+    }
+
+    /// These powers of two for blocks of rows.
+    pub(super) fn unit_blocks(&self, blocks: Range<usize>) -> &[Block] {
+        &self.powers.blocks()[blocks]
     }
 
     /// The unit of the kernels of a row over its norm: a number and the exponent of a power of two.

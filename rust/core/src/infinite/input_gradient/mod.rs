@@ -24,9 +24,10 @@ mod directed_inputs;
 mod ordered_sums;
 mod weighting;
 
+use std::ops::Range;
 use std::ptr;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, s};
 
 use crate::engine::panel::PanelSlice;
 use crate::engine::pool::{self, Load, Stop, Watch};
@@ -66,6 +67,27 @@ impl Weights {
             Self::Pairs(weights) => weights[[row, col]],
             Self::Columns(weights) => weights[[col, result]],
         }
+    }
+
+    /// The weights of a row and of these columns in one of the results. `column` is room for a column of a matrix.
+    fn of_row<'a>(
+        &'a self,
+        row: usize,
+        cols: &Range<usize>,
+        result: usize,
+        column: &'a mut Vec<f64>,
+    ) -> &'a [f64] {
+        let weights = match self {
+            Self::Pairs(weights) => weights.row(row),
+            Self::Columns(weights) => weights.column(result),
+        };
+        let part = weights.slice_move(s![cols.clone()]);
+        if let Some(part) = part.to_slice() {
+            return part;
+        }
+        column.clear();
+        column.extend(part);
+        column
     }
 
     /// The number of results.
@@ -158,6 +180,8 @@ struct GradientWorker {
 struct SideWorker {
     /// The products of weights and units of one row.
     factors: Vec<Block>,
+    /// The weights of one result, if they are not side by side.
+    column: Vec<f64>,
     /// The factors of the unit vectors, and their transpose.
     weighted: Tile,
     turned: Tile,
@@ -179,7 +203,7 @@ impl<T: Scalar> TileTask<'_, T> {
         let products = (self.weights.results() * results.len()) as f64;
         let cycles = 4.0 * self.inputs.entry_cycles(recursion)
             + products * product_cycles(self.sides[0].features());
-        let sums = OrderedSums::new(self.sides[0], cols.div_ceil(EDGE), results);
+        let sums = OrderedSums::new(self.isa, self.sides[0], cols.div_ceil(EDGE), results);
         let tiles = area_count(rows, cols, EDGE, self.symmetric);
         let load = Load::new(tiles, cycles * (rows * cols) as f64);
         let work = |worker: &mut GradientWorker, area: Area, stop: &Stop| {
@@ -308,15 +332,17 @@ impl<T: Scalar> TileTask<'_, T> {
     ) {
         let SideWorker {
             factors,
+            column,
             weighted,
             sums,
             ..
         } = worker;
+        let units = self.sides[1].unit_blocks(blocks_of(&area.cols));
         weighted.reshape(area.rows.len(), area.cols.len());
         for (r, row) in area.rows.clone().enumerate() {
             if r == 0 || matches!(self.weights, Weights::Pairs(_)) {
-                let factor = |col| self.weights.at(row, col, result) * self.sides[1].unit(col);
-                fill_factors(factors, &area.cols, factor);
+                let weights = self.weights.of_row(row, &area.cols, result, column);
+                fill_factors(factors, weights, units);
             }
             sums.along(index)[r] = self.isa.run(WeightRow {
                 tiles: tiles.map(|tile| &tile.row_blocks(r)[..factors.len()]),

@@ -10,6 +10,7 @@ use crate::engine::pool::{AllFinite, lock};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile};
 use crate::error::{Error, Result};
+use crate::isa::{Block, Isa, Vector, Vectorized};
 
 /// The sums of several results over some columns, for one band of rows.
 #[derive(Clone, Debug, Default)]
@@ -41,14 +42,13 @@ impl BandSums {
     }
 
     /// Adds sums over later columns.
-    fn add(&mut self, other: &Self) {
+    fn add(&mut self, isa: Isa, other: &Self) {
         for (tile, other) in self.tiles.iter_mut().zip(&other.tiles) {
             for r in 0..other.shape()[0] {
-                let values = tile.row_blocks_mut(r).as_flattened_mut().iter_mut();
-                let others = other.row_blocks(r).as_flattened();
-                values
-                    .zip(others)
-                    .for_each(|(value, other)| *value += other);
+                isa.run(AddTo {
+                    sums: tile.row_blocks_mut(r),
+                    terms: other.row_blocks(r),
+                });
             }
         }
         for (along, other) in self.along.iter_mut().zip(&other.along) {
@@ -56,6 +56,23 @@ impl BandSums {
                 .iter_mut()
                 .zip(other)
                 .for_each(|(value, other)| *value += other);
+        }
+    }
+}
+
+/// Adds terms to sums.
+struct AddTo<'a> {
+    sums: &'a mut [Block],
+    terms: &'a [Block],
+}
+
+impl Vectorized for AddTo<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (sum, term) in self.sums.iter_mut().zip(self.terms) {
+            (V::load(sum) + V::load(term)).store(sum);
         }
     }
 }
@@ -73,6 +90,7 @@ struct SumBand<'a, T> {
 
 /// The sums of all bands.
 pub(super) struct OrderedSums<'a, T: Scalar> {
+    isa: Isa,
     rows: &'a DirectedInputs<T>,
     /// The number of tiles of a band.
     tiles: usize,
@@ -83,6 +101,7 @@ pub(super) struct OrderedSums<'a, T: Scalar> {
 impl<'a, T: Scalar> OrderedSums<'a, T> {
     /// Sums of nothing yet. `targets` are the results (N, d, O) of each kernel, in C order.
     pub(super) fn new(
+        isa: Isa,
         rows: &'a DirectedInputs<T>,
         tiles: usize,
         targets: &'a mut [Array3<T>],
@@ -103,6 +122,7 @@ impl<'a, T: Scalar> OrderedSums<'a, T> {
             }
         }
         Self {
+            isa,
             rows,
             tiles,
             bands: bands.into_iter().map(Mutex::new).collect(),
@@ -121,11 +141,11 @@ impl<'a, T: Scalar> OrderedSums<'a, T> {
         if tile == 0 {
             band.total = sums.clone();
         } else {
-            band.total.add(sums);
+            band.total.add(self.isa, sums);
         }
         band.added += 1;
         while let Some(sums) = band.waiting.remove(&band.added) {
-            band.total.add(&sums);
+            band.total.add(self.isa, &sums);
             band.added += 1;
         }
         if band.added == self.tiles {

@@ -1,20 +1,20 @@
 //! The factors of the vectors of which a derivative with respect to an input is made.
 
-use std::ops::Range;
-
 use super::CLOSE;
 use crate::isa::{Block, Vector, Vectorized, WIDTH};
 
-/// Writes the factors of some columns to whole blocks, filled up with zeros.
-pub(super) fn fill_factors(
-    factors: &mut Vec<Block>,
-    cols: &Range<usize>,
-    factor: impl Fn(usize) -> f64,
-) {
+/// Writes the products of weights and units to whole blocks, filled up with zeros.
+pub(super) fn fill_factors(factors: &mut Vec<Block>, weights: &[f64], units: &[Block]) {
     factors.clear();
-    factors.resize(cols.len().div_ceil(WIDTH), [0.0; WIDTH]);
-    for (target, col) in factors.as_flattened_mut().iter_mut().zip(cols.clone()) {
-        *target = factor(col);
+    let (whole, rest) = weights.as_chunks::<WIDTH>();
+    let product = |(weights, units): (&Block, &Block)| {
+        std::array::from_fn(|lane| weights[lane] * units[lane])
+    };
+    factors.extend(whole.iter().zip(units).map(product));
+    if let Some(units) = units.get(whole.len()).filter(|_| !rest.is_empty()) {
+        let mut last = [0.0; WIDTH];
+        last[..rest.len()].copy_from_slice(rest);
+        factors.push(product((&last, units)));
     }
 }
 

@@ -4,14 +4,13 @@
 //! adjoints `∂f/∂Θ`, `∂f/∂gap` and `∂f/∂λ` after a dense layer, one step computes `∂f/∂σ_w` and `∂f/∂σ_b` of this layer
 //! and the adjoints after the layer before.
 
-use super::forward::{LayerPairs, squared_ratio, with_slopes};
+use super::forward::{LayerPairs, squared_ratio};
 use super::{Adjoint, LayerState, TiedScales};
-use crate::activations::bias::{BIAS_NUMBERS, add_bias, correlation};
+use crate::activations::bias::{BIAS_NUMBERS, bias_slopes, correlation};
 use crate::activations::row_and_columns::RowAndColumns;
 use crate::infinite::recursion::LayerScales;
 use crate::infinite::recursion::profile_slopes::{ALPHA, BETA, ELASTICITY, ROOT, UNIT};
 use crate::isa::{Block, Vector, Vectorized};
-use crate::math::tangent::Tangent;
 
 /// The layer's own term of an output, `own = τ_w² ω_i ω_j ρ(t) + τ_b²`.
 pub(super) struct LayerTermSlopes {
@@ -143,7 +142,7 @@ impl Backward<'_> {
 
     /// Goes back through the bias: replaces `∂f/∂λ` by `∂f/∂log u` on each side, and the part of `∂f/∂t` that comes
     /// from later layers. `product` is `p` of [`Self::dense`]. `dλ = α dlog u + σ_b/r² dσ_b`, and the gap after the
-    /// bias is [`add_bias`] of t and of log u of both sides.
+    /// bias depends on t and on log u of both sides.
     #[inline(always)]
     fn bias<V: Vector>(
         &self,
@@ -155,11 +154,7 @@ impl Backward<'_> {
         let (layer, later) = (&self.layer, V::load(&self.adjoints[block].gap));
         let gap = V::load(&self.state.steps[block].gap);
         let sigma_b = V::splat(layer.scales.sigma_b);
-        let tangent = add_bias(
-            with_slopes(numbers, block),
-            Tangent::along(0, gap, V::splat(1.0)),
-        );
-        let [along, row, col] = tangent.slopes;
+        let [along, row, col] = bias_slopes(numbers.all(block), gap);
         let (row, col) = (later * row, later * col);
         dense.gap = later * along - product;
         let alphas = layer.numbers.pair::<V>(ALPHA, block);

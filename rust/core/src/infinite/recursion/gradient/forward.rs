@@ -1,13 +1,12 @@
 //! One dense layer on the pairs of one row, forward.
 
 use super::{DifferentiatedProfile, LayerState};
-use crate::activations::bias::{BIAS_NUMBERS, add_bias, bias_number_slopes, correlation};
+use crate::activations::bias::{BIAS_NUMBERS, add_bias, correlation};
 use crate::activations::row_and_columns::RowAndColumns;
 use crate::activations::row_pairs::RowPairs;
 use crate::infinite::recursion::LayerScales;
 use crate::infinite::recursion::profile_slopes::{NUMBERS, ROOT, TAU_B};
 use crate::isa::{Block, Vector, Vectorized};
-use crate::math::tangent::Tangent;
 
 /// A dense layer, with the numbers of one row and of the columns.
 #[derive(Clone, Copy)]
@@ -35,23 +34,6 @@ impl<'a> LayerPairs<'a> {
             bias: bias.map(|(rows, cols)| RowAndColumns::new(pairs, rows, cols)),
         }
     }
-}
-
-/// The numbers that [`add_bias`] reads of a block, with derivatives with respect to log u of the row in direction 1,
-/// and of the columns in direction 2.
-#[inline(always)]
-pub(in super::super) fn with_slopes<V: Vector>(
-    numbers: &RowAndColumns<'_, BIAS_NUMBERS>,
-    block: usize,
-) -> [[Tangent<V, 3>; BIAS_NUMBERS]; 2] {
-    let mut tangents = [[Tangent::constant(V::splat(0.0)); BIAS_NUMBERS]; 2];
-    for (side, values) in numbers.all(block).into_iter().enumerate() {
-        let slopes = bias_number_slopes(values);
-        for (index, (value, slope)) in values.into_iter().zip(slopes).enumerate() {
-            tangents[side][index] = Tangent::along(side + 1, value, slope);
-        }
-    }
-    tangents
 }
 
 /// `(a/b)²`.

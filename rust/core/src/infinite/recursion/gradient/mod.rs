@@ -31,7 +31,7 @@ use crate::isa::{Block, Isa, WIDTH};
 use backward::{Backward, LayerTermSlopes};
 use forward::Forward;
 
-pub(super) use forward::{LayerPairs, squared_ratio, with_slopes};
+pub(super) use forward::{LayerPairs, squared_ratio};
 
 /// The learning scales of a layer that equal its `σ_w` and `σ_b`, and change with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

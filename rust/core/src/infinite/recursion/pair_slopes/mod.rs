@@ -10,17 +10,16 @@
 //!
 //! Networks that have a table are homogeneous: there `∂K/∂λ = K`, and `∂K/∂t` is the slope of a polynomial.
 
-use super::gradient::{DifferentiatedProfile, LayerPairs, squared_ratio, with_slopes};
+use super::gradient::{DifferentiatedProfile, LayerPairs, squared_ratio};
 use super::plane_row::PlaneRow;
 use super::profile_slopes::{ALPHA, ELASTICITY, ROOT, TAU_B};
 use super::table::{LookUpSlopes, NNGP, NTK, Query, Table};
 use super::{Output, ProfileSlopes, Recursion};
-use crate::activations::bias::{add_bias, correlation};
+use crate::activations::bias::{add_bias, bias_slopes, correlation};
 use crate::activations::differentiable::{DIRECTIONS, DualStep};
 use crate::activations::row_and_columns::RowAndColumns;
 use crate::activations::row_pairs::RowPairs;
 use crate::isa::{Block, Blocks, Isa, Vector, Vectorized};
-use crate::math::tangent::Tangent;
 
 /// The planes of each kernel: its derivatives with respect to ρ, and to λ of the row and of the columns.
 pub const SLOPES: usize = DIRECTIONS;
@@ -236,9 +235,8 @@ impl SlopeState {
     fn reset(&mut self, gaps: &[Block]) {
         self.gaps.clear();
         self.gaps.extend_from_slice(gaps);
-        // Old steps may stay: the first activation overwrites them.
+        // Old values may stay: each is overwritten before it is read.
         self.steps.resize(gaps.len(), DualStep::default());
-        self.pairs.clear();
         self.pairs.resize(gaps.len(), PairTangent::default());
     }
 }
@@ -278,7 +276,7 @@ impl Vectorized for DenseSlopes<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let layer = self.layer;
+        let (layer, is_first) = (self.layer, self.activation.is_none());
         let variance = V::splat(layer.scales.sigma_w * layer.scales.sigma_w);
         let learning = V::splat(squared_ratio(layer.scales.tau_w, layer.scales.sigma_w));
         for block in 0..self.gaps.len() {
@@ -287,7 +285,7 @@ impl Vectorized for DenseSlopes<'_> {
             let rho = correlation(step.gap);
             let by_root = self.chain.pair::<V>(BEFORE_BIAS, block);
             let pair = &mut self.pairs[block];
-            let before = V::load(&pair.ntk);
+            let before = loaded::<V>(is_first, &pair.ntk);
             let own = (learning * product).mul_add(rho, layer.numbers.product(TAU_B, block));
             (variance * step.dot)
                 .mul_add(before, own)
@@ -297,7 +295,8 @@ impl Vectorized for DenseSlopes<'_> {
                 if n > 0 {
                     nngp = nngp + product * rho * by_root[n - 1];
                 }
-                let ntk = step.dot_slopes[n] * before + step.dot * V::load(&pair.ntk_slopes[n]);
+                let slope = loaded::<V>(is_first, &pair.ntk_slopes[n]);
+                let ntk = step.dot_slopes[n] * before + step.dot * slope;
                 variance
                     .mul_add(ntk, learning * nngp)
                     .store(&mut pair.ntk_slopes[n]);
@@ -312,6 +311,16 @@ impl Vectorized for DenseSlopes<'_> {
     }
 }
 
+/// Values of the layer before; 0 for the first layer.
+#[inline(always)]
+fn loaded<V: Vector>(is_first: bool, values: &Block) -> V {
+    if is_first {
+        V::splat(0.0)
+    } else {
+        V::load(values)
+    }
+}
+
 impl DenseSlopes<'_> {
     /// The gap after the bias, and its derivatives.
     #[inline(always)]
@@ -319,9 +328,8 @@ impl DenseSlopes<'_> {
         let Some(numbers) = &self.layer.bias else {
             return (step.gap, step.gap_slopes);
         };
-        let gap = Tangent::along(0, step.gap, V::splat(1.0));
-        let Tangent { value, slopes } = add_bias(with_slopes(numbers, block), gap);
-        let [along, row, col] = slopes;
+        let numbers = numbers.all(block);
+        let [along, row, col] = bias_slopes(numbers, step.gap);
         let [by_row, by_col] = self.chain.pair::<V>(BEFORE_BIAS, block);
         let [first, second, third] = step.gap_slopes;
         let slopes = [
@@ -329,7 +337,7 @@ impl DenseSlopes<'_> {
             along * second + row * by_row,
             along * third + col * by_col,
         ];
-        (value, slopes)
+        (add_bias(numbers, step.gap), slopes)
     }
 
     /// The results of the activation by the chain rule. Before the first layer there is none: `Ṫ = 0`.
