@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkrs import Dense, Rbf, Relu, Sequential, mlp
+from ntkrs import Dense, LeakyRelu, Rbf, Relu, Sequential, mlp
 from oracles import infinite
 from oracles.tables import CLOSED_FORMS, MODERATE
 from package import built
@@ -101,6 +101,21 @@ def test_tiny_rows_beside_trained_biases(first):
     nngp, ntk = infinite.kernels(x, None, 1.3, 0.0, ["relu"] * 2, rounded=True, tau_w=1.3, tau_b=tau_b)
     assert np.abs(kernel.nngp - nngp).max() <= 16 * EPS * nngp.max()
     assert errors(kernel.ntk, ntk).max() <= 64 * EPS
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("slope", [0.0, 0.01])
+def test_rows_of_zeros_beside_trained_biases(slope, dtype):
+    """Such a row is the constant 0 in every layer, where φ' counts as the mean m of both sides: Θ ← m² Θ + τ_b²."""
+    x = np.array([[0.0, 0.0], [1.0, 2.0], [0.0, 0.0]], dtype)
+    layers = [part for _ in range(3) for part in (Dense(1, 1.0, 0.0, tau_b=0.7), LeakyRelu(slope))]
+    arch = Sequential(*layers, Dense(1))
+    mean = (1 + slope) ** 2 / 4
+    ntk = arch.kernel()(x, get="ntk")
+    expected = 0.49 * (mean + mean**2 + mean**3)
+    np.testing.assert_allclose(ntk[[0, 0, 2], [0, 2, 0]], expected, rtol=8 * np.finfo(dtype).eps)
+    gradient = arch.kernel().gradient(x, get="ntk")
+    assert np.isfinite(gradient.sigma_w).all()
 
 
 @pytest.mark.parametrize("name", ["erf", "sin", "rbf", "gaussian"])

@@ -91,6 +91,14 @@ impl SingleGaps {
             rounded: &mut self.gaps,
         });
     }
+
+    /// Replaces the gap of one pair, given its row, block and lane in the band, if there are gaps in `f32`. The copy of a
+    /// last row stays as it is.
+    pub fn set(&mut self, pairs: &BandPairs, [row, block, lane]: [usize; 3], gap: f32) {
+        if let Some(two_rows) = self.gaps.get_mut(row / 2 * pairs.blocks.len() + block) {
+            two_rows.0[row % 2 * WIDTH + lane] = gap;
+        }
+    }
 }
 
 /// Rounds gaps, `blocks` of each row.

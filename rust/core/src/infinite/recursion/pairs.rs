@@ -6,6 +6,7 @@ use super::table::{LookUp, NNGP, NTK, Query, Table};
 use super::{Output, Recursion};
 use crate::activations::dense_layer::{BandKernels, DenseLayer};
 use crate::activations::row_pairs::BandPairs;
+use crate::activations::single::SingleGaps;
 use crate::isa::{Block, Isa};
 
 /// The recursion between two batches of inputs, given their profiles.
@@ -106,6 +107,20 @@ impl<'a> PairRecursion<'a> {
                 }),
             }
         }
+    }
+
+    /// Makes inputs that are constant after dense layer `layer` orthogonal to all others, in the gaps of both types.
+    pub(super) fn separate_constants(
+        &self,
+        layer: usize,
+        pairs: &BandPairs,
+        gaps: &mut [Block],
+        single: &mut SingleGaps,
+    ) {
+        Level::for_constants(self.levels(layer), pairs, |row, block, lane| {
+            gaps[row * pairs.blocks.len() + block][lane] = 1.0;
+            single.set(pairs, [row, block, lane], 1.0);
+        });
     }
 
     /// Dense layer `index` between rows and columns.

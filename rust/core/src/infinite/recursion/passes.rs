@@ -175,7 +175,12 @@ impl Pass<'_> {
         };
         match index.checked_sub(1) {
             None => isa.run(layer),
-            Some(before) => self.step_and_layer(before, layer, &mut state.gaps),
+            Some(before) => {
+                let (gaps, single) = (&mut layer.kernels.gaps, &mut state.gaps);
+                self.recursion
+                    .separate_constants(before, self.pairs, gaps, single);
+                self.step_and_layer(before, layer, single);
+            }
         }
         if index == 0 && self.precision == Precision::Single {
             state.gaps.start(isa, self.pairs, &state.kernels.gaps);
@@ -199,9 +204,8 @@ impl Pass<'_> {
     fn step_and_layer(&self, index: usize, layer: BandLayer<'_>, gaps: &mut SingleGaps) {
         let isa = self.recursion.isa;
         let dual = self.recursion.recursion.dual(index);
-        let single = dual
-            .single()
-            .filter(|_| self.precision == Precision::Single);
+        let allowed = self.precision == Precision::Single;
+        let single = dual.single().filter(|_| allowed);
         if let Some(dual) = single {
             let levels = self.recursion.levels(index + 1);
             let [rows, cols] = levels.map(|level| &level.single_bias);

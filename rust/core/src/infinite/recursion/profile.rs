@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::{Batch, LayerScales};
 use crate::activations::bias::{BIAS_NUMBERS, bias_numbers};
 use crate::activations::features::Features;
-use crate::activations::row_pairs::RowPairs;
+use crate::activations::row_pairs::{BandPairs, RowPairs};
 use crate::activations::single::SingleBias;
 use crate::engine::pool::{Stages, Watch};
 use crate::engine::rows::{Numbers, per_row};
@@ -27,8 +27,8 @@ const MODERATE: i32 = 500;
 /// The diagonal of every layer's kernel on a batch of inputs.
 ///
 /// Each input has its own unit: the power of two in which its `√Σ(x, x)` of the last layer is in [1, 2), or less if a
-/// term of Θ is larger by far. Kernels are computed in the units of both inputs, and scaled back at the end. No intermediate value overflows or underflows
-/// unless the result does.
+/// term of Θ is larger by far. Kernels are computed in the units of both inputs, and scaled back at the end. No
+/// intermediate value overflows or underflows unless the result does.
 #[derive(Debug)]
 pub struct Profile {
     pub(super) levels: Vec<Level>,
@@ -47,6 +47,8 @@ pub struct Profile {
 pub(super) struct Level {
     /// `r = √Σ(x, x)`.
     pub(super) r: Vec<DoubleDouble>,
+    /// True if r of an input is 0.
+    constants: bool,
     /// r in units of the power of two of its input (see [`Profile`]).
     pub(super) scaled: Blocks,
     /// The features of the inputs for the activation after the layer.
@@ -205,12 +207,35 @@ impl Level {
         let own = (!scales.tau_is_sigma()).then(|| [next(), next()]);
         let in_use = bias.as_ref().filter(|_| batch.single);
         Ok(Self {
+            constants: r.iter().any(|r| r.hi == 0.0),
             r,
             single_bias: in_use.map(SingleBias::new),
             bias,
             own,
             ..Self::default()
         })
+    }
+
+    /// Calls `part` for each pair with an input that is the constant 0 after the layer, given its place in the band: row,
+    /// block of columns and lane. Its gap counts as that of orthogonal inputs, but an activation with a kink moves it.
+    pub(super) fn for_constants(
+        [rows, cols]: [&Self; 2],
+        pairs: &BandPairs,
+        mut part: impl FnMut(usize, usize, usize),
+    ) {
+        if !(rows.constants || cols.constants) {
+            return;
+        }
+        let first = pairs.blocks.start * WIDTH;
+        let cols = &cols.r[first..cols.r.len().min(pairs.blocks.end * WIDTH)];
+        for (index, row) in pairs.rows.clone().enumerate() {
+            let row = rows.r[row].hi == 0.0;
+            for (col, r) in cols.iter().enumerate() {
+                if row || r.hi == 0.0 {
+                    part(index, col / WIDTH, col % WIDTH);
+                }
+            }
+        }
     }
 
     /// Fills the numbers that are in units of the inputs' powers of two.

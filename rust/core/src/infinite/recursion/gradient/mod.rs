@@ -22,6 +22,7 @@ mod backward;
 mod forward;
 
 use super::plane_row::PlaneRow;
+use super::profile::Level;
 use super::profile_slopes::ProfileSlopes;
 use super::{Output, Profile, Recursion};
 use crate::activations::differentiable::DualStep;
@@ -155,9 +156,13 @@ impl<'a> GradientRecursion<'a> {
     /// Runs dense layer `layer` and the activation before it, if there is one.
     fn forward(&self, layer: usize, pairs: &RowPairs, states: &mut [LayerState]) {
         let (before, rest) = states.split_at_mut(layer);
-        let (before, state) = (before.last(), &mut rest[0]);
-        if let Some(before) = before {
+        let (mut before, state) = (before.last_mut(), &mut rest[0]);
+        if let Some(before) = &mut before {
             let index = layer - 1;
+            let levels = self.sides.map(|side| &side.profile.levels[index]);
+            Level::for_constants(levels, &pairs.band(), |_, block, lane| {
+                before.gaps[block][lane] = 1.0;
+            });
             let [rows, cols] = self.sides.map(|side| &side.profile.levels[index].features);
             let values = pairs.variables(rows, cols);
             let [rows, cols] = self.sides.map(|side| side.slopes.features(index));

@@ -12,6 +12,7 @@
 
 use super::gradient::{DifferentiatedProfile, LayerPairs, squared_ratio};
 use super::plane_row::PlaneRow;
+use super::profile::Level;
 use super::profile_slopes::{ALPHA, ELASTICITY, ROOT, TAU_B};
 use super::table::{LookUpSlopes, NNGP, NTK, Query, Table};
 use super::{Output, ProfileSlopes, Recursion};
@@ -201,6 +202,10 @@ impl<'a> PairSlopes<'a> {
         } = state;
         if layer > 0 {
             let index = layer - 1;
+            let levels = self.sides.map(|side| &side.profile.profile.levels[index]);
+            Level::for_constants(levels, &pairs.band(), |_, block, lane| {
+                gaps[block][lane] = 1.0;
+            });
             let [rows, cols] = self
                 .sides
                 .map(|side| &side.profile.profile.levels[index].features);
