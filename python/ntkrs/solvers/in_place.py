@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs.errors import ConvergenceError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -65,7 +67,7 @@ def eigendecompose(A: Matrix) -> Matrix:
 
     Raises
     ------
-    numpy.linalg.LinAlgError
+    ntkrs.ConvergenceError
         If the iteration does not converge.
 
     Examples
@@ -86,7 +88,7 @@ def eigendecompose(A: Matrix) -> Matrix:
     work, numbers = np.empty(int(work[0]), A.dtype), np.empty(int(numbers[0]), integer)
     failed = run(work, numbers, work.size, numbers.size)
     if failed:
-        raise np.linalg.LinAlgError(f"the eigenvalues of a matrix of order {len(A)} did not converge ({failed})")
+        raise ConvergenceError(f"the eigenvalues of a matrix of order {len(A)} did not converge ({failed})")
     return values
 
 
