@@ -42,6 +42,8 @@ def read_file(path: Any) -> dict[str, Any]:
         raise ValueError(
             f"path is {str(file)!r}, but a safetensors file is needed: that {_REFUSED[file.suffix.lower()]}"
         )
+    with suppress(ImportError):  # where it is installed, it adds bfloat16 to NumPy
+        import_module("ml_dtypes")
     with tensor_files.opened(file) as tensors:
         if tensor_files.KEY in (tensors.metadata() or {}):
             raise ValueError(f"path is {str(file)!r}, a file of a Network. Read it by ntkrs.Network.load.")
@@ -50,8 +52,6 @@ def read_file(path: Any) -> dict[str, Any]:
 
 def _tensor(tensors: Any, name: str, file: Path) -> Any:
     """Return one array of an open file, or raise TypeError if NumPy lacks its dtype."""
-    with suppress(ImportError):  # where it is installed, it adds bfloat16 to NumPy
-        import_module("ml_dtypes")
     try:
         return tensors.get_tensor(name)
     except (TypeError, KeyError, AttributeError) as error:

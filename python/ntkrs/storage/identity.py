@@ -67,12 +67,12 @@ class KernelMatrix:
         self._finite = isinstance(kernel, FiniteNetwork)
         if self._finite:
             self._choice: dict[str, Any] = {"outputs": form(kernel, get, outputs)}
-            x, _ = arrays.pair(X, None, kernel.dtype)
+            x = arrays.finite(arrays.pair(X, None, kernel.dtype)[0], "X")
         else:
             no_form(outputs)
             self._choice = {"get": numbers.choice(get, "get", ("nngp", "ntk"))}
             x = images.inputs(X, "X", kernel)
-        self.x: Array = arrays.finite(arrays.copied(x), "X")
+        self.x: Array = arrays.copied(x)
         # The first row, and the diagonal: a kernel that refuses these inputs does so before any file is made.
         self.block(slice(0, 1), None, None)
         if not self._finite:
