@@ -1,7 +1,7 @@
 //! Derivatives of closed forms by plain formulas, and those of the new gap of close pairs in forward mode.
 
 use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NamedNumbers, count};
-use crate::activations::differentiable::{DIRECTIONS, Form};
+use crate::activations::differentiable::{DIRECTIONS, Form, in_forward_mode};
 use crate::isa::Real;
 use crate::math::number::RowNumber;
 use crate::math::tangent::Tangent;
@@ -47,12 +47,7 @@ impl<C: ClosedForm> Form for C {
         if let Some(results) = slopes_by_formula(*self, [row, col], gap) {
             return results;
         }
-        let (new, dot) = self.of_pair(
-            |k| Tangent::along(1, row[0][k], row[1][k]),
-            |k| Tangent::along(2, col[0][k], col[1][k]),
-            Tangent::along(0, gap, gap),
-        );
-        [new, dot]
+        in_forward_mode(self, u, v, gap)
     }
 }
 

@@ -32,13 +32,24 @@ pub trait Form: Debug + Send + Sync {
         v: impl Fn(usize) -> [R; 2],
         gap: R,
     ) -> [Tangent<R, DIRECTIONS>; 2] {
-        let (new, dot) = self.of_pair(
-            |k| Tangent::along(1, u(k)[0], u(k)[1]),
-            |k| Tangent::along(2, v(k)[0], v(k)[1]),
-            Tangent::along(0, gap, gap),
-        );
-        [new, dot]
+        in_forward_mode(self, u, v, gap)
     }
+}
+
+/// [`Form::slopes_of_pair`] by numbers that carry all derivatives along.
+#[inline(always)]
+pub fn in_forward_mode<F: Form + ?Sized, R: Real>(
+    form: &F,
+    u: impl Fn(usize) -> [R; 2],
+    v: impl Fn(usize) -> [R; 2],
+    gap: R,
+) -> [Tangent<R, DIRECTIONS>; 2] {
+    let (new, dot) = form.of_pair(
+        |k| Tangent::along(1, u(k)[0], u(k)[1]),
+        |k| Tangent::along(2, v(k)[0], v(k)[1]),
+        Tangent::along(0, gap, gap),
+    );
+    [new, dot]
 }
 
 /// Derivatives of an activation's dual with respect to its inputs.

@@ -117,10 +117,8 @@ impl<'a> PairRecursion<'a> {
         gaps: &mut [Block],
         single: &mut SingleGaps,
     ) {
-        Level::for_constants(self.levels(layer), pairs, |row, block, lane| {
-            gaps[row * pairs.blocks.len() + block][lane] = 1.0;
-            single.set(pairs, [row, block, lane], 1.0);
-        });
+        let levels = self.levels(layer);
+        Level::separate_constants(levels, pairs, gaps, |place| single.set(pairs, place, 1.0));
     }
 
     /// Dense layer `index` between rows and columns.

@@ -216,12 +216,13 @@ impl Level {
         })
     }
 
-    /// Calls `part` for each pair with an input that is the constant 0 after the layer, given its place in the band: row,
-    /// block of columns and lane. Its gap counts as that of orthogonal inputs, but an activation with a kink moves it.
-    pub(super) fn for_constants(
+    /// Makes inputs that are the constant 0 after the layer orthogonal to all others, as they were before an activation
+    /// with a kink moved their gaps. `also` hears of each such pair by its place in the band: row, block and lane.
+    pub(super) fn separate_constants(
         [rows, cols]: [&Self; 2],
         pairs: &BandPairs,
-        mut part: impl FnMut(usize, usize, usize),
+        gaps: &mut [Block],
+        mut also: impl FnMut([usize; 3]),
     ) {
         if !(rows.constants || cols.constants) {
             return;
@@ -232,7 +233,9 @@ impl Level {
             let row = rows.r[row].hi == 0.0;
             for (col, r) in cols.iter().enumerate() {
                 if row || r.hi == 0.0 {
-                    part(index, col / WIDTH, col % WIDTH);
+                    let [block, lane] = [col / WIDTH, col % WIDTH];
+                    gaps[index * pairs.blocks.len() + block][lane] = 1.0;
+                    also([index, block, lane]);
                 }
             }
         }

@@ -160,10 +160,8 @@ impl<'a> GradientRecursion<'a> {
         if let Some(before) = &mut before {
             let index = layer - 1;
             let levels = self.sides.map(|side| &side.profile.levels[index]);
-            Level::for_constants(levels, &pairs.band(), |_, block, lane| {
-                before.gaps[block][lane] = 1.0;
-            });
-            let [rows, cols] = self.sides.map(|side| &side.profile.levels[index].features);
+            Level::separate_constants(levels, &pairs.band(), &mut before.gaps, |_| ());
+            let [rows, cols] = levels.map(|level| &level.features);
             let values = pairs.variables(rows, cols);
             let [rows, cols] = self.sides.map(|side| side.slopes.features(index));
             let slopes = pairs.variables(rows, cols);

@@ -203,12 +203,8 @@ impl<'a> PairSlopes<'a> {
         if layer > 0 {
             let index = layer - 1;
             let levels = self.sides.map(|side| &side.profile.profile.levels[index]);
-            Level::for_constants(levels, &pairs.band(), |_, block, lane| {
-                gaps[block][lane] = 1.0;
-            });
-            let [rows, cols] = self
-                .sides
-                .map(|side| &side.profile.profile.levels[index].features);
+            Level::separate_constants(levels, &pairs.band(), gaps, |_| ());
+            let [rows, cols] = levels.map(|level| &level.features);
             let values = pairs.variables(rows, cols);
             let [rows, cols] = self.sides.map(|side| side.profile.slopes.features(index));
             let slopes = pairs.variables(rows, cols);
