@@ -47,6 +47,7 @@ impl<C: ClosedForm> Form for C {
         if let Some(results) = slopes_by_formula(*self, [row, col], gap) {
             return results;
         }
+        let (u, v) = (|k| [row[0][k], row[1][k]], |k| [col[0][k], col[1][k]]);
         in_forward_mode(self, u, v, gap)
     }
 }
