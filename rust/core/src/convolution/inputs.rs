@@ -96,7 +96,7 @@ impl ImageInputs {
         };
         let root = |image: usize| squares[image].sqrt().scaled(self.profile.exponents[image]);
         let batch = Batch::whole(self.images.len(), self.images.argument);
-        let profile = stages.next(|watch| recursion.profile(&batch, root, watch))?;
+        let profile = stages.next(|watch| recursion.profile(&batch, &root, watch))?;
         Ok(Some(DenseInputs {
             profile,
             squares: squares.iter().map(|square| square.hi).collect(),

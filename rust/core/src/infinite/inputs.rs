@@ -104,7 +104,7 @@ impl<T: Scalar> Inputs<T> {
         let normed = stages.next(|watch| packed.normed(watch))?;
         let root = |row| normed.root_mean_square(row);
         Ok(Self {
-            profile: stages.next(|watch| recursion.profile(&batch, root, watch))?,
+            profile: stages.next(|watch| recursion.profile(&batch, &root, watch))?,
             normed,
         })
     }
@@ -135,7 +135,7 @@ impl<T: Scalar> Inputs<T> {
             root => root,
         };
         let batch = Batch::whole(self.len(), "X");
-        match recursion.profile(&batch, positive, watch) {
+        match recursion.profile(&batch, &positive, watch) {
             Err(Error::Cancelled) => Err(Error::Cancelled),
             profile => Ok(profile.ok()),
         }

@@ -93,7 +93,7 @@ fn by_batch<T: Scalar>(
             single: T::SINGLE,
         };
         let root = |row| normed.root_mean_square(row);
-        let profile = stages.next(|watch| recursion.profile(&batch, root, watch))?;
+        let profile = stages.next(|watch| recursion.profile(&batch, &root, watch))?;
         stages.next(|watch| then(&profile, first, &normed, watch))?;
     }
     Ok(())
@@ -119,7 +119,7 @@ pub fn scalar(
     }
     // All inputs have the same norm, so the profile of one band serves all bands.
     let (root, batch) = (DoubleDouble::from(q).sqrt(), Batch::whole(BAND, "rho"));
-    let profile = recursion.profile(&batch, |_| root, &mut unwatched)?;
+    let profile = recursion.profile(&batch, &|_| root, &mut unwatched)?;
     let outputs = [output];
     let pairs = recursion.between(Isa::current()?, &profile, &profile, &outputs);
     let gap = |i: usize| (1.0 - rho[i].abs()).copysign(rho[i]);

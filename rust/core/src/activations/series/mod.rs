@@ -63,18 +63,7 @@ impl<F: Formula> Formula for Series<F> {
 
 impl<S: Smooth> Dual for Series<S> {
     fn describe(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<Description> {
-        let isa = Isa::current()?;
-        let mut stages = Stages::new(watch, &SHARES);
-        let curves = stages.next(|watch| curves(&self.0, r, isa, watch))?;
-        let curve = |r: f64| &curves[&Interval::of(r)];
-        let (roots, features) =
-            stages.next(|watch| packed::pack(r, |r| curve(r).at(r, isa), watch))?;
-        let missing = r.iter().map(|r| curve(r.hi).missing(r.hi));
-        Ok(Description {
-            roots,
-            features: Features(features),
-            missing: missing.fold(0.0, f64::max),
-        })
+        describe(&self.0, r, watch)
     }
 
     fn description_cycles(&self) -> f64 {
@@ -92,18 +81,7 @@ impl<S: Smooth> Dual for Series<S> {
 
 impl<S: Smooth> Differentiable for Series<S> {
     fn slopes(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<DescriptionSlopes> {
-        let isa = Isa::current()?;
-        let mut stages = Stages::new(watch, &SHARES);
-        let curves = stages.next(|watch| curves(&self.0, r, isa, watch))?;
-        let curve = |r: f64| &curves[&Interval::of(r)];
-        let (slopes, features) =
-            stages.next(|watch| packed::pack(r, |r| curve(r).slopes_at(r, isa), watch))?;
-        let roots = r.iter().map(|r| curve(r.hi).at(r.hi, isa).root);
-        let pairs = roots.zip(slopes.iter().map(|slope| slope.hi));
-        Ok(DescriptionSlopes {
-            elasticities: pairs.map(elasticity).collect(),
-            features: Features(features),
-        })
+        slopes(&self.0, r, watch)
     }
 
     fn differentiate(
@@ -116,4 +94,43 @@ impl<S: Smooth> Differentiable for Series<S> {
     ) {
         pair_loops::differentiate(isa, [pairs, slopes], gaps, steps);
     }
+}
+
+/// [`Dual::describe`] of any function, compiled once.
+fn describe(
+    function: &dyn Smooth,
+    r: &[DoubleDouble],
+    watch: &mut Watch<'_>,
+) -> Result<Description> {
+    let isa = Isa::current()?;
+    let mut stages = Stages::new(watch, &SHARES);
+    let curves = stages.next(|watch| curves(function, r, isa, watch))?;
+    let curve = |r: f64| &curves[&Interval::of(r)];
+    let (roots, features) = stages.next(|watch| packed::pack(r, |r| curve(r).at(r, isa), watch))?;
+    let missing = r.iter().map(|r| curve(r.hi).missing(r.hi));
+    Ok(Description {
+        roots,
+        features: Features(features),
+        missing: missing.fold(0.0, f64::max),
+    })
+}
+
+/// [`Differentiable::slopes`] of any function, compiled once.
+fn slopes(
+    function: &dyn Smooth,
+    r: &[DoubleDouble],
+    watch: &mut Watch<'_>,
+) -> Result<DescriptionSlopes> {
+    let isa = Isa::current()?;
+    let mut stages = Stages::new(watch, &SHARES);
+    let curves = stages.next(|watch| curves(function, r, isa, watch))?;
+    let curve = |r: f64| &curves[&Interval::of(r)];
+    let (slopes, features) =
+        stages.next(|watch| packed::pack(r, |r| curve(r).slopes_at(r, isa), watch))?;
+    let roots = r.iter().map(|r| curve(r.hi).at(r.hi, isa).root);
+    let pairs = roots.zip(slopes.iter().map(|slope| slope.hi));
+    Ok(DescriptionSlopes {
+        elasticities: pairs.map(elasticity).collect(),
+        features: Features(features),
+    })
 }

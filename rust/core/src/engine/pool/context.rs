@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use super::idle::PoolLease;
 use super::latch::Latch;
-use super::{QUICK, STEPS, Stop, Watch, lock, message, unwatched, work_off};
+use super::{QUICK, STEPS, Share, Stop, Watch, lock, message, unwatched};
 use crate::error::{Error, Result};
 
 /// The place where this thread's parallel loops run.
@@ -72,9 +72,24 @@ pub fn install<R: Send>(
     if cycles < QUICK || !matches!(here(), Context::Caller) {
         return part(watch);
     }
+    let (mut part, mut result) = (Some(part), Err(Error::Cancelled));
+    let mut run = |watch: &mut Watch<'_>| {
+        if let Some(part) = part.take() {
+            result = part(watch);
+        }
+    };
+    let outcome = on_worker(watch, &mut run);
+    match (outcome, result) {
+        // The error of `part` says why it stopped.
+        (Err(Error::Cancelled), Err(error)) => Err(error),
+        (outcome, result) => outcome.and(result),
+    }
+}
+
+/// Calls `part` on a thread of an idle pool, whose loops then run on that pool.
+fn on_worker(watch: &mut Watch<'_>, part: &mut (dyn FnMut(&mut Watch<'_>) + Send)) -> Result<()> {
     let lease = PoolLease::take()?;
     let latch = Latch::new(1, STEPS);
-    let mut result = Err(Error::Cancelled);
     lease.pool.in_place_scope(|scope| {
         scope.spawn(|_| {
             let mut tell = |done, total| {
@@ -89,41 +104,28 @@ pub fn install<R: Send>(
             let context = Context::Worker(PoolWorker {
                 stop: Arc::clone(&latch.stop),
             });
-            let run = || result = at(context, || part(&mut tell));
+            let run = || at(context, || part(&mut tell));
             latch.end(catch_unwind(AssertUnwindSafe(run)));
         });
         latch.wait(watch);
     });
     lease.give_back();
-    match (latch.outcome(), result) {
-        // The error of `part` says why it stopped.
-        (Err(Error::Cancelled), Err(error)) => Err(error),
-        (outcome, result) => outcome.and(result),
-    }
+    latch.outcome()
 }
 
 impl PoolWorker {
-    /// [`for_each`](super::for_each) on the pool that this thread belongs to. This thread works too, and calls `watch`
-    /// after each of its items and at the end.
-    pub fn for_each<I, S>(
-        &self,
-        items: impl Iterator<Item = I> + Send,
-        total: usize,
-        watch: &mut Watch<'_>,
-        state: impl Fn() -> S + Sync,
-        work: impl Fn(&mut S, I, &Stop) + Sync,
-    ) -> Result<()> {
+    /// [`run`](super::run) on the pool that this thread belongs to. This thread works too, and calls `watch` after each of
+    /// its items and at the end.
+    pub fn run(&self, total: usize, watch: &mut Watch<'_>, share: &Share<'_>) -> Result<()> {
         let stop = &*self.stop;
-        let (items, done) = (Mutex::new(items), AtomicUsize::new(0));
-        let panic = Mutex::new(None);
+        let (done, panic) = (AtomicUsize::new(0), Mutex::new(None));
         let worker = |watch: &mut Watch<'_>| {
-            let count = || {
+            let mut count = || {
                 if watch(done.fetch_add(1, Ordering::Relaxed) + 1, total).is_break() {
                     stop.request();
                 }
             };
-            let all = || work_off(&items, stop, &mut state(), &work, count);
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(all)) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| share(stop, &mut count))) {
                 stop.request();
                 *lock(&panic) = Some(message(payload.as_ref()));
             }

@@ -87,62 +87,61 @@ pub fn for_each<I, S>(
     state: impl Fn() -> S + Sync,
     work: impl Fn(&mut S, I, &Stop) + Sync,
 ) -> Result<()> {
+    let items = Mutex::new(items);
+    let share = |stop: &Stop, then: &mut dyn FnMut()| {
+        work_off(&items, stop, &mut state(), &work, then);
+    };
+    run(load, watch, &share)
+}
+
+/// The share of a loop that one thread takes. It works on items, and calls the function after each of them, until none is
+/// left or a stop is requested.
+type Share<'a> = dyn Fn(&Stop, &mut dyn FnMut()) + Sync + 'a;
+
+/// [`for_each`] for items of any type. The machinery of threads is compiled once, and every loop's work once.
+fn run(load: Load, watch: &mut Watch<'_>, share: &Share<'_>) -> Result<()> {
     let total = load.items;
     if total == 0 {
         return Ok(());
     }
     match context::here() {
-        Context::Serial => for_each_here(items, total, watch, state(), work),
+        Context::Serial => run_here(total, watch, share),
         _ if load.cycles < QUICK => {
-            for_each_here(items, total, &mut unwatched, state(), work)?;
+            run_here(total, &mut unwatched, share)?;
             match watch(total, total) {
                 ControlFlow::Break(()) => Err(Error::Cancelled),
                 ControlFlow::Continue(()) => Ok(()),
             }
         }
-        Context::Worker(worker) => worker.for_each(items, total, watch, state, work),
-        Context::Caller => for_each_leased(items, total, watch, state, work),
+        Context::Worker(worker) => worker.run(total, watch, share),
+        Context::Caller => run_leased(total, watch, share),
     }
 }
 
-/// [`for_each`] on this thread. `watch` is called after every item.
-fn for_each_here<I, S>(
-    items: impl Iterator<Item = I>,
-    total: usize,
-    watch: &mut Watch<'_>,
-    mut state: S,
-    work: impl Fn(&mut S, I, &Stop),
-) -> Result<()> {
-    let (_floats, stop) = (DefaultFloatEnv::enter(), Stop::default());
-    let all = || {
-        for (done, item) in items.enumerate() {
-            work(&mut state, item, &stop);
-            if watch(done + 1, total).is_break() {
-                return Err(Error::Cancelled);
-            }
+/// [`run`] on this thread. `watch` is called after every item.
+fn run_here(total: usize, watch: &mut Watch<'_>, share: &Share<'_>) -> Result<()> {
+    let (_floats, stop, mut done) = (DefaultFloatEnv::enter(), Stop::default(), 0);
+    let mut count = || {
+        done += 1;
+        if watch(done, total).is_break() {
+            stop.request();
         }
-        Ok(())
     };
-    catch_unwind(AssertUnwindSafe(all))
-        .unwrap_or_else(|payload| Err(Error::Panicked(message(payload.as_ref()))))
+    match catch_unwind(AssertUnwindSafe(|| share(&stop, &mut count))) {
+        Err(payload) => Err(Error::Panicked(message(payload.as_ref()))),
+        Ok(()) if stop.requested() => Err(Error::Cancelled),
+        Ok(()) => Ok(()),
+    }
 }
 
-/// [`for_each`] on a pool of its own.
-fn for_each_leased<I, S>(
-    items: impl Iterator<Item = I> + Send,
-    total: usize,
-    watch: &mut Watch<'_>,
-    state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, I, &Stop) + Sync,
-) -> Result<()> {
+/// [`run`] on a pool of its own.
+fn run_leased(total: usize, watch: &mut Watch<'_>, share: &Share<'_>) -> Result<()> {
     let lease = PoolLease::take()?;
-    let items = Mutex::new(items);
     let latch = Latch::new(lease.threads.min(total), total);
     let worker = || {
-        let count = || {
+        share(&latch.stop, &mut || {
             latch.done.fetch_add(1, Ordering::Relaxed);
-        };
-        work_off(&items, &latch.stop, &mut state(), &work, count);
+        });
     };
     lease.pool.in_place_scope(|scope| {
         for _ in 0..latch.workers {

@@ -140,7 +140,7 @@ impl Recursion {
     pub fn profile(
         &self,
         batch: &Batch,
-        root: impl Fn(usize) -> DoubleDouble + Sync,
+        root: &(dyn Fn(usize) -> DoubleDouble + Sync),
         watch: &mut Watch<'_>,
     ) -> Result<Profile> {
         let mut levels: Vec<Level> = Vec::with_capacity(self.layers.len());
@@ -151,8 +151,8 @@ impl Recursion {
             let single = batch.single && (1..=self.single_steps()).contains(&index);
             let batch = &Batch { single, ..*batch };
             let mut level = stages.next(|watch| match index {
-                0 => Level::new(scales, batch, |row| root(batch.first + row), watch),
-                _ => Level::new(scales, batch, |row| roots[row], watch),
+                0 => Level::new(scales, batch, &|row| root(batch.first + row), watch),
+                _ => Level::new(scales, batch, &|row| roots[row], watch),
             })?;
             if index < self.activations.len() {
                 let dual = self.dual(index);

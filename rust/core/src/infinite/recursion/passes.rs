@@ -340,7 +340,7 @@ mod tests {
             ..Batch::whole(ROWS, "X")
         };
         let root = |row: usize| (0.3 + 0.2 * row as f64).into();
-        recursion.profile(&batch, root, &mut unwatched).unwrap()
+        recursion.profile(&batch, &root, &mut unwatched).unwrap()
     }
 
     #[test]

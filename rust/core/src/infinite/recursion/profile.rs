@@ -189,11 +189,11 @@ impl Level {
     pub(super) fn new(
         scales: &LayerScales,
         batch: &Batch,
-        root: impl Fn(usize) -> DoubleDouble + Sync,
+        root: &(dyn Fn(usize) -> DoubleDouble + Sync),
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
         let band = |rows: Range<usize>| {
-            let roots: Vec<_> = rows.clone().map(&root).collect();
+            let roots: Vec<_> = rows.clone().map(root).collect();
             let numbers = level_numbers(scales, &roots);
             match numbers.0.iter().position(|r| !r.hi.is_finite()) {
                 Some(row) => Err(batch.overflow(rows.start + row)),

@@ -276,7 +276,7 @@ mod tests {
         let (batch, root) = (Batch::whole(ROOTS.len(), "X"), |row: usize| {
             ROOTS[row].into()
         });
-        recursion.profile(&batch, root, &mut unwatched).unwrap()
+        recursion.profile(&batch, &root, &mut unwatched).unwrap()
     }
 
     fn row_pairs() -> RowPairs {

@@ -27,7 +27,7 @@ fn recursion(names: &[&str], sigma_b: f64) -> Recursion {
 fn profile(recursion: &Recursion, shift: f64) -> Profile {
     let root = |row: usize| (ROOTS[row] * shift.exp()).into();
     let batch = Batch::whole(WIDTH, "X");
-    recursion.profile(&batch, root, &mut unwatched).unwrap()
+    recursion.profile(&batch, &root, &mut unwatched).unwrap()
 }
 
 /// Runs `compute` on row 0 against all columns.
