@@ -175,11 +175,23 @@ impl<T: Scalar> Plane<T> {
     /// # Safety
     /// Every such offset is that of an element of this plane, and no other thread writes to it.
     unsafe fn add_to(&self, rows: &[isize], cols: &[isize], tile: &mut Tile) {
-        for (r, row) in rows.iter().enumerate() {
-            for (col, value) in cols.iter().zip(&mut tile.row_mut(r)[..cols.len()]) {
-                // SAFETY: the caller's promise.
-                *value += unsafe { self.base.offset(row + col).read() }.widen();
+        if !consecutive(cols) {
+            for (r, row) in rows.iter().enumerate() {
+                for (col, value) in cols.iter().zip(&mut tile.row_mut(r)[..cols.len()]) {
+                    // SAFETY: the caller's promise.
+                    *value += unsafe { self.base.offset(row + col).read() }.widen();
+                }
             }
+            return;
+        }
+        for (r, row) in rows.iter().enumerate() {
+            // SAFETY: these are consecutive elements of the plane that, by the caller's promise, nobody writes to.
+            let stored =
+                unsafe { slice::from_raw_parts(self.base.offset(row + cols[0]), cols.len()) };
+            let values = tile.row_mut(r)[..cols.len()].iter_mut();
+            values
+                .zip(stored)
+                .for_each(|(value, stored)| *value += stored.widen());
         }
     }
 
@@ -355,17 +367,21 @@ mod tests {
 
     #[test]
     fn stored_values_are_added_to_a_tile() {
-        let mut whole = Array2::from_shape_fn((4, 6), |(r, c)| (10 * r + c) as f32);
-        let view = whole.slice_mut(ndarray::s![.., ..;2]);
-        let view = view.insert_axis(Axis(1)).insert_axis(Axis(3));
-        let mut canvas = Canvas::new(vec![view], [4, 1, 3, 1]).unwrap();
-        for slot in canvas.slots(EDGE, false) {
-            let mut tile = Tile::default();
-            tile.reset(4, 3);
-            tile.row_mut(3)[2] = 0.5;
-            slot.add_stored(slice::from_mut(&mut tile));
-            assert_eq!(tile.row(1), [10.0, 12.0, 14.0]);
-            assert_eq!(tile.row(3), [30.0, 32.0, 34.5]);
+        // Apart, and side by side.
+        for step in [2, 1] {
+            let mut whole = Array2::from_shape_fn((4, 6), |(r, c)| (10 * r + c) as f32);
+            let view = whole.slice_mut(ndarray::s![.., ..3 * step; step]);
+            let view = view.insert_axis(Axis(1)).insert_axis(Axis(3));
+            let mut canvas = Canvas::new(vec![view], [4, 1, 3, 1]).unwrap();
+            for slot in canvas.slots(EDGE, false) {
+                let mut tile = Tile::default();
+                tile.reset(4, 3);
+                tile.row_mut(3)[2] = 0.5;
+                slot.add_stored(slice::from_mut(&mut tile));
+                let row = |r: usize| [0, 1, 2].map(|c| (10 * r + step * c) as f64);
+                assert_eq!(tile.row(1), row(1));
+                assert_eq!(tile.row(3), [row(3)[0], row(3)[1], row(3)[2] + 0.5]);
+            }
         }
     }
 

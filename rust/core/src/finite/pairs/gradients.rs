@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use super::gradient_block::GradientBlock;
 use crate::engine::panel::Panels;
 use crate::engine::pool::{self, Load, Stop, Watch};
-use crate::engine::scalar::{Line, Scalar};
-use crate::engine::tile::{Tile, product, product_cycles};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::product_cycles;
 use crate::error::Result;
 
 /// The number of columns of a chunk of gradients, if a row of the weights has fewer.
@@ -13,6 +14,10 @@ const DEPTH: usize = 1024;
 
 /// The largest number of rows of the weights in a chunk that is longer than [`DEPTH`].
 const ROWS: usize = 32;
+
+/// The numbers of rows and of columns of the weights whose gradients are formed at a time for the samples of a panel. All
+/// of them fit into L2.
+const BLOCK: [usize; 2] = [32, 48];
 
 /// The factors of the gradients `Σ_s g_is a_isᵀ`, (m, n), of S directions of the outputs of each sample.
 #[derive(Clone, Copy, Debug)]
@@ -82,38 +87,40 @@ impl<T: Scalar> GradientFactors<'_, T> {
         let panels = gradients.chunks_mut(1).enumerate();
         let share = chunk.len() as f64 / self.outputs() as f64;
         let load = Load::new(panels.len(), self.cycles() * share);
-        let fill = |tile: &mut Tile, (panel, lines): (usize, &mut [T::Line]), _: &Stop| {
-            let first = panel * lanes;
-            for row in first..rows.min(first + lanes) {
-                self.write_row(row, chunk, tile, |k, value| {
-                    lines[k].lanes_mut()[row - first] = T::narrow(value);
-                });
-            }
-        };
-        pool::for_each(panels, load, watch, Tile::default, fill)?;
+        let fill =
+            |block: &mut GradientBlock<T>, (panel, lines): (usize, &mut [T::Line]), _: &Stop| {
+                let samples = panel * lanes..rows.min((panel + 1) * lanes);
+                for top in (0..chunk.len()).step_by(BLOCK[0]) {
+                    let bottom = chunk.len().min(top + BLOCK[0]);
+                    let outputs = chunk.start + top..chunk.start + bottom;
+                    for left in (0..inputs).step_by(BLOCK[1]) {
+                        let cols = left..inputs.min(left + BLOCK[1]);
+                        block.clear([outputs.len(), cols.len()]);
+                        for (lane, row) in samples.clone().enumerate() {
+                            self.read(block, (lane, row), [&outputs, &cols]);
+                        }
+                        let targets = lines[top * inputs..bottom * inputs].chunks_mut(inputs);
+                        block.write(targets.map(|target| &mut target[cols.clone()]));
+                    }
+                }
+            };
+        let isa = self.leaving.all().isa();
+        pool::for_each(panels, load, watch, || GradientBlock::new(isa), fill)?;
         Ok(gradients)
     }
 
-    /// Calls `write` with each entry of one row of a chunk of gradients.
-    fn write_row(
+    /// Reads rows and columns of the gradients (i, o) of the weights, number `row`, into a lane of a block.
+    fn read(
         &self,
-        row: usize,
-        chunk: &Range<usize>,
-        tile: &mut Tile,
-        mut write: impl FnMut(usize, f64),
+        block: &mut GradientBlock<T>,
+        (lane, row): (usize, usize),
+        [outputs, inputs]: [&Range<usize>; 2],
     ) {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        let sample = row / self.directions;
-        let rows = row * outputs + chunk.start..row * outputs + chunk.end;
-        let cols = sample * inputs..(sample + 1) * inputs;
-        let (g, a) = (self.leaving.of_rows(&rows), self.entering.of_rows(&cols));
-        product(g, a, tile);
-        let [top, left] = [&rows, &cols].map(|range| range.start % Panels::<T>::LANES);
-        for r in 0..chunk.len() {
-            let values = &tile.row(top + r)[left..left + inputs];
-            for (k, value) in values.iter().enumerate() {
-                write(r * inputs + k, *value);
-            }
-        }
+        let within = |range: &Range<usize>, first: usize| first + range.start..first + range.end;
+        let rows = within(outputs, row * self.outputs());
+        let cols = within(inputs, row / self.directions * self.inputs());
+        let factors = (self.leaving.of_rows(&rows), self.entering.of_rows(&cols));
+        let corner = [&rows, &cols].map(|range| range.start % Panels::<T>::LANES);
+        block.read(lane, factors, corner);
     }
 }

@@ -11,6 +11,7 @@
 //! the gradients of equal indices are added up first ([`LookupKernel`]).
 
 mod block_sum;
+mod gradient_block;
 mod gradients;
 mod layer;
 mod lookups;

@@ -138,47 +138,38 @@ impl<T: Scalar> TokenKernel<'_, T> {
         }
     }
 
-    /// Adds the terms of two parts to each plane of `sums`, whose first row and column are those of the parts.
-    fn add_terms(
-        &self,
-        row: &TokenPart,
-        col: &TokenPart,
-        scratch: &mut Scratch,
-        sums: &mut [Tile],
-    ) {
-        let has_inner = self.write_inner(row, col, &mut scratch.inner);
+    /// Writes the inner products of two parts to `scratch`. Returns false if nothing enters.
+    fn write_both(&self, row: &TokenPart, col: &TokenPart, scratch: &mut Scratch) -> bool {
         let (rows, cols) = (self.rows.1.rows_of(row), self.cols.1.rows_of(col));
         let gradients = self.rows.1.planes.iter().zip(&self.cols.1.planes);
-        scratch.outer.resize(sums.len(), Tile::default());
+        scratch.outer.resize(gradients.len(), Tile::default());
         for (tile, (x, z)) in scratch.outer.iter_mut().zip(gradients) {
             product(x.of_rows(&rows), z.of_rows(&cols), tile);
         }
-        if self.rows.1.tokens == 1 && self.cols.1.tokens == 1 {
-            self.add_products([row, col], has_inner, scratch, sums);
-        } else {
-            self.add_blocks([row, col], has_inner, scratch, sums);
-        }
+        self.write_inner(row, col, &mut scratch.inner)
     }
 
-    /// Adds the terms of parts whose samples have one token each.
-    fn add_products(
-        &self,
-        [row, col]: [&TokenPart; 2],
-        has_inner: bool,
-        scratch: &mut Scratch,
-        sums: &mut [Tile],
-    ) {
-        let (rows, cols) = (&row.rows, &col.rows);
-        let [first, start] = [rows, cols].map(|range| place::<T>(range, range.start));
-        for (r, kernel_row) in rows.clone().enumerate() {
+    /// Writes the kernel of samples that have one token each.
+    fn write_products(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile]) {
+        let [row, col] = [&area.rows, &area.cols].map(|rows| TokenPart {
+            rows: rows.clone(),
+            tokens: 0..1,
+        });
+        let has_inner = self.write_both(&row, &col, scratch);
+        let [first, start] = [&row, &col].map(|part| place::<T>(&part.rows, part.rows.start));
+        planes
+            .iter_mut()
+            .for_each(|plane| plane.reshape(row.rows.len(), col.rows.len()));
+        for (r, kernel_row) in row.rows.clone().enumerate() {
             if r == 0 || kernel_row.is_multiple_of(self.rows.1.directions) {
-                self.write_factors(kernel_row, [row, col], has_inner, scratch);
+                self.write_factors(kernel_row, [&row, &col], has_inner, scratch);
             }
-            for (sums, outer) in sums.iter_mut().zip(&scratch.outer) {
-                self.isa().run(AddTerms {
-                    factors: &scratch.factors,
+            for (plane, outer) in planes.iter_mut().zip(&scratch.outer) {
+                self.isa().run(Terms {
+                    factor: self.factor,
+                    inner: &scratch.factors,
                     outer: &outer.row(first + r)[start..],
-                    sums: sums.row_mut(r),
+                    terms: plane.row_mut(r),
                 });
             }
         }
@@ -212,14 +203,15 @@ impl<T: Scalar> TokenKernel<'_, T> {
         }
     }
 
-    /// Adds the terms of parts with more than one token.
-    fn add_blocks(
+    /// Adds the terms of two parts to each plane of `sums`, whose first row and column are those of the parts.
+    fn add_terms(
         &self,
-        [row, col]: [&TokenPart; 2],
-        has_inner: bool,
+        row: &TokenPart,
+        col: &TokenPart,
         scratch: &mut Scratch,
         sums: &mut [Tile],
     ) {
+        let has_inner = self.write_both(row, col, scratch);
         let Scratch {
             inner,
             outer,
@@ -321,21 +313,22 @@ impl Places {
     }
 }
 
-/// `sums += factors ⊙ outer`.
-struct AddTerms<'a> {
-    factors: &'a [f64],
+/// `terms = factor · inner ⊙ outer`.
+struct Terms<'a> {
+    factor: f64,
+    inner: &'a [f64],
     outer: &'a [f64],
-    sums: &'a mut [f64],
+    terms: &'a mut [f64],
 }
 
-impl Vectorized for AddTerms<'_> {
+impl Vectorized for Terms<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let terms = self.factors.iter().zip(self.outer);
-        for (sum, (factor, outer)) in self.sums.iter_mut().zip(terms) {
-            *sum += factor * outer;
+        let products = self.inner.iter().zip(self.outer);
+        for (term, (inner, outer)) in self.terms.iter_mut().zip(products) {
+            *term = self.factor * (inner * outer);
         }
     }
 }
@@ -365,6 +358,9 @@ impl<T: Scalar> TileKernel for TokenKernel<'_, T> {
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile], _: &Stop) {
+        if self.rows.1.tokens == 1 && self.cols.1.tokens == 1 {
+            return self.write_products(area, scratch, planes);
+        }
         for plane in &mut *planes {
             plane.reset(area.rows.len(), area.cols.len());
         }
