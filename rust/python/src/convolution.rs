@@ -1,9 +1,9 @@
 //! Kernels of infinitely wide convolutional networks: the class `ConvolutionalKernel`.
 
+use ntkrs_core::convolution::batch_pair::{BatchPair, MOST_BYTES};
 use ntkrs_core::convolution::geometry::Geometry;
 use ntkrs_core::convolution::images::Images;
-use ntkrs_core::convolution::inputs::ImageInputs;
-use ntkrs_core::convolution::kernel::{Convolutional, diagonal};
+use ntkrs_core::convolution::kernel::diagonal;
 use ntkrs_core::convolution::network::{
     AveragePool, Convolution, ConvolutionLayer, GridLayer, Head, Padding,
 };
@@ -155,10 +155,10 @@ impl ConvolutionalKernel {
         let (planes, shares) = (views(&mut planes), snapshot.cycles()?);
         call.detach(self.call_cycles(&shares), |watch| {
             let mut stages = Stages::new(watch, &shares);
-            let inputs = stages.next(|watch| snapshot.prepare(watch))?;
-            let kernel = inputs.kernel(&self.network, &outputs)?;
-            stages.next(|watch| fill(&kernel, planes, inputs.other.is_none(), watch))?;
-            Ok(inputs.bounds())
+            let pair = stages.next(|watch| snapshot.prepare(watch))?;
+            let kernel = pair.kernel(&outputs)?;
+            stages.next(|watch| fill(&kernel, planes, pair.is_symmetric(), watch))?;
+            Ok(bounds(&pair))
         })
     }
 
@@ -171,7 +171,7 @@ impl ConvolutionalKernel {
         let snapshot = ImageSnapshot::of(&self.network, inputs, &mut call)?;
         let [cycles, _] = snapshot.cycles()?;
         call.detach(self.call_cycles(&[cycles]), |watch| {
-            Ok(snapshot.prepare(watch)?.bounds())
+            Ok(bounds(&snapshot.prepare(watch)?))
         })
     }
 
@@ -207,9 +207,9 @@ impl ConvolutionalKernel {
         let shares = snapshot.cycles()?;
         let product = call.detach(self.call_cycles(&shares), |watch| {
             let mut stages = Stages::new(watch, &shares);
-            let inputs = stages.next(|watch| snapshot.prepare(watch))?;
-            let kernel = inputs.kernel(&self.network, &outputs)?;
-            let (symmetric, vectors) = (inputs.other.is_none(), vectors.view());
+            let pair = stages.next(|watch| snapshot.prepare(watch))?;
+            let kernel = pair.kernel(&outputs)?;
+            let (symmetric, vectors) = (pair.is_symmetric(), vectors.view());
             stages.next(|watch| multiply::multiply(&kernel, symmetric, vectors, watch))
         })?;
         Ok(PyArray2::from_owned_array(py, product))
@@ -312,52 +312,17 @@ impl<'a> ImageSnapshot<'a> {
         Ok([images * image, rows * cols * entry])
     }
 
-    /// Computes the variances of all images, detached from the interpreter.
+    /// Prepares the images, detached from the interpreter.
     ///
     /// # Errors
-    /// As [`ImageInputs::new`].
-    fn prepare(self, watch: &mut Watch<'_>) -> Result<PreparedImages> {
-        let geometry = Geometry::new(self.network, self.x.sides())?;
-        let shares = [&self.x, self.z.as_ref().unwrap_or(&self.x)].map(|x| x.len() as f64);
-        let mut stages = Stages::new(watch, &shares);
-        let prepare = |images, watch: &mut Watch<'_>| {
-            ImageInputs::new(self.network, &geometry, images, watch)
-        };
-        let rows = stages.next(|watch| prepare(self.x, watch))?;
-        let other = stages.next(|watch| self.z.map(|z| prepare(z, watch)).transpose())?;
-        Ok(PreparedImages {
-            geometry,
-            rows,
-            other,
-        })
+    /// As [`BatchPair::new`].
+    fn prepare(self, watch: &mut Watch<'_>) -> Result<BatchPair<'a>> {
+        BatchPair::new(self.network, (self.x, self.z), MOST_BYTES, watch)
     }
 }
 
-/// The images of a kernel, ready for use.
-struct PreparedImages {
-    geometry: Geometry,
-    rows: ImageInputs,
-    /// Z, unless it is X.
-    other: Option<ImageInputs>,
-}
-
-impl PreparedImages {
-    fn kernel<'a>(
-        &'a self,
-        network: &'a Convolution,
-        outputs: &'a [Output],
-    ) -> Result<Convolutional<'a>> {
-        let sides = [&self.rows, self.other.as_ref().unwrap_or(&self.rows)];
-        Convolutional::new(network, &self.geometry, sides, outputs)
-    }
-
-    /// Returns the bounds for every pair of these images.
-    fn bounds(&self) -> Bounds {
-        let rows = self.rows.bound();
-        let both = self
-            .other
-            .as_ref()
-            .map_or(rows, |other| rows.max(other.bound()));
-        (both.nngp, both.ntk)
-    }
+/// Returns the bounds for every pair of these images.
+fn bounds(pair: &BatchPair<'_>) -> Bounds {
+    let bound = pair.bound();
+    (bound.nngp, bound.ntk)
 }

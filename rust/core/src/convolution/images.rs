@@ -1,5 +1,7 @@
 //! Batches of images, eight side by side.
 
+use std::ops::Range;
+
 use ndarray::ArrayView4;
 
 use super::network::Convolution;
@@ -17,6 +19,8 @@ pub struct Images {
     pub(super) values: Vec<Block>,
     /// The exponents of the powers of two that are the units of the images, eight in every group.
     pub(super) exponents: Vec<i32>,
+    /// The index of the first image in the batch that errors name.
+    pub(super) first: usize,
     len: usize,
     pub(super) sides: [usize; 2],
     pub(super) channels: usize,
@@ -62,11 +66,29 @@ impl Images {
         Ok(Self {
             values,
             exponents: exponents.into_flattened(),
+            first: 0,
             len,
             sides: [height, width],
             channels,
             argument,
         })
+    }
+
+    /// A copy of some images. The last one must end a group or the batch.
+    ///
+    /// # Panics
+    /// If the first one does not begin a group.
+    pub(super) fn part(&self, images: Range<usize>) -> Self {
+        assert!(images.start.is_multiple_of(WIDTH));
+        let each = self.sides[0] * self.sides[1] * self.channels;
+        let groups = images.start / WIDTH..images.end.div_ceil(WIDTH);
+        Self {
+            values: self.values[groups.start * each..groups.end * each].to_vec(),
+            exponents: self.exponents[groups.start * WIDTH..groups.end * WIDTH].to_vec(),
+            first: self.first + images.start,
+            len: images.len(),
+            ..*self
+        }
     }
 
     /// The number of images.

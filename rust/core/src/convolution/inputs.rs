@@ -95,7 +95,10 @@ impl ImageInputs {
             stages.next(|watch| self.own_means(network, geometry, watch))?
         };
         let root = |image: usize| squares[image].sqrt().scaled(self.profile.exponents[image]);
-        let batch = Batch::whole(self.images.len(), self.images.argument);
+        let batch = Batch {
+            first: self.images.first,
+            ..Batch::whole(self.images.len(), self.images.argument)
+        };
         let profile = stages.next(|watch| recursion.profile(&batch, &root, watch))?;
         Ok(Some(DenseInputs {
             profile,

@@ -24,9 +24,11 @@
 //!   `buffers`: memory
 //! - `pixels`: products of pixels. `rows`: one layer on a plane. `windows`, `pixel_rows`: its sums and rows. `near`: gaps of
 //!   nearly equal patches. `pooled`: sums over the windows of pools. `own_pixels`: variances after them
-//! - [`kernel`]: Σ and Θ between two batches, a tile kernel for the drivers in [`crate::engine`], and the diagonal
+//! - [`kernel`]: Σ and Θ between two batches, a tile kernel for the drivers in [`crate::engine`], and the diagonal.
+//!   [`tile_images`]: the same, with variances that are computed for each tile. [`batch_pair`]: either of them
 
 mod axis;
+pub mod batch_pair;
 mod buffers;
 mod chain;
 pub mod geometry;
@@ -46,6 +48,7 @@ mod pool_counts;
 mod pooled;
 pub mod profile;
 mod rows;
+pub mod tile_images;
 mod variances;
 mod windows;
 

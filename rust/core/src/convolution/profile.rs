@@ -77,6 +77,17 @@ impl ImageProfile {
         Ok(())
     }
 
+    /// The memory that the numbers of all pixels take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let layer = |layer: &LayerProfile| -> usize {
+            let lists = layer.inputs.iter().chain(&layer.inverses);
+            let features = layer.features.0.iter().map(|list| list.blocks().len());
+            lists.map(Vec::len).chain(features).sum::<usize>() + layer.totals.len()
+        };
+        let roots = self.roots.iter().map(Vec::len).sum::<usize>();
+        (self.layers.iter().map(layer).sum::<usize>() + roots) * size_of::<Block>()
+    }
+
     /// Bound on the error of any kernel entry between these images, round-off excluded, given the relative truncation
     /// error of each activation after the head.
     pub(super) fn bound(&self, dense: &[f64]) -> ErrorBound {
@@ -97,6 +108,6 @@ impl LayerProfile {
 pub(super) fn overflow(images: &Images, place: usize) -> Error {
     Error::ImageOverflow {
         argument: images.argument,
-        image: images.image(place / WIDTH, place % WIDTH),
+        image: images.first + images.image(place / WIDTH, place % WIDTH),
     }
 }

@@ -1,5 +1,6 @@
 //! Kernels against loops over all pairs of pixels and all taps, and laws that hold to the last bit.
 
+mod batches;
 mod loops;
 mod plans;
 
