@@ -59,7 +59,7 @@ fn band(bencher: Bencher<'_, '_>, (isa, dtype, name, depth): (&str, &str, &str, 
         single: dtype == "float32",
         ..Batch::whole(EDGE, "X")
     };
-    let profile = recursion.profile(&batch, root, &mut unwatched).unwrap();
+    let profile = recursion.profile(&batch, &root, &mut unwatched).unwrap();
     let outputs = [Output::Nngp(depth), Output::Ntk(depth)];
     let kernel = recursion.between(isa, &profile, &profile, &outputs);
     let mut planes = [Tile::default(), Tile::default()];

@@ -6,6 +6,7 @@ use crate::activations::dense_layer::BandLayer;
 use crate::activations::differentiable::DIRECTIONS;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::{Features, Variables};
+use crate::activations::pixel_band::PixelBand;
 use crate::activations::single::SingleDual;
 use crate::engine::pool::Watch;
 use crate::error::Result;
@@ -161,22 +162,8 @@ impl<C: ClosedForm> Dual for C {
         ClosedForm::single(self)
     }
 
-    fn step_along(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
-        if count::<C>() == 0 {
-            return self.step(isa, pairs, gaps, dots);
-        }
-        let (mut u, mut v) = ([&[][..]; MOST_NUMBERS], [&[][..]; MOST_NUMBERS]);
-        for index in 0..count::<C>() {
-            (u[index], v[index]) = (pairs.u_blocks(index), pairs.v(index));
-        }
-        isa.run(ClosedFormAlong {
-            form: *self,
-            lane: pairs.row % WIDTH,
-            u,
-            v,
-            gaps,
-            dots,
-        });
+    fn pixel_step(&self, isa: Isa, band: PixelBand<'_>) {
+        isa.run(ClosedFormPixels { form: *self, band });
     }
 }
 
@@ -256,35 +243,36 @@ impl<C: ClosedForm> Vectorized for ClosedFormLayer<'_, C> {
     }
 }
 
-/// The loop over blocks of pairs of which each has its own u.
-struct ClosedFormAlong<'a, C> {
+/// The loop over a band of pixel pairs, of which each has a u of its own, with the products after the activation.
+struct ClosedFormPixels<'a, C> {
     form: C,
-    /// The lane of u in its blocks.
-    lane: usize,
-    u: [&'a [Block]; MOST_NUMBERS],
-    v: [&'a [Block]; MOST_NUMBERS],
-    gaps: &'a mut [Block],
-    dots: &'a mut [Block],
+    band: PixelBand<'a>,
 }
 
-impl<C: ClosedForm> Vectorized for ClosedFormAlong<'_, C> {
+impl<C: ClosedForm> Vectorized for ClosedFormPixels<'_, C> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let one = V::splat(1.0);
-        let (mut u, mut v) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
-        let lane = self.lane % WIDTH;
-        let pairs = self.gaps.iter_mut().zip(self.dots);
-        for (block, (gap, dot)) in pairs.enumerate() {
+        let (form, mut band, one) = (self.form, self.band, V::splat(1.0));
+        let lane = band.lane % WIDTH;
+        for line in 0..band.lines {
+            let pairs = band.variables(line);
+            let (mut row, mut col) = ([&[][..]; MOST_NUMBERS], [&[][..]; MOST_NUMBERS]);
             for index in 0..count::<C>() {
-                u[index] = V::splat(self.u[index][block][lane]);
-                v[index] = V::load(&self.v[index][block]);
+                (row[index], col[index]) = (pairs.u_blocks(index), pairs.v(index));
             }
-            let (u, v) = (C::Variable::from_numbers(u), C::Variable::from_numbers(v));
-            let (new, slope) = self.form.quick_pair(u, v, V::load(gap));
-            new.store(gap);
-            slope.store(dot);
+            let (len, mut line) = (band.len, band.line(line));
+            for x in 0..len {
+                let (mut u, mut v) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
+                for index in 0..count::<C>() {
+                    u[index] = V::splat(row[index][x][lane]);
+                    v[index] = V::load(&col[index][x]);
+                }
+                let (u, v) = (C::Variable::from_numbers(u), C::Variable::from_numbers(v));
+                let (gap, dot) = form.quick_pair(u, v, line.gap::<V>(x));
+                line.write(x, gap, dot);
+            }
         }
     }
 }

@@ -11,11 +11,12 @@
 use crate::activations::dense_layer::{BandKernels, BandLayer};
 use crate::activations::differentiable::Differentiable;
 use crate::activations::features::{Features, Variables};
+use crate::activations::pixel_band::PixelBand;
 use crate::activations::single::SingleDual;
 use crate::engine::pool::Watch;
 use crate::engine::rows::{Numbers, per_row};
 use crate::error::Result;
-use crate::isa::{Block, Isa, WIDTH};
+use crate::isa::{Block, Isa};
 use crate::math::double_double::DoubleDouble;
 
 /// The expectations of one activation.
@@ -40,23 +41,12 @@ pub trait Dual: Differentiable {
     /// If the slices differ in length.
     fn step(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]);
 
-    /// [`Dual::step`], but u changes with the v. The next block of v goes with the variable of the same lane in the next
-    /// block of u.
+    /// [`Dual::step`] on a band of pixel pairs, of which each has a u of its own, and the products after it.
     ///
     /// # Panics
-    /// As [`Dual::step`].
-    fn step_along(&self, isa: Isa, pairs: Variables<'_>, gaps: &mut [Block], dots: &mut [Block]) {
-        assert!(gaps.len() == pairs.blocks.len() && dots.len() == gaps.len());
-        let blocks = gaps.chunks_mut(1).zip(dots.chunks_mut(1));
-        for (index, (gap, dot)) in blocks.enumerate() {
-            let block = pairs.blocks.start + index;
-            let one = Variables {
-                row: pairs.row + WIDTH * index,
-                blocks: block..block + 1,
-                ..pairs
-            };
-            self.step(isa, one, gap, dot);
-        }
+    /// If the slices of the band are too short.
+    fn pixel_step(&self, isa: Isa, band: PixelBand<'_>) {
+        band.run(isa, |pairs, gaps, dots| self.step(isa, pairs, gaps, dots));
     }
 
     /// [`Dual::step`] on a band of rows, and the dense layer after it: replaces the gaps and Θ, and writes Σ and Σ̇.

@@ -1,5 +1,6 @@
 //! One activation φ at a time, and its expectations over pairs of Gaussian variables. Nothing here knows of input
-//! matrices, or of layers but for the dense one after φ, which runs in the same loop (`dense_layer`, `bias`).
+//! matrices, or of layers but for the dense one after φ, which runs in the same loop (`dense_layer`, `bias`), as the products
+//! of pixel pairs do (`pixel_band`).
 
 pub mod activation;
 pub mod bias;
@@ -11,6 +12,7 @@ pub mod differentiable;
 pub mod dual;
 pub mod expectations;
 pub mod features;
+pub mod pixel_band;
 pub mod row_and_columns;
 pub mod row_pairs;
 pub mod series;

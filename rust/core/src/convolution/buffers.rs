@@ -1,5 +1,7 @@
 //! Memory of planes and rows.
 
+use std::ops::Range;
+
 use super::axis::AxisLevel;
 use crate::isa::{Block, Lanes, WIDTH};
 
@@ -47,6 +49,11 @@ impl PlaneGrid {
         }
     }
 
+    /// Gaps, products and tangent kernels, mutable.
+    pub fn results(&mut self) -> [&mut Lines; 3] {
+        [&mut self.gaps, &mut self.products, &mut self.tangents]
+    }
+
     /// Fills the places around the pairs: with zeros, or with the pairs that they stand for.
     pub fn fill_guards(&mut self, levels: [&AxisLevel; 2], first: bool) {
         let stride = self.stride;
@@ -80,30 +87,49 @@ impl PlaneGrid {
 #[derive(Debug, Default)]
 pub(super) struct RowBuffers {
     /// Sums of the columns of windows: of c, and of ṪΘ.
-    pub products: Lines,
-    pub tangents: Lines,
+    pub columns: [Lines; 2],
+    /// Gaps and Θ before the activation.
     pub gaps: Lines,
-    pub dots: Lines,
-    /// Θ before the activation.
     pub own: Lines,
+    /// After the last layer of a stage, gaps, c and ṪΘ.
+    pub results: [Lines; 3],
 }
 
 impl RowBuffers {
     /// Makes room for sums of so many columns, and for bands of so many pairs.
     pub fn resize(&mut self, columns: usize, pairs: usize) {
         let Self {
-            products,
-            tangents,
+            columns: sums,
             gaps,
-            dots,
             own,
+            results,
         } = self;
-        for lines in [products, tangents] {
+        for lines in sums {
             lines.resize(columns);
         }
-        for lines in [gaps, dots, own] {
+        for lines in [gaps, own].into_iter().chain(results) {
             lines.resize(pairs);
         }
+    }
+
+    /// Gaps and Θ of some pairs before the activation, mutable.
+    #[inline(always)]
+    pub fn before(&mut self, places: Range<usize>) -> [&mut [Block]; 2] {
+        self.columns_and_before(places).1
+    }
+
+    /// The sums of columns, and [`RowBuffers::before`].
+    #[inline(always)]
+    pub fn columns_and_before(
+        &mut self,
+        places: Range<usize>,
+    ) -> ([&[Block]; 2], [&mut [Block]; 2]) {
+        let [products, tangents] = &self.columns;
+        let (gaps, own) = (self.gaps.blocks_mut(), self.own.blocks_mut());
+        (
+            [products.blocks(), tangents.blocks()],
+            [&mut gaps[places.clone()], &mut own[places]],
+        )
     }
 }
 

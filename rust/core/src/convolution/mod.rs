@@ -22,8 +22,8 @@
 //!   `own_variances`, `variances`: how they are computed. [`inputs`]: both, with the numbers of dense layers after the head
 //! - `plane`: one displacement of one image against eight, through all layers of a stage. `pair`: their numbers,
 //!   `buffers`: memory
-//! - `pixels`: products of pixels. `rows`: one layer on a plane. `windows`, `pixel_rows`: its sums and rows. `near`: gaps of
-//!   nearly equal patches. `pooled`: sums over the windows of pools. `own_pixels`: variances after them
+//! - `pixels`: products of pixels. `rows`: one layer on a plane. `windows`, `row_gaps`, `pixel_rows`: its sums, gaps and
+//!   rows. `near`: gaps of nearly equal patches. `pooled`: sums over the windows of pools. `own_pixels`: variances after them
 //! - [`kernel`]: Σ and Θ between two batches, a tile kernel for the drivers in [`crate::engine`], and the diagonal.
 //!   [`tile_images`]: the same, with variances that are computed for each tile. [`batch_pair`]: either of them
 
@@ -47,6 +47,7 @@ mod plane;
 mod pool_counts;
 mod pooled;
 pub mod profile;
+mod row_gaps;
 mod rows;
 pub mod tile_images;
 mod variances;

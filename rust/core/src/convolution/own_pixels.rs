@@ -26,7 +26,7 @@ impl Vectorized for WindowTotals<'_, '_> {
         for line in 0..segments[0].len {
             let row = self.pass.row(segments, [line, line]);
             self.pass.sum_windows::<V>(&row);
-            let products = self.pass.buffers.products.blocks();
+            let products = self.pass.buffers.columns[0].blocks();
             for x in 0..row.len {
                 let total = window_sum::<V>(products, columns.stride * x, columns.window);
                 let mut block: Block = [0.0; WIDTH];

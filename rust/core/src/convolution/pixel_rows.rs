@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use super::buffers::{RectangleSum, RowBuffers};
 use super::near::HeadTurns;
-use super::pair::LayerPair;
-use crate::isa::{Block, Vector, WIDTH};
+use crate::isa::{Block, Vector};
 use crate::math::double_double::two_sum;
 
 /// A row of pixel pairs.
@@ -43,37 +42,28 @@ impl PixelRow {
 /// A row after the activation.
 pub(super) struct RowProducts<'a> {
     pub gaps: &'a [Block],
-    dots: &'a [Block],
-    own: &'a [Block],
-    /// ω of u and of v.
-    roots: [&'a [Block]; 2],
-    lane: usize,
+    /// `c = ωω'ρ` and ṪΘ.
+    products: [&'a [Block]; 2],
 }
 
 impl<'a> RowProducts<'a> {
     #[inline(always)]
-    pub fn new(layer: &LayerPair<'a>, buffers: &'a RowBuffers, row: &PixelRow) -> Self {
-        let ([u, v], [rows, cols]) = (row.pixels, &layer.sides);
+    pub fn new(buffers: &'a RowBuffers, row: &PixelRow) -> Self {
+        let [gaps, products, tangents] = &buffers.results;
         Self {
-            gaps: &buffers.gaps.blocks()[row.places()],
-            dots: &buffers.dots.blocks()[row.places()],
-            own: &buffers.own.blocks()[row.places()],
-            roots: [
-                &rows.outputs[0][u..u + row.len],
-                &cols.outputs[0][v..v + row.len],
+            gaps: &gaps.blocks()[row.places()],
+            products: [
+                &products.blocks()[row.places()],
+                &tangents.blocks()[row.places()],
             ],
-            lane: layer.lane % WIDTH,
         }
     }
 
-    /// `c = ωω'ρ` and ṪΘ of pair x.
+    /// c and ṪΘ of pair x.
     #[inline(always)]
     pub fn at<V: Vector>(&self, x: usize) -> [V; 2] {
-        let gap = V::load(&self.gaps[x]);
-        let correlation = (V::splat(1.0) - gap.abs()).copysign(gap);
-        let scale = V::splat(self.roots[0][x][self.lane]) * V::load(&self.roots[1][x]);
-        let tangent = V::load(&self.dots[x]) * V::load(&self.own[x]);
-        [scale * correlation, tangent]
+        let [products, tangents] = self.products;
+        [V::load(&products[x]), V::load(&tangents[x])]
     }
 }
 

@@ -6,20 +6,19 @@
 //! ρ' = ii' (Σ_τ c_τ + κκ')        Θ' = own + σ_w²/k Σ_τ (ṪΘ)_τ
 //! ```
 //!
-//! The sum of each column of a window is computed once, and serves all windows of the row that hold this column. Small
-//! gaps are computed again by [`near`](super::near).
-
-use std::ops::Range;
+//! Sums over windows and the gaps are one loop ([`row_gaps`](super::row_gaps)), the activation and the products after it the
+//! next one, for a band of rows. Small gaps are computed again by [`near`](super::near).
 
 use super::axis::{AxisLevel, Segment};
 use super::buffers::{PlaneGrid, RectangleSum, RowBuffers};
-use super::near::{FlatHead, NEAR, NearForm};
+use super::near::{FlatHead, NearForm};
 use super::pair::LayerPair;
 use super::pixel_rows::{PixelRow, RowProducts, SumOfRows};
 use super::pooled::PoolSums;
-use super::windows::{sum_columns, window_sum};
-use crate::activations::features::Variables;
-use crate::isa::{Block, Vector, Vectorized, WIDTH};
+use super::row_gaps::RowGaps;
+use super::windows::{ColumnWindows, SlidingWindows, ZeroSums, sum_columns};
+use crate::activations::pixel_band::PixelBand;
+use crate::isa::{Vector, Vectorized};
 
 /// One layer on one plane.
 pub(super) struct LayerPass<'a> {
@@ -89,19 +88,21 @@ impl LayerPass<'_> {
             let lines = first..vertical.len.min(first + band);
             for line in lines.clone() {
                 let row = self.row([&vertical, &horizontal], [first, line]);
-                self.sum_windows::<V>(&row);
                 self.gaps::<V>(&row);
             }
-            self.activate([&vertical, &horizontal], lines.clone());
+            self.activate(
+                &self.row([&vertical, &horizontal], [first, first]),
+                lines.len(),
+            );
             for line in lines {
                 let row = self.row([&vertical, &horizontal], [first, line]);
                 match &mut self.end {
-                    None => self.store::<V>(&row),
+                    None => break,
                     Some(PlaneEnd::Head(head)) => {
                         head.add_row(self.layer, self.buffers, &row, (index, line), &mut sums);
                     }
                     Some(PlaneEnd::Pool(pool)) => {
-                        let products = RowProducts::new(self.layer, self.buffers, &row);
+                        let products = RowProducts::new(self.buffers, &row);
                         pool.add_row::<V>(&products, index, line, shift);
                     }
                 }
@@ -117,9 +118,7 @@ impl LayerPass<'_> {
     pub fn sum_windows<V: Vector>(&mut self, row: &PixelRow) {
         let [rows, columns] = self.layer.axes;
         let width = columns.stride * (row.len - 1) + columns.window;
-        let RowBuffers {
-            products, tangents, ..
-        } = &mut *self.buffers;
+        let [products, tangents] = &mut self.buffers.columns;
         let shape = [rows.window, self.old.stride, width];
         sum_columns::<V>(&self.old.products, products, row.from, shape);
         if self.layer.channels.is_none() {
@@ -156,96 +155,60 @@ impl LayerPass<'_> {
     /// Computes the gaps of a row after the layer's biases, and Θ.
     #[inline(always)]
     fn gaps<V: Vector>(&mut self, row: &PixelRow) {
-        let (layer, columns, [u, v]) = (self.layer, self.layer.axes[1], row.pixels);
-        let [rows, cols] = &layer.sides;
-        let inverses_u = &rows.inverses[0][u..u + row.len];
-        let inverses_v = &cols.inverses[0][v..v + row.len];
-        let bias = V::splat(rows.bias[layer.lane]) * V::load(cols.bias);
-        let (variance, lane) = (V::splat(layer.variance), layer.lane % WIDTH);
-        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(NEAR));
-        let (weights, biases) = (V::load(&layer.own.weights), V::load(&layer.own.biases));
+        let (old, [rows, cols], len) = (self.old, self.layer.axes, row.len);
         let near = NearForm {
-            layer,
+            layer: self.layer,
             levels: self.inputs,
-            grid: self.old,
+            grid: old,
         };
-        let buffers = &mut *self.buffers;
-        let (products, tangents) = (buffers.products.blocks(), buffers.tangents.blocks());
-        let gaps = &mut buffers.gaps.blocks_mut()[row.places()];
-        let own = &mut buffers.own.blocks_mut()[row.places()];
-        for x in 0..row.len {
-            let first = columns.stride * x;
-            let total = window_sum::<V>(products, first, columns.window);
-            let mut tangent = weights.mul_add(total, biases);
-            if layer.channels.is_none() {
-                let sum = window_sum::<V>(tangents, first, columns.window);
-                tangent = variance.mul_add(sum, tangent);
+        let (form, is_first) = (RowGaps { near, row: *row }, self.layer.channels.is_some());
+        if (rows.window, cols.window, cols.stride) == (3, 3, 1) {
+            let targets = self.buffers.before(row.places());
+            let products = SlidingWindows::<V>::new(&old.products, row.from, old.stride, len);
+            if is_first {
+                return form.fill(products, ZeroSums, targets);
             }
-            tangent.store(&mut own[x]);
-            let inverse = V::splat(inverses_u[x][lane]) * V::load(&inverses_v[x]);
-            let correlation = inverse * (total + bias);
-            let size = (one - correlation.abs()).max(zero);
-            size.copysign(correlation).store(&mut gaps[x]);
-            if V::any(size.less(bound)) {
-                near.replace(row.pair(x), &stored(total + bias), &mut gaps[x]);
-            }
+            let tangents = SlidingWindows::<V>::new(&old.tangents, row.from, old.stride, len);
+            return form.fill(products, tangents, targets);
         }
+        self.sum_windows::<V>(row);
+        let (columns, targets) = self.buffers.columns_and_before(row.places());
+        let [products, tangents] = columns.map(|columns| ColumnWindows {
+            columns,
+            layer: cols,
+        });
+        if is_first {
+            return form.fill::<V>(products, ZeroSums, targets);
+        }
+        form.fill::<V>(products, tangents, targets);
     }
 
-    /// Replaces the gaps of a band of rows by those after the activation, and computes Ṫ.
+    /// Takes a band of rows through the activation, given the first row.
     #[inline(always)]
-    fn activate(&mut self, segments: [&Segment; 2], lines: Range<usize>) {
-        let layer = self.layer;
-        let first = lines.start;
-        for line in lines.clone() {
-            let row = self.row(segments, [first, line]);
-            let ([u, v], [rows, cols]) = (row.pixels, &layer.sides);
-            let start = cols.features.1 + v;
-            // The dual of a scale-free activation reads no numbers of the pixels: one step serves the whole band.
-            let places = if layer.exact {
-                row.places()
-            } else {
-                0..lines.len() * row.len
-            };
-            let pairs = Variables {
-                rows: rows.features.0,
-                row: (rows.features.1 + u) * WIDTH + layer.lane,
-                cols: cols.features.0,
-                blocks: start..start + places.len(),
-            };
-            let RowBuffers { gaps, dots, .. } = &mut *self.buffers;
-            let gaps = &mut gaps.blocks_mut()[places.clone()];
-            let dots = &mut dots.blocks_mut()[places];
-            layer.dual.step_along(layer.isa, pairs, gaps, dots);
-            if !layer.exact {
-                break;
-            }
-        }
+    fn activate(&mut self, row: &PixelRow, lines: usize) {
+        let (layer, [rows, cols]) = (self.layer, &self.layer.sides);
+        let RowBuffers {
+            gaps, own, results, ..
+        } = &mut *self.buffers;
+        let (to, stride, results) = match self.end {
+            None => (row.to, self.new.stride, self.new.results()),
+            Some(_) => (0, row.len, results.each_mut()),
+        };
+        let band = PixelBand {
+            lane: layer.lane,
+            lines,
+            len: row.len,
+            pixels: row.pixels,
+            columns: layer.axes[1].output,
+            features: [rows.features, cols.features],
+            roots: [rows.outputs[0], cols.outputs[0]],
+            gaps: gaps.blocks(),
+            tangents: own.blocks(),
+            results: results.map(|lines| &mut lines.blocks_mut()[to..]),
+            stride,
+        };
+        layer.dual.pixel_step(layer.isa, band);
     }
-
-    /// Writes the gaps and products of a row to the new plane.
-    #[inline(always)]
-    fn store<V: Vector>(&mut self, row: &PixelRow) {
-        let products = RowProducts::new(self.layer, self.buffers, row);
-        let (from, to) = (row.to, row.to + row.len);
-        let gaps = &mut self.new.gaps.blocks_mut()[from..to];
-        let values = &mut self.new.products.blocks_mut()[from..to];
-        let tangents = &mut self.new.tangents.blocks_mut()[from..to];
-        gaps.copy_from_slice(products.gaps);
-        for x in 0..row.len {
-            let [value, tangent] = products.at::<V>(x);
-            value.store(&mut values[x]);
-            tangent.store(&mut tangents[x]);
-        }
-    }
-}
-
-/// The values of a vector.
-#[inline(always)]
-fn stored<V: Vector>(vector: V) -> Block {
-    let mut values = [0.0; WIDTH];
-    vector.store(&mut values);
-    values
 }
 
 impl HeadSums<'_> {
@@ -260,7 +223,7 @@ impl HeadSums<'_> {
         sums: &mut SumOfRows<V>,
     ) {
         let (weight, weights) = (self.weights[0][index][line], &self.weights[1][other]);
-        let products = RowProducts::new(layer, buffers, row);
+        let products = RowProducts::new(buffers, row);
         if let Some(flat) = &self.flat {
             sums.turns.add_row(layer, flat, row.pixels, products.gaps);
         }
