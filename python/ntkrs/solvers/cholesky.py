@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ntkrs._typing import Array
 
 #: A factor counts if ``1/‖(K + rI)⁻¹‖₁`` exceeds this times the cutoff of eigenvalues.
-CLEAR = 4.0
+_CLEAR = 4.0
 
 #: Larger matrices are factorized panel by panel, between which Ctrl-C takes effect.
 WHOLE = 2048
@@ -138,8 +138,7 @@ def factor(K: NDArray[np.floating], r: float = 0.0, overwrite: bool = False) -> 
     upper, info = _factorized(matrix)
     check_pivots(info, len(K), r)
     least = _least_inverse(upper)
-    if not least > CLEAR * cutoff(trace, len(K), float(np.finfo(K.dtype).eps)):
-        raise indistinct(float(ldexp(least, exponent)), r)
+    check_distinct(least, cutoff(trace, len(K), float(np.finfo(K.dtype).eps)), exponent, r)
     return Factor(upper, exponent, norm / least)
 
 
@@ -149,11 +148,17 @@ def check_pivots(failed: int, n: int, r: float) -> None:
         raise SingularKernelError(f"K + r I is not positive definite: pivot {failed} of {n}, with r = {r:.3g}")
 
 
-def indistinct(least: float, r: float) -> SingularKernelError:
-    """Return the error for a matrix that a change of norm ``least`` makes singular."""
-    return SingularKernelError(
-        f"K + r I cannot be told from a singular matrix: a change of {least:.3g} makes it one, with r = {r:.3g}"
-    )
+def check_distinct(least: float, bound: float, exponent: int, r: float) -> None:
+    """Raise an error if ``K + rI`` cannot be told from a singular matrix.
+
+    ``least`` is the norm of the smallest change that makes ``(K + rI) / 2^exponent`` singular, and ``bound`` the cutoff
+    of its eigenvalues.
+    """
+    if not least > _CLEAR * bound:
+        change = float(ldexp(least, exponent))
+        raise SingularKernelError(
+            f"K + r I cannot be told from a singular matrix: a change of {change:.3g} makes it one, with r = {r:.3g}"
+        )
 
 
 def _factorized(matrix: Array) -> tuple[Array, int]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 from ntkrs.solvers import in_place, panels
-from ntkrs.solvers.cholesky import CLEAR, check_pivots, indistinct
+from ntkrs.solvers.cholesky import check_distinct, check_pivots
 from ntkrs.solvers.round_off import cutoff
 
 if TYPE_CHECKING:
@@ -120,8 +120,7 @@ def packed_factor(
     found = PackedFactor(entries, exponent)
     trace = float(ldexp(diagonal.astype(np.float64), -exponent).sum()) + n * ridge
     least = panels.least_inverse(found.solved, n)
-    if not least > CLEAR * cutoff(trace, n, float(np.finfo(dtype).eps)):
-        raise indistinct(float(ldexp(least, exponent)), r)
+    check_distinct(least, cutoff(trace, n, float(np.finfo(dtype).eps)), exponent, r)
     return found
 
 
