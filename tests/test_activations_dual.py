@@ -146,15 +146,15 @@ def test_covariances_may_exceed_their_bound_by_rounding():
         assert value == pytest.approx(np.sqrt(6.0) / 2 if value > 1 else 0, abs=4 * EPS)
         assert slope in (0.5, 0.0)
     with pytest.raises(
-        ValueError, match=r"c is 2\.45.* where q1 is 2 and q2 is 3, but \|c\| must be at most √\(q1 q2\)"
+        ValueError, match=r"c is 2\.45.* where q1 is 2\.0 and q2 is 3\.0, but \|c\| must be at most √\(q1 q2\)"
     ):
         Relu().dual(*q, 2.45)
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(ValueError, match=r"q1 or q2 holds -1, but a variance must be >= 0"):
+    with pytest.raises(ValueError, match=r"q1 or q2 holds -1\.0, but a variance must be >= 0"):
         Relu().dual(1.0, [1.0, -1.0], 0.5)
-    with pytest.raises(ValueError, match=r"c is 0\.1 where q1 is 0 and q2 is 1, but"):
+    with pytest.raises(ValueError, match=r"c is 0\.1 where q1 is 0\.0 and q2 is 1\.0, but"):
         Relu().dual(0.0, 1.0, 0.1)
     with pytest.raises(ValueError, match=r"the shapes do not broadcast to one shape: q1 \(2,\), q2 \(3,\), c \(\)"):
         Relu().dual([1, 1], [1, 1, 1], 0)

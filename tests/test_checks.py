@@ -53,7 +53,7 @@ REFUSED = {
     "1-D": (X[0], ValueError, r"has shape \(3,\), but a two-dimensional .*reshape\(1, -1\)"),
     "3-D": (X[None], ValueError, r"has shape \(1, 6, 3\), but a two-dimensional"),
     "number": (1.0, ValueError, r"has shape \(\), but a two-dimensional"),
-    "NaN": (np.where(np.arange(18).reshape(6, 3) >= 10, np.nan, X), ValueError, r"holds NaN at \(row 3, column 1\)"),
+    "NaN": (np.where(np.arange(18).reshape(6, 3) >= 10, np.nan, X), ValueError, r"holds nan at \(row 3, column 1\)"),
     "infinity": (np.where(np.arange(18).reshape(6, 3) == 17, -np.inf, X), ValueError, r"-inf at \(row 5, column 2\)"),
     "features": (X[:, :2], ValueError, r"has 2 features, but .* has 3 .*Did you pass . transposed"),
     "objects": (X.astype(object), TypeError, "dtype object.*astype\\(float\\)"),
@@ -115,7 +115,7 @@ def test_short_numbers_of_another_package_become_float32():
         exact = np.array([[float(value) for value in row] for row in given], np.float32)
         assert KERNEL(given).dtype == np.float32
         assert np.array_equal(KERNEL(given), KERNEL(exact))
-    with pytest.raises(ValueError, match=r"X holds NaN at \(row 1, column 0\)"):
+    with pytest.raises(ValueError, match=r"X holds nan at \(row 1, column 0\)"):
         KERNEL(np.array([[1.0], [np.nan]]).astype(types.bfloat16))
 
 

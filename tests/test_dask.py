@@ -256,9 +256,9 @@ def test_entries_that_are_not_finite_are_named_with_their_rows():
             ntkrs.dask.gram(KERNEL, own).blocks[0, 1],
             "rows 0:5 of X and rows 5:10 of X: Z holds NaN at (row 2, column 2)",
         ),
-        (ntkrs.dask.gram(KERNEL, other, own).blocks[0, 1], "rows 0:5 of X and rows 5:10 of Z: Z holds NaN"),
+        (ntkrs.dask.gram(KERNEL, other, own).blocks[0, 1], "rows 0:5 of X and rows 5:10 of Z: Z holds nan"),
         (ntkrs.dask.product(KERNEL, own, np.ones(10)), "rows 5:10 of X: "),
-        (ntkrs.dask.product(KERNEL, other, np.ones(10), own), "rows 0:5 of X and rows 5:10 of Z: Z holds NaN"),
+        (ntkrs.dask.product(KERNEL, other, np.ones(10), own), "rows 0:5 of X and rows 5:10 of Z: Z holds nan"),
     ]:
         with pytest.raises(ValueError, match=re.escape(where)):
             graph.compute(scheduler="synchronous")

@@ -137,7 +137,7 @@ def test_bad_arguments_are_named():
             ((k, y, 1e-3), TypeError, r"pass solve\(K, y, diag_reg=\.\.\.\)"),
             ((KERNEL, rows, y[:5]), ValueError, r"y has shape \(5, 2\), but K has shape \(90, 90\)"),
             ((KERNEL, rows, y, -1.0), ValueError, "diag_reg is -1"),
-            ((KERNEL, da.from_array(bad, chunks=(45, -1)), y), ValueError, "rows 45:90 of X: X holds NaN"),
+            ((KERNEL, da.from_array(bad, chunks=(45, -1)), y), ValueError, "rows 45:90 of X: X holds nan"),
             ((k[:50], y), ValueError, r"K has shape \(50, 90\), but \(N, N\) is needed"),
             ((k.astype(int), y), TypeError, "K has dtype int64, but float32 or float64 is needed"),
             ((da.from_array(skew, chunks=50), y), ValueError, "differs from its transpose"),

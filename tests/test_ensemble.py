@@ -53,9 +53,9 @@ def test_draws_by_law_refuse_and_return_what_draws_of_parameters_do():
             mean, variance = ntkrs.ensemble_ntk(ARCH, *batches, seeds=2, draws=draws, outputs="trace")
             assert mean.shape == variance.shape == (len(batches[0]), len(batches[-1]))
         x[2, 7] = np.nan
-        with pytest.raises(ValueError, match=r"X holds (nan|NaN) at .*2, .*7"):
+        with pytest.raises(ValueError, match=r"X holds nan at .*2, .*7"):
             ntkrs.ensemble_ntk(ARCH, x, seeds=2, draws=draws)
-        with pytest.raises(ValueError, match=r"Z holds (nan|NaN) at .*0, .*7"):
+        with pytest.raises(ValueError, match=r"Z holds nan at .*0, .*7"):
             ntkrs.ensemble_ntk(ARCH, np.ones((3, 12)), x[2:], seeds=2, draws=draws)
 
 
@@ -126,7 +126,7 @@ REFUSED = {
     "width": ({"width": 0}, ValueError, "width is 0"),
     "outputs": ({"outputs": 3}, ValueError, "outputs is 3, but this network has outputs 0 to 2"),
     "arch": ({"arch": None}, TypeError, "arch is None"),
-    "X NaN": ({"X": X * np.nan}, ValueError, "X holds NaN"),
+    "X NaN": ({"X": X * np.nan}, ValueError, "X holds nan"),
     "Z": ({"Z": Z[:, :2]}, ValueError, "Z has 2 features"),
     "no features": ({"X": X[:, :0]}, ValueError, "X has 0 features"),
     "memory": ({"X": np.broadcast_to(0.0, (10**7, 6))}, MemoryError, "an ensemble of kernels"),

@@ -318,7 +318,7 @@ REFUSED = {
         ValueError,
         "last_dim_is_batch is True, but must",
     ),
-    "NaN": (lambda k: k(NUMBERS * float("nan")), ValueError, "X holds NaN at (row 0, column 0)"),
+    "NaN": (lambda k: k(NUMBERS * float("nan")), ValueError, "X holds nan at (row 0, column 0)"),
 }
 
 

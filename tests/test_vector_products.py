@@ -168,7 +168,7 @@ REFUSED = {
     ),
     "u inf": (lambda: NET.vjp(X, np.full((5, 3), np.inf)), ValueError, r"u holds inf at \(0, 0\)"),
     "X": (lambda: NET.vjp(X[:, :2], np.ones((5, 3))), ValueError, "X has 2 features"),
-    "X NaN": (lambda: NET.jvp(X * np.nan, np.ones(P)), ValueError, "X holds NaN"),
+    "X NaN": (lambda: NET.jvp(X * np.nan, np.ones(P)), ValueError, "X holds nan"),
     "too large": (lambda: NET.jvp(X, np.full(P, 3e38)), ValueError, "exceeds the largest float32"),
     "too large back": (
         lambda: (

@@ -133,7 +133,7 @@ PACKAGES = [
     Wrong("kernel(X + 1j)", TypeError, "X", "complex numbers", "real numbers are needed", "Pass X.real"),
     Wrong("kernel(X.astype(str))", TypeError, "X", "text (dtype <U32)", "real numbers are needed", "X.astype(float)"),
     Wrong("kernel(X.astype('M8[s]'))", TypeError, "X", "dates", "real numbers are needed", "numpy.timedelta64(1, 'D')"),
-    Wrong("kernel(np.where(X > 0, np.nan, X))", ValueError, "X", "NaN at (row", "must be finite", "Impute or drop"),
+    Wrong("kernel(np.where(X > 0, np.nan, X))", ValueError, "X", "nan at (row", "must be finite", "Impute or drop"),
     Wrong("kernel([[1.0, 2.0], [3.0]])", ValueError, "X", "inhomogeneous", "the same length", "pad or drop"),
     Wrong("kernel('X.npy')", TypeError, "X", "'X.npy'", "an array is needed", "numpy.load('X.npy')"),
     Wrong("kernel(np.ma.masked_array(X, X > 0))", TypeError, "X", "masked", "must be known", "X.filled(value)"),

@@ -1,5 +1,7 @@
 //! The errors of the core. Each variant carries the numbers its message needs.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// The error type of this crate.
@@ -7,8 +9,9 @@ use thiserror::Error;
 pub enum Error {
     /// An argument holds NaN or an infinity.
     #[error(
-        "{argument} holds {value} at (row {row}, column {column}), but every entry must be finite. \
-         Impute or drop that row first."
+        "{argument} holds {} at (row {row}, column {column}), but every entry must be finite. \
+         Impute or drop that row first.",
+        Shortest(*value)
     )]
     NotFinite {
         /// The argument's name.
@@ -56,9 +59,9 @@ pub enum Error {
 
     /// An image holds NaN or an infinity.
     #[error(
-        "{argument} holds {value} at (image {}, row {}, column {}, channel {}), but every pixel must be finite. \
+        "{argument} holds {} at (image {}, row {}, column {}, channel {}), but every pixel must be finite. \
          Impute or drop that image first.",
-        place[0], place[1], place[2], place[3]
+        Shortest(*value), place[0], place[1], place[2], place[3]
     )]
     PixelNotFinite {
         /// The argument's name.
@@ -162,5 +165,48 @@ impl Error {
     }
 }
 
+/// A number in a message, as Python prints it: the fewest digits that give it back, and an exponent where it is large or
+/// small.
+pub(crate) struct Shortest(pub f64);
+
+impl fmt::Display for Shortest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_nan() {
+            return f.write_str("nan");
+        }
+        let text = format!("{:?}", self.0);
+        let Some((digits, exponent)) = text.split_once('e') else {
+            return f.write_str(&text);
+        };
+        match exponent.strip_prefix('-') {
+            Some(size) => write!(f, "{digits}e-{size:0>2}"),
+            None => write!(f, "{digits}e+{exponent:0>2}"),
+        }
+    }
+}
+
 /// The result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_printed_as_in_python() {
+        for (value, expected) in [
+            (-1.0, "-1.0"),
+            (0.1 + 0.2, "0.30000000000000004"),
+            (1e-4, "0.0001"),
+            (-2.5e-5, "-2.5e-05"),
+            (9999999999999998.0, "9999999999999998.0"),
+            (1e16, "1e+16"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (5e-324, "5e-324"),
+            (f64::NEG_INFINITY, "-inf"),
+            (-f64::NAN, "nan"),
+        ] {
+            assert_eq!(Shortest(value).to_string(), expected);
+        }
+    }
+}

@@ -13,7 +13,7 @@ use crate::activations::activation::Activation;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::Variables;
 use crate::engine::pool::{self, Load, Stages, Stop, Watch};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shortest};
 use crate::isa::{Isa, WIDTH};
 use crate::math::double_double::{DoubleDouble, two_product};
 
@@ -147,7 +147,10 @@ impl DescribedPairs {
             [pairs.first, pairs.second, pairs.covariances].map(|list| &list[range.clone()]);
         let mut variances = [first, second].concat();
         if let Some(q) = variances.iter().find(|q| **q < 0.0) {
-            let message = format!("q1 or q2 holds {q}, but a variance must be >= 0");
+            let message = format!(
+                "q1 or q2 holds {}, but a variance must be >= 0",
+                Shortest(*q)
+            );
             return Err(Error::Invalid(message));
         }
         if variances.iter().any(|q| *q < SMALLEST) {
@@ -219,8 +222,10 @@ impl DescribedPairs {
 }
 
 fn too_large(q: f64) -> Error {
-    let message =
-        format!("T or its derivative exceeds the range of float64 where a variance is {q}");
+    let message = format!(
+        "T or its derivative exceeds the range of float64 where a variance is {}",
+        Shortest(q)
+    );
     Error::Invalid(message)
 }
 
@@ -241,8 +246,11 @@ fn gap(q1: f64, q2: f64, c: f64) -> Result<f64> {
     let root = product.sqrt();
     if k > root * (1.0 + EXCESS) || product == 0.0 {
         let message = format!(
-            "c is {c} where q1 is {q1} and q2 is {q2}, but |c| must be at most √(q1 q2) = {}",
-            q1.sqrt() * q2.sqrt()
+            "c is {} where q1 is {} and q2 is {}, but |c| must be at most √(q1 q2) = {}",
+            Shortest(c),
+            Shortest(q1),
+            Shortest(q2),
+            Shortest(q1.sqrt() * q2.sqrt())
         );
         return Err(Error::Invalid(message));
     }
@@ -335,7 +343,7 @@ mod tests {
                 .unwrap_err()
                 .to_string()
         };
-        assert!(refuse("erf", &[], -1.0).contains("q1 or q2 holds -1"));
+        assert!(refuse("erf", &[], -1.0).contains("q1 or q2 holds -1.0"));
         assert!(refuse("exp", &[1.0, 1.0], 1e6).contains("exceeds the range of float64"));
         assert!(refuse("tanh", &[], 1e20).contains("series"));
     }

@@ -5,7 +5,7 @@ use std::slice;
 use crate::engine::pool::{self, Load, Stages, Stop, Watch, unwatched};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shortest};
 use crate::infinite::error_bound::ErrorBound;
 use crate::infinite::inputs::Packed;
 use crate::infinite::normed_rows::NormedRows;
@@ -114,7 +114,7 @@ pub fn scalar(
     let mut stages = Stages::new(watch, &shares);
     stages.next(|watch| check_correlations(rho, watch))?;
     if !(q.is_finite() && q >= 0.0) {
-        let message = format!("q is {q}, but must be >= 0 and finite");
+        let message = format!("q is {}, but must be >= 0 and finite", Shortest(q));
         return Err(Error::Invalid(message));
     }
     // All inputs have the same norm, so the profile of one band serves all bands.
@@ -143,7 +143,7 @@ fn check_correlations(rho: &[f64], watch: &mut Watch<'_>) -> Result<()> {
     {
         None => Ok(()),
         Some(bad) => {
-            let message = format!("rho holds {bad}, but must be in [-1, 1]");
+            let message = format!("rho holds {}, but must be in [-1, 1]", Shortest(bad));
             Err(Error::Invalid(message))
         }
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use crate::activations::activation::Activation;
 use crate::activations::series::Series;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shortest};
 use crate::math::number::RowNumber;
 
 /// All activations.
@@ -134,7 +134,8 @@ fn finite(name: &str, value: f64) -> Result<f64> {
         return Ok(value);
     }
     Err(Error::Invalid(format!(
-        "{name} is {value}, but must be finite"
+        "{name} is {}, but must be finite",
+        Shortest(value)
     )))
 }
 
@@ -144,7 +145,8 @@ fn positive(name: &str, value: f64) -> Result<f64> {
         return Ok(value);
     }
     Err(Error::Invalid(format!(
-        "{name} is {value}, but must be positive and finite"
+        "{name} is {}, but must be positive and finite",
+        Shortest(value)
     )))
 }
 
@@ -154,7 +156,8 @@ fn degree(value: f64) -> Result<usize> {
         return Ok(value as usize);
     }
     Err(Error::Invalid(format!(
-        "degree is {value}, but must be a small integer >= 0"
+        "degree is {}, but must be a small integer >= 0",
+        Shortest(value)
     )))
 }
 

@@ -4,7 +4,7 @@ use std::f64::consts::{FRAC_PI_4, SQRT_2};
 
 use crate::activations::activation::Formula;
 use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NamedNumbers};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shortest};
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::{RowNumber, Single};
@@ -115,7 +115,8 @@ fn bounded(name: &str, value: f64) -> Result<f64> {
         return Ok(value);
     }
     Err(Error::Invalid(format!(
-        "{name} is {value}, but must be at most 1e70 in size"
+        "{name} is {}, but must be at most 1e+70 in size",
+        Shortest(value)
     )))
 }
 

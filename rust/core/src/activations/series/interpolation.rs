@@ -12,7 +12,7 @@ use super::octaves::{DIRECT, NODES, WHOLE_AXIS, octaves};
 use super::samples::{Interval, POINTS, Samples};
 use crate::activations::activation::Smooth;
 use crate::engine::pool::{self, Load, Watch};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shortest};
 use crate::isa::{Block, Isa, Vector, Vectorized, WIDTH};
 use crate::math::double_double::DoubleDouble;
 
@@ -97,8 +97,9 @@ pub(super) fn curves(
     for r in r.iter().map(|r| r.hi) {
         if r > LARGEST_ROOT {
             let message = format!(
-                "the kernel of {phi:?} is a series for √Σ(x, x) up to {LARGEST_ROOT}, but {r} came. Scale the inputs \
-                 or sigma_w."
+                "the kernel of {phi:?} is a series for √Σ(x, x) up to {}, but {} came. Scale the inputs or sigma_w.",
+                Shortest(LARGEST_ROOT),
+                Shortest(r)
             );
             return Err(Error::Invalid(message));
         }

@@ -34,7 +34,7 @@ use std::sync::{Arc, OnceLock};
 use crate::activations::activation::{Activation, check_alternation};
 use crate::activations::dual::{Description, Dual};
 use crate::engine::pool::{Stages, Watch};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Shortest};
 use crate::isa::Isa;
 use crate::math::double_double::DoubleDouble;
 
@@ -294,8 +294,10 @@ impl LayerScales {
                 } else {
                     ">= 0"
                 };
-                let message =
-                    format!("{name} of layer {index} is {scale}, but must be {bound} and finite");
+                let message = format!(
+                    "{name} of layer {index} is {}, but must be {bound} and finite",
+                    Shortest(scale)
+                );
                 Err(Error::Invalid(message))
             }
         }
