@@ -1,9 +1,10 @@
 //! Vectors: each formula and each loop is written once, and compiled for every instruction set.
 //!
 //! A formula is a function of any [`Real`] (`real`): an `f64`, or a [`Vector`] of eight of them in the registers of an
-//! instruction set (`portable`, `avx2`, `avx512`), or sixteen `f32` in the same registers ([`Singles`]). A loop over slices is a [`Vectorized`] computation, which [`Isa::run`]
-//! compiles for each instruction set. Everything it calls must be `#[inline(always)]`, or it is compiled without the
-//! instructions it needs. `blocks` stores values in whole vectors, and `lut` is for lookup tables.
+//! instruction set (`portable`, `avx2`, `avx512`), or sixteen `f32` in the same registers ([`Singles`]). A loop over slices
+//! is a [`Vectorized`] computation, which [`Isa::run`] compiles for each instruction set. Everything it calls must be
+//! `#[inline(always)]`, or it is compiled without the instructions it needs. `blocks` stores values in whole vectors, and
+//! `lut` is for lookup tables.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -16,6 +17,8 @@ mod lut;
 mod portable;
 mod real;
 mod singles;
+#[cfg(test)]
+mod tests;
 
 use std::array::from_fn;
 
@@ -147,7 +150,7 @@ impl Isa {
     /// Runs a computation with the vectors of this instruction set.
     pub fn run<C: Vectorized>(self, computation: C) -> C::Output {
         match self.0 {
-            Set::Portable => computation.run::<portable::Portable>(),
+            Set::Portable => portable::run(computation),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => avx2::run(computation),
             #[cfg(target_arch = "x86_64")]
@@ -212,185 +215,5 @@ impl Part for f64 {
     #[inline(always)]
     fn store_part(self, values: &mut Block, part: usize) {
         values[part] = self;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const X: Block = [-3.5, -0.0, 0.0, 0.5, 1.5, 2.5, 1e300, -7.25];
-    const Y: Block = [2.0, -1.0, 3.0, -0.0, 1.5, -2.5, 1e-300, 100.0];
-
-    #[inline(always)]
-    fn values<V: Vector>(vector: V) -> Block {
-        let mut values = [f64::NAN; WIDTH];
-        vector.store(&mut values);
-        values
-    }
-
-    /// Every operation of [`Real`] on X and Y, and a lookup.
-    struct Operations;
-
-    impl Vectorized for Operations {
-        type Output = Vec<Block>;
-
-        #[inline(always)]
-        fn run<V: Vector>(self) -> Self::Output {
-            let (x, y) = (V::load(&X), V::load(&Y));
-            let (zero, one) = (V::splat(0.0), V::splat(1.0));
-            assert!(V::any(x.less(y)) && !V::any(x.less(x)) && V::any(x.is_negative()));
-            assert!(!V::any(one.is_negative()) && V::any((-zero).is_negative()));
-            let results = [
-                x + y,
-                x - y,
-                x * y,
-                x / y,
-                -x,
-                x.mul_add(y, one),
-                x.abs().sqrt(),
-                x.copysign(y),
-                x.max(y),
-                x.min(y),
-                V::load(&[0.5, 1.5, 2.5, -0.5, -1.5, 1e9, 0.49, -3.9]).round(),
-                V::load(&[0.0, 1.0, -1.0, 1023.0, -1022.0, 52.0, -52.0, 3.0]).power_of_two(),
-                V::select(x.less(y), one, zero),
-                V::select(x.is_negative(), one, zero),
-                x.each(|x| 1.0 / x),
-                V::lookup(
-                    &from_fn(|i| i as f64),
-                    V::load(&[0.0, 1.0, 7.0, 8.0, 15.0, -1.0, -16.0, -7.0]).indices(),
-                ),
-            ];
-            results.into_iter().map(values).collect()
-        }
-    }
-
-    /// The results of [`Operations`] in one lane.
-    fn expected(lane: usize, fused: bool) -> [f64; 16] {
-        let (x, y) = (X[lane], Y[lane]);
-        let round = [0.0, 2.0, 2.0, -0.0, -2.0, 1e9, 0.0, -4.0];
-        let powers = [
-            1.0,
-            2.0,
-            0.5,
-            8.98846567431158e307,
-            f64::MIN_POSITIVE,
-            4503599627370496.0,
-            f64::EPSILON,
-            8.0,
-        ];
-        [
-            x + y,
-            x - y,
-            x * y,
-            x / y,
-            -x,
-            if fused {
-                x.mul_add(y, 1.0)
-            } else {
-                x * y + 1.0
-            },
-            x.abs().sqrt(),
-            x.copysign(y),
-            if x > y { x } else { y },
-            if x < y { x } else { y },
-            round[lane],
-            powers[lane],
-            f64::from(u8::from(x < y)),
-            f64::from(u8::from(x.is_sign_negative())),
-            1.0 / x,
-            [0.0, 1.0, 7.0, 8.0, 15.0, 15.0, 0.0, 9.0][lane],
-        ]
-    }
-
-    #[test]
-    fn operations_are_those_of_scalars_on_every_instruction_set() {
-        for isa in Isa::available() {
-            let results = isa.run(Operations);
-            for lane in 0..WIDTH {
-                let expected = expected(lane, isa != Isa::PORTABLE);
-                for (operation, (result, expected)) in results.iter().zip(expected).enumerate() {
-                    assert_eq!(
-                        result[lane].to_bits(),
-                        expected.to_bits(),
-                        "{isa}, operation {operation}, lane {lane}"
-                    );
-                }
-            }
-        }
-    }
-
-    /// Inverse roots of numbers of every binary order that is used, and of all leading digits.
-    struct InverseRoots;
-
-    impl Vectorized for InverseRoots {
-        type Output = Vec<(f64, f64)>;
-
-        #[inline(always)]
-        fn run<V: Vector>(self) -> Self::Output {
-            let mut pairs = Vec::new();
-            for order in [-1022, -501, -2, -1, 0, 1, 300, 1023] {
-                for step in 0..512 {
-                    let lane = |lane: usize| f64::from(step * 8 + lane as i32) / 4096.0 + 1.0;
-                    let block: Block = from_fn(|l| libm::scalbn(lane(l), order));
-                    let roots = values(V::load(&block).inverse_sqrt());
-                    pairs.extend(block.into_iter().zip(roots));
-                }
-            }
-            pairs
-        }
-    }
-
-    #[test]
-    fn inverse_roots_are_right_to_the_last_digit_on_every_instruction_set() {
-        for isa in Isa::available() {
-            for (x, root) in isa.run(InverseRoots) {
-                let exact = 1.0 / x.sqrt();
-                // Both round: the reference by up to ε, from half of the root's rounding and that of the division.
-                let error = (root / exact - 1.0).abs();
-                assert!(error <= 2.0 * f64::EPSILON, "{isa}: {x} {root} {exact}");
-            }
-        }
-    }
-
-    /// Checks conversions, writes past the caches and transposes.
-    struct Moves;
-
-    impl Vectorized for Moves {
-        type Output = ();
-
-        #[inline(always)]
-        fn run<V: Vector>(self) {
-            let (x, y) = (V::load(&X), V::load(&Y));
-            let mut narrow = [f32::NAN; WIDTH];
-            x.narrow(&mut narrow);
-            assert_eq!(narrow, X.map(|value| value as f32));
-            assert_eq!(values(V::widen(&narrow)), narrow.map(f64::from));
-            let (mut line, mut rounded) = (Lanes([0.0; WIDTH]), Lanes([0.0; 2 * WIDTH]));
-            x.stream(&mut line);
-            V::stream_rounded([x, y], &mut rounded);
-            V::drain();
-            assert_eq!(line.0, X);
-            assert_eq!(rounded.0[..WIDTH], X.map(|value| value as f32));
-            assert_eq!(rounded.0[WIDTH..], Y.map(|value| value as f32));
-            let rows = from_fn(|row| V::load(&from_fn(|column| (row * WIDTH + column) as f64)));
-            for (column, vector) in V::transpose(rows).into_iter().enumerate() {
-                assert_eq!(values(vector), from_fn(|row| (row * WIDTH + column) as f64));
-            }
-            let square = from_fn(|r| Lanes(from_fn(|c| (r * 2 * WIDTH + c) as f32)));
-            let mut turned = [Lanes([f32::NAN; 2 * WIDTH]); 2 * WIDTH];
-            V::transpose_narrow(&square, &mut turned);
-            for (column, line) in turned.iter().enumerate() {
-                assert_eq!(line.0, from_fn(|row| square[row].0[column]));
-            }
-        }
-    }
-
-    #[test]
-    fn values_move_unchanged_on_every_instruction_set() {
-        for isa in Isa::available() {
-            isa.run(Moves);
-        }
     }
 }

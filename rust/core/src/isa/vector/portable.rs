@@ -1,90 +1,133 @@
-//! Eight values in an array. The compiler puts them into the registers of the target's baseline.
+//! Values in an array. The compiler puts them into the registers of the target's baseline.
 
-use super::singles::portable::PortableSingles;
+use super::singles::one_by_one;
 use super::{
-    EachIndex, LUT_LEN, Lut, Real, Vector, WIDTH, each_index, in_one_part, operators,
-    without_slopes,
+    BlockPair, EachIndex, LUT_LEN, Lut, Real, Singles, Vector, Vectorized, WIDTH, each_index,
+    in_one_part, operators, without_slopes,
 };
+use crate::isa::Lanes;
+
+/// Runs a computation with arrays. It is compiled once, wherever it is called, like those of the other instruction sets.
+#[inline(never)]
+pub(super) fn run<C: Vectorized>(computation: C) -> C::Output {
+    computation.run::<Portable>()
+}
+
+/// [`Real`] for an array of numbers, lane by lane. The items at the end are those that differ.
+macro_rules! lane_by_lane {
+    ($vector:ident: $number:ident, $width:expr; $($item:tt)+) => {
+        impl $vector {
+            #[inline(always)]
+            fn map(self, f: impl Fn($number) -> $number) -> Self {
+                let mut result = self;
+                for value in &mut result.0.0 {
+                    *value = f(*value);
+                }
+                result
+            }
+
+            #[inline(always)]
+            fn zip(self, other: Self, f: impl Fn($number, $number) -> $number) -> Self {
+                let mut result = self;
+                for (value, other) in result.0.0.iter_mut().zip(other.0.0) {
+                    *value = f(*value, other);
+                }
+                result
+            }
+
+            #[inline(always)]
+            fn flip_sign(self) -> Self {
+                self.map(|x| -x)
+            }
+        }
+
+        operators! { $vector:
+            Add add |x, y| x.zip(y, |x, y| x + y);
+            Sub sub |x, y| x.zip(y, |x, y| x - y);
+            Mul mul |x, y| x.zip(y, |x, y| x * y);
+            Div div |x, y| x.zip(y, |x, y| x / y);
+        }
+
+        impl Real for $vector {
+            without_slopes!();
+
+            const FUSED: bool = false;
+
+            type Mask = [bool; $width];
+
+            #[inline(always)]
+            fn splat(value: f64) -> Self {
+                Self(Lanes([value as $number; $width]))
+            }
+
+            #[inline(always)]
+            fn mul_add(self, factor: Self, term: Self) -> Self {
+                self * factor + term
+            }
+
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                self.map($number::sqrt)
+            }
+
+            #[inline(always)]
+            fn abs(self) -> Self {
+                self.map($number::abs)
+            }
+
+            #[inline(always)]
+            fn copysign(self, sign: Self) -> Self {
+                self.zip(sign, $number::copysign)
+            }
+
+            #[inline(always)]
+            fn max(self, other: Self) -> Self {
+                self.zip(other, |x, y| if x > y { x } else { y })
+            }
+
+            #[inline(always)]
+            fn min(self, other: Self) -> Self {
+                self.zip(other, |x, y| if x < y { x } else { y })
+            }
+
+            #[inline(always)]
+            fn less(self, other: Self) -> Self::Mask {
+                let mut mask = [false; $width];
+                for (mask, (x, y)) in mask.iter_mut().zip(self.0.0.into_iter().zip(other.0.0)) {
+                    *mask = x < y;
+                }
+                mask
+            }
+
+            #[inline(always)]
+            fn is_negative(self) -> Self::Mask {
+                self.0.0.map($number::is_sign_negative)
+            }
+
+            #[inline(always)]
+            fn any(mask: Self::Mask) -> bool {
+                mask.into_iter().any(|lane| lane)
+            }
+
+            #[inline(always)]
+            fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
+                let mut result = no;
+                for (result, (mask, yes)) in result.0.0.iter_mut().zip(mask.into_iter().zip(yes.0.0)) {
+                    *result = if mask { yes } else { *result };
+                }
+                result
+            }
+
+            $($item)+
+        }
+    };
+}
 
 /// Eight `f64`.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-pub(super) struct Portable([f64; WIDTH]);
+pub(super) struct Portable(Lanes<f64, WIDTH>);
 
-impl Portable {
-    #[inline(always)]
-    fn map(self, f: impl Fn(f64) -> f64) -> Self {
-        let mut result = self;
-        for value in &mut result.0 {
-            *value = f(*value);
-        }
-        result
-    }
-
-    #[inline(always)]
-    fn zip(self, other: Self, f: impl Fn(f64, f64) -> f64) -> Self {
-        let mut result = self;
-        for (value, other) in result.0.iter_mut().zip(other.0) {
-            *value = f(*value, other);
-        }
-        result
-    }
-
-    #[inline(always)]
-    fn flip_sign(self) -> Self {
-        self.map(|x| -x)
-    }
-}
-
-operators! { Portable:
-    Add add |x, y| x.zip(y, |x, y| x + y);
-    Sub sub |x, y| x.zip(y, |x, y| x - y);
-    Mul mul |x, y| x.zip(y, |x, y| x * y);
-    Div div |x, y| x.zip(y, |x, y| x / y);
-}
-
-impl Real for Portable {
-    without_slopes!();
-
-    const FUSED: bool = false;
-
-    type Mask = [bool; WIDTH];
-
-    #[inline(always)]
-    fn splat(value: f64) -> Self {
-        Self([value; WIDTH])
-    }
-
-    #[inline(always)]
-    fn mul_add(self, factor: Self, term: Self) -> Self {
-        self * factor + term
-    }
-
-    #[inline(always)]
-    fn sqrt(self) -> Self {
-        self.map(f64::sqrt)
-    }
-
-    #[inline(always)]
-    fn abs(self) -> Self {
-        self.map(f64::abs)
-    }
-
-    #[inline(always)]
-    fn copysign(self, sign: Self) -> Self {
-        self.zip(sign, f64::copysign)
-    }
-
-    #[inline(always)]
-    fn max(self, other: Self) -> Self {
-        self.zip(other, Real::max)
-    }
-
-    #[inline(always)]
-    fn min(self, other: Self) -> Self {
-        self.zip(other, Real::min)
-    }
-
+lane_by_lane! { Portable: f64, WIDTH;
     #[inline(always)]
     fn round(self) -> Self {
         // Not round_ties_even, which is a call where there is no instruction for it. This is exact below 2⁵¹, and no
@@ -95,34 +138,6 @@ impl Real for Portable {
     #[inline(always)]
     fn power_of_two(self) -> Self {
         self.map(Real::power_of_two)
-    }
-
-    #[inline(always)]
-    fn less(self, other: Self) -> Self::Mask {
-        let mut mask = [false; WIDTH];
-        for (mask, (x, y)) in mask.iter_mut().zip(self.0.into_iter().zip(other.0)) {
-            *mask = x < y;
-        }
-        mask
-    }
-
-    #[inline(always)]
-    fn is_negative(self) -> Self::Mask {
-        self.0.map(f64::is_sign_negative)
-    }
-
-    #[inline(always)]
-    fn any(mask: Self::Mask) -> bool {
-        mask.into_iter().any(|lane| lane)
-    }
-
-    #[inline(always)]
-    fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
-        let mut result = no;
-        for (result, (mask, yes)) in result.0.iter_mut().zip(mask.into_iter().zip(yes.0)) {
-            *result = if mask { yes } else { *result };
-        }
-        result
     }
 
     #[inline(always)]
@@ -154,16 +169,47 @@ impl Vector for Portable {
         for (value, index) in values.iter_mut().zip(indices) {
             *value = lut[usize::from(index) % LUT_LEN];
         }
-        Self(values)
+        Self(Lanes(values))
     }
 
     #[inline(always)]
     fn load(values: &[f64; WIDTH]) -> Self {
-        Self(*values)
+        Self(Lanes(*values))
     }
 
     #[inline(always)]
     fn store(self, values: &mut [f64; WIDTH]) {
+        *values = self.0.0;
+    }
+}
+
+/// Sixteen `f32`.
+#[derive(Clone, Copy, Debug)]
+pub struct PortableSingles(BlockPair);
+
+lane_by_lane! { PortableSingles: f32, 2 * WIDTH;
+    one_by_one!();
+
+    const SINGLE: bool = true;
+}
+
+impl Singles for PortableSingles {
+    #[inline(always)]
+    fn load(values: &BlockPair) -> Self {
+        Self(*values)
+    }
+
+    #[inline(always)]
+    fn store(self, values: &mut BlockPair) {
         *values = self.0;
+    }
+
+    #[inline(always)]
+    fn twice(block: &[f32; WIDTH]) -> Self {
+        let mut values = Lanes([0.0; 2 * WIDTH]);
+        for half in values.0.as_chunks_mut::<WIDTH>().0 {
+            *half = *block;
+        }
+        Self(values)
     }
 }
