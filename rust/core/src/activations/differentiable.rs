@@ -128,28 +128,7 @@ const SLOPE_CYCLES: f64 = 1000.0;
 
 impl<F: Form> Differentiable for F {
     fn slopes(&self, r: &[DoubleDouble], watch: &mut Watch<'_>) -> Result<DescriptionSlopes> {
-        let band = |rows: Range<usize>| {
-            let variable = |r: &DoubleDouble| self.root_and_features(Jet::along(0, r.hi, r.hi));
-            let (roots, features): (Vec<Jet>, Vec<_>) = r[rows].iter().map(variable).unzip();
-            let count = features.first().map_or(0, Vec::len);
-            let feature = |index: usize| {
-                let slopes = features.iter().map(|one| one[index].slopes[0]);
-                slopes.collect()
-            };
-            let pairs = roots.iter().map(|root| (root.value, root.slopes[0]));
-            let elasticities: Blocks = pairs.map(elasticity).collect();
-            let features = (0..count).map(feature);
-            Ok((
-                Vec::<()>::new(),
-                [elasticities].into_iter().chain(features).collect(),
-            ))
-        };
-        let (_, mut numbers) = per_row(r.len(), SLOPE_CYCLES, watch, band)?;
-        let elasticities = numbers.remove(0);
-        Ok(DescriptionSlopes {
-            elasticities,
-            features: Features(numbers),
-        })
+        slopes(r, &|r| self.root_and_features(r), watch)
     }
 
     fn differentiate(
@@ -173,6 +152,29 @@ impl<F: Form> Differentiable for F {
             steps,
         });
     }
+}
+
+/// [`Differentiable::slopes`] of any dual, given its roots and features as functions of r.
+fn slopes(
+    r: &[DoubleDouble],
+    variable: &(dyn Fn(Jet) -> (Jet, Vec<Jet>) + Sync),
+    watch: &mut Watch<'_>,
+) -> Result<DescriptionSlopes> {
+    let band = |rows: Range<usize>| {
+        let along_log_r = r[rows].iter().map(|r| Jet::along(0, r.hi, r.hi));
+        let (roots, features): (Vec<_>, Vec<_>) = along_log_r.map(variable).unzip();
+        let pairs = roots.iter().map(|root| (root.value, root.slopes[0]));
+        let elasticities = pairs.map(elasticity).collect();
+        let count = features.first().map_or(0, Vec::len);
+        let feature = |index: usize| features.iter().map(|one| one[index].slopes[0]).collect();
+        let lists = [elasticities].into_iter().chain((0..count).map(feature));
+        Ok((Vec::<()>::new(), lists.collect()))
+    };
+    let (_, mut numbers) = per_row(r.len(), SLOPE_CYCLES, watch, &band)?;
+    Ok(DescriptionSlopes {
+        elasticities: numbers.remove(0),
+        features: Features(numbers),
+    })
 }
 
 /// The loop over blocks of pairs.

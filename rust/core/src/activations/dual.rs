@@ -111,7 +111,7 @@ impl Description {
         watch: &mut Watch<'_>,
         band: impl Fn(&[DoubleDouble]) -> Numbers<DoubleDouble> + Sync,
     ) -> Result<Self> {
-        let (roots, features) = per_row(r.len(), cycles, watch, |rows| Ok(band(&r[rows])))?;
+        let (roots, features) = per_row(r.len(), cycles, watch, &|rows| Ok(band(&r[rows])))?;
         Ok(Self {
             roots,
             features: Features(features),

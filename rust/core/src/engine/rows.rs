@@ -21,7 +21,7 @@ pub fn per_row<R: Copy + Send + Sync>(
     rows: usize,
     cycles: f64,
     watch: &mut Watch<'_>,
-    band: impl Fn(Range<usize>) -> Result<Numbers<R>> + Sync,
+    band: &(dyn Fn(Range<usize>) -> Result<Numbers<R>> + Sync),
 ) -> Result<Numbers<R>> {
     let mut stages = Stages::new(watch, &[10.0, 1.0]);
     let count = rows.div_ceil(BAND);
@@ -78,7 +78,7 @@ mod tests {
                         |factor: f64| rows.clone().map(|row| factor * row as f64).collect();
                     Ok((rows.clone().collect(), vec![numbers(2.0), numbers(3.0)]))
                 };
-                let (values, lists) = per_row(rows, cycles, &mut unwatched, band).unwrap();
+                let (values, lists) = per_row(rows, cycles, &mut unwatched, &band).unwrap();
                 assert!(values.into_iter().eq(0..rows));
                 for (list, factor) in lists.iter().zip([2.0, 3.0]) {
                     assert!(list.iter().eq((0..rows).map(|row| factor * row as f64)));
@@ -100,7 +100,7 @@ mod tests {
             }
             Ok((Vec::new(), Vec::new()))
         };
-        let error = per_row(9 * BAND, 1e9, &mut unwatched, band).unwrap_err();
+        let error = per_row(9 * BAND, 1e9, &mut unwatched, &band).unwrap_err();
         let (argument, row) = ("X", BAND);
         assert_eq!(error, Error::Overflow { argument, row });
     }

@@ -51,7 +51,7 @@ impl<T: Scalar> NormedRows<T> {
             let numbers = vec![norms, low, inverses, inverses_low, exponents];
             Ok((Vec::<()>::new(), numbers))
         };
-        let (_, numbers) = per_row(rows.rows(), Self::cycles(rows.depth()), watch, band)?;
+        let (_, numbers) = per_row(rows.rows(), Self::cycles(rows.depth()), watch, &band)?;
         let mut numbers = numbers.into_iter();
         let mut next = || numbers.next().unwrap_or_default();
         Ok(Self {

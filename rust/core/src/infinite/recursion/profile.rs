@@ -172,7 +172,7 @@ fn units(levels: &[Level], watch: &mut Watch<'_>) -> Result<(Vec<i32>, Blocks)> 
         let units = exponents.iter().map(|e| libm::scalbn(1.0, *e)).collect();
         Ok((exponents, vec![units]))
     };
-    let (exponents, mut units) = per_row(last.len(), 20.0, watch, band)?;
+    let (exponents, mut units) = per_row(last.len(), 20.0, watch, &band)?;
     Ok((exponents, units.swap_remove(0)))
 }
 
@@ -200,7 +200,7 @@ impl Level {
                 None => Ok(numbers),
             }
         };
-        let (r, numbers) = per_row(batch.rows, Self::CYCLES, watch, band)?;
+        let (r, numbers) = per_row(batch.rows, Self::CYCLES, watch, &band)?;
         let mut numbers = numbers.into_iter();
         let mut next = || numbers.next().unwrap_or_default();
         let bias = (scales.sigma_b != 0.0).then(|| [(); BIAS_NUMBERS].map(|()| next()));
@@ -261,7 +261,7 @@ impl Level {
                 None => Ok((Vec::<()>::new(), numbers)),
             }
         };
-        let (_, mut numbers) = per_row(self.r.len(), Self::SCALING_CYCLES, watch, band)?;
+        let (_, mut numbers) = per_row(self.r.len(), Self::SCALING_CYCLES, watch, &band)?;
         self.scaled = numbers.pop().unwrap_or_default();
         if let (Some(own), [weights, biases]) = (&mut self.own, &mut numbers[..]) {
             *own = [mem::take(weights), mem::take(biases)];

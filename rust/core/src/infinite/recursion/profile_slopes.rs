@@ -109,7 +109,7 @@ fn layer_numbers(
         ];
         Ok((Vec::<()>::new(), numbers))
     };
-    let (_, numbers) = per_row(level.r.len(), Level::CYCLES, watch, band)?;
+    let (_, numbers) = per_row(level.r.len(), Level::CYCLES, watch, &band)?;
     let mut numbers = numbers.into_iter();
     Ok([(); ELASTICITY].map(|()| numbers.next().unwrap_or_default()))
 }
