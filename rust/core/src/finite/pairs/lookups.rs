@@ -7,10 +7,7 @@ use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::{Error, Result};
-use crate::isa::{Isa, Vector, Vectorized};
-
-/// The number of partial sums of an inner product.
-const LANES: usize = 8;
+use crate::isa::{Isa, Vector, Vectorized, WIDTH};
 
 /// The cycles of a search for an index among those of a batch.
 const SEARCH: f64 = 100.0;
@@ -250,7 +247,7 @@ fn meetings(x: &[Place], z: &[Place]) -> f64 {
     groups.map(of_group).sum()
 }
 
-/// ⟨x, z⟩, with the same bits for ⟨z, x⟩.
+/// ⟨x, z⟩, with the same bits for ⟨z, x⟩. Places that meet are too few, and too scattered, for the panels of the engine.
 struct InnerProduct<'a> {
     x: &'a [f64],
     z: &'a [f64],
@@ -261,17 +258,17 @@ impl Vectorized for InnerProduct<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) -> f64 {
-        let mut lanes = [0.0; LANES];
-        let ((x, of_x), (z, of_z)) = (self.x.as_chunks::<LANES>(), self.z.as_chunks::<LANES>());
+        let mut sums = [0.0; WIDTH];
+        let ((x, of_x), (z, of_z)) = (self.x.as_chunks::<WIDTH>(), self.z.as_chunks::<WIDTH>());
         for (x, z) in x.iter().zip(z) {
-            for (lane, (x, z)) in lanes.iter_mut().zip(x.iter().zip(z)) {
-                *lane += x * z;
+            for (sum, (x, z)) in sums.iter_mut().zip(x.iter().zip(z)) {
+                *sum += x * z;
             }
         }
-        for (lane, (x, z)) in lanes.iter_mut().zip(of_x.iter().zip(of_z)) {
-            *lane += x * z;
+        for (sum, (x, z)) in sums.iter_mut().zip(of_x.iter().zip(of_z)) {
+            *sum += x * z;
         }
-        lanes.iter().sum()
+        sums.iter().sum()
     }
 }
 
