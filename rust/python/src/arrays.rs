@@ -36,6 +36,25 @@ impl<'a, 'py, A: FromPyObject<'a, 'py>, B: FromPyObject<'a, 'py>> FromPyObject<'
     }
 }
 
+/// Calls a generic function with what is in a [`Typed`], whatever its dtype. If a second one comes with it, it must have
+/// the dtype of the first, that of the network's parameters.
+macro_rules! in_dtype {
+    ($typed:expr, |$value:ident| $call:expr) => {
+        match $typed {
+            Typed::F64($value) => $call,
+            Typed::F32($value) => $call,
+        }
+    };
+    (($network:expr, $typed:expr), |$net:ident, $value:ident| $call:expr) => {
+        match ($network, $typed) {
+            (Typed::F64($net), Typed::F64($value)) => $call,
+            (Typed::F32($net), Typed::F32($value)) => $call,
+            _ => Err($crate::errors::other_dtype()),
+        }
+    };
+}
+pub(crate) use in_dtype;
+
 /// A matrix to read, such as inputs (N, d).
 pub type Matrix<'py, T> = PyReadonlyArray2<'py, T>;
 

@@ -17,7 +17,7 @@ use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray4};
 use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
-use crate::arrays::{Matrix, Planes, Typed, copied, views};
+use crate::arrays::{Matrix, Planes, Typed, copied, in_dtype, views};
 use crate::call::{Call, watched};
 use crate::errors;
 use crate::gram::fill;
@@ -93,10 +93,9 @@ impl ConvolutionalKernel {
         wanted: Vec<Wanted>,
         progress: Progress,
     ) -> errors::Result<Bounds> {
-        match arrays {
-            Typed::F64(arrays) => self.fill_planes(py, arrays, &wanted, progress),
-            Typed::F32(arrays) => self.fill_planes(py, arrays, &wanted, progress),
-        }
+        in_dtype!(arrays, |arrays| {
+            self.fill_planes(py, arrays, &wanted, progress)
+        })
     }
 
     /// Returns bounds on the errors of Σ and Θ for all pairs of images of `inputs = (x, z)`, round-off excluded.
@@ -105,10 +104,7 @@ impl ConvolutionalKernel {
         py: Python<'_>,
         inputs: Typed<ImageBatches<'_, f64>, ImageBatches<'_, f32>>,
     ) -> errors::Result<Bounds> {
-        match inputs {
-            Typed::F64(inputs) => self.bounds(py, inputs),
-            Typed::F32(inputs) => self.bounds(py, inputs),
-        }
+        in_dtype!(inputs, |inputs| self.bounds(py, inputs))
     }
 
     /// Returns the diagonal of one kernel, (N,), in float64 for either dtype of `x`.
@@ -118,10 +114,7 @@ impl ConvolutionalKernel {
         x: Typed<PyReadonlyArray4<'py, f64>, PyReadonlyArray4<'py, f32>>,
         wanted: Wanted,
     ) -> errors::Result<Bound<'py, PyArray1<f64>>> {
-        match x {
-            Typed::F64(x) => self.own_kernels(py, x, &wanted),
-            Typed::F32(x) => self.own_kernels(py, x, &wanted),
-        }
+        in_dtype!(x, |x| self.own_kernels(py, x, &wanted))
     }
 
     /// Returns K V (N, r) for vectors V (M, r), without storing K, for `inputs = (x, z)`.
@@ -133,10 +126,9 @@ impl ConvolutionalKernel {
         wanted: Wanted,
         progress: Progress,
     ) -> errors::Result<Bound<'py, PyArray2<f64>>> {
-        match inputs {
-            Typed::F64(inputs) => self.product(py, inputs, &vectors, &wanted, progress),
-            Typed::F32(inputs) => self.product(py, inputs, &vectors, &wanted, progress),
-        }
+        in_dtype!(inputs, |inputs| {
+            self.product(py, inputs, &vectors, &wanted, progress)
+        })
     }
 }
 

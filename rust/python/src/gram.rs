@@ -10,7 +10,7 @@ use ntkrs_core::engine::tile::TileKernel;
 use numpy::Element;
 use pyo3::prelude::*;
 
-use crate::arrays::{SymmetricGram, Typed, views};
+use crate::arrays::{SymmetricGram, Typed, in_dtype, views};
 use crate::call::Call;
 use crate::errors::Result;
 
@@ -39,10 +39,7 @@ pub fn linear_gram(
     py: Python<'_>,
     arrays: Typed<SymmetricGram<'_, f64>, SymmetricGram<'_, f32>>,
 ) -> Result<()> {
-    match arrays {
-        Typed::F64(arrays) => linear(py, arrays),
-        Typed::F32(arrays) => linear(py, arrays),
-    }
+    in_dtype!(arrays, |arrays| linear(py, arrays))
 }
 
 fn linear<T: Scalar + Element>(

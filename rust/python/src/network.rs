@@ -8,21 +8,22 @@ use ntkrs_core::engine::multiply;
 use ntkrs_core::engine::panel::Panels;
 use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::finite::empirical::{Empirical, Linearized, Outputs};
+use ntkrs_core::finite::empirical::{Empirical, Linearized};
 use ntkrs_core::finite::forward;
 use ntkrs_core::finite::input_jacobian;
 use ntkrs_core::finite::jacobian;
 use ntkrs_core::finite::network::{Dense, Network as CoreNetwork};
+use ntkrs_core::finite::outputs::Outputs;
 use numpy::{Element, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
 use crate::arrays::{
     Batches, Forward, Gram, Hidden, Jacobian, Jvp, LossGradient, Matrix, Parameters, Typed, Vjp,
-    copied, views,
+    copied, in_dtype, views,
 };
 use crate::call::{Call, watched};
-use crate::errors::{Result, other_dtype};
+use crate::errors::Result;
 use crate::gram::fill;
 use crate::ticker::Progress;
 use crate::vector_products;
@@ -58,11 +59,7 @@ impl Network {
         py: Python<'_>,
         arrays: Typed<Forward<'_, f64>, Forward<'_, f32>>,
     ) -> Result<()> {
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => forward(py, net, arrays),
-            (Typed::F32(net), Typed::F32(arrays)) => forward(py, net, arrays),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| forward(py, net, arrays))
     }
 
     /// Writes the Jacobian to `out` (N, O, P), for `arrays = (x, out)`.
@@ -71,11 +68,7 @@ impl Network {
         py: Python<'_>,
         arrays: Typed<Jacobian<'_, f64>, Jacobian<'_, f32>>,
     ) -> Result<()> {
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => jacobian(py, net, arrays),
-            (Typed::F32(net), Typed::F32(arrays)) => jacobian(py, net, arrays),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| jacobian(py, net, arrays))
     }
 
     /// Writes `∂f_m(x_i)/∂x` to `out` (N, O, d), for `arrays = (x, out)`.
@@ -84,11 +77,9 @@ impl Network {
         py: Python<'_>,
         arrays: Typed<Jacobian<'_, f64>, Jacobian<'_, f32>>,
     ) -> Result<()> {
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => input_jacobian(py, net, arrays),
-            (Typed::F32(net), Typed::F32(arrays)) => input_jacobian(py, net, arrays),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| {
+            input_jacobian(py, net, arrays)
+        })
     }
 
     /// Writes the pre-activations and the activations of every hidden layer, for `arrays = (x, pre, post)`.
@@ -97,11 +88,7 @@ impl Network {
         py: Python<'_>,
         arrays: Typed<Hidden<'_, f64>, Hidden<'_, f32>>,
     ) -> Result<()> {
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => layers(py, net, arrays),
-            (Typed::F32(net), Typed::F32(arrays)) => layers(py, net, arrays),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| layers(py, net, arrays))
     }
 
     /// Writes the empirical NTK to planes (N, S, M, S), for `arrays = (x, z, planes)`. If `per_layer`, each dense layer has
@@ -115,11 +102,9 @@ impl Network {
         progress: Progress,
     ) -> Result<()> {
         let form = (outputs.parse()?, per_layer);
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => ntk(py, net, arrays, form, progress),
-            (Typed::F32(net), Typed::F32(arrays)) => ntk(py, net, arrays, form, progress),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| {
+            ntk(py, net, arrays, form, progress)
+        })
     }
 
     /// Returns K V for vectors V, without storing the kernel K of `outputs`, for `inputs = (x, z)`.
@@ -132,33 +117,23 @@ impl Network {
         progress: Progress,
     ) -> Result<Bound<'py, PyArray2<f64>>> {
         let outputs = outputs.parse()?;
-        match (&self.0, inputs) {
-            (Typed::F64(net), Typed::F64(inputs)) => {
-                product(py, net, inputs, &vectors, outputs, progress)
-            }
-            (Typed::F32(net), Typed::F32(inputs)) => {
-                product(py, net, inputs, &vectors, outputs, progress)
-            }
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, inputs), |net, inputs| {
+            product(py, net, inputs, &vectors, outputs, progress)
+        })
     }
 
     /// Writes J v of K vectors v (K, P) to `out` (K, N, O), for `arrays = (x, v, out)`.
     fn jvp(&self, py: Python<'_>, arrays: Typed<Jvp<'_, f64>, Jvp<'_, f32>>) -> Result<()> {
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => vector_products::jvp(py, net, arrays),
-            (Typed::F32(net), Typed::F32(arrays)) => vector_products::jvp(py, net, arrays),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| {
+            vector_products::jvp(py, net, arrays)
+        })
     }
 
     /// Writes Jᵀ u of K vectors u (K, N, O) to `out` (K, P), for `arrays = (x, u, out)`.
     fn vjp(&self, py: Python<'_>, arrays: Typed<Vjp<'_, f64>, Vjp<'_, f32>>) -> Result<()> {
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => vector_products::vjp(py, net, arrays),
-            (Typed::F32(net), Typed::F32(arrays)) => vector_products::vjp(py, net, arrays),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| {
+            vector_products::vjp(py, net, arrays)
+        })
     }
 
     /// Writes the gradient of a loss with respect to θ to `out` (P,), for `arrays = (x, y, out)`.
@@ -169,15 +144,9 @@ impl Network {
         loss: &str,
     ) -> Result<()> {
         let loss = vector_products::loss(loss)?;
-        match (&self.0, arrays) {
-            (Typed::F64(net), Typed::F64(arrays)) => {
-                vector_products::loss_gradient(py, net, arrays, loss)
-            }
-            (Typed::F32(net), Typed::F32(arrays)) => {
-                vector_products::loss_gradient(py, net, arrays, loss)
-            }
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, arrays), |net, arrays| {
+            vector_products::loss_gradient(py, net, arrays, loss)
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use ntkrs_core::finite::pairs::{Entering, LayerBatch, Leaving, PairForm, PairTer
 use numpy::{Element, PyReadonlyArray1, PyReadonlyArray4};
 use pyo3::prelude::*;
 
-use crate::arrays::{Planes, Typed, views};
+use crate::arrays::{Planes, Typed, in_dtype, views};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::ticker::Progress;
@@ -48,10 +48,7 @@ pub fn add_layer_kernel(
     let (factor, bias) = scales;
     let term = PairTerm { form, factor, bias };
     let call = Call::part(py, progress, part.0 * STEPS, part.1 * STEPS);
-    match arrays {
-        Typed::F64(arrays) => add(call, &arrays, planes, term),
-        Typed::F32(arrays) => add(call, &arrays, planes, term),
-    }
+    in_dtype!(arrays, |arrays| add(call, &arrays, planes, term))
 }
 
 fn add<T: Scalar + Element>(

@@ -8,7 +8,7 @@ use ntkrs_core::engine::stored::{self, Stored};
 use numpy::{Element, PyArray2};
 use pyo3::prelude::*;
 
-use crate::arrays::{Batches, Matrix, Typed};
+use crate::arrays::{Batches, Matrix, Typed, in_dtype};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::ticker::Progress;
@@ -35,10 +35,7 @@ impl StoredProduct {
         rows: Typed<Batches<'_, f64>, Batches<'_, f32>>,
         progress: Progress,
     ) -> Result<()> {
-        match rows {
-            Typed::F64(rows) => add(py, &self.0, start, &rows, progress),
-            Typed::F32(rows) => add(py, &self.0, start, &rows, progress),
-        }
+        in_dtype!(rows, |rows| add(py, &self.0, start, &rows, progress))
     }
 
     /// Returns the product, (N, r), once all rows are added.
@@ -71,10 +68,7 @@ pub fn stored_product<'py>(
     vectors: Matrix<'py, f64>,
     progress: Progress,
 ) -> Result<Bound<'py, PyArray2<f64>>> {
-    match matrix {
-        Typed::F64(matrix) => product(py, &matrix, &vectors, progress),
-        Typed::F32(matrix) => product(py, &matrix, &vectors, progress),
-    }
+    in_dtype!(matrix, |matrix| product(py, &matrix, &vectors, progress))
 }
 
 fn product<'py, T: Scalar + Element>(

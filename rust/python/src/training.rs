@@ -7,7 +7,7 @@ use ntkrs_core::finite::train::{Examples, Optimizer, Trainer as CoreTrainer};
 use numpy::Element;
 use pyo3::prelude::*;
 
-use crate::arrays::{MatrixMut, Samples, Typed, VectorMut, copied};
+use crate::arrays::{MatrixMut, Samples, Typed, VectorMut, copied, in_dtype};
 use crate::call::Call;
 use crate::errors::{Result, other_dtype};
 use crate::network::Network;
@@ -62,10 +62,9 @@ impl Trainer {
         total: usize,
         progress: Progress,
     ) -> Result<()> {
-        match &mut self.0 {
-            Typed::F64(trainer) => advance(py, trainer, steps, (done, total), progress),
-            Typed::F32(trainer) => advance(py, trainer, steps, (done, total), progress),
-        }
+        in_dtype!(&mut self.0, |trainer| {
+            advance(py, trainer, steps, (done, total), progress)
+        })
     }
 
     /// Returns the loss, and the distance of the parameters from their initial values, after `done` of `total` steps.
@@ -77,19 +76,13 @@ impl Trainer {
         progress: Progress,
     ) -> Result<(f64, f64)> {
         let call = Call::part(py, progress, done, total);
-        match &mut self.0 {
-            Typed::F64(trainer) => state(call, trainer),
-            Typed::F32(trainer) => state(call, trainer),
-        }
+        in_dtype!(&mut self.0, |trainer| state(call, trainer))
     }
 
     /// Returns the number of steps after which the gradient was exactly 0 in every step so far, biases of the read-out
     /// apart. None if the last one was not, or if no other parameter is trained.
     fn flat_since(&self) -> Option<usize> {
-        match &self.0 {
-            Typed::F64(trainer) => trainer.flat_since(),
-            Typed::F32(trainer) => trainer.flat_since(),
-        }
+        in_dtype!(&self.0, |trainer| trainer.flat_since())
     }
 
     /// Writes the model's outputs to `out` (N, O).
@@ -98,11 +91,7 @@ impl Trainer {
         py: Python<'_>,
         out: Typed<MatrixMut<'_, f64>, MatrixMut<'_, f32>>,
     ) -> Result<()> {
-        match (&mut self.0, out) {
-            (Typed::F64(trainer), Typed::F64(out)) => outputs(py, trainer, out),
-            (Typed::F32(trainer), Typed::F32(out)) => outputs(py, trainer, out),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&mut self.0, out), |trainer, out| outputs(py, trainer, out))
     }
 
     /// Writes θ to `out` (P,).
@@ -111,11 +100,7 @@ impl Trainer {
         py: Python<'_>,
         out: Typed<VectorMut<'_, f64>, VectorMut<'_, f32>>,
     ) -> Result<()> {
-        match (&self.0, out) {
-            (Typed::F64(trainer), Typed::F64(out)) => parameters(py, trainer, out),
-            (Typed::F32(trainer), Typed::F32(out)) => parameters(py, trainer, out),
-            _ => Err(other_dtype()),
-        }
+        in_dtype!((&self.0, out), |trainer, out| parameters(py, trainer, out))
     }
 }
 

@@ -15,8 +15,9 @@ use crate::engine::panel::{Panels, transpose};
 use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Line;
 use crate::error::{Error, Result};
-use crate::finite::empirical::{Empirical, Linearized, Outputs};
+use crate::finite::empirical::{Empirical, Linearized};
 use crate::finite::network::Network;
+use crate::finite::outputs::Outputs;
 use crate::random::Normal;
 
 /// The networks whose kernels are averaged, and the inputs of these kernels.

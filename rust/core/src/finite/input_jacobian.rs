@@ -11,10 +11,11 @@ use crate::engine::pool::{self, AllFinite, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{EDGE, Tile, product};
 use crate::error::{Error, Result};
-use crate::finite::backward::{OutputDirections, backward};
+use crate::finite::backward::backward;
 use crate::finite::forward::forward;
 use crate::finite::layer::{Layer, unit_chunks};
 use crate::finite::network::Network;
+use crate::finite::output_directions::OutputDirections;
 
 /// Writes `∂f_m(x_i)/∂x` of all samples and outputs to `out`, (N, O, n_0) in C order.
 ///

@@ -10,9 +10,10 @@ use crate::engine::panel::Panels;
 use crate::engine::pool::{self, Load, Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::error::{Error, Result};
-use crate::finite::backward::{Deltas, OutputDirections, backward};
+use crate::finite::backward::{Deltas, backward};
 use crate::finite::forward::{ForwardPass, forward};
 use crate::finite::network::Network;
+use crate::finite::output_directions::OutputDirections;
 
 /// Writes `∂f_m(x_i)/∂θ` of all samples and outputs to `out`, (N, O, P) in C order; θ is W^0 row-major, b^0, W^1, …
 ///

@@ -17,7 +17,9 @@
 //! | [`layer`] | dense layers, packed both ways |
 //! | [`network`] | dense layers with the activations between them |
 //! | [`forward`] | the forward pass over a batch, in bands of samples |
-//! | [`backward`] | the backward pass over a batch, along any output directions |
+//! | [`output_directions`] | directions in output space |
+//! | [`backward`] | the backward pass over a batch, along any of these directions |
+//! | [`outputs`] | the outputs of which a kernel is taken |
 //! | [`empirical`] | the empirical NTK, tile by tile, without a Jacobian |
 //! | [`pairs`] | the same for a layer of any network, from activations and gradients |
 //! | [`jacobian`] | per-sample Jacobians |
@@ -39,6 +41,8 @@ pub mod jacobian;
 pub mod layer;
 pub mod loss;
 pub mod network;
+pub mod output_directions;
+pub mod outputs;
 pub mod pairs;
 pub mod train;
 pub mod vector_products;

@@ -15,13 +15,14 @@
 //!
 //! - `profile`: the roots of a batch after every layer, and all other per-row numbers. `profile_slopes`: their
 //!   derivatives
-//! - `pairs`: the recursion between two batches. `passes`: all layers, on the pairs of a band of rows. `table`: the same by
-//!   one look-up, for homogeneous networks
+//! - `pairs`: the recursion between two batches. `passes`: all layers, on the pairs of a band of rows, whose values are in
+//!   `pair_state`. `table`: the same by one look-up, for homogeneous networks
 //! - `plane_row`: the rows of the output tiles that results go to
 //! - `gradient`: derivatives with respect to `σ_w` and `σ_b` of every layer. `pair_slopes`: with respect to the inputs
 
 mod gradient;
 mod pair_slopes;
+mod pair_state;
 mod pairs;
 mod passes;
 mod plane_row;
@@ -41,8 +42,8 @@ use crate::math::double_double::DoubleDouble;
 pub use crate::activations::row_pairs::{BandPairs, RowPairs};
 pub use gradient::{DifferentiatedProfile, GradientRecursion, LayerStates, TiedScales};
 pub use pair_slopes::{ChainedProfile, PairSlopes, RootChain, SLOPES, SlopeState};
+pub use pair_state::PairState;
 pub use pairs::PairRecursion;
-pub use passes::PairState;
 pub use plane_row::PlaneRow;
 pub use profile::Profile;
 pub use profile_slopes::ProfileSlopes;

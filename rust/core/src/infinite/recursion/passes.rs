@@ -6,12 +6,13 @@
 use std::ops::RangeInclusive;
 
 use super::Output;
+use super::pair_state::PairState;
 use super::pairs::PairRecursion;
 use super::plane_row::PlaneRow;
 use crate::activations::dense_layer::{BandKernels, BandLayer};
 use crate::activations::row_pairs::BandPairs;
 use crate::activations::single::{SingleGaps, SingleLayer};
-use crate::isa::{Block, Vector, Vectorized};
+use crate::isa::Block;
 
 /// The type of gaps after the first layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +29,6 @@ pub(super) struct Pass<'a> {
     pub(super) recursion: &'a PairRecursion<'a>,
     pub(super) precision: Precision,
     pub(super) pairs: &'a BandPairs,
-}
-
-/// Intermediate values of a band of pairs, after the current layer.
-#[derive(Debug, Default)]
-pub struct PairState {
-    kernels: BandKernels,
-    /// The gaps in `f32`, where results are.
-    gaps: SingleGaps,
-    /// The parts of Θ that are outputs, each with the index of its layer.
-    parts: Vec<(usize, Vec<Block>)>,
 }
 
 impl PairRecursion<'_> {
@@ -185,12 +176,7 @@ impl Pass<'_> {
         if index == 0 && self.precision == Precision::Single {
             state.gaps.start(isa, self.pairs, &state.kernels.gaps);
         }
-        for (_, part) in &mut state.parts {
-            isa.run(Multiply {
-                values: part,
-                factors: &state.kernels.factors,
-            });
-        }
+        state.multiply_parts(isa);
         let part = Output::Part(index);
         if self.has(part) && self.recursion.outputs.contains(&part) {
             let BandKernels { own, nngp, .. } = &state.kernels;
@@ -218,41 +204,6 @@ impl Pass<'_> {
         } else {
             let features = self.recursion.levels(index).map(|level| &level.features);
             dual.step_and_layer(isa, features, layer);
-        }
-    }
-}
-
-impl PairState {
-    /// Starts with these gaps.
-    fn start<'g>(&mut self, pairs: &BandPairs, gaps: impl Fn(usize) -> &'g [Block]) {
-        self.kernels.resize(pairs.len());
-        for (index, (_, place)) in pairs.each_row().enumerate() {
-            self.kernels.gaps[place].copy_from_slice(gaps(index));
-        }
-        self.parts.clear();
-    }
-
-    /// The part of Θ that is this output, if it is a part.
-    fn part(&self, output: Output) -> Option<&[Block]> {
-        let mut parts = self.parts.iter();
-        let (_, part) = parts.find(|(layer, _)| output == Output::Part(*layer))?;
-        Some(part)
-    }
-}
-
-/// Multiplies values by factors.
-struct Multiply<'a> {
-    values: &'a mut [Block],
-    factors: &'a [Block],
-}
-
-impl Vectorized for Multiply<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<V: Vector>(self) {
-        for (value, factor) in self.values.iter_mut().zip(self.factors) {
-            (V::load(value) * V::load(factor)).store(value);
         }
     }
 }
