@@ -25,9 +25,9 @@ impl<T: Scalar> Network<T> {
     /// Checks that the layers fit together, and packs them.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the numbers of layers and activations do not match, adjacent layers do not fit, or the
-    /// learning scale of weights is neither their scale nor 0, or a user-supplied activation has no derivative. [`Error::NotFinite`] if a parameter is not finite.
-    /// [`Error::Memory`], [`Error::Cancelled`].
+    /// [`Error::Invalid`] if the numbers of layers and activations do not match, adjacent layers do not fit, the learning
+    /// scale of weights is neither their scale nor 0, or a user-supplied activation has no derivative.
+    /// [`Error::NotFinite`] if a parameter is not finite. [`Error::Memory`], [`Error::Cancelled`].
     pub fn new(
         layers: &[Dense<'_, T>],
         activations: Vec<Arc<dyn Activation>>,

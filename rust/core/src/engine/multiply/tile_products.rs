@@ -26,15 +26,16 @@ pub(super) fn add(
 ) {
     let rows = to.len();
     for (vectors, sums) in vectors.groups().iter().zip(sums.groups_mut()) {
+        let (source, target) = ((vectors, from), (sums, to));
         match vectors.width {
-            1 => isa.run(direct::<1>(tile, rows, (vectors, from), (sums, to))),
-            2 => isa.run(direct::<2>(tile, rows, (vectors, from), (sums, to))),
-            4 => isa.run(direct::<4>(tile, rows, (vectors, from), (sums, to))),
+            1 => isa.run(Direct::<1>(Operands::new(tile, rows, source, target))),
+            2 => isa.run(Direct::<2>(Operands::new(tile, rows, source, target))),
+            4 => isa.run(Direct::<4>(Operands::new(tile, rows, source, target))),
             _ => isa.run(DirectWide {
                 tile,
                 rows,
                 vectors: vectors.rows(from).as_chunks().0,
-                sums: sums.rows_mut(to),
+                sums: target.0.rows_mut(to),
             }),
         }
     }
@@ -51,81 +52,64 @@ pub(super) fn add_transposed(
 ) {
     let rows = from.len();
     for (vectors, sums) in vectors.groups().iter().zip(sums.groups_mut()) {
+        let (source, target) = ((vectors, from), (sums, to));
         match vectors.width {
-            1 => isa.run(transposed::<1>(tile, rows, (vectors, from), (sums, to))),
-            2 => isa.run(transposed::<2>(tile, rows, (vectors, from), (sums, to))),
-            4 => isa.run(transposed::<4>(tile, rows, (vectors, from), (sums, to))),
+            1 => isa.run(Transposed::<1>(Operands::new(tile, rows, source, target))),
+            2 => isa.run(Transposed::<2>(Operands::new(tile, rows, source, target))),
+            4 => isa.run(Transposed::<4>(Operands::new(tile, rows, source, target))),
             _ => isa.run(TransposedWide {
                 tile,
                 rows,
                 vectors: vectors.rows(from),
-                sums: sums.rows_mut(to).as_chunks_mut().0,
+                sums: target.0.rows_mut(to).as_chunks_mut().0,
             }),
         }
     }
 }
 
-/// The loop [`Direct`] on a group of G vectors.
-fn direct<'a, const G: usize>(
-    tile: &'a Tile,
-    rows: usize,
-    (vectors, from): (&'a Group, &Range<usize>),
-    (sums, to): (&'a mut Group, &Range<usize>),
-) -> Direct<'a, G> {
-    let (vectors, sums) = (
-        vectors.each(&blocks_of(from)),
-        sums.each_mut(&blocks_of(to)),
-    );
-    Direct {
-        tile,
-        rows,
-        vectors,
-        sums,
-    }
-}
-
-/// The loop [`Transposed`] on a group of G vectors.
-fn transposed<'a, const G: usize>(
-    tile: &'a Tile,
-    rows: usize,
-    (vectors, from): (&'a Group, &Range<usize>),
-    (sums, to): (&'a mut Group, &Range<usize>),
-) -> Transposed<'a, G> {
-    let (vectors, sums) = (
-        vectors.each(&blocks_of(from)),
-        sums.each_mut(&blocks_of(to)),
-    );
-    Transposed {
-        tile,
-        rows,
-        vectors,
-        sums,
-    }
-}
-
-/// `sums[g][r] += Σ_c tile[r][c] · vectors[g][c]` for G vectors: 8/G rows at a time.
-struct Direct<'a, const G: usize> {
+/// A tile, a group of G vectors that it is multiplied by, and the sums of their products.
+struct Operands<'a, const G: usize> {
     tile: &'a Tile,
     rows: usize,
     vectors: [&'a [Block]; G],
     sums: [&'a mut [Block]; G],
 }
 
+impl<'a, const G: usize> Operands<'a, G> {
+    /// The operands of the rows `from` of the vectors, and of the rows `to` of the sums.
+    fn new(
+        tile: &'a Tile,
+        rows: usize,
+        (vectors, from): (&'a Group, &Range<usize>),
+        (sums, to): (&'a mut Group, &Range<usize>),
+    ) -> Self {
+        Self {
+            tile,
+            rows,
+            vectors: vectors.each(&blocks_of(from)),
+            sums: sums.each_mut(&blocks_of(to)),
+        }
+    }
+}
+
+/// `sums[g][r] += Σ_c tile[r][c] · vectors[g][c]` for G vectors: 8/G rows at a time.
+struct Direct<'a, const G: usize>(Operands<'a, G>);
+
 impl<const G: usize> Vectorized for Direct<'_, G> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (rows, blocks) = (WIDTH / G, self.vectors[0].len());
-        for first in (0..self.rows).step_by(rows) {
-            let last = self.rows - 1;
+        let (rows, blocks) = (WIDTH / G, self.0.vectors[0].len());
+        for first in (0..self.0.rows).step_by(rows) {
+            let last = self.0.rows - 1;
             let lines: [&[Block]; WIDTH] =
-                std::array::from_fn(|r| &self.tile.row_blocks(last.min(first + r))[..blocks]);
+                std::array::from_fn(|r| &self.0.tile.row_blocks(last.min(first + r))[..blocks]);
             let mut totals = [V::splat(0.0); WIDTH];
             for block in 0..blocks {
                 // A loop: functions of arrays are not always inlined, and are then compiled without vector instructions.
                 let mut factors = [V::splat(0.0); G];
-                for (factor, vector) in factors.iter_mut().zip(self.vectors) {
+                for (factor, vector) in factors.iter_mut().zip(self.0.vectors) {
                     *factor = V::load(&vector[block]);
                 }
                 for r in 0..rows {
@@ -137,9 +121,9 @@ impl<const G: usize> Vectorized for Direct<'_, G> {
             }
             let mut lanes = [0.0; WIDTH];
             sum_lanes(totals).store(&mut lanes);
-            for r in 0..rows.min(self.rows - first) {
+            for r in 0..rows.min(self.0.rows - first) {
                 for g in 0..G {
-                    self.sums[g].as_flattened_mut()[first + r] += lanes[r * G + g];
+                    self.0.sums[g].as_flattened_mut()[first + r] += lanes[r * G + g];
                 }
             }
         }
@@ -188,19 +172,14 @@ impl Vectorized for DirectWide<'_> {
 }
 
 /// `sums[g][c] += Σ_r tile[r][c] · vectors[g][r]` for G vectors.
-struct Transposed<'a, const G: usize> {
-    tile: &'a Tile,
-    rows: usize,
-    vectors: [&'a [Block]; G],
-    sums: [&'a mut [Block]; G],
-}
+struct Transposed<'a, const G: usize>(Operands<'a, G>);
 
 impl<const G: usize> Vectorized for Transposed<'_, G> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector>(mut self) {
-        let blocks = self.sums[0].len();
+        let blocks = self.0.sums[0].len();
         let whole = blocks - blocks % COLUMN_BLOCKS;
         for first in (0..whole).step_by(COLUMN_BLOCKS) {
             self.step::<V, COLUMN_BLOCKS>(first);
@@ -216,10 +195,10 @@ impl<const G: usize> Transposed<'_, G> {
     #[inline(always)]
     fn step<V: Vector, const B: usize>(&mut self, first: usize) {
         let mut totals = [[V::splat(0.0); G]; B];
-        for row in 0..self.rows {
-            let values = &self.tile.row_blocks(row)[first..first + B];
+        for row in 0..self.0.rows {
+            let values = &self.0.tile.row_blocks(row)[first..first + B];
             for g in 0..G {
-                let factor = V::splat(self.vectors[g][row / WIDTH][row % WIDTH]);
+                let factor = V::splat(self.0.vectors[g][row / WIDTH][row % WIDTH]);
                 for b in 0..B {
                     totals[b][g] = V::load(&values[b]).mul_add(factor, totals[b][g]);
                 }
@@ -227,7 +206,7 @@ impl<const G: usize> Transposed<'_, G> {
         }
         for b in 0..B {
             for g in 0..G {
-                let sums = &mut self.sums[g][first + b];
+                let sums = &mut self.0.sums[g][first + b];
                 (V::load(sums) + totals[b][g]).store(sums);
             }
         }

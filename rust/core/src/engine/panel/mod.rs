@@ -5,7 +5,8 @@
 //! output of one product is stored straight as the panels of the next.
 //!
 //! `pack` makes panels from an array, `slice` borrows some of them, `bands` splits matrices for several writers,
-//! `transpose` turns rows into columns, `whole` copies and compares matrices, and `storage` owns the memory: the only `unsafe` code of this folder.
+//! `transpose` turns rows into columns, `whole` copies and compares matrices, and `storage` owns the memory: the only
+//! `unsafe` code of this folder.
 
 mod bands;
 mod pack;

@@ -5,7 +5,8 @@
 //! built it: after `fork` the child leaves its parent's pools untouched.
 //!
 //! `context` decides where a loop runs, `idle` keeps the pools, `latch` lets the caller wait for its workers, `threads`
-//! sets their number, `stages` shares out the progress of a call, and `all_finite` is the flag by which workers report values that are not finite.
+//! sets their number, `stages` shares out the progress of a call, and `all_finite` is the flag by which workers report
+//! values that are not finite.
 
 mod all_finite;
 mod context;

@@ -6,7 +6,8 @@ use std::ops::Range;
 /// blocks of neighbouring threads, stay in L3.
 const BLOCK: usize = 4;
 
-/// A range of rows and a range of columns of the output: one tile, or several. Both start at a multiple of the edge of a tile.
+/// A range of rows and a range of columns of the output: one tile, or several. Both start at a multiple of the edge of a
+/// tile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
     /// Output rows.
@@ -15,9 +16,9 @@ pub struct Area {
     pub cols: Range<usize>,
 }
 
-/// The tiles of a matrix, of `edge` rows and columns each, in the order in which workers take them: block after block, each of `BLOCK` by `BLOCK`
-/// tiles. Blocks, and the tiles of a block, follow each other row by row. If `symmetric`, yields only the tiles on and
-/// above the diagonal.
+/// The tiles of a matrix, of `edge` rows and columns each, in the order in which workers take them: block after block,
+/// each of `BLOCK` by `BLOCK` tiles. Blocks, and the tiles of a block, follow each other row by row. If `symmetric`, yields
+/// only the tiles on and above the diagonal.
 ///
 /// This order serves the caches and may change. No result may depend on it, so sums over tiles have an order of their
 /// own.

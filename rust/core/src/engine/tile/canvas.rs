@@ -90,8 +90,9 @@ impl<'a, T: Scalar> Canvas<'a, T> {
         (self.shape[0] * self.shape[1], self.shape[2] * self.shape[3])
     }
 
-    /// The slots of `edge` rows and columns that together cover the canvas, each exactly once, in the order of [`areas()`]. If `symmetric`, yields
-    /// only those on and above the diagonal: slots above it also write their transpose below it.
+    /// The slots of `edge` rows and columns that together cover the canvas, each exactly once, in the order of
+    /// [`areas()`]. If `symmetric`, yields only those on and above the diagonal: slots above it also write their transpose
+    /// below it.
     ///
     /// # Panics
     /// If `symmetric` and the canvas is not square.

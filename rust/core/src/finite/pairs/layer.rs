@@ -15,9 +15,11 @@ use crate::error::{Error, Result};
 /// Values and gradients of a batch of samples at one layer.
 #[derive(Debug)]
 pub struct LayerBatch<T: Scalar> {
-    /// The values that enter. Rows are (i, s) of depth n for [`PairForm::Tokens`], (i, k) of depth T for [`PairForm::Gradients`].
+    /// The values that enter. Rows are (i, s) of depth n for [`PairForm::Tokens`], (i, k) of depth T for
+    /// [`PairForm::Gradients`].
     pub entering: Entering<T>,
-    /// The gradients. Rows are (i, o, s) of depth m for [`PairForm::Tokens`], (i, o, k) of depth T for [`PairForm::Gradients`].
+    /// The gradients. Rows are (i, o, s) of depth m for [`PairForm::Tokens`], (i, o, k) of depth T for
+    /// [`PairForm::Gradients`].
     pub leaving: Leaving<T>,
     /// N, at least 1.
     pub samples: usize,

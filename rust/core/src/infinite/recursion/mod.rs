@@ -247,8 +247,7 @@ impl Recursion {
 
     /// The dual of activation `index`.
     fn dual(&self, index: usize) -> &dyn Dual {
-        // `new` has checked it.
-        #[allow(clippy::expect_used)]
+        #[expect(clippy::expect_used, reason = "`new` has checked it")]
         self.activations[index]
             .dual()
             .expect("every activation of a recursion has a dual")
