@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use crate::activations::activation::Activation;
+use crate::activations::bias::correlation;
 use crate::activations::dual::{Description, Dual};
 use crate::activations::features::Variables;
 use crate::engine::pool::{self, Load, Stages, Stop, Watch};
@@ -114,26 +115,33 @@ impl Expectations {
             };
         stages.next(|watch| pool::for_each(targets.enumerate(), load, watch, || (), work))?;
         let results = self.values[range.clone()].iter().zip(&self.slopes[range]);
-        match results
+        let mut bad = results
             .zip(&batch.pairs)
-            .find(|((value, slope), _)| !(value.is_finite() && slope.is_finite()))
-        {
+            .filter(|((value, slope), _)| !(value.is_finite() && slope.is_finite()));
+        match bad.next() {
             None => Ok(()),
-            Some((_, pair)) => Err(too_large(
-                batch.variances[pair.0].max(batch.variances[pair.1]),
-            )),
+            Some((_, pair)) => {
+                let [first, second] = pair.variables.map(|index| batch.variances[index]);
+                Err(too_large(first.max(second)))
+            }
         }
     }
 }
 
-/// The pairs of a batch, given by the indices of both variables and the gap, and the description of all variables.
+/// A pair of variables, by their indices, and its gap.
+struct IndexedPair {
+    variables: [usize; 2],
+    gap: f64,
+}
+
+/// The pairs of a batch, and the description of their variables.
 struct DescribedPairs {
     /// The different variances, in ascending order.
     variances: Vec<f64>,
     /// The index of the least variance that Ṫ is computed with.
     smallest: usize,
     description: Description,
-    pairs: Vec<(usize, usize, f64)>,
+    pairs: Vec<IndexedPair>,
 }
 
 impl DescribedPairs {
@@ -160,8 +168,10 @@ impl DescribedPairs {
         variances.dedup();
         let numbers = first.iter().zip(second).zip(covariances);
         let index = |q: f64| variances.partition_point(|other| *other < q);
-        let described =
-            numbers.map(|((q1, q2), c)| Ok((index(*q1), index(*q2), gap(*q1, *q2, *c)?)));
+        let described = numbers.map(|((q1, q2), c)| {
+            let (variables, gap) = ([index(*q1), index(*q2)], gap(*q1, *q2, *c)?);
+            Ok(IndexedPair { variables, gap })
+        });
         let described = described.collect::<Result<_>>()?;
         let roots: Vec<_> = variances
             .iter()
@@ -184,15 +194,11 @@ impl DescribedPairs {
     }
 
     /// T and Ṫ of one pair.
-    fn pair(
-        &self,
-        dual: &dyn Dual,
-        isa: Isa,
-        &(first, second, gap): &(usize, usize, f64),
-    ) -> [f64; 2] {
-        let [value, slope] = self.step(dual, isa, [first, second], gap);
-        let larger = [first, second].map(|index| index.max(self.smallest));
-        if larger == [first, second] {
+    fn pair(&self, dual: &dyn Dual, isa: Isa, pair: &IndexedPair) -> [f64; 2] {
+        let IndexedPair { variables, gap } = *pair;
+        let [value, slope] = self.step(dual, isa, variables, gap);
+        let larger = variables.map(|index| index.max(self.smallest));
+        if larger == variables {
             return [value, slope];
         }
         [value, self.step(dual, isa, larger, gap)[1]]
@@ -212,15 +218,12 @@ impl DescribedPairs {
         };
         let (mut gaps, mut dots) = ([[gap; WIDTH]], [[0.0; WIDTH]]);
         dual.step(isa, variables, &mut gaps, &mut dots);
-        let gap = gaps[0][lane];
-        let correlation = (1.0 - gap.abs()).copysign(gap);
-        [
-            roots[first].hi * roots[second].hi * correlation,
-            dots[0][lane],
-        ]
+        let value = roots[first].hi * roots[second].hi * correlation(gaps[0][lane]);
+        [value, dots[0][lane]]
     }
 }
 
+/// The error for a pair whose larger variance is q.
 fn too_large(q: f64) -> Error {
     let message = format!(
         "T or its derivative exceeds the range of float64 where a variance is {}",
