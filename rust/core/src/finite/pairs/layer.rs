@@ -4,7 +4,8 @@ use ndarray::{Array4, ArrayViewMut4};
 
 use super::gradients::GradientFactors;
 use super::lookups::{LookupKernel, Lookups};
-use super::tokens::{Entering, Leaving, TokenKernel};
+use super::token_batch::{Entering, Leaving, TokenBatch};
+use super::tokens::TokenKernel;
 use crate::engine::gram;
 use crate::engine::panel::Panels;
 use crate::engine::pool::{Stages, Watch, unwatched};
@@ -68,8 +69,8 @@ pub fn add_layer<T: Scalar>(
         return add_lookups(term.factor, batches, cols.is_none(), outputs, watch);
     }
     let kernel = TokenKernel {
-        rows: (&rows.entering, &rows.leaving),
-        cols: (&other.entering, &other.leaving),
+        rows: rows.tokens(),
+        cols: other.tokens(),
         factor: term.factor,
         bias: term.bias,
     };
@@ -164,9 +165,13 @@ fn add_gram<T: Scalar>(
         tokens: 1,
     };
     let (x, z) = (leaving(x), z.map(leaving));
+    let alone = |leaving| TokenBatch {
+        entering: &Entering::Nothing,
+        leaving,
+    };
     let kernel = TokenKernel {
-        rows: (&Entering::Nothing, &x),
-        cols: (&Entering::Nothing, z.as_ref().unwrap_or(&x)),
+        rows: alone(&x),
+        cols: alone(z.as_ref().unwrap_or(&x)),
         factor,
         bias: 1.0,
     };
@@ -198,6 +203,14 @@ impl<T: Scalar> LayerBatch<T> {
         self.values().map_or(1, |values| {
             values.rows() * values.depth() / (self.samples * self.leaving.tokens)
         })
+    }
+
+    /// The tokens of all samples.
+    fn tokens(&self) -> TokenBatch<'_, T> {
+        TokenBatch {
+            entering: &self.entering,
+            leaving: &self.leaving,
+        }
     }
 
     /// The values that enter.

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::tokens::Leaving;
+use super::token_batch::Leaving;
 use crate::engine::pool::{self, Load, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};

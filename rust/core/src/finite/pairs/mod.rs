@@ -15,9 +15,11 @@ mod gradient_block;
 mod gradients;
 mod layer;
 mod lookups;
+mod token_batch;
 mod tokens;
 
 pub use gradients::GradientFactors;
 pub use layer::{LayerBatch, PairForm, PairTerm, add_layer};
 pub use lookups::{LookupKernel, Lookups};
-pub use tokens::{Entering, Leaving, TokenKernel};
+pub use token_batch::{Entering, Leaving, TokenBatch};
+pub use tokens::TokenKernel;

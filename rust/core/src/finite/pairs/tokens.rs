@@ -3,82 +3,12 @@
 use std::ops::Range;
 
 use super::block_sum::{BlockScratch, BlockSum};
+use super::token_batch::{Entering, Leaving, TokenBatch, TokenPart};
 use crate::engine::panel::Panels;
 use crate::engine::pool::Stop;
 use crate::engine::scalar::Scalar;
-use crate::engine::tile::{Area, EDGE, Tile, TileKernel, product, product_cycles};
+use crate::engine::tile::{Area, Tile, TileKernel, product, product_cycles};
 use crate::isa::{Isa, Vector, Vectorized};
-
-/// The values that enter a layer, at every token of every sample.
-#[derive(Debug)]
-pub enum Entering<T: Scalar> {
-    /// Rows (i, s): the values of token s of sample i.
-    Values(Panels<T>),
-    /// Rows of a table: the index of token s of sample i at i·T + s. Two tokens have the inner product 1 if they are
-    /// equal, else 0.
-    Indices(Vec<i64>),
-    /// Nothing: all inner products are 0, and only biases have a kernel.
-    Nothing,
-}
-
-/// The gradients of S directions of outputs with respect to the values that leave a layer.
-#[derive(Debug)]
-pub struct Leaving<T: Scalar> {
-    /// Rows (i, o, s): the gradient of direction o of sample i at token s. One matrix for each plane of the kernel.
-    pub planes: Vec<Panels<T>>,
-    /// S.
-    pub directions: usize,
-    /// T.
-    pub tokens: usize,
-}
-
-impl<T: Scalar> Leaving<T> {
-    /// The number of kernel rows (i, o).
-    fn rows(&self) -> usize {
-        self.planes[0].rows() / self.tokens
-    }
-
-    /// The parts of a range of kernel rows whose tokens fit into a tile. Each is a list of chunks of tokens of the same
-    /// kernel rows.
-    fn parts(&self, rows: &Range<usize>) -> Vec<Vec<TokenPart>> {
-        let count = (EDGE / self.tokens).max(1);
-        let starts = rows.clone().step_by(count);
-        let part = |start: usize| {
-            let rows = start..rows.end.min(start + count);
-            let chunks = (0..self.tokens).step_by(EDGE);
-            let chunk = |first: usize| TokenPart {
-                rows: rows.clone(),
-                tokens: first..self.tokens.min(first + EDGE),
-            };
-            chunks.map(chunk).collect()
-        };
-        starts.map(part).collect()
-    }
-
-    /// The rows of the gradients of a part.
-    fn rows_of(&self, part: &TokenPart) -> Range<usize> {
-        part.within(&part.rows, self.tokens)
-    }
-
-    /// The rows (i, s) of the samples of a part.
-    fn samples_of(&self, part: &TokenPart) -> Range<usize> {
-        let samples = part.rows.start / self.directions..(part.rows.end - 1) / self.directions + 1;
-        part.within(&samples, self.tokens)
-    }
-}
-
-/// A range of kernel rows, and a range of the tokens of each. More than one kernel row has all tokens.
-struct TokenPart {
-    rows: Range<usize>,
-    tokens: Range<usize>,
-}
-
-impl TokenPart {
-    /// The rows (i, s) of `items`, which are kernel rows or samples.
-    fn within(&self, items: &Range<usize>, tokens: usize) -> Range<usize> {
-        items.start * tokens + self.tokens.start..(items.end - 1) * tokens + self.tokens.end
-    }
-}
 
 /// The place of row `row` in a tile of whole panels that hold the rows `all`.
 fn place<T: Scalar>(all: &Range<usize>, row: usize) -> usize {
@@ -89,9 +19,9 @@ fn place<T: Scalar>(all: &Range<usize>, row: usize) -> usize {
 #[derive(Debug)]
 pub struct TokenKernel<'a, T: Scalar> {
     /// The first batch.
-    pub rows: (&'a Entering<T>, &'a Leaving<T>),
+    pub rows: TokenBatch<'a, T>,
     /// The second batch, for the same kind of [`Entering`].
-    pub cols: (&'a Entering<T>, &'a Leaving<T>),
+    pub cols: TokenBatch<'a, T>,
     /// The factor of the kernel.
     pub factor: f64,
     /// 1 for a layer with biases, else 0.
@@ -112,13 +42,16 @@ pub struct Scratch {
 
 impl<T: Scalar> TokenKernel<'_, T> {
     fn isa(&self) -> Isa {
-        self.rows.1.planes[0].all().isa()
+        self.rows.leaving.planes[0].all().isa()
     }
 
     /// Writes the inner products of the tokens of two parts. Returns false if there are none.
     fn write_inner(&self, row: &TokenPart, col: &TokenPart, tile: &mut Tile) -> bool {
-        let (rows, cols) = (self.rows.1.samples_of(row), self.cols.1.samples_of(col));
-        match (self.rows.0, self.cols.0) {
+        let (rows, cols) = (
+            self.rows.leaving.samples_of(row),
+            self.cols.leaving.samples_of(col),
+        );
+        match (self.rows.entering, self.cols.entering) {
             (Entering::Values(x), Entering::Values(z)) => {
                 product(x.of_rows(&rows), z.of_rows(&cols), tile);
                 true
@@ -140,8 +73,16 @@ impl<T: Scalar> TokenKernel<'_, T> {
 
     /// Writes the inner products of two parts to `scratch`. Returns false if nothing enters.
     fn write_both(&self, row: &TokenPart, col: &TokenPart, scratch: &mut Scratch) -> bool {
-        let (rows, cols) = (self.rows.1.rows_of(row), self.cols.1.rows_of(col));
-        let gradients = self.rows.1.planes.iter().zip(&self.cols.1.planes);
+        let (rows, cols) = (
+            self.rows.leaving.rows_of(row),
+            self.cols.leaving.rows_of(col),
+        );
+        let gradients = self
+            .rows
+            .leaving
+            .planes
+            .iter()
+            .zip(&self.cols.leaving.planes);
         scratch.outer.resize(gradients.len(), Tile::default());
         for (tile, (x, z)) in scratch.outer.iter_mut().zip(gradients) {
             product(x.of_rows(&rows), z.of_rows(&cols), tile);
@@ -161,7 +102,7 @@ impl<T: Scalar> TokenKernel<'_, T> {
             .iter_mut()
             .for_each(|plane| plane.reshape(row.rows.len(), col.rows.len()));
         for (r, kernel_row) in row.rows.clone().enumerate() {
-            if r == 0 || kernel_row.is_multiple_of(self.rows.1.directions) {
+            if r == 0 || kernel_row.is_multiple_of(self.rows.leaving.directions) {
                 self.write_factors(kernel_row, [&row, &col], has_inner, scratch);
             }
             for (plane, outer) in planes.iter_mut().zip(&scratch.outer) {
@@ -189,10 +130,13 @@ impl<T: Scalar> TokenKernel<'_, T> {
             factors.resize(col.rows.len(), self.bias);
             return;
         }
-        let (rows, cols) = (self.rows.1.samples_of(row), self.cols.1.samples_of(col));
-        let inner = inner.row(place::<T>(&rows, kernel_row / self.rows.1.directions));
+        let (rows, cols) = (
+            self.rows.leaving.samples_of(row),
+            self.cols.leaving.samples_of(col),
+        );
+        let inner = inner.row(place::<T>(&rows, kernel_row / self.rows.leaving.directions));
         let inner = &inner[place::<T>(&cols, cols.start)..];
-        let count = self.cols.1.directions;
+        let count = self.cols.leaving.directions;
         if count == 1 {
             let inner = inner[..cols.len()].iter();
             factors.extend(inner.map(|inner| inner + self.bias));
@@ -218,7 +162,10 @@ impl<T: Scalar> TokenKernel<'_, T> {
             block,
             ..
         } = scratch;
-        let (rows, cols) = (Places::of(self.rows.1, row), Places::of(self.cols.1, col));
+        let (rows, cols) = (
+            Places::of(self.rows.leaving, row),
+            Places::of(self.cols.leaving, col),
+        );
         for (sums, outer) in sums.iter_mut().zip(outer) {
             for r in 0..row.rows.len() {
                 for (c, sum) in sums.row_mut(r).iter_mut().enumerate() {
@@ -337,36 +284,36 @@ impl<T: Scalar> TileKernel for TokenKernel<'_, T> {
     type Scratch = Scratch;
 
     fn rows(&self) -> usize {
-        self.rows.1.rows()
+        self.rows.leaving.rows()
     }
 
     fn cols(&self) -> usize {
-        self.cols.1.rows()
+        self.cols.leaving.rows()
     }
 
     fn planes(&self) -> usize {
-        self.rows.1.planes.len()
+        self.rows.leaving.planes.len()
     }
 
     fn entry_cycles(&self) -> f64 {
-        let inner = match self.rows.0 {
+        let inner = match self.rows.entering {
             Entering::Values(values) => values.depth(),
             _ => 1,
         };
-        let outer = self.planes() * self.rows.1.planes[0].depth();
-        (self.rows.1.tokens * self.cols.1.tokens) as f64 * product_cycles(inner + outer)
+        let outer = self.planes() * self.rows.leaving.planes[0].depth();
+        (self.rows.leaving.tokens * self.cols.leaving.tokens) as f64 * product_cycles(inner + outer)
     }
 
     fn compute(&self, area: &Area, scratch: &mut Scratch, planes: &mut [Tile], _: &Stop) {
-        if self.rows.1.tokens == 1 && self.cols.1.tokens == 1 {
+        if self.rows.leaving.tokens == 1 && self.cols.leaving.tokens == 1 {
             return self.write_products(area, scratch, planes);
         }
         for plane in &mut *planes {
             plane.reset(area.rows.len(), area.cols.len());
         }
         let mut sums = vec![Tile::default(); planes.len()];
-        for rows in self.rows.1.parts(&area.rows) {
-            for cols in self.cols.1.parts(&area.cols) {
+        for rows in self.rows.leaving.parts(&area.rows) {
+            for cols in self.cols.leaving.parts(&area.cols) {
                 self.write_sums(&rows, &cols, scratch, &mut sums);
                 let (top, left) = (&rows[0].rows, &cols[0].rows);
                 for (plane, sums) in planes.iter_mut().zip(&sums) {
