@@ -164,7 +164,7 @@ impl DescribedPairs {
         if variances.iter().any(|q| *q < SMALLEST) {
             variances.push(SMALLEST);
         }
-        variances.sort_by(f64::total_cmp);
+        variances.sort_unstable_by(f64::total_cmp);
         variances.dedup();
         let numbers = first.iter().zip(second).zip(covariances);
         let index = |q: f64| variances.partition_point(|other| *other < q);

@@ -41,7 +41,7 @@ pub fn inner_products<K: TileKernel>(
     pool::for_each(sums.iter(), load, watch, state, work)?;
     kernel.check()?;
     // The order of the sum: row by row, whatever the order of the tasks.
-    sums.sort_by_key(|(area, _)| (area.rows.start, area.cols.start));
+    sums.sort_unstable_by_key(|(area, _)| (area.rows.start, area.cols.start));
     let mut totals = vec![0.0; kernel.planes()];
     for (_, sums) in &sums {
         for (total, sum) in totals.iter_mut().zip(&*lock(sums)) {

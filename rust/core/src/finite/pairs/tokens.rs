@@ -41,16 +41,19 @@ pub struct Scratch {
 }
 
 impl<T: Scalar> TokenKernel<'_, T> {
+    /// The gradients of both batches.
+    fn leaving(&self) -> [&Leaving<T>; 2] {
+        [self.rows.leaving, self.cols.leaving]
+    }
+
     fn isa(&self) -> Isa {
         self.rows.leaving.planes[0].all().isa()
     }
 
     /// Writes the inner products of the tokens of two parts. Returns false if there are none.
     fn write_inner(&self, row: &TokenPart, col: &TokenPart, tile: &mut Tile) -> bool {
-        let (rows, cols) = (
-            self.rows.leaving.samples_of(row),
-            self.cols.leaving.samples_of(col),
-        );
+        let [first, second] = self.leaving();
+        let (rows, cols) = (first.samples_of(row), second.samples_of(col));
         match (self.rows.entering, self.cols.entering) {
             (Entering::Values(x), Entering::Values(z)) => {
                 product(x.of_rows(&rows), z.of_rows(&cols), tile);
@@ -73,16 +76,9 @@ impl<T: Scalar> TokenKernel<'_, T> {
 
     /// Writes the inner products of two parts to `scratch`. Returns false if nothing enters.
     fn write_both(&self, row: &TokenPart, col: &TokenPart, scratch: &mut Scratch) -> bool {
-        let (rows, cols) = (
-            self.rows.leaving.rows_of(row),
-            self.cols.leaving.rows_of(col),
-        );
-        let gradients = self
-            .rows
-            .leaving
-            .planes
-            .iter()
-            .zip(&self.cols.leaving.planes);
+        let [first, second] = self.leaving();
+        let (rows, cols) = (first.rows_of(row), second.rows_of(col));
+        let gradients = first.planes.iter().zip(&second.planes);
         scratch.outer.resize(gradients.len(), Tile::default());
         for (tile, (x, z)) in scratch.outer.iter_mut().zip(gradients) {
             product(x.of_rows(&rows), z.of_rows(&cols), tile);
@@ -130,13 +126,11 @@ impl<T: Scalar> TokenKernel<'_, T> {
             factors.resize(col.rows.len(), self.bias);
             return;
         }
-        let (rows, cols) = (
-            self.rows.leaving.samples_of(row),
-            self.cols.leaving.samples_of(col),
-        );
-        let inner = inner.row(place::<T>(&rows, kernel_row / self.rows.leaving.directions));
+        let [first, second] = self.leaving();
+        let (rows, cols) = (first.samples_of(row), second.samples_of(col));
+        let inner = inner.row(place::<T>(&rows, kernel_row / first.directions));
         let inner = &inner[place::<T>(&cols, cols.start)..];
-        let count = self.cols.leaving.directions;
+        let count = second.directions;
         if count == 1 {
             let inner = inner[..cols.len()].iter();
             factors.extend(inner.map(|inner| inner + self.bias));
@@ -162,10 +156,8 @@ impl<T: Scalar> TokenKernel<'_, T> {
             block,
             ..
         } = scratch;
-        let (rows, cols) = (
-            Places::of(self.rows.leaving, row),
-            Places::of(self.cols.leaving, col),
-        );
+        let [first, second] = self.leaving();
+        let (rows, cols) = (Places::of(first, row), Places::of(second, col));
         for (sums, outer) in sums.iter_mut().zip(outer) {
             for r in 0..row.rows.len() {
                 for (c, sum) in sums.row_mut(r).iter_mut().enumerate() {
