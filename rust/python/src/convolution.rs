@@ -228,28 +228,18 @@ impl ConvolutionalKernel {
 
 /// Returns a layer as the core describes it.
 fn grid_layer(layer: Layer) -> errors::Result<GridLayer> {
-    let (window, strides, padding, scales, activation) = match layer {
-        Layer::Pool(window, strides) => {
-            return Ok(GridLayer::Pool(AveragePool { window, strides }));
-        }
+    Ok(match layer {
+        Layer::Pool(window, strides) => GridLayer::Pool(AveragePool { window, strides }),
         Layer::Convolution(window, strides, padding, scales, activation) => {
-            (window, strides, padding, scales, activation)
+            GridLayer::Convolution(ConvolutionLayer {
+                window,
+                strides,
+                padding: parse_padding(&padding)?,
+                scales: layer_scales(scales),
+                activation: activations::parse(vec![activation])?.swap_remove(0),
+            })
         }
-    };
-    let padding = match padding.as_str() {
-        "same" => Padding::Same,
-        "valid" => Padding::Valid,
-        "circular" => Padding::Circular,
-        _ => return Err(Error::Invalid(format!("padding {padding:?} is not known")).into()),
-    };
-    let activation = activations::parse(vec![activation])?.swap_remove(0);
-    Ok(GridLayer::Convolution(ConvolutionLayer {
-        window,
-        strides,
-        padding,
-        scales: layer_scales(scales),
-        activation,
-    }))
+    })
 }
 
 fn layer_scales((sigma_w, sigma_b, tau_w, tau_b): Scales) -> LayerScales {
@@ -258,6 +248,16 @@ fn layer_scales((sigma_w, sigma_b, tau_w, tau_b): Scales) -> LayerScales {
         sigma_b,
         tau_w,
         tau_b,
+    }
+}
+
+/// Returns the padding of this name.
+fn parse_padding(name: &str) -> Result<Padding> {
+    match name {
+        "same" => Ok(Padding::Same),
+        "valid" => Ok(Padding::Valid),
+        "circular" => Ok(Padding::Circular),
+        _ => Err(Error::Invalid(format!("padding {name:?} is not known"))),
     }
 }
 
