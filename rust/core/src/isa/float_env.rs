@@ -1,6 +1,6 @@
 //! The floating-point environment of a thread. Another library may have switched subnormal numbers off.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the control register of the processor")]
 
 use std::marker::PhantomData;
 

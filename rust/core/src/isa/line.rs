@@ -1,6 +1,6 @@
 //! One cache line of values: the unit of the panel format.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "lines are slices of values too")]
 
 use std::slice;
 

@@ -3,7 +3,7 @@
 //! Fresh pages cost as much as the arithmetic on them. With huge pages there are 512 times fewer, and freed blocks are
 //! kept for later calls, up to [`KEPT`] bytes in total.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "mapped memory holds lines")]
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};

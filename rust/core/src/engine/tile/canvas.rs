@@ -1,6 +1,6 @@
 //! The output arrays, split into slots that are each written once: several threads write one array, soundly.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "several threads write one array")]
 
 use std::marker::PhantomData;
 use std::ops::Range;

@@ -4,7 +4,7 @@
 //! Two FMAs per cycle, of a latency of four cycles, need eight independent sums. Twelve would use all 16 registers, and
 //! spill.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "intrinsics")]
 // Indices are what the compiler unrolls into registers; iterators over nested arrays made it spill.
 #![allow(clippy::needless_range_loop)]
 

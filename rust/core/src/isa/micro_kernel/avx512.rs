@@ -1,7 +1,7 @@
 //! AVX-512: micro-tiles of 8 rows by up to 3 panels, 8×24 of `f64` or 8×48 of `f32`. 24 sums, 3 panels and a broadcast
 //! take 28 of the 32 registers.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "intrinsics")]
 // Indices are what the compiler unrolls into registers; iterators over nested arrays made it spill.
 #![allow(clippy::needless_range_loop)]
 

@@ -1,6 +1,6 @@
 //! Eight values in two AVX2 registers.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "intrinsics")]
 
 use std::arch::x86_64 as x86;
 

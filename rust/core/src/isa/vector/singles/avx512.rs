@@ -1,6 +1,6 @@
 //! Sixteen `f32` in one AVX-512 register.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "intrinsics")]
 
 use std::arch::x86_64 as x86;
 
