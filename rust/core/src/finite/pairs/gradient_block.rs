@@ -12,7 +12,7 @@ use crate::isa::{Isa, Pod, Vector, Vectorized, WIDTH};
 pub struct GradientBlock<T: Scalar> {
     /// The gradients of one sample.
     product: Tile,
-    /// Those of all samples: for each row of the weights and each line of its columns, a line of every sample.
+    /// The gradients of all samples: for each row of the weights and each line of its columns, a line of every sample.
     squares: Vec<T::Line>,
     /// The numbers of rows and of columns.
     shape: [usize; 2],

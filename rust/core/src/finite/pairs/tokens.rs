@@ -102,7 +102,7 @@ impl<T: Scalar> TokenKernel<'_, T> {
                 self.write_factors(kernel_row, [&row, &col], has_inner, scratch);
             }
             for (plane, outer) in planes.iter_mut().zip(&scratch.outer) {
-                self.isa().run(Terms {
+                self.isa().run(TermProducts {
                     factor: self.factor,
                     inner: &scratch.factors,
                     outer: &outer.row(first + r)[start..],
@@ -253,14 +253,14 @@ impl Places {
 }
 
 /// `terms = factor · inner ⊙ outer`.
-struct Terms<'a> {
+struct TermProducts<'a> {
     factor: f64,
     inner: &'a [f64],
     outer: &'a [f64],
     terms: &'a mut [f64],
 }
 
-impl Vectorized for Terms<'_> {
+impl Vectorized for TermProducts<'_> {
     type Output = ();
 
     #[inline(always)]
