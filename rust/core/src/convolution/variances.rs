@@ -42,7 +42,7 @@ pub(super) fn square_sums(roots: &[DoubleDouble], groups: usize) -> Vec<DoubleDo
 /// Roots in units of the power of two of their image, and its exponent: that of the largest of them, or of the next layer's bias.
 ///
 /// # Errors
-/// [`Error::ImageOverflow`] if a root is too large.
+/// [`Error::ImageOverflow`](crate::Error::ImageOverflow) if a root is too large.
 pub(super) fn scaled_roots(
     images: &Images,
     mut roots: Vec<DoubleDouble>,

@@ -33,7 +33,7 @@ impl Outputs {
         }
     }
 
-    /// Estimated cycles of a [`Linearized`] of `samples` samples, on one thread.
+    /// Estimated cycles of a [`Linearized`](crate::finite::empirical::Linearized) of `samples` samples, on one thread.
     pub fn pass_cycles<T: Scalar>(self, network: &Network<T>, samples: usize) -> f64 {
         (1 + self.directions(network.outputs())) as f64 * network.cycles(samples)
     }

@@ -270,7 +270,7 @@ impl<R: Real> GeluPair<R> {
     /// 2π(Ψ(s) − Ψ(c))/s = δ + eα + [E] (1/(E E0) + (y1+y2)/2)        δ = α0 − α,  [E] = (E − E0)/s
     /// ```
     ///
-    /// For large variables that cancels, since `(y1+y2)/2 = m1² + m2² − 1` comes near −1, and [E] near δ. With
+    /// For large variables that cancels, since `(y1+y2)/2 = m1² + m2² − 1` comes near −1, and `[E]` near δ. With
     /// `[E] = (cos α − cos α0)/sin α0` and `e sin α0 = sin α0 − sin α` it is
     ///
     /// ```text

@@ -33,7 +33,7 @@ const GROUP: usize = 4;
 struct Arguments<V: Vector> {
     /// `t = s − centre`, with `s = √gap`.
     t: [V; GROUP],
-    /// The indices of the pieces in a [`Lut`].
+    /// The indices of the pieces in a [`Lut`](crate::isa::Lut).
     piece: [V::Indices; GROUP],
 }
 
