@@ -230,7 +230,7 @@ impl TileKernel for Convolutional<'_> {
 /// The diagonal of one kernel, with the same bits as in the whole kernel.
 ///
 /// # Errors
-/// As [`Convolutional::new`] and [`pool::for_each`](crate::engine::pool::for_each).
+/// As [`Convolutional::new`] and [`pool::for_each`].
 pub fn diagonal(
     network: &Convolution,
     geometry: &Geometry,
