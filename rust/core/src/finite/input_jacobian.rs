@@ -32,10 +32,9 @@ pub fn input_jacobian<T: Scalar>(
     let (samples, outputs, features) = (x.rows(), network.outputs(), network.inputs());
     Error::check_shape("out", &[out.len()], &[samples * outputs * features])?;
     let cycles = network.cycles(samples);
-    let last = (outputs * features) as f64 * samples as f64;
-    let mut stages = [cycles, outputs as f64 * cycles, last];
-    stages[2] *= network.layers[0].outputs() as f64;
-    let mut stages = Stages::new(watch, &stages);
+    let products = out.len() as f64 * network.layers[0].outputs() as f64;
+    let shares = [cycles, outputs as f64 * cycles, products];
+    let mut stages = Stages::new(watch, &shares);
     let pass = stages.next(|watch| forward(network, x, watch))?;
     let directions = [OutputDirections::new(Array2::eye(outputs))];
     let deltas = stages.next(|watch| backward(network, &pass, &directions, watch))?;
@@ -45,7 +44,7 @@ pub fn input_jacobian<T: Scalar>(
         finite: AllFinite::new(),
     };
     let rows = out.chunks_mut(EDGE * features).enumerate();
-    let load = Load::new(rows.len(), last * network.layers[0].outputs() as f64);
+    let load = Load::new(rows.len(), products);
     let work = |tile: &mut Tile, (chunk, rows): (usize, &mut [T]), stop: &Stop| {
         writer.write(chunk * EDGE, rows, tile, stop);
     };

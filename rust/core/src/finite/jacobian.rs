@@ -80,27 +80,28 @@ impl<T: Scalar> Writer<'_, T> {
             let (block, rest) = row.split_at_mut(layer.parameters());
             row = rest;
             let (weights, bias) = block.split_at_mut(layer.inputs() * layer.outputs());
-            if !layer.trains_weights() {
+            if layer.trains_weights() {
+                for (weights, x) in weights.chunks_exact_mut(layer.outputs()).zip(&*x) {
+                    if stop.requested() {
+                        return;
+                    }
+                    write_multiple(layer.weight_learning_scale * x, delta, weights);
+                }
+            } else {
                 weights.fill(T::default());
             }
-            if !layer.trains_bias() {
+            if layer.trains_bias() {
+                write_multiple(layer.bias_learning_scale, delta, bias);
+            } else {
                 bias.fill(T::default());
             }
-            let trained = weights.chunks_exact_mut(layer.outputs()).zip(&*x);
-            for (weights, x) in trained.filter(|_| layer.trains_weights()) {
-                if stop.requested() {
-                    return;
-                }
-                let scaled = layer.weight_learning_scale * x;
-                weights
-                    .iter_mut()
-                    .zip(&*delta)
-                    .for_each(|(value, delta)| *value = T::narrow(scaled * delta));
-            }
-            let trained = bias.iter_mut().zip(&*delta);
-            trained
-                .filter(|_| layer.trains_bias())
-                .for_each(|(value, delta)| *value = T::narrow(layer.bias_learning_scale * delta));
         }
+    }
+}
+
+/// `target = factor · values`.
+fn write_multiple<T: Scalar>(factor: f64, values: &[f64], target: &mut [T]) {
+    for (target, value) in target.iter_mut().zip(values) {
+        *target = T::narrow(factor * value);
     }
 }

@@ -50,8 +50,10 @@ impl<'a, T: Scalar> Stored<'a, T> {
         let (layout, len) = (halves.layout(), upper.nrows());
         let rows = start..start.saturating_add(len);
         if !start.is_multiple_of(EDGE) || rows.end > layout.rows() {
-            let (last, message) = (layout.rows(), "rows of a stored matrix begin at a multiple");
-            let message = format!("{message} of {EDGE} and end at {last}, but these are {rows:?}");
+            let message = format!(
+                "rows of a stored matrix begin at a multiple of {EDGE} and end at {}, but these are {rows:?}",
+                layout.rows()
+            );
             return Err(Error::Invalid(message));
         }
         let entries = if let Some(lower) = lower {
