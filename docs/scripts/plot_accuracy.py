@@ -1,10 +1,10 @@
 """
-Digits that other codes lose
-============================
+Digits that the usual recursion loses
+=====================================
 
-Near duplicates are where kernels lose half of their digits: the recursion in ρ and arccos has an infinite slope at ρ
-= 1. The figure compares the error of this usual recursion in NumPy with that of ntkrs, against 60-digit arithmetic, for
-two rows that come closer and closer.
+Between near duplicates, most implementations of the NTK lose half of their digits, because their recursion in ρ and
+arccos has an infinite slope at ρ = 1. The figure compares the error of this recursion in NumPy with that of ntkrs,
+against 60-digit arithmetic, for two rows that come closer and closer.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Equal rows, different labels
 ============================
 
-Repeated rows make the kernel singular, and no network can fit two labels of one input. The closed form knows:
-training ends at the mean of the labels. Nothing is added to the diagonal for it.
+Repeated rows make the kernel singular, and no network can fit two labels of one input. In the closed form, training
+then ends at the mean of these labels. This needs no ridge on the diagonal.
 """
 
 import matplotlib.pyplot as plt

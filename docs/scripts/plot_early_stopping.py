@@ -2,8 +2,8 @@
 When to stop training
 =====================
 
-``loo_flow`` gives the leave-one-out predictions of gradient flow at any time, without training. With noisy labels
-they tell when to stop.
+``loo_flow`` gives the leave-one-out predictions of gradient flow at any time, without training. If labels are noisy,
+these predictions show when to stop.
 """
 
 import matplotlib.pyplot as plt

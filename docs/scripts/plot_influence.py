@@ -4,7 +4,7 @@ Which training images does a prediction depend on?
 
 Near the end of training a network is close to its linearization, which is a kernel regression with its empirical NTK.
 There the prediction without one training image is known exactly, for all images at once
-(:meth:`~ntkrs.regression.KernelRegression.influence`). Digits 3 and 8 of scikit-learn, with a trained network.
+(:meth:`~ntkrs.regression.KernelRegression.influence`). This script trains a network to tell the digits 3 and 8 apart.
 """
 
 import matplotlib.pyplot as plt
@@ -27,8 +27,8 @@ model = ntkrs.regression.KernelRegression(net.ntk(X[train], outputs=0), left, in
 influence = model.influence(1e-2, net.ntk(X[test], X[train], outputs=0))
 
 # %%
-# For the three test images that the network is least sure of: the training images whose labels pull hardest towards
-# "8", and towards "3".
+# The figure has a row for each of the three test images that the network is least sure of. It shows the training images
+# whose labels pull the prediction hardest towards "8", and towards "3".
 
 unsure = np.argsort(abs(net(X[test])[:, 0]))[:3]
 fig, axes = plt.subplots(3, 7, figsize=(6.4, 3.4))
@@ -44,5 +44,5 @@ axes[0, 5].set_title("towards 3")
 plt.show()
 
 # %%
-# Below each training image stands its part in the prediction: what would be missing without it. Few of the 250 images
-# count.
+# The number below a training image is its part in the prediction, which would be missing without it. Only few of the
+# 250 images matter.

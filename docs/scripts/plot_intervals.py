@@ -20,10 +20,10 @@ model = NTKRegressor().fit(X[:300], y[:300])
 
 low, high = model.predict_interval(X[300:], coverage=0.8).T
 inside = (low <= y[300:]) & (y[300:] <= high)
-print(f"depth {model.depth_}; {inside.mean():.1%} of the targets are inside of their 80 % intervals")
+print(f"depth {model.depth_}; {inside.mean():.1%} of the targets are inside their 80 % intervals")
 
 # %%
-# Sorted by the prediction. Points outside of their interval are marked.
+# The figure has the new rows, sorted by their prediction. Targets outside their interval are marked.
 
 rank = np.argsort(model.predict(X[300:]))
 fig, ax = plt.subplots(figsize=(8, 3.4))
@@ -38,5 +38,5 @@ ax.legend(fontsize=8)
 plt.show()
 
 # %%
-# About a fifth of the targets are outside, as they should be for 80 %. The intervals are about equally long
-# everywhere, and longer at the right end, where training rows are few.
+# About a fifth of the targets are outside, as they should be for 80 %. The intervals have about the same length
+# everywhere except at the right end, where training rows are few.

@@ -2,7 +2,8 @@
 The NTK in other estimators
 ===========================
 
-``NTKKernel`` is a kernel for all of scikit-learn. This script draws a map of handwritten digits by kernel PCA.
+``NTKKernel`` is a kernel for every estimator of scikit-learn that takes one. This script draws a map of handwritten
+digits by kernel PCA.
 """
 
 import matplotlib.pyplot as plt

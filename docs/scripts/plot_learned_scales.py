@@ -2,8 +2,8 @@
 Scales learned from the data
 ============================
 
-``NTKGaussianProcessRegressor`` raises the evidence over σ_w, σ_b and the noise. The scales of the start hardly matter
-then.
+``NTKGaussianProcessRegressor`` maximizes the evidence over σ_w, σ_b and the noise, so the initial scales hardly matter.
+The figure compares fits with and without learning, on 40 noisy samples of a sine.
 """
 
 import matplotlib.pyplot as plt
@@ -30,5 +30,5 @@ for ax, title, options in ((axes[0], "given scales", fixed), (axes[1], "learned 
 plt.show()
 
 # %%
-# With the scales of the start the curve is too stiff for the data. The evidence prefers a larger σ_w, and the curve
+# With the initial scales the curve is too stiff for the data. The evidence prefers a larger σ_w, and the curve
 # follows the wave.

@@ -2,9 +2,9 @@
 How large a learning rate may be
 ================================
 
-With a constant kernel, gradient descent converges below ``2Z/λ_max``, and diverges above. A real network just above
-that edge first diverges along the leading eigenvector, until its kernel has changed. Then it converges after all,
-with a smaller λ_max: the *catapult*.
+With a constant kernel, gradient descent converges at rates below ``2Z/λ_max``, where Z is the number of labels, and
+diverges above. Just above that edge, a real network first diverges along the leading eigenvector, until its kernel
+has changed. Then it converges after all, with a smaller λ_max. This is called the *catapult*.
 """
 
 import matplotlib.pyplot as plt
@@ -26,5 +26,5 @@ ax.legend()
 plt.show()
 
 # %%
-# Below the largest rate, a larger step is a faster one. Just above it the loss first grows, until the kernel has
-# changed, and then falls after all.
+# Below the largest rate, larger steps train faster. Just above it, the loss first grows, until the kernel has changed,
+# and then falls after all.

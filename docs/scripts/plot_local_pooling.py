@@ -3,8 +3,8 @@ Where to pool
 =============
 
 Three convolutional networks of the same depth on digits of 8 × 8 pixels: without pooling, with one pool over the whole
-image at the end, and with 2 × 2 pools between the convolutions, as in the Myrtle kernels of Shankar et al. (2020). Few
-labels: each point is the mean over ten draws.
+image at the end, and with 2 × 2 pools between the convolutions, as in the Myrtle kernels of Shankar et al. (2020).
+There are only few labels, so each point is the mean over ten draws of the training images.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 The pixels that matter
 ======================
 
-``kernel.input_gradient`` differentiates the kernel with respect to the inputs, and so every prediction. The figure
-shows how the score of a digit changes with each pixel, for five images that were not trained on.
+``kernel.input_gradient`` differentiates the kernel with respect to the inputs, and therefore every prediction too. The
+figure shows how the score of the right digit changes with each pixel, for five images that were not trained on.
 """
 
 import matplotlib.pyplot as plt

@@ -2,9 +2,9 @@
 What a shift changes
 ====================
 
-The cosine of an image and its shifted copies in the feature space of the CNTK. Without pooling, a shift by one pixel
-makes another image of it. Global pooling with circular padding does not see shifts at all; with zero padding it sees
-them at the edges alone. Pools of 2 × 2 pixels between the convolutions lie between both.
+This script compares an image with shifted copies of it, by their cosine in the feature space of the CNTK. Without
+pooling, a shift by one pixel makes a different image. Global pooling with circular padding does not see shifts at all;
+with zero padding it sees them at the edges only. Pools of 2 × 2 pixels between the convolutions lie in between.
 """
 
 import matplotlib.pyplot as plt
@@ -36,4 +36,4 @@ ax.legend()
 plt.show()
 
 # %%
-# The more is pooled, the less a shift changes. Without pooling, one pixel takes half of the cosine.
+# The more a network pools, the less a shift changes. Without pooling, a shift by one pixel halves the cosine.

@@ -2,8 +2,8 @@
 Spectra, and the labels in them
 ===============================
 
-A kernel learns fast what lies along its leading eigenvectors. ``spectrum`` shows how the eigenvalues fall, and how
-much of the labels the first ones hold.
+The part of the labels that lies along the leading eigenvectors of a kernel is learned first. ``spectrum`` shows how the
+eigenvalues fall, and how much of the labels the leading eigenvectors hold.
 """
 
 import matplotlib.pyplot as plt
