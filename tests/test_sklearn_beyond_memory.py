@@ -88,10 +88,11 @@ class TestRidge:
         dense = NTKRegressor(**SINGLE, feature_scales="agop").fit(X, Y)
         assert_allclose(model.feature_scales_, dense.feature_scales_, rtol=CLOSE)
 
-    def test_images(self, monkeypatch):
+    def test_images_are_stored_where_they_fit(self, little_memory, monkeypatch):
         arch = Sequential(Conv(1, (2, 2)), Relu(), Flatten(), Dense(1))
         options = {"architecture": arch, "input_shape": (2, 2, 1), "diag_reg": 0.1}
         model = NTKRegressor(**options).fit(X, Y)
+        assert model.solution_.method == ("cholesky" if little_memory == STORED else "pcg")
         monkeypatch.undo()
         assert_allclose(model.predict(Z), NTKRegressor(**options).fit(X, Y).predict(Z), rtol=CLOSE)
 

@@ -1,6 +1,6 @@
 """Models of more samples than a dense factorization has room for, by :func:`ntkrs.solve`.
 
-The kernel is stored in half of the memory where it fits, and is else computed anew for every product.
+The kernel is stored in half of the memory if it fits, and otherwise computed again for every product.
 """
 
 from __future__ import annotations
@@ -76,12 +76,9 @@ class Weighted(LinearOperator):  # type: ignore[misc]  # it ships no types
 
 
 def matrix_of(kernel: Kernel, X: Vector, get: KernelName) -> Any:
-    """Return the kernel matrix of X: stored in half of the memory if that fits, and else as an operator.
-
-    That of images is an operator always: :func:`ntkrs.gram` takes none.
-    """
+    """Return the kernel matrix of rows or images: stored in half of the memory if that fits, else as an operator."""
     stored = 4 * len(X) * (len(X) + 2)  # half of float64
-    if X.ndim == 2 and memory.lacking(math.ceil(stored / _SHARE)) is None:
+    if memory.lacking(math.ceil(stored / _SHARE)) is None:
         return gram(kernel, X, get=get, progress=False)
     return kernel.operator(X, get=get, progress=False)
 
@@ -117,7 +114,7 @@ def regression(
 
     Warns
     -----
-    RuntimeWarning
+    ntkrs.ConvergenceWarning
         If the iteration ends before :func:`ntkrs.solve` reaches its tolerance.
     """
     values, exponent = scaled(y)
