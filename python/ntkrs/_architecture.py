@@ -1,4 +1,4 @@
-"""The architectures that kernels and networks are built from: the order of layers, their sizes, layout of θ."""
+"""The architectures that kernels and networks are built from: order and sizes of layers, and the layout of θ."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Grid: TypeAlias = tuple[int, int]
 
 
 class Architecture(Elsewhere, ABC):
-    """Layers in order, with an activation after each but the last: the base of :class:`~ntkrs.layers.Sequential`.
+    """The description of a network: its layers in order. The base class of :class:`~ntkrs.layers.Sequential`.
 
     Attributes
     ----------

@@ -211,7 +211,7 @@ class Conv(Affine):
     padding : {"same", "valid", "circular"}
         "same" pads with zeros so that n pixels give ``⌈n/stride⌉``, with the smaller half of them in front, as
         TensorFlow and JAX do. "valid" does not pad. "circular" continues the image periodically; the stride must then
-        divide the number of pixels, and no "valid" layer may stand before it.
+        divide the number of pixels, and no "valid" layer may stand before it, unless a pool lies between them.
     sigma_w, sigma_b : float
         Scales of the weights, positive, and of the biases; 0 for a layer without biases.
     trainable : bool

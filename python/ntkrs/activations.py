@@ -119,8 +119,8 @@ class Elementwise:
         Parameters
         ----------
         q1, q2 : array_like
-            Variances, at least 0. A variable of variance 0 is the constant 0, so ``c = 0``. Where φ has a kink there,
-            φ' counts as the mean of both sides.
+            Variances, at least 0. A variable of variance 0 is the constant 0, and c must then be 0. If φ has a kink at
+            0, φ' counts as the mean of both sides there.
         c : array_like
             Covariances, at most ``√(q1 q2)`` in absolute value. An excess of up to 64 ε counts as rounding. The shapes
             of the three broadcast.
@@ -147,12 +147,11 @@ class Elementwise:
         -----
         Errors are a few ε, in units of ``√(T(q1, q1) T(q2, q2))`` for T and the same for T_dot, or as those of
         :meth:`ntkrs.Kernel.error_bound` for a series. They do not grow near ``|c| = √(q1 q2)``, because ``q1 q2 - c²``
-        is computed without rounding. The results are those of the numbers given. If c has been rounded before, by a
-        share ε/2, that alone moves T_dot of a ReLU near ``c = √(q1 q2)`` by √ε. Kernels of inputs do not have this
-        error.
+        is computed without rounding. Arguments count as exact. But a c that was rounded to float64 before the call
+        changes T_dot of a ReLU near ``c = √(q1 q2)`` by up to √ε. Kernels of inputs do not have this error.
 
-        O(1) operations per pair. A series also takes some 20,000 for each distinct variance, and some ms for each
-        octave of them.
+        O(1) operations per pair. A series also takes some 20,000 operations for each distinct variance, and some
+        milliseconds for each factor of 2 that the variances span.
 
         References
         ----------

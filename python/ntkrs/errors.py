@@ -1,7 +1,7 @@
 """Warnings and errors that can be filtered and caught by name.
 
-Each class derives from the built-in class (or NumPy's) for its kind, so ``except ValueError`` catches what it always
-did. Errors without a class here are plain ones, because their built-in class already says what is wrong: ``ValueError``
+Each class derives from the built-in class (or NumPy's) for its kind, so ``except ValueError`` catches these errors too.
+Errors without a class here are built-in ones, because their class already says what is wrong: ``ValueError``
 and ``TypeError`` for arguments, ``MemoryError`` for arrays that do not fit, ``ImportError`` for a missing package.
 
 All names are also names of :mod:`ntkrs`.
@@ -54,7 +54,7 @@ class TruncationWarning(RuntimeWarning):
 
 
 class ConvergenceWarning(RuntimeWarning):
-    """A result has not reached its tolerance. The message gives the error estimate, and what to raise.
+    """A result has not reached its tolerance. The message gives the error estimate, and the argument to increase.
 
     :func:`ntkrs.solve` and ``method="krylov"`` warn of it after ``max_iterations``, and
     :func:`ntkrs.predict.gradient_descent` where momentum adds up rounding errors.
@@ -105,7 +105,7 @@ class ChannelOrderWarning(RuntimeWarning):
 
 
 class PerformanceWarning(RuntimeWarning):
-    """The result is right, but there is a much faster way to it: a graph of too many tasks, or an unoptimized build.
+    """The result is right, but slow: a graph has too many tasks, or the package was built without optimization.
 
     Examples
     --------

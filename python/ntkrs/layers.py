@@ -37,10 +37,10 @@ __all__ = ["Architecture", "AvgPool", "Conv", "Dense", "Flatten", "GlobalAvgPool
 class Sequential(Architecture):
     """A network: layers in order, with an activation between each two that have weights.
 
-    A multilayer perceptron alternates :class:`Dense` and activations. A convolutional network starts with a
-    :class:`Conv`. After each Conv stands an activation, after that :class:`AvgPool` if wanted; then once
-    :class:`Flatten` or :class:`GlobalAvgPool`, and then Dense as in a multilayer perceptron. Its kernel takes images
-    (N, H, W, C).
+    A multilayer perceptron alternates :class:`Dense` and activations. A convolutional network starts with one or more
+    :class:`Conv`, each followed by an activation, and :class:`AvgPool` may follow any of these activations. Then comes
+    one :class:`Flatten` or :class:`GlobalAvgPool`, and then Dense layers as in a multilayer perceptron. The kernel of
+    such a network takes images (N, H, W, C).
 
     Parameters
     ----------

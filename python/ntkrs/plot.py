@@ -319,9 +319,9 @@ def importances(scales: NDArray[np.float64], names: list[str] | None = None, ax:
     Parameters
     ----------
     scales : (n_0,) ndarray
-        Their factors.
+        The factor of each feature.
     names : list of str, optional
-        Their names.
+        The name of each feature.
     ax : matplotlib.axes.Axes, optional
         The axes to draw in; by default those of a new figure.
 

@@ -52,19 +52,19 @@ def record(
     layers: Sequence[str] | None = None,
     batch_size: int = 32,
 ) -> Recording:
-    """Record what :func:`ntkrs.empirical_ntk` needs of a PyTorch module of any kind.
+    """Record the activations and gradients of a PyTorch module, from which :func:`ntkrs.empirical_ntk` gives its NTK.
 
     Parameters
     ----------
     module : torch.nn.Module
-        A module that maps N samples to N results, each of which depends on its own sample alone, so in evaluation mode.
-        Nothing of it changes.
+        A module that maps N samples to N results, each of which depends on its own sample alone. So it must be in
+        evaluation mode. The module does not change.
     X : (N, ...) array_like or tensor, or a tuple of them
         Inputs; a tuple is passed as several arguments. Arrays of real numbers take the dtype and the device of the
         module.
     outputs : str, int or callable
-        As for :func:`ntkrs.empirical_ntk`, which gets the same value: ``"sum"`` and an integer are differentiated once,
-        all others O times. A function maps the result of the module to a tensor (N,) or (N, O).
+        As for :func:`ntkrs.empirical_ntk`; pass the same value there. ``"sum"`` and an integer take one backward pass,
+        all others O of them. A function maps the result of the module to a tensor (N,) or (N, O).
     layers : sequence of str, optional
         The names of the modules to record, as in ``module.named_modules()``, with all inside them. By default all.
     batch_size : int

@@ -71,8 +71,8 @@ def gram(
 
     Notes
     -----
-    A task for each block on or above the diagonal, on one thread each, and a transpose for each block below it. A
-    worker that dies costs its blocks, and no bit.
+    There is a task for each block on or above the diagonal, on one thread, and a transpose for each block below it. If
+    a worker dies, its blocks are computed again, to the same bits.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def product(
     *,
     outputs: str | int | None = None,
 ) -> da.Array:
-    """Return ``K(X, Z) V`` as a dask array, without the kernel: a block lives within a task, and never moves.
+    """Return ``K(X, Z) V`` as a dask array. Blocks of the kernel exist within tasks only, and are never sent.
 
     Parameters
     ----------

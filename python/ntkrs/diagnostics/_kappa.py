@@ -67,7 +67,7 @@ def kappa(
     ------
     ValueError, TypeError
         If an argument does not fit, an activation is a Python function, or Df is 0.
-    RuntimeError
+    ntkrs.ConvergenceError
         If the iteration with the largest result does not converge.
     MemoryError
         If the layers' values and their derivatives do not fit.

@@ -129,7 +129,7 @@ def learning_curve(
         If the kernel is not (N, N), symmetric and finite, the labels do not fit or are all 0, n is not a whole number
         from 1 to N − 1, or ``diag_reg`` is negative. With ``draws``, if n is 1.
     ntkrs.IndefiniteKernelError
-        If an eigenvalue is negative beyond round-off, 32·ε·trace.
+        If an eigenvalue is negative beyond round-off: 32·ε·trace, and in float32 this over √N.
 
     Notes
     -----
@@ -137,7 +137,7 @@ def learning_curve(
     at an unseen row after n − 1 others, without any theory; a single draw varies as any test error does.
 
     The theory takes the rows of the eigenvectors for random ones. With many features and n up to N/4 it is within some
-    15 % of measured errors. Equal rows and few features break it: copies of training rows are no unseen rows, and
+    15 % of measured errors. Equal rows and few features break it: copies of training rows are not unseen rows, and
     measured errors are then lower, by a fifth in sets of 4 and 9 features.
 
     Without a ridge, κ is 0 if at most n eigenvalues are nonzero, and with exactly n of them the error is infinite.

@@ -121,7 +121,7 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
     TypeError, ValueError
         If the kernel is not square, not symmetric, empty or not finite, or if the labels do not fit or are all 0.
     ntkrs.IndefiniteKernelError
-        If an eigenvalue is negative by more than round-off, 32·ε·trace.
+        If an eigenvalue is negative by more than round-off: 32·ε·trace, and in float32 this over √n.
 
     Notes
     -----

@@ -1,4 +1,4 @@
-"""The kernel of a network while it is trained, by whatever program trains it."""
+"""The kernel of a network while it is trained, in any training loop."""
 
 from __future__ import annotations
 

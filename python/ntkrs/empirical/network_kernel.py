@@ -1,4 +1,4 @@
-"""The empirical NTK of a network as a function of two batches of inputs, such as the kernel at infinite width is."""
+"""The empirical NTK of a network as a function of two batches of inputs, with the calls of :class:`ntkrs.Kernel`."""
 
 from __future__ import annotations
 

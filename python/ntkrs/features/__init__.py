@@ -1,7 +1,7 @@
 """Feature maps: rows of numbers whose inner products are a kernel, approximately, and regression on them.
 
 - :func:`nystrom`: features from a few training inputs, whose error on the training inputs is known.
-- :func:`random`: random features of any kernel, drawn without looking at data.
+- :func:`random`: random features of the kernel of any dense network, drawn without looking at data.
 - :func:`ridge`: ridge regression on features, in one pass over the rows.
 
 Examples

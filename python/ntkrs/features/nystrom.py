@@ -110,9 +110,9 @@ def nystrom(
 ) -> NystromFeatures:
     """Return Nyström features F of a kernel, ``F(x) = k(x, S) L⁻ᵀ``, for pivots S among the rows of X.
 
-    K − F Fᵀ is positive semidefinite, and exactly 0 in rows of pivots. Its trace is known, and tells how good the
-    features are. The pivots are drawn one by one in proportion to the diagonal of what is left of K, which comes close
-    to the best features of this rank.
+    K − F Fᵀ is positive semidefinite, and exactly 0 in rows of pivots. Its trace is known, and measures how good the
+    features are. Pivots are drawn one by one, in proportion to the diagonal of K − F Fᵀ so far. This comes close to the
+    best features of this rank.
 
     Spectra of NTKs fall slowly: a quarter of the trace may be left at rank 2000. Where N allows the exact solution,
     :func:`ntkrs.solve` is more accurate.
@@ -124,7 +124,7 @@ def nystrom(
     X : (N, n_0) array_like, or (N, H, W, C) for a network with Conv
         Training inputs. For float32 inputs the pivots are drawn in float32.
     rank : int
-        The number of pivots, and of features. There are fewer if N is less, or if fewer leave nothing but round-off.
+        The number of pivots, and of features. There are fewer if N is smaller, or if the rest of K is round-off.
     get : "ntk" or "nngp"
         The kernel to approximate.
     outputs : "mean", "trace", "sum" or int, optional

@@ -136,7 +136,7 @@ class RandomFeatures:
 def random(
     kernel: Kernel, *, in_features: int, n_features: int, get: KernelName = "ntk", rng: int | np.random.Generator = 0
 ) -> RandomFeatures:
-    """Draw random features F of a kernel: ``F(x) · F(z) ≈ Θ(x, z)``, for any architecture and activation.
+    """Draw random features F of a kernel: ``F(x) · F(z) ≈ Θ(x, z)``, for dense layers with any activations.
 
     ::
 
@@ -145,14 +145,14 @@ def random(
     from ``ψ = [σ_w x/√n_0, σ_b]`` and ``Ψ = [τ_w x/√n_0, τ_b]``, with Gaussian G and G', and a TensorSketch S. Then
     ψ · ψ' ≈ Σ and Ψ · Ψ' ≈ Θ at every layer.
 
-    The error falls like ``n_features^−1/2`` in the mean over draws. A single draw carries no certificate: nothing
-    tells how far it is from the kernel. :func:`nystrom` knows its error on the training inputs, and is more accurate
-    for the same number of features. Where N allows the exact solution, :func:`ntkrs.solve` is better than both.
+    The error falls like ``n_features^−1/2`` in the mean over draws, but the error of a single draw is not known. The
+    error of :func:`nystrom` is known on the training inputs, and it is smaller for the same number of features. Where N
+    allows the exact solution, :func:`ntkrs.solve` is better than both.
 
     Parameters
     ----------
     kernel : Kernel
-        The kernel, from ``arch.kernel()``.
+        The kernel ``arch.kernel()`` of a network without Conv.
     in_features : int
         n_0, the number of inputs.
     n_features : int

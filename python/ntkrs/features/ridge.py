@@ -58,16 +58,16 @@ def ridge(
     TypeError, ValueError
         If an argument has the wrong shape, is not finite, or is out of its domain; and as for ``F.transform``.
     ntkrs.SingularKernelError
-        If ``ΦᵀΦ + r I`` cannot be told from a singular matrix: the features depend on each other, or are more than the
-        rows. The remedy is a larger ridge.
+        If ``ΦᵀΦ + r I`` cannot be told from a singular matrix, because features depend on each other or are more than
+        the rows. Pass a larger ridge.
     MemoryError
         If ΦᵀΦ does not fit in memory. Nothing is computed then.
 
     Notes
     -----
     N·rank² + rank³/3 operations in float64, and rank² + block_rows·rank numbers of memory, for any N. The normal
-    equations square the condition of Φ. So a ridge below 1e-12 of the mean diagonal means nothing; above it, weights
-    are as good as the features.
+    equations square the condition number of Φ. So a ridge below 1e-12 of the mean diagonal has no effect beyond
+    round-off.
 
     Examples
     --------

@@ -110,7 +110,9 @@ class Ensemble:
         Raises
         ------
         ValueError, TypeError
-            If an argument is invalid, or gradient descent diverges with this learning rate.
+            If an argument is invalid.
+        ntkrs.DivergenceError
+            If gradient descent diverges with this learning rate.
         ntkrs.IndefiniteKernelError
             If a kernel has an eigenvalue, or the result a variance, that is negative beyond round-off.
         MemoryError

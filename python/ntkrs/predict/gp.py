@@ -86,7 +86,7 @@ class GpInference:
         Parameters
         ----------
         x_test : (M, n_0) or (M, H, W, C) array_like, optional
-            Test inputs; by default the training inputs.
+            Test inputs; by default the training inputs, with the same result as ``x_test=x_train``.
         get : "nngp", "ntk" or "ntkgp", or a tuple of them
             "nngp" is the posterior of Bayesian networks, "ntk" the distribution of networks trained by gradient flow
             to the end, and "ntkgp" regression with the NTK as prior covariance. The default is "ntk", or "ntkgp" if

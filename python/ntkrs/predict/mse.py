@@ -285,12 +285,13 @@ def gradient_descent_mse(
     loss_scale : "mean" or "sum"
         Z = N·O for "mean", 1 for "sum".
     diag_reg : float
-        The training kernel becomes K + rI, where r is ``diag_reg`` times the mean of K's diagonal, which an operator
-        tells by a method ``diagonal``.
+        The training kernel becomes K + rI, where r is ``diag_reg`` times the mean of K's diagonal. An operator needs a
+        method ``diagonal`` for it. Outputs on the training inputs then end at Y. The values of kernel ridge regression
+        there, ``K (K + rI)⁻¹ Y``, are those for ``k_test_train=K``.
     diag_reg_absolute_scale : bool
         If True, r is ``diag_reg`` itself.
     method : "eigh" or "krylov"
-        "eigh" makes one eigendecomposition, after which every t is cheap, and none for t = ∞ alone. "krylov" needs only
+        "eigh" makes one eigendecomposition, after which every t is cheap; t = ∞ alone needs none. "krylov" needs only
         products with K, but runs block Lanczos for each new ``fx_train_0`` and set of times.
     tolerance : float
         Target of the estimated error for "krylov", relative to ``f_0(X) − Y``.
@@ -309,8 +310,9 @@ def gradient_descent_mse(
     TypeError
         If an argument does not hold real numbers.
     ValueError
-        If K is not square or not symmetric, a shape does not match, a value is not finite, or gradient descent diverges
-        with this learning rate.
+        If K is not square or not symmetric, a shape does not match, or a value is not finite.
+    ntkrs.DivergenceError
+        If gradient descent diverges with this learning rate; with "krylov" in the first call.
     ntkrs.IndefiniteKernelError
         In the first call that sees it, if K has an eigenvalue that is negative beyond round-off.
 
@@ -322,8 +324,8 @@ def gradient_descent_mse(
     Notes
     -----
     "eigh" copies K. At t = ∞ it takes the Cholesky factor, n³/3 operations with n = N or N·O, if K + rI can be told
-    from a singular matrix: then f(X) is Y. Otherwise, and for other times, it takes the eigendecomposition, O(n³), some
-    15 times as long. Both are computed when first needed, and kept, in O(n²) memory each. Eigenvalues within
+    from a singular matrix. Otherwise, and for other times, it takes the eigendecomposition, O(n³), some 15 times as
+    long. Both are computed when first needed, and kept, in O(n²) memory each. Eigenvalues within
     32·ε·trace of 0 (in float32, 32·ε·√n times the mean of the diagonal) count as 0, and training changes nothing along
     their eigenvectors. Duplicated inputs therefore converge to their mean label.
 

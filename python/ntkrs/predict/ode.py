@@ -239,9 +239,9 @@ def gradient_descent(
         Otherwise it is LSODA up to N·O = 2000, and DOP853 above that and for operators. Where momentum makes outputs
         oscillate, it is DOP853 until friction has ended that, and then Radau.
     relative_tolerance, absolute_tolerance : float
-        Without momentum, the error of α that the solver accepts per step, in units in which the entries of K are below
-        1; friction lets errors shrink. With momentum, the error of f_t, relative to the largest ``|f_0 − Y|`` or
-        absolute: steps are so accurate that their errors do not exceed it together. BDF may exceed it 50 times.
+        Without momentum, the solver accepts this error of α in a step, in units in which the entries of K are below 1;
+        such errors decay in training. With momentum, this is the error of f_t, relative to the largest ``|f_0 − Y|`` or
+        absolute, and steps are so accurate that all their errors together stay below it. BDF may exceed it 50-fold.
 
     Returns
     -------

@@ -40,8 +40,8 @@ def agop(
 
         A = 1/N Σ_i Σ_o ∇f_o(x_i) ∇f_o(x_i)ᵀ,    f_o(x) = m_o + Σ_j k(x, x_j) α_jo
 
-    Its diagonal tells how much f changes with each feature, and its leading eigenvectors are the directions that f
-    depends on most. For features to be compared, they must have the same scale.
+    Its diagonal shows how much f changes with each feature, and its leading eigenvectors are the directions that f
+    depends on most. Features can only be compared if they have the same scale.
 
     Parameters
     ----------

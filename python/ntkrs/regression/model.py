@@ -59,7 +59,8 @@ class KernelRegression:
     Notes
     -----
     One eigendecomposition of ``diag(w)^½ K diag(w)^½``, in O(N³) time and some 3 N² numbers, of which N² are kept.
-    Eigenvalues within 32·ε·trace of 0 count as 0, where ε is that of K's dtype.
+    Eigenvalues within 32·ε·trace of 0 count as 0 (in float32, 32·ε·√N times the mean of the diagonal), where ε is that
+    of K's dtype.
 
     References
     ----------
@@ -184,9 +185,9 @@ class KernelRegression:
 
         Notes
         -----
-        12 complex ridges for each time, but products with (N, N) matrices only for the vectors that all of them span,
-        some 18 for each factor of 10 in t: O(N² O log T) time, for 50 times less than the eigendecomposition. Errors
-        are within ``max(3e-14, 2ε τλ_max)`` of the largest label. The shortcut ``residual/(1 − H_ii)`` holds for ridges
+        The integral takes 12 complex ridges for each time. All of them together need products of (N, N) matrices with
+        some 18 vectors for each factor of 10 that t spans. 50 times take less than the eigendecomposition. Errors are
+        within ``max(3e-14, 2ε τλ_max)`` of the largest label. The shortcut ``residual/(1 − H_ii)`` holds for ridges
         only, and is far off here.
 
         Examples

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-learn ships no types
     """Classification with the NTK of an infinitely wide network: depth and ridge are chosen by exact leave-one-out.
 
-    Kernel ridge regression on targets of ±1: one column for each class, or one in all for two classes. Probabilities
-    are calibrated by decisions that are made without the row they are about.
+    This is kernel ridge regression on targets of ±1: one column for each class, or a single one for two classes.
+    Probabilities are calibrated on leave-one-out decisions.
 
     Parameters
     ----------
@@ -88,11 +88,13 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
 
     Notes
     -----
-    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Where these do not fit in memory, one depth and
-    one number as ``diag_reg`` are fitted by :func:`ntkrs.solve`, in half of N² numbers or less; no row is left out
-    then, so there are neither ``loo_*`` nor sets of classes, and the temperature is fitted to decisions about a tenth
-    of the rows by a model of the others. The squared error chooses, not the accuracy of
-    leave-one-out, which has many ties and predicts worse. Inputs are taken as they come: scale them first.
+    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Depth and ridge have the least squared error of
+    leave-one-out. Its accuracy has many ties, and would choose models that predict worse. Inputs are taken as they
+    come: scale them first.
+
+    Where the eigendecomposition does not fit in memory, a single depth and ridge are fitted by :func:`ntkrs.solve`, in
+    half of N² numbers or less. No row is left out then, so there are neither ``loo_*`` nor sets of classes. The
+    temperature is fitted on a tenth of the rows, with the decisions of a model of the others.
 
     References
     ----------
@@ -139,8 +141,10 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         ------
         ValueError, TypeError
             If a parameter or an input is invalid, or there is a single class.
+        ntkrs.IndefiniteKernelError
+            If an eigenvalue of the kernel is negative beyond round-off.
         ntkrs.SingularKernelError
-            If the kernel is not positive semidefinite, or beyond memory singular with ``diag_reg=0``.
+            Beyond memory, if the kernel plus its ridge is singular.
         MemoryError
             If a choice of models does not fit in memory. A single one is solved by iteration there.
 
@@ -243,7 +247,7 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
             s_{−i}(x, c) = max_{k ≠ c} f_{−i}(x)_k − f_{−i}(x)_c,    s_i = s_{−i}(x_i, y_i)
 
         with the decisions f_{−i} of the model without row i, all exact. For two classes f is (−f, f). The score s is
-        the negative margin of a class: a class is left out if its margin at x is below those of most training rows.
+        the negative margin of a class. A class is left out if its margin at x is below those of most training rows.
 
         Parameters
         ----------
@@ -255,9 +259,10 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
         Returns
         -------
         (M, C) ndarray of bool
-            True for the classes in the set, in the order of ``classes_``. A set of several classes cannot tell them
-            apart, and an empty one is of a row where every margin is lower than among training rows. All classes are in
-            the set if ``coverage`` is above N/(N + 1): that cannot be known from N rows.
+            True for the classes in the set, in the order of ``classes_``. If a set has several classes, the model
+            cannot tell them apart at this row. A set is empty if all margins at this row are below those of most
+            training rows. All classes are in the set if ``coverage`` is above N/(N + 1): no smaller set is certain
+            enough with N rows.
 
         Raises
         ------

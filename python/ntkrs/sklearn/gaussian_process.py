@@ -65,10 +65,11 @@ class NTKGaussianProcessRegressor(RegressorMixin, Importances, NTKProcess):  # t
     noise_bounds : pair of float or "fixed", default=(1e-6, 1e2)
         The same for the noise.
     normalize_y : bool, default=True
-        If True, the targets minus their mean, over their standard deviation, are learned.
+        If True, the mean of the targets is subtracted and they are divided by their standard deviation before the fit.
+        Predictions are in the units of the targets either way.
     feature_scales : None, "learn", or (n_0,) array_like, default=None
-        Factors of the features. "learn" starts from 1 and learns one for each, by the evidence times a log-normal
-        prior: their logarithms have mean 0 and deviation 1. It helps where many features are noise.
+        Factors of the features. "learn" learns one for each, starting from 1, by the evidence times a log-normal prior:
+        their logarithms have mean 0 and deviation 1. This helps if many features are noise.
 
     Attributes
     ----------

@@ -52,10 +52,10 @@ class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # typ
     fit_intercept : bool, default=True
         If True, the model is fitted to the targets minus their mean.
     feature_scales : None, "agop", or (n_0,) array_like, default=None
-        Factors >= 0 of the features. "agop" learns them in one step: a first model is fitted without factors, the
-        factor of feature k is ``A_kk^¼`` of its average gradient outer product A (:func:`ntkrs.regression.agop`), over
-        the mean of all, and then depth and ridge are chosen again. It helps where many features are noise, and fits
-        twice.
+        Factors >= 0 of the features. With "agop" they are learned by a first fit without factors: the factor of feature
+        k is ``A_kk^¼`` over the mean of all these, where A is the average gradient outer product of the first model
+        (:func:`ntkrs.regression.agop`). Then depth and ridge are chosen again. This helps if many features are noise,
+        and takes twice the time.
     architecture : Sequential, default=None
         An architecture, instead of ``depth``, ``activation``, ``sigma_w``, ``sigma_b`` and ``frozen``.
     input_shape : (int, int, int), default=None
@@ -98,11 +98,12 @@ class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # typ
 
     Notes
     -----
-    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Where these do not fit in memory, one depth and
-    one number as ``diag_reg`` are fitted by :func:`ntkrs.solve`, in half of N² numbers or less; no row is left out
-    then, so there are neither ``loo_*`` nor intervals. Of models whose errors differ by no more than
-    1e-12 of them, the one with the larger ridge and then the smaller depth is chosen. The prediction of a row does not
+    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Among models whose errors agree to 1e-12, the
+    one with the larger ridge is chosen, and then the one with the smaller depth. The prediction of a row does not
     depend on other rows, to the last bit. Inputs are taken as they come: scale them first, as in the example.
+
+    Where the eigendecomposition does not fit in memory, a single depth and ridge are fitted by :func:`ntkrs.solve`, in
+    half of N² numbers or less. No row is left out then, so there are neither ``loo_*`` nor intervals.
 
     With ``feature_scales="agop"`` errors of leave-one-out are too low, because the factors have seen the rows that are
     left out: compare such models by other rows.
@@ -180,8 +181,10 @@ class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # typ
         ------
         ValueError, TypeError
             If a parameter or an input is invalid.
+        ntkrs.IndefiniteKernelError
+            If an eigenvalue of the kernel is negative beyond round-off.
         ntkrs.SingularKernelError
-            If the kernel is not positive semidefinite, or beyond memory singular with ``diag_reg=0``.
+            Beyond memory, if the kernel plus its ridge is singular.
         MemoryError
             If a choice of models does not fit in memory. A single one is solved by iteration there.
 
@@ -254,7 +257,7 @@ class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # typ
         -------
         (M, 2) or (M, 2, O) ndarray
             Lower and upper ends. Each output has an interval of its own. Ends are infinite if ``coverage`` is above
-            N/(N + 1): that cannot be known from N rows.
+            N/(N + 1): no finite interval is certain enough with N rows.
 
         Raises
         ------
@@ -269,8 +272,8 @@ class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # typ
         ``2 coverage − 1``, and in practice of about ``coverage``, with no assumption on the noise or on the model. The
         theorem is about a depth and an absolute ridge that are fixed beforehand. Here the depth and the ridge may be
         chosen by all rows, and the ridge is relative to the kernel of all rows, so residuals may be a little too small,
-        and more so with ``feature_scales="agop"``.
-        The probability is a mean over inputs: it does not hold for each input separately.
+        and more so with ``feature_scales="agop"``. The probability is a mean over inputs: it does not hold for each
+        input separately.
 
         With ``sample_weight``, a row of weight 3 counts as three copies of which one is left out, and q is the least
         value at or below which weights add up to ``coverage (Σw + 1)``. The theorem is about equal weights of 1.

@@ -11,7 +11,7 @@ from ntkrs.solvers.cholesky import WHOLE
 if TYPE_CHECKING:
     from ntkrs.solvers.sources import Source
 
-#: Up to this order a matrix in memory is factorized.
+#: Up to this order a stored matrix is factorized.
 FACTORIZED = 12_000
 
 #: The share of the available memory that a factor may take, and that a preconditioner may take.

@@ -25,8 +25,8 @@ class Solution:
         ``|y − (K + rI)α| / |y|`` of the worst column, from float64 products made at the end.
     error : float or (R,) ndarray
         An estimate of ``‖α − α*‖_A / ‖α*‖_A`` with ``A = K + rI``, of the worst column. A prediction f is off by about
-        ``error · ‖α*‖_A · √Θ(x, x)`` at most. It is not a bound: expect 0.5 to 50 times the true error, and less only
-        before it has first fallen below 0.3. By Cholesky it is the size of the last refinement.
+        ``error · ‖α*‖_A · √Θ(x, x)`` at most. The estimate is not a bound: expect 0.5 to 50 times the true error, and
+        possibly less while it is above 0.3. With Cholesky it is the size of the last refinement.
     converged : bool or (R,) ndarray
         True if ``residual`` is at most the tolerance.
     method : "cholesky" or "pcg"

@@ -42,7 +42,7 @@ def solve(
     checkpoint_seconds: float = 60.0,
     progress: Progress = None,
 ) -> Solution:
-    """Solve ``(K + rI) α = y`` for a kernel in memory, on disk, or never formed.
+    """Solve ``(K + rI) α = y`` for a kernel K in memory, on disk, or as an operator that never forms it.
 
     Parameters
     ----------
@@ -51,29 +51,32 @@ def solve(
     y : (N,) or (N, O) array_like
         Right-hand sides. All are solved at once.
     diag_reg : float or (R,) array_like
-        The ridge r, relative to the mean of the diagonal of K. Several are solved at once, at the cost of the smallest.
+        The ridge r, relative to the mean of the diagonal of K. Conjugate gradients solve for several ridges at the cost
+        of the smallest one; Cholesky takes a factorization for each.
     diag_reg_absolute_scale : bool
         If True, ``diag_reg`` is r itself.
     method : "auto", "cholesky" or "pcg"
-        A Cholesky factorization, or preconditioned conjugate gradients. "auto" factorizes matrices in memory of up to
-        12 000 rows whose factor fits into memory, if there is no checkpoint.
+        A Cholesky factorization, or preconditioned conjugate gradients. "auto" factorizes arrays and Gram matrices of
+        up to 12 000 rows whose factor fits into memory, if there is no checkpoint.
     tolerance : float
         The largest ``|y − (K + rI)α| / |y|``. For the accuracy of a classifier 1e-2 is often enough.
     preconditioner : "rpcholesky", "nystrom", None, or (N, N) LinearOperator
-        Made of columns of K at random pivots, or of products with random vectors, which all operators have. An operator
-        is applied as an approximation of ``(K + rI)⁻¹``.
+        "rpcholesky" is made of columns of K at random pivots. "nystrom" is made of products with random vectors, for
+        operators without columns. An operator is applied as an approximation of ``(K + rI)⁻¹``.
     rank : int, optional
-        The rank of the preconditioner, by default from N and the memory.
+        The rank of the preconditioner. By default N/32, from 256 to 2048; for an operator N/16, from 512 to 4096; and
+        less if it would take more than a tenth of the memory.
     max_iterations : int, optional
-        The most iterations, by default N, but from 1000 to 10 000.
+        The largest number of iterations. By default N, but at least 1000 and at most 10 000.
     rng : int or numpy.random.Generator
-        Draws the pivots or vectors.
+        The seed of the pivots or vectors, or a generator.
     overwrite_k : bool
         If True, a Cholesky factorization for one ridge may overwrite an array K that is writeable, and needs no memory
         beside it.
     checkpoint : path, optional
-        A file from which the same call continues, to the same bits, after it was interrupted in any way. It stays when
-        all is done, and the same call then returns at once. A second file, ``path + ".preconditioner"``, holds U.
+        A file from which the same call continues, to the same bits, after it was interrupted in any way. The file
+        stays after the end, and the same call then returns at once. A second file, ``path + ".preconditioner"``, holds
+        the preconditioner.
     checkpoint_seconds : float
         The least time between two checkpoints. With 0.0, each iteration writes one.
     progress : callable or bool, optional
@@ -98,6 +101,8 @@ def solve(
         If a factor or the solution does not fit into memory. Nothing is computed then.
     OSError
         If the checkpoint is a folder, in one that does not exist, or cannot be written.
+    ntkrs.DamagedFileError
+        If the checkpoint does not hold what was written.
 
     Warns
     -----

@@ -74,7 +74,7 @@ def gram(
     ------
     ValueError, TypeError
         If X is refused by the kernel, or an argument by this function. Also if the path holds another matrix, or a file
-        that is not ours, and ``overwrite`` is False; if a custom activation has no label, by which to compare it.
+        that this function did not write, and ``overwrite`` is False; or if an :class:`ntkrs.Activation` has no label.
     MemoryError
         If a matrix in memory does not fit. Nothing is computed then.
     BlockingIOError
@@ -85,9 +85,9 @@ def gram(
 
     Notes
     -----
-    N²/2 entries of the kernel. While rows are computed, those before them are written to ``path.partial``; the journal
-    ``path.journal`` names them, with checksums, once they are on the disk. At the end ``path`` and ``path.json`` are
-    left. ``numpy.load(path)`` reads the array of shape ((N + 1) // 2, N + 1 - N % 2), or (N, N).
+    N²/2 entries of the kernel are computed. While rows are computed, those before them are written to
+    ``path.partial``. Once these are on the disk, their checksums are written to ``path.journal``. At the end ``path``
+    and ``path.json`` are left. ``numpy.load(path)`` reads the array of shape ((N + 1) // 2, N + 1 - N % 2), or (N, N).
 
     References
     ----------

@@ -304,10 +304,10 @@ def open_gram(path: str | os.PathLike[str], *, verify: bool = False) -> Gram:
     ------
     FileNotFoundError
         If the file, or the one beside it, is missing; also if the matrix is not finished.
+    ntkrs.DamagedFileError
+        If the file is truncated, its header or a checksum does not match, or ``path.json`` cannot be read.
     OSError
-        If the file is truncated, or a folder.
-    ValueError
-        If a checksum or the header does not match, or ``path.json`` cannot be read.
+        If the path is a folder.
 
     Examples
     --------
