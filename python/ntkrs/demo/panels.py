@@ -74,8 +74,8 @@ def _caption_scores(r: Results) -> str:
         f"{r.digits.n_train}, one split for all methods; bars: binomial standard error. (b) Diabetes: "
         f"R² on {r.diabetes.n_test} patients after training on {r.diabetes.n_train}, mean over "
         f"{r.diabetes.splits} random splits, the same for all methods; bars: standard deviation over splits. "
-        "Ridge, bandwidth and C are chosen inside the training part: for the NNGP and the NTK, which are estimators of "
-        "ntkrs.sklearn, by exact leave-one-out, and else by cross-validation."
+        "Ridge, bandwidth and C are chosen inside the training part: by exact leave-one-out for the NNGP and the NTK, "
+        "which are estimators of ntkrs.sklearn, and by cross-validation for all others."
     )
 
 
@@ -119,10 +119,11 @@ def _caption_line(r: Results) -> str:
     line = r.line
     return (
         f"Functions of one variable: {len(line.prior)} networks with two hidden layers of {line.width} erf units. "
-        "(a) Before training. The band has two standard deviations at infinite width. (b) The same networks after "
-        f"{line.steps[-1]} steps of gradient descent on the black dots. The band is that of infinitely wide networks "
-        f"after as many steps, and {100 * line.coverage:.0f} % of the outputs lie in it. (c) The first network while "
-        "it learns (lines), and the closed form from its kernel and outputs before training (small dots)."
+        "(a) Before training. The band is the mean ± two standard deviations at infinite width. "
+        f"(b) The same networks after {line.steps[-1]} steps of gradient descent on the black dots. The band is that "
+        f"of infinitely wide networks after as many steps, and {100 * line.coverage:.0f} % of the outputs lie in it. "
+        "(c) The first network while it learns (lines), and the closed form from its kernel and outputs before "
+        "training (small dots)."
     )
 
 
@@ -228,7 +229,7 @@ PANELS = (
         "line",
         lambda r: figures.line(r.line),
         _caption_line,
-        "E f<sub>t</sub>(x) = B<sub>t</sub> Y,  Cov = Σ<sub>xx</sub> + B<sub>t</sub> Σ<sub>XX</sub> "
+        "E f<sub>t</sub>(x) = B<sub>t</sub> Y,  Var = Σ<sub>xx</sub> + B<sub>t</sub> Σ<sub>XX</sub> "
         "B<sub>t</sub><sup>T</sup> − 2 B<sub>t</sub> Σ<sub>Xx</sub>,  B<sub>t</sub> = k(x, X) K<sup>−1</sup> "
         "(I − e<sup>−ηKt/Z</sup>)",
         f"{SETUP}\nf = ntkrs.predict.gradient_descent_mse_ensemble(kernel, X, y)\n"
