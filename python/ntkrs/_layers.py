@@ -111,7 +111,7 @@ class Dense(Affine):
         The number of units. An infinite-width kernel ignores it.
     sigma_w : float or None
         Scale of the weights, positive. None if it is unknown, as in networks that :mod:`ntkrs.convert` reads: a trained
-        model does not tell what its parameters were drawn from. Kernels at infinite width and ``init`` refuse such a
+        model does not record what its parameters were drawn from. Kernels at infinite width and ``init`` refuse such a
         layer. A network in the standard parameterization does not need its scales.
     sigma_b : float or None
         Scale of the biases; 0 for a layer without biases. None for a layer with biases if ``sigma_w`` is None.

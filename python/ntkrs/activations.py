@@ -864,7 +864,7 @@ class Activation(Elementwise):
     derivative : callable, optional
         φ', called in the same way. It may have a jump at 0, and is smooth otherwise. A jump anywhere else adds an
         error to the kernels: they warn about it, and :meth:`ntkrs.Kernel.error_bound` returns its size. Kernels at
-        infinite width do without a derivative: they take it from the values of φ. Finite networks need it.
+        infinite width compute it from the values of φ if it is missing. Finite networks need it.
     label : str, optional
         A name for what the functions compute. Files of kernel matrices (:func:`ntkrs.gram`) are compared by it.
 

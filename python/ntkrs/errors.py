@@ -158,7 +158,7 @@ class ConvergenceError(ValueError, RuntimeError):
 
 
 class SingularKernelError(np.linalg.LinAlgError):
-    """K + rI is singular, or cannot be told from a singular matrix. A larger ridge or noise is the way out.
+    """K + rI is singular, or singular within round-off. Pass a larger ridge or noise.
 
     Examples
     --------
@@ -208,7 +208,7 @@ class UnknownScalesError(ValueError):
 
 
 class DamagedFileError(OSError, ValueError):
-    """A file is truncated, or its contents are not those that were written. The message names it, and what to do.
+    """A file is truncated, or does not hold what was written. The message names it, and what to do.
 
     Files of kernel matrices, of networks, and checkpoints of :func:`ntkrs.solve` are checked as they are read.
 

@@ -8,16 +8,16 @@ read.
 
 The network is float32 if all arrays are float32, float16 or bfloat16, and float64 otherwise.
 
-Trained parameters do not tell what they were drawn from. So the scales of a converted architecture are unknown,
+A trained model does not record what its parameters were drawn from. So the scales of its architecture are unknown,
 ``sigma_w=None``. Outputs, Jacobians, :meth:`~ntkrs.Network.ntk` and training do not need them. ``net.arch.kernel()``
 and ``net.arch.init()`` do, and raise ValueError. ``scales=`` fills them in: the name of the library whose defaults the
 model started from (see :func:`init_scales`), or a pair (σ_w, σ_b) for all layers. The network does not depend on it.
 
-Layers that the model has frozen are ``trainable=False``, and add nothing to the NTK. Torch modules tell by
-``requires_grad``, Keras variables by ``trainable``. Bare arrays, state dicts and Flax parameters do not tell, and count
-as trained.
+Layers that the model has frozen become ``trainable=False``, and add nothing to the NTK. They are those with
+``requires_grad=False`` in torch, and variables with ``trainable=False`` in Keras. Bare arrays, state dicts and Flax
+parameters have no such flag, and count as trained.
 
-Functions ``to_...`` give networks back to other libraries. A model that was read and written has its bits back.
+Functions ``to_...`` convert networks back. A model that was read and is written again has the same bits.
 
 Examples
 --------

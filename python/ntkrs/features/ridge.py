@@ -58,8 +58,8 @@ def ridge(
     TypeError, ValueError
         If an argument has the wrong shape, is not finite, or is out of its domain; and as for ``F.transform``.
     ntkrs.SingularKernelError
-        If ``ΦᵀΦ + r I`` cannot be told from a singular matrix, because features depend on each other or are more than
-        the rows. Pass a larger ridge.
+        If ``ΦᵀΦ + r I`` is singular within round-off, because features depend on each other or are more than the rows.
+        Pass a larger ridge.
     MemoryError
         If ΦᵀΦ does not fit in memory. Nothing is computed then.
 

@@ -171,8 +171,8 @@ class Network(Elsewhere):
         Returns
         -------
         Network
-            The very network that was saved: the same architecture, parameterization, dtype, and parameters to the last
-            bit.
+            The network that was saved, with the same architecture, parameterization and dtype, and the same parameters
+            to the last bit.
 
         Raises
         ------

@@ -115,7 +115,7 @@ class GpInference:
         Notes
         -----
         The first call for each kernel computes its Cholesky factor, N³/3 operations, and keeps it; for a kernel that
-        cannot be told from a singular one also its eigendecomposition. After that, means cost N² multiply-adds per
+        is singular within round-off also its eigendecomposition. After that, means cost N² multiply-adds per
         output, and the covariance of "nngp" and "ntkgp" M N (N + M)/2, that of "ntk" M N (2N + M).
 
         Examples
@@ -253,7 +253,7 @@ def gp_inference(
     ``y.reshape(N * O)``, gives their joint posterior, whose points are the pairs of a row and an output.
 
     Kernels and their factors are computed when first needed, and kept: N³/3 operations by Cholesky, and O(N³) by an
-    eigendecomposition if K + rI cannot be told from a singular matrix. Each takes O(N²) memory.
+    eigendecomposition if K + rI is singular within round-off. Each takes O(N²) memory.
 
     References
     ----------

@@ -323,8 +323,8 @@ def gradient_descent_mse(
 
     Notes
     -----
-    "eigh" copies K. At t = ∞ it takes the Cholesky factor, n³/3 operations with n = N or N·O, if K + rI can be told
-    from a singular matrix. Otherwise, and for other times, it takes the eigendecomposition, O(n³), some 15 times as
+    "eigh" copies K. At t = ∞ it takes the Cholesky factor, n³/3 operations with n = N or N·O, unless K + rI is
+    singular within round-off. Then, and for other times, it takes the eigendecomposition, O(n³), some 15 times as
     long. Both are computed when first needed, and kept, in O(n²) memory each. Eigenvalues within
     32·ε·trace of 0 (in float32, 32·ε·√n times the mean of the diagonal) count as 0, and training changes nothing along
     their eigenvectors. Duplicated inputs therefore converge to their mean label.

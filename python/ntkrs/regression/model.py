@@ -41,7 +41,7 @@ class KernelRegression:
     y_train : (N,) or (N, O) array_like
         Labels Y. Results have their trailing shape.
     intercept : bool
-        True to fit the labels minus their mean, which a model without row i takes without row i.
+        True to fit the labels minus their mean. A model without row i subtracts the mean of the other labels.
     sample_weight : (N,) array_like, optional
         Positive weights w, none below 1e-10 of the largest; by default 1. A weight of 3 means three copies of a row, of
         which one is left out. A row of weight below 1 is left out whole.
@@ -351,8 +351,8 @@ class KernelRegression:
     def influence(self, diag_reg: float, k_test_train: ArrayLike, diag_reg_absolute_scale: bool = False) -> Vector:
         """Return the influence of every training row on every prediction: f(x) − f_{−i}(x), exactly.
 
-        Arguments, errors and cost are those of :meth:`loo_predict`. Entry (x, i) of the result, (M, N) or (M, N, O), is
-        the part that row i has in the prediction at x. It is computed without subtracting predictions.
+        Arguments, errors and cost are as for :meth:`loo_predict`. Entry (x, i) of the result, (M, N) or (M, N, O), is
+        the part that row i has in the prediction at x. It is not computed as a difference of predictions.
 
         Examples
         --------

@@ -28,7 +28,7 @@ class Importances:
     def plot_importances(self, ax: Any = None) -> Any:
         """Draw the factors of the features as bars, the largest first: at most 30 of them.
 
-        Factors tell the importance of features that have the same scale, such as those of a StandardScaler.
+        Factors show the importance of features if these have the same scale, as after a StandardScaler.
 
         Parameters
         ----------

@@ -43,7 +43,7 @@ class NTKKernel(SklearnKernel):  # type: ignore[misc]  # scikit-learn ships no t
     sigma_w, sigma_b : float or list of float, default=2**0.5 and 0.5
         Scales of weights and biases: a number for all dense layers, or ``depth + 1`` numbers. ``sigma_w`` is positive.
         Where ``sigma_b`` is 0, there are no biases, and the scale is not learned. Without biases, ``sigma_w`` of a ReLU
-        network is no more than an amplitude.
+        network only scales the kernel.
     sigma_w_bounds, sigma_b_bounds : pair of float or "fixed", default=(1e-2, 1e2) and (1e-3, 1e2)
         Least and largest value that learning may choose, or "fixed" for a scale that is not learned.
     get : {"ntk", "nngp"}, default="ntk"
