@@ -363,7 +363,12 @@ class TestOpening:
             ntkrs.open_gram(path)
 
     @pytest.mark.parametrize(
-        "text", ["", "[]", "{}", '{"identity": {}, "parts": []}', '{"identity": 3, "parts": [[1]]}']
+        "text",
+        [
+            *["", "[]", "{}", '{"identity": {}, "parts": []}', '{"identity": 3, "parts": [[1]]}', "[" * 100_000],
+            '{"identity": {"order": "4", "packed": true, "dtype": "float64"}, "parts": []}',
+            '{"identity": {"order": 4, "packed": true, "dtype": "float64"}, "parts": [["0", "1", 2]]}',
+        ],
     )
     def test_a_description_that_is_none_is_refused(self, text, tmp_path):
         path = tmp_path / "K.npy"

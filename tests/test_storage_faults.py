@@ -201,7 +201,8 @@ class TestJournals:
         assert bands[: 4 * count] == count * one
 
     @pytest.mark.parametrize(
-        "torn", ["1", "60 61", "60 61 123", "60 61 12x\n", "70 71 5\n", "nonsense\n\n", "\x00\x00"]
+        "torn",
+        ["1", "60 61", "60 61 123", "60 61 12x\n", "70 71 5\n", f"60 {'9' * 5000} 1\n", "nonsense\n\n", "\x00\x00"],
     )
     def test_a_torn_end_does_not_count(self, torn, path, whole):
         interrupted(path, 60)

@@ -292,9 +292,11 @@ def _matrix(path: Path) -> Any:
     ------
     ValueError
         If the file does not hold one array of numbers.
+    OSError
+        If it is no file.
     """
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        return np.lib.format.open_memmap(paths.file_path(path, "the input"), mode="r")
     except ValueError as error:
         raise ValueError(f"{path} is not a whole .npy file of numbers: {error}. Write one with numpy.save.") from error
 

@@ -20,6 +20,8 @@ def file_path(value: Any, name: str) -> Path:
         If no file can have this name.
     IsADirectoryError
         If it is the path of a folder.
+    OSError
+        If it is that of a pipe, a socket or a device, which never ends or would be replaced.
     """
     if not isinstance(value, str | bytes | os.PathLike):
         raise TypeError(f"{name} is {shown(value)}, but the path of a file is needed")
@@ -29,6 +31,8 @@ def file_path(value: Any, name: str) -> Path:
     path = Path(text)
     if path.is_dir():
         raise IsADirectoryError(f"{name} is {text!r}, a folder, but the path of a file is needed: add a name to it")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{name} is {text!r}, a pipe, a socket or a device, but the path of a file is needed")
     return path
 
 
@@ -37,7 +41,7 @@ def new_file(value: Any, name: str) -> Path:
 
     Raises
     ------
-    TypeError, ValueError, IsADirectoryError
+    TypeError, ValueError, OSError
         As :func:`file_path`.
     FileNotFoundError
         If the folder that is to hold it does not exist.

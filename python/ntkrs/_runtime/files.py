@@ -3,27 +3,99 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
+import time
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+#: A file to write, which is never reached through a link that somebody else put there.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+
+#: The seconds between two looks at a file of another writer, and those after which no more are taken.
+_PAUSE_S, _PATIENCE_S = 0.005, 60.0
+
 
 @contextlib.contextmanager
-def replaced(path: Path, suffix: str = "partial") -> Iterator[BinaryIO]:
+def replaced(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that takes the name ``path`` at the end, such that a crash leaves the old file or the new one.
 
-    It has this suffix until then, and is deleted after an error.
+    Until then its name ends in ``.new``, and it is deleted after an error. Other writers of the same path, those of
+    other processes too, wait for their turn. The permissions of an old file stay.
+
+    Raises
+    ------
+    BlockingIOError
+        If another writer does not come to an end within a minute.
     """
-    beside = path.with_name(f"{path.name}.{suffix}")
-    try:
-        with beside.open("wb") as file:
+    beside = path.with_name(f"{path.name}.new")
+    with os.fdopen(_claimed(beside), "wb") as file:
+        try:
+            _take_permissions(path, file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+            _let_go(file)
+            beside.replace(path)
+        except BaseException:
+            if file.closed or _is_named(file.fileno(), beside):
+                _let_go(file)
+                beside.unlink(missing_ok=True)
+            raise
+
+
+def _claimed(path: Path) -> int:
+    """Return an empty file that no other writer has, or waits for."""
+    end = time.monotonic() + _PATIENCE_S
+    while True:
+        file = os.open(path, _FLAGS, 0o666)
+        try:
+            # The writer before has renamed or deleted the file by the time that its lock is free.
+            if _locked(file) and _is_named(file, path):
+                os.ftruncate(file, 0)
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+        if time.monotonic() > end:
+            raise BlockingIOError(errno.EWOULDBLOCK, "another process is writing this file: wait for it", str(path))
+        time.sleep(_PAUSE_S)
+
+
+def _locked(file: int) -> bool:
+    """Lock a file until it is closed. Return False if another one has it locked; True where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return True
+    return True
+
+
+def _is_named(file: int, path: Path) -> bool:
+    """Return True if an open file has this name."""
+    try:
+        return os.path.samestat(os.fstat(file), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _take_permissions(path: Path, file: int) -> None:
+    """Give an open file the permissions of the one at ``path``, if there is one."""
+    if hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):
+            os.fchmod(file, stat.S_IMODE(path.stat().st_mode))
+
+
+def _let_go(file: BinaryIO) -> None:
+    """Close the file where an open one keeps its name: on Windows."""
+    if os.name == "nt":
+        file.close()

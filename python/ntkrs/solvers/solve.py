@@ -141,7 +141,7 @@ def solve(
         ),
         rng=numbers.generator(rng),
         overwrite=numbers.boolean(overwrite_k, "overwrite_k") and source.is_writeable and levels.size == 1,
-        checkpoint=None if checkpoint is None else str(paths.new_file(checkpoint, "checkpoint")),
+        checkpoint=None if checkpoint is None else str(paths.new_file(checkpoint, "checkpoint").absolute()),
         seconds=numbers.nonnegative(checkpoint_seconds, "checkpoint_seconds"),
         report=_rising(shown),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,10 @@ from ntkrs.storage import files
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+
+#: The open journals of this process.
+_OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 
 class Part(NamedTuple):
@@ -49,6 +54,21 @@ class Journal:
         self.file = _locked(path)
         self.identity, self.parts = _parsed(self._text())
         self._size = 0 if self.identity is None else len(_head(self.identity)) + _length(self.parts)
+        _OPEN.add(self)
+
+    def require_open(self) -> None:
+        """Refuse to go on in a child of the process that opened the journal.
+
+        Raises
+        ------
+        RuntimeError
+            If this process is a child.
+        """
+        if self.file < 0:
+            raise RuntimeError(
+                f"this process was forked while its parent was writing {self.path}, and cannot go on with it. End the "
+                "child inside the progress callback, by os._exit."
+            )
 
     def _text(self) -> str:
         """Return the whole text."""
@@ -76,12 +96,24 @@ class Journal:
 
     def close(self) -> None:
         """Unlock the journal."""
-        os.close(self.file)
+        if self.file >= 0:
+            os.close(self.file)
+        self.file = -1
 
     def _append(self, data: bytes) -> None:
         files.write(self.file, np.frombuffer(data, np.uint8), self._size)
         files.synchronize(self.file)
         self._size += len(data)
+
+
+def _leave_to_parent() -> None:
+    """Close the journals of the parent in a forked child, which would keep them locked after their end."""
+    for journal in _OPEN:
+        journal.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _locked(path: Path) -> int:
@@ -107,18 +139,23 @@ def _parsed(text: str) -> tuple[dict[str, Any] | None, list[Part]]:
         return None, []
     try:
         identity = json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, []
     parts: list[Part] = []
     for line in lines[:-1]:  # the last one has no end: it is empty, or torn
         words = line.split(" ")
-        if len(words) != 3 or not all(word.isascii() and word.isdigit() for word in words):
+        if len(words) != 3 or not all(map(_is_number, words)):
             break
         part = Part(*map(int, words))
         if part.start != (parts[-1].stop if parts else 0) or part.stop <= part.start:
             break
         parts.append(part)
     return (identity, parts) if isinstance(identity, dict) else (None, [])
+
+
+def _is_number(word: str) -> bool:
+    """Return True for the digits of a number that a line may have."""
+    return word.isascii() and word.isdigit() and len(word) < 20
 
 
 def _head(identity: Mapping[str, Any]) -> bytes:

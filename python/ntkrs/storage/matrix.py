@@ -318,7 +318,7 @@ def open_gram(path: str | os.PathLike[str], *, verify: bool = False) -> Gram:
     ...     ntkrs.open_gram(f"{folder}/K.npy", verify=True).shape
     (4, 4)
     """
-    place = paths.file_path(path, "path")
+    place = paths.file_path(path, "path").absolute()  # pickles are read in other folders
     if not place.exists() and beside(place, "journal").exists():
         raise FileNotFoundError(f"{place} is not finished: call ntkrs.gram with the same arguments to go on with it")
     identity, parts = description(place)
@@ -373,11 +373,16 @@ def description(path: Path) -> tuple[dict[str, Any], list[Part]]:
         raise FileNotFoundError(f"there is no file {described}, which ntkrs.gram writes beside {path}")
     try:
         found = json.loads(described.read_text(encoding="utf-8"))
-        identity, parts = found["identity"], [Part(*part) for part in found["parts"]]
-        int(identity["order"]), bool(identity["packed"]), np.dtype(identity["dtype"])
-    except (ValueError, TypeError, KeyError) as error:
+        identity, parts = found["identity"], [_part(*part) for part in found["parts"]]
+        numbers.integer(identity["order"], "order"), bool(identity["packed"]), np.dtype(identity["dtype"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DamagedFileError(f"{described} does not describe a kernel matrix: {error!r}") from error
     return identity, parts
+
+
+def _part(start: Any, stop: Any, found: Any) -> Part:
+    """Return a part of three integers."""
+    return Part(*(numbers.integer(value, name) for value, name in zip((start, stop, found), Part._fields, strict=True)))
 
 
 def checksum(rows: NDArray[Any]) -> int:

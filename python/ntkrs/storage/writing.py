@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Files that a call of this process left to its writing thread when an exception ended it.
 _CLOSING: dict[Path, Future[None]] = {}
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_CLOSING.clear)  # a child has no thread that would close them
+
 
 def write(matrix: KernelMatrix, path: Path, how: tuple[bool, bool, int], report: Report | None) -> Gram:
     """Return the matrix in a finished file. ``how`` are packed, overwrite and band_bytes of :func:`ntkrs.gram`."""
@@ -168,12 +171,14 @@ class PartialFile:
         """Wait for the band that is being written. Return the number of rows on the disk after it, 0 without one."""
         if self._writing is None:
             return 0
+        self._journal.require_open()
         done = self._writing.result()
         self._writing = None
         return done
 
     def submit(self, band: NDArray[Any], start: int, unit: int) -> None:
         """Begin to write a band."""
+        self._journal.require_open()
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1)
         self._writing = self._writer.submit(self._write, band, start, unit)
@@ -181,12 +186,13 @@ class PartialFile:
     def finish(self) -> None:
         """Give the file its name, and delete the journal."""
         self.wait()
+        self._journal.require_open()
         files.synchronize(self._file)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()  # an older matrix, which path.json would no longer describe
         parts = [list(part) for part in self._journal.parts]
         text = json.dumps({"identity": self._identity, "parts": parts})
-        with replaced(beside(self._path, "json"), "new") as file:
+        with replaced(beside(self._path, "json")) as file:
             file.write(f"{text}\n".encode())
         self._partial.replace(self._path)
         files.synchronize_names(self._path.parent)
@@ -201,14 +207,14 @@ class PartialFile:
 
         A band that is being written is finished in the background, so that Ctrl-C takes effect at once.
         """
-        failed = isinstance(error, OSError | ValueError)
+        failed = isinstance(error, OSError | ValueError) and self._journal.file >= 0
 
         def close() -> None:
             fresh = failed and not self._journal.parts
             self._close(delete=[self._partial, self._journal.path] if fresh else [])
 
-        if self._writer is None or self._writing is None or self._writing.done():
-            close()
+        if self._journal.file < 0 or self._writer is None or self._writing is None or self._writing.done():
+            close()  # a forked child has no thread that writes
         else:
             _CLOSING[self._path] = self._writer.submit(close)
 
