@@ -18,6 +18,7 @@ import numpy as np
 import ntkrs
 from ntkrs import bench, demo
 from ntkrs._checks import paths
+from ntkrs._runtime import console
 from ntkrs._runtime.files import replaced
 from ntkrs._runtime.optional import require
 from ntkrs._runtime.versions import versions
@@ -52,19 +53,19 @@ class Bar:
 
     TEXT = 45
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream, self._shown = stream, stream.isatty()
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream if stream is not None and stream.isatty() else None
 
     def draw(self, share: float, text: str) -> None:
         """Show this share, and the text."""
-        if self._shown:
+        if self._stream is not None:
             done = round(30 * share)
             self._stream.write(f"\r[{'#' * done}{'-' * (30 - done)}] {text}")
             self._stream.flush()
 
     def clear(self) -> None:
         """Remove the bar."""
-        if self._shown:
+        if self._stream is not None:
             self._stream.write("\r" + " " * (33 + self.TEXT) + "\r")
             self._stream.flush()
 
@@ -225,18 +226,17 @@ def main(argv: Sequence[str] | None = None) -> int:
              ntkrs: ...
     0
     """
-    arguments = _parser().parse_args(argv)
-    job = arguments.command in JOBS
-    refusals = (ImportError, OSError, *((ValueError, TypeError, MemoryError) if job else ()))
-    try:
-        COMMANDS[arguments.command](arguments)
-    except refusals as error:
-        print("ntkrs:", str(error).replace("overwrite=True", "--overwrite"), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"ntkrs: interrupted{'; the same command continues' if job else ''}", file=sys.stderr)
-        return 130
-    return 0
+    arguments = console.parsed(_parser(), argv)
+    if arguments.command in JOBS:
+        refusals, interrupted = (ImportError, OSError, ValueError, TypeError, MemoryError), "the same command continues"
+        return console.run(partial(_run, arguments), refusals, f"interrupted; {interrupted}")
+    return console.run(partial(_run, arguments), (ImportError, OSError))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Run a command."""
+    console.check_environment()
+    COMMANDS[arguments.command](arguments)
 
 
 def _demo(arguments: argparse.Namespace) -> None:
@@ -282,7 +282,7 @@ def _job() -> Iterator[JobBar]:
         finally:
             bar.clear()
             for warning in caught:
-                print(f"ntkrs: warning: {warning.message}", file=sys.stderr)
+                console.tell(f"warning: {warning.message}")
 
 
 def _matrix(path: Path) -> Any:

@@ -24,6 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs import _core
+from ntkrs._checks import paths
+from ntkrs._runtime import console
+from ntkrs._runtime.files import replaced
 from ntkrs._runtime.versions import versions
 from ntkrs.bench import measure as measuring
 from ntkrs.bench.cases import OPTIONAL, Case, benchmarks
@@ -290,6 +293,8 @@ def run_command(options: argparse.Namespace) -> None:
         case = benchmarks(quick=options.quick)[int(options.case)]
         print(json.dumps(_side(case, options.side, options.dtype, options.repeats)))
     else:
+        console.check_environment()
+        file = None if options.json is None else paths.new_file(options.json, "--json")
         results = run(
             quick=options.quick,
             repeats=options.repeats,
@@ -297,5 +302,6 @@ def run_command(options: argparse.Namespace) -> None:
             rivals=options.rivals,
             dtype=options.dtype,
         )
-        if options.json is not None:
-            options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        if file is not None:
+            with replaced(file) as opened:
+                opened.write(f"{json.dumps(results, indent=2)}\n".encode())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs._runtime.files import replaced
 from ntkrs._runtime.optional import require
 from ntkrs._runtime.versions import versions
 from ntkrs.demo.panels import PANELS, Panel, Results
@@ -274,7 +275,9 @@ def render(r: Results) -> dict[str, bytes]:
 
 def write(r: Results, images: Mapping[str, bytes], directory: Path) -> None:
     """Write the SVGs, ``summary.json`` and ``report.html`` to an existing directory."""
-    for stem, image in images.items():
-        (directory / f"{stem}.svg").write_bytes(image)
-    (directory / "summary.json").write_text(json.dumps(summary(r), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    (directory / "report.html").write_text(html(r, images), encoding="utf-8")
+    contents = {f"{stem}.svg": image for stem, image in images.items()}
+    contents["summary.json"] = f"{json.dumps(summary(r), indent=2, allow_nan=False)}\n".encode()
+    contents["report.html"] = html(r, images).encode()
+    for name, content in contents.items():
+        with replaced(directory / name) as file:
+            file.write(content)
