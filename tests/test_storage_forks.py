@@ -1,6 +1,7 @@
-"""Forks while a kernel matrix is written: children neither hang nor hold the files, and leave them to their parent."""
+"""Forks and Ctrl-C while a kernel matrix is written: children neither hang nor hold the files, and no lock stays."""
 
 import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import ntkrs
-from ntkrs.storage import files
+from ntkrs.storage import files, writing
 
 #: Seconds after which a child counts as stuck.
 WATCHDOG_S = 30
@@ -129,3 +130,85 @@ print("parent")
     assert run.stdout.split() == ["3" if "exit" in ending else "1", "parent"]
     assert ("RuntimeError: this process was forked while its parent was writing" in run.stderr) == (ending == "pass")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["K.npy", "K.npy.json"]
+
+
+class TestCtrlC:
+    """Python raises KeyboardInterrupt between any two calls: here after a chosen one."""
+
+    def interrupted(self, path):
+        with pytest.raises(KeyboardInterrupt):
+            gram(path)
+
+    @pytest.mark.parametrize("index", range(2))
+    def test_while_files_are_closed(self, index, tmp_path, monkeypatch):
+        """No file is closed twice, and no lock stays."""
+        calls = []
+
+        class Interrupted(io.FileIO):
+            def close(self):
+                if not self.closed:
+                    super().close()
+                    calls.append(self.name)
+                    if len(calls) == index + 1:
+                        raise KeyboardInterrupt
+
+        def held(path, flags):
+            return Interrupted(path, "r+b", opener=lambda name, _: os.open(name, flags, 0o666))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "held", held)
+            self.interrupted(tmp_path / "K.npy")
+        assert is_right(gram(tmp_path / "K.npy"))
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["K.npy", "K.npy.json"]
+
+    def test_while_the_files_of_the_call_before_are_closed(self, tmp_path, monkeypatch):
+        """The third call waits for the writing thread of the first one, for which the second one had not the time."""
+        write = files.write
+
+        def slow(*arguments):
+            time.sleep(0.2)
+            write(*arguments)
+
+        def stop(done, _):
+            if done >= 60:
+                raise KeyboardInterrupt
+
+        def interrupted(_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(files, "write", slow)
+        with pytest.raises(KeyboardInterrupt):
+            gram(tmp_path / "K.npy", stop)
+        with monkeypatch.context() as patch:
+            patch.setattr(writing, "wait", interrupted)
+            self.interrupted(tmp_path / "K.npy")
+        monkeypatch.setattr(files, "write", write)
+        assert is_right(gram(tmp_path / "K.npy"))
+
+    @pytest.mark.parametrize("index", range(3))
+    def test_while_a_band_is_given_to_the_writing_thread(self, index, tmp_path, monkeypatch):
+        """The file is not closed before the band is written: another file may have got its number by then."""
+        write, failures, calls = files.write, [], []
+
+        def slow(*arguments):
+            time.sleep(0.1)
+            try:
+                write(*arguments)
+            except OSError as error:
+                failures.append(error)
+
+        class Interrupted(writing.ThreadPoolExecutor):
+            def submit(self, *arguments):
+                super().submit(*arguments)
+                calls.append(arguments)
+                if len(calls) == index + 1:
+                    raise KeyboardInterrupt
+                return super().submit(int)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "write", slow)
+            patch.setattr(writing, "ThreadPoolExecutor", Interrupted)
+            self.interrupted(tmp_path / "K.npy")
+            time.sleep(0.5)
+        assert failures == []
+        assert is_right(gram(tmp_path / "K.npy"))

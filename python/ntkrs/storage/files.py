@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ntkrs.errors import DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +30,34 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 #: Flags of files to read, and of files to read and write.
 READ, WRITE = os.O_RDONLY | _BINARY, os.O_RDWR | os.O_CREAT | _BINARY
+
+
+#: Files that forked children close at once. Weak references: no signal can come while the interpreter closes a file.
+_HELD: list[weakref.ref[FileIO]] = []
+
+
+def held(path: Path, flags: int) -> FileIO:
+    """Return an open file that forked children do not have: with its copies, they would hold its lock."""
+    file = open(path, "r+b", buffering=0, opener=lambda name, _: os.open(name, flags, 0o666))  # noqa: SIM115
+    _HELD[:] = [other for other in _HELD if other() is not None]
+    _HELD.append(weakref.ref(file))
+    return file
+
+
+def number(file: FileIO | None) -> int:
+    """Return the number that the system gave a file; -1 for none, and once it is closed."""
+    return -1 if file is None or file.closed else file.fileno()
+
+
+def _leave_to_parent() -> None:
+    """Close the files of the parent in a forked child."""
+    for held_file in _HELD:
+        if (file := held_file()) is not None:
+            file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,11 +12,8 @@ from ntkrs.storage import files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from io import FileIO
     from pathlib import Path
-
-
-#: The open journals of this process.
-_OPEN: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 
 class Part(NamedTuple):
@@ -51,10 +47,14 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.file = _locked(path)
+        self._file = _locked(path)
         self.identity, self.parts = _parsed(self._text())
         self._size = 0 if self.identity is None else len(_head(self.identity)) + _length(self.parts)
-        _OPEN.add(self)
+
+    @property
+    def file(self) -> int:
+        """The number of the open file; -1 once it is closed, and in a forked child."""
+        return files.number(self._file)
 
     def require_open(self) -> None:
         """Refuse to go on in a child of the process that opened the journal.
@@ -96,9 +96,7 @@ class Journal:
 
     def close(self) -> None:
         """Unlock the journal."""
-        if self.file >= 0:
-            os.close(self.file)
-        self.file = -1
+        self._file.close()
 
     def _append(self, data: bytes) -> None:
         files.write(self.file, np.frombuffer(data, np.uint8), self._size)
@@ -106,30 +104,20 @@ class Journal:
         self._size += len(data)
 
 
-def _leave_to_parent() -> None:
-    """Close the journals of the parent in a forked child, which would keep them locked after their end."""
-    for journal in _OPEN:
-        journal.close()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
-
-
-def _locked(path: Path) -> int:
+def _locked(path: Path) -> FileIO:
     """Return the open and locked journal. Another call may have finished, and deleted it, in the meantime."""
     while True:
-        file = os.open(path, files.WRITE, 0o666)
+        file = files.held(path, files.WRITE)
         try:
-            files.lock(file, path)
-            if os.path.samestat(os.fstat(file), path.stat()):
+            files.lock(file.fileno(), path)
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
             pass
         except BaseException:
-            os.close(file)
+            file.close()
             raise
-        os.close(file)
+        file.close()
 
 
 def _parsed(text: str) -> tuple[dict[str, Any] | None, list[Part]]:

@@ -24,6 +24,7 @@ from ntkrs.storage.matrix import beside, checksum, description, header, opened
 from ntkrs.storage.rows import RowCounter
 
 if TYPE_CHECKING:
+    from io import FileIO
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,7 +46,8 @@ def write(matrix: KernelMatrix, path: Path, how: tuple[bool, bool, int], report:
     identity = matrix.identity(packed=packed)
     path = path.parent.resolve() / path.name
     if path in _CLOSING:
-        wait([_CLOSING.pop(path)])
+        wait([_CLOSING[path]])
+        _CLOSING.pop(path, None)
     found = None if overwrite else _finished(path, identity)
     if found is not None:
         _tidy(path, identity)
@@ -143,7 +145,7 @@ class PartialFile:
         self.layout = layout_of(identity["order"], packed=identity["packed"])
         self._dtype = np.dtype(identity["dtype"])
         self._header = header(self.layout.shape, self._dtype)
-        self._file = -1
+        self._file: FileIO | None = None
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[int] | None = None
         is_new = not journal.exists()
@@ -158,6 +160,11 @@ class PartialFile:
     def done(self) -> int:
         """The number of rows that are on the disk."""
         return self._journal.parts[-1].stop if self._journal.parts else 0
+
+    @property
+    def _number(self) -> int:
+        """The number of the open file."""
+        return files.number(self._file)
 
     def is_idle(self) -> bool:
         """Return True if no band is being written, or waits for its report."""
@@ -187,7 +194,7 @@ class PartialFile:
         """Give the file its name, and delete the journal."""
         self.wait()
         self._journal.require_open()
-        files.synchronize(self._file)
+        files.synchronize(self._number)
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()  # an older matrix, which path.json would no longer describe
         parts = [list(part) for part in self._journal.parts]
@@ -213,10 +220,14 @@ class PartialFile:
             fresh = failed and not self._journal.parts
             self._close(delete=[self._partial, self._journal.path] if fresh else [])
 
-        if self._journal.file < 0 or self._writer is None or self._writing is None or self._writing.done():
+        if self._journal.file < 0 or self._writer is None:
             close()  # a forked child has no thread that writes
+            return
+        closing = self._writer.submit(close)  # after a band that Ctrl-C may have kept out of self._writing
+        if self._writing is None or self._writing.done():
+            closing.result()
         else:
-            _CLOSING[self._path] = self._writer.submit(close)
+            _CLOSING[self._path] = closing
 
     def _admit(self, *, overwrite: bool) -> None:
         """Refuse the journal of another matrix, and a partial file without a journal."""
@@ -243,13 +254,13 @@ class PartialFile:
             If the disk has no room for the file.
         """
         size = len(self._header) + self.layout.shape[0] * self.layout.shape[1] * self._dtype.itemsize
-        self._file = os.open(self._partial, files.WRITE, 0o666)
-        if os.fstat(self._file).st_size != size:
+        self._file = files.held(self._partial, files.WRITE)
+        if os.fstat(self._number).st_size != size:
             self._journal.keep(0)
-            os.ftruncate(self._file, 0)
-            files.reserve(self._file, size)
-            files.write(self._file, np.frombuffer(self._header, np.uint8), 0)
-            files.synchronize(self._file)
+            os.ftruncate(self._number, 0)
+            files.reserve(self._number, size)
+            files.write(self._number, np.frombuffer(self._header, np.uint8), 0)
+            files.synchronize(self._number)
             files.synchronize_names(self._path.parent)
             return
         count = len(self._journal.parts)
@@ -262,7 +273,7 @@ class PartialFile:
         if part.stop > self.layout.shape[0]:
             return False
         rows = np.empty((part.stop - part.start, self.layout.shape[1]), self._dtype)
-        files.read(self._file, rows, self._place(part.start), self._partial)
+        files.read(self._number, rows, self._place(part.start), self._partial)
         return checksum(rows) == part.checksum
 
     def _place(self, row: int) -> int:
@@ -271,8 +282,8 @@ class PartialFile:
 
     def _write(self, band: NDArray[Any], start: int, unit: int) -> int:
         """Write a band, then its lines. Return the number of rows that are on the disk."""
-        files.write(self._file, band, self._place(start))
-        files.synchronize(self._file, data_only=True)
+        files.write(self._number, band, self._place(start))
+        files.synchronize(self._number, data_only=True)
         firsts = range(0, len(band), unit)
         rows = [band[first : first + unit] for first in firsts]
         ends = [(start + first, start + first + len(part)) for first, part in zip(firsts, rows, strict=True)]
@@ -281,9 +292,8 @@ class PartialFile:
 
     def _close(self, delete: list[Path]) -> None:
         """Close the files, after deleting some of them: their names are free before the lock is."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._file is not None:
+            self._file.close()
         for path in delete:
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
