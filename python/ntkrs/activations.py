@@ -1,8 +1,8 @@
 """Descriptions of activation functions φ.
 
-Activations are values: frozen, hashable and picklable, and equal if they have the same class and parameters. Each class
-stands for the entry of the same name in the core's catalogue. Their method ``dual`` computes the expectations that
-kernels at infinite width are made of.
+Activations are values: frozen, hashable and picklable, and equal if they have the same class and parameters. Their
+method ``dual`` computes the expectations that kernels at infinite width are made of. :class:`Activation` takes any
+Python function.
 
 Notes
 -----
@@ -851,10 +851,10 @@ class Hermite(Elementwise):
 
 @dataclass(frozen=True)
 class Activation(Elementwise):
-    """Any function φ, given as a Python callable, for finite networks together with its derivative.
+    """An activation that is given as a Python function φ. Finite networks also need its derivative.
 
-    Kernels at infinite width are computed by a series, finite networks layer by layer. Two such activations are
-    equal if their functions are. Pickle stores the functions by name, so it refuses lambdas.
+    Kernels at infinite width are computed by a series with an error bound. Two such activations are equal if their
+    functions are. Pickle stores the functions by name, so it refuses lambdas.
 
     Parameters
     ----------
@@ -878,16 +878,17 @@ class Activation(Elementwise):
 
     Notes
     -----
-    Only the calling thread calls the functions; the threads that form products never do. At infinite width they are
-    called at a few thousand points for each layer and octave of √Σ(x, x). In finite networks they are called at all
-    pre-activations of a layer, about 65,000 at a time.
+    Only the calling thread calls the functions. At infinite width they are called at a few thousand points for each
+    layer and each factor of 2 that √Σ(x, x) spans. In finite networks they are called at all pre-activations of a
+    layer, about 65,000 at a time.
 
-    Without a derivative, φ is a polynomial on each of many intervals, 0 being an end, and φ' is that of the
-    polynomials. Its errors are part of the bound, which is then at least 3e-13. It grows where φ varies too fast for
-    the polynomials. Where √Σ(x, x) is below 0.1 and φ(0) is not 0, Ṫ errs by up to 1e-12 times ``|φ(0)/φ'(0)|``.
+    Without a derivative, φ is interpolated by a polynomial on each of many intervals, one of which ends at 0, and φ'
+    is the derivative of these polynomials. The interpolation error is part of the bound, which is then at least 3e-13,
+    and more where φ varies too fast for the polynomials. Where √Σ(x, x) is below 0.1 and φ(0) is not 0, Ṫ errs by up
+    to 1e-12 times ``|φ(0)/φ'(0)|``.
 
-    Finite networks with such an activation run layer by layer, with φ and φ' on one thread. In float32 they round
-    their pre-activations to float32. An ensemble of them runs one network after another.
+    Finite networks with such an activation compute layer by layer, with φ and φ' on one thread. In float32 they round
+    pre-activations to float32. Ensembles compute one network after another.
 
     Examples
     --------

@@ -43,7 +43,7 @@ def kappa(
     Parameters
     ----------
     net : Network
-        The network, with activations of the catalogue. The computation is in float64.
+        The network. Its activations must not be Python functions. The computation is in float64.
     X : (N, n_0) array_like
         Inputs.
     y : (N, O) or (N,) array_like
@@ -106,7 +106,7 @@ def kappa(
     for activation in net.arch.activations:
         if isinstance(activation, Activation):
             raise ValueError(  # noqa: TRY004 a fine activation, but not for this
-                f"{activation!r} has no second derivative, which kappa needs. Use an activation of the catalogue."
+                f"{activation!r} has no second derivative, which kappa needs. Use another class of ntkrs.activations."
             )
     tolerance, limit = numbers.positive(rtol, "rtol"), numbers.count(max_iterations, "max_iterations")
     count = numbers.count(starts, "starts")

@@ -59,7 +59,7 @@ def linearize(state: NetworkState, order: int) -> Callable[[ArrayLike, ArrayLike
     functions = [activation for activation in state.arch.activations if isinstance(activation, Activation)]
     if order == 2 and functions:
         raise ValueError(
-            f"{functions[0]!r} has no second derivative, which order=2 needs. Use an activation of the catalogue."
+            f"{functions[0]!r} has no second derivative, which order=2 needs. Use another class of ntkrs.activations."
         )
 
     def f_lin(X: ArrayLike, theta: ArrayLike) -> Array:
