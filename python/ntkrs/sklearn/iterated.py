@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 #: The share of the available memory that a stored kernel may take; vectors and the preconditioner need the rest.
 _SHARE = 0.7
 
-#: Rows to hold out: one of so many.
+#: One row is held out of this number.
 _HELD_OUT = 10
 
 

@@ -190,12 +190,12 @@ def decomposed(
 
 
 def decomposes(count: int) -> bool:
-    """Return True if the eigendecomposition of the kernel of so many samples fits in memory."""
+    """Return True if the eigendecomposition of the kernel of ``count`` samples fits in memory."""
     return memory.lacking(_bytes(count)) is None
 
 
 def _bytes(count: int) -> int:
-    """Return the bytes that the eigendecomposition of so many samples needs."""
+    """Return the bytes that the eigendecomposition of ``count`` samples needs."""
     return _MATRICES * 8 * count**2
 
 
