@@ -31,5 +31,5 @@ axes[1].legend()
 plt.show()
 
 # %%
-# The eigenvalues of the NTK fall more slowly, so its effective rank is larger. The labels lie along the leading
-# eigenvectors of both kernels.
+# The eigenvalues of the NTK fall more slowly, so its effective rank is larger. For both kernels, ten of 500
+# eigenvectors hold more than half of the labels.
