@@ -1,4 +1,4 @@
-"""Linear systems with kernels on a cluster: conjugate gradients here, products there."""
+"""Linear systems with kernels on a cluster: the client runs conjugate gradients, and the workers compute products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both ridge estimators' parameters, choice of a model by exact leave-one-out, and predictions."""
+"""The parameters that both ridge estimators share, the choice of a model by leave-one-out, and predictions."""
 
 from __future__ import annotations
 

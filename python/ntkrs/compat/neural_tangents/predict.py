@@ -1,7 +1,7 @@
 """Predictions with the arguments and defaults of neural-tangents.
 
-After the arguments that are named, those for kernels take ``diag_reg=0.0``, ``diag_reg_absolute_scale=False`` and
-``trace_axes``, in this order.
+Functions with ``*ridge`` in their signature also take ``diag_reg=0.0``, ``diag_reg_absolute_scale=False`` and
+``trace_axes`` there, by position in this order or by name.
 """
 
 from __future__ import annotations
