@@ -208,6 +208,19 @@ def test_damage_is_told(which, kind, tmp_path):
         solve("operator", path)
 
 
+@pytest.mark.parametrize(("field", "bit"), [(8, 1), (10, 2)], ids=["encrypted", "unknown"])
+def test_a_damaged_directory_is_told(field, bit, tmp_path):
+    """The flags and the method of compression of a member stand at these places of its entry."""
+    path = tmp_path / "solution"
+    with pytest.warns(RuntimeWarning, match="max_iterations=6"):
+        solve("operator", path, max_iterations=6)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + field] ^= bit
+    path.write_bytes(data)
+    with pytest.raises(ntkrs.DamagedFileError, match=r"checkpoint .* is damaged.*Delete it"):
+        solve("operator", path)
+
+
 def test_a_lost_preconditioner_is_made_again(tmp_path):
     path = tmp_path / "solution"
     with pytest.warns(RuntimeWarning, match="max_iterations=6"):

@@ -28,6 +28,9 @@ _VERSION = 1
 #: The name of the member of a file that holds the identity of the problem.
 _IDENTITY = "identity"
 
+#: The errors of reading a damaged file. zipfile raises RuntimeError for flags of encryption and unknown compression.
+_DAMAGE = (ValueError, KeyError, TypeError, AttributeError, EOFError, RuntimeError, zipfile.BadZipFile)
+
 
 class Checkpoint:
     """The state of an iteration in the file ``path``, and its preconditioner in ``path + ".preconditioner"``.
@@ -89,7 +92,7 @@ class Checkpoint:
                 found = _loaded(file)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise DamagedFileError(f"checkpoint {path} is damaged: {error}. Delete it to start anew.") from error
         if str(found.pop(_IDENTITY)) != self._identity:
             raise ValueError(
