@@ -251,10 +251,10 @@ def test_entries_that_are_not_finite_are_named_with_their_rows():
     x[7, 2] = np.nan
     own, other = chunked(x, (5, 5)), chunked(rows(5), (5,))
     for graph, where in [
-        (ntkrs.dask.gram(KERNEL, own).blocks[1, 1], "rows 5:10 of X: X holds NaN at (row 2, column 2)"),
+        (ntkrs.dask.gram(KERNEL, own).blocks[1, 1], "rows 5:10 of X: X holds nan at (row 2, column 2)"),
         (
             ntkrs.dask.gram(KERNEL, own).blocks[0, 1],
-            "rows 0:5 of X and rows 5:10 of X: Z holds NaN at (row 2, column 2)",
+            "rows 0:5 of X and rows 5:10 of X: Z holds nan at (row 2, column 2)",
         ),
         (ntkrs.dask.gram(KERNEL, other, own).blocks[0, 1], "rows 0:5 of X and rows 5:10 of Z: Z holds nan"),
         (ntkrs.dask.product(KERNEL, own, np.ones(10)), "rows 5:10 of X: "),
