@@ -40,6 +40,7 @@ impl<T> Sides<T> {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "a call has only one")]
 enum Prepared {
     /// Images with their variances.
     Kept(Sides<ImageInputs>),
