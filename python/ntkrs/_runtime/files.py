@@ -33,7 +33,7 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
         If another writer does not come to an end within a minute.
     """
     beside = path.with_name(f"{path.name}.new")
-    with os.fdopen(_claimed(beside), "wb") as file:
+    with _claimed(beside) as file:
         try:
             _take_permissions(path, file.fileno())
             yield file
@@ -48,20 +48,17 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
             raise
 
 
-def _claimed(path: Path) -> int:
-    """Return an empty file that no other writer has, or waits for."""
+def _claimed(path: Path) -> BinaryIO:
+    """Return an empty file that no other writer has."""
     end = time.monotonic() + _PATIENCE_S
     while True:
-        file = os.open(path, _FLAGS, 0o666)
-        try:
-            # The writer before has renamed or deleted the file by the time that its lock is free.
-            if _locked(file) and _is_named(file, path):
-                os.ftruncate(file, 0)
-                return file
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)
+        # An object that the interpreter closes, at whatever place Ctrl-C comes.
+        file = open(path, "wb", opener=lambda name, _: os.open(name, _FLAGS, 0o666))  # noqa: SIM115
+        # The writer before has renamed or deleted the file by the time that its lock is free.
+        if _locked(file.fileno()) and _is_named(file.fileno(), path):
+            os.ftruncate(file.fileno(), 0)
+            return file
+        file.close()
         if time.monotonic() > end:
             raise BlockingIOError(errno.EWOULDBLOCK, "another process is writing this file: wait for it", str(path))
         time.sleep(_PAUSE_S)
