@@ -401,3 +401,16 @@ def test_the_example_of_the_page_runs(tmp_path, monkeypatch):
     names = {}
     exec(example.replace("progress=True", "progress=False"), names)  # noqa: S102 it is ours
     assert np.array_equal(np.asarray(names["G"]), names["kernel"](names["X"]))
+
+
+def test_rows_take_the_memory_of_the_result(monkeypatch):
+    n = 1500
+    found = ntkrs.gram(kernel_of(), inputs(n))
+    monkeypatch.setattr("ntkrs.storage.matrix._ROWS", 50)
+    for read in (lambda: found.rows(0, n), lambda: np.asarray(found)):
+        tracemalloc.start()
+        rows = read()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1.2 * rows.nbytes  # 50 rows and their parts are 0.1 of it
+        assert np.array_equal(rows, kernel_of()(inputs(n)))

@@ -231,7 +231,7 @@ class Gram(LinearOperator):  # type: ignore[misc]  # SciPy has no types
         if not 0 <= first <= last <= self.shape[0]:
             raise ValueError(f"rows {first} to {last} are not among 0 to {self.shape[0]}")
         memory.require((last - first) * self.shape[0] * self.dtype.itemsize, "these rows", "Ask for fewer rows.")
-        return np.array(self._layout.rows(self._entries, first, last))
+        return self._filled(np.empty((last - first, self.shape[0]), self.dtype), first)
 
     def columns(self, indices: ArrayLike) -> Array:
         """Return columns of the matrix, (N, len(indices)), to the last bit. From a file: one pass over it."""
@@ -253,10 +253,14 @@ class Gram(LinearOperator):  # type: ignore[misc]  # SciPy has no types
             raise ValueError("a stored kernel matrix cannot become an array without a copy")
         order = self.shape[0]
         result = arrays.output(None, (order, order), np.dtype(dtype or self.dtype), [], "the matrix")
-        for start in range(0, order, _ROWS):
-            stop = min(order, start + _ROWS)
-            result[start:stop] = self._layout.rows(self._entries, start, stop)
-        return result
+        return self._filled(result, 0)
+
+    def _filled(self, rows: NDArray[Any], first: int) -> NDArray[Any]:
+        """Fill an array with the rows of the matrix from ``first`` on, some at a time: their parts take memory too."""
+        for start in range(0, len(rows), _ROWS):
+            stop = min(len(rows), start + _ROWS)
+            rows[start:stop] = self._layout.rows(self._entries, first + start, first + stop)
+        return rows
 
     def _matmat(self, V: ArrayLike) -> Array:
         with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite, as in the kernel
