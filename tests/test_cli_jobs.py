@@ -305,3 +305,53 @@ def test_ctrl_c_ends_the_command(tmp_path):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command continues" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a map of a truncated file ends a process on POSIX systems")
+@pytest.mark.parametrize("command", ["kernel", "solve"])
+def test_a_file_that_another_process_truncates_does_not_end_the_command(command, tmp_path):
+    code = """
+import os, sys, numpy
+from ntkrs import cli, gram, solve
+def truncated(call):
+    def first(*arguments, **options):
+        os.truncate("K.npy", 200)
+        return call(*arguments, **options)
+    return first
+cli.ntkrs.gram, cli.ntkrs.solve = truncated(gram), truncated(solve)
+x = numpy.random.default_rng(0).standard_normal((400, 400))
+numpy.save("K.npy", x @ x.T + 400 * numpy.eye(400))
+numpy.save("y.npy", x[:, 0])
+files = ["K.npy", *["y.npy"] * (sys.argv[1] == "solve")]
+sys.exit(cli.main([sys.argv[1], *files, "--out", "out.npy"]))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code, command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "out.npy").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of files are those of POSIX")
+def test_a_disk_without_room_is_told_with_the_name_of_the_file(files):
+    code = """
+import resource, sys
+from ntkrs import cli
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+sys.exit(cli.main(sys.argv[1:]))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    folder, _, _ = files
+    names = [str(folder / name) for name in ("K.npy", "y.npy", "alpha.npy")]
+    command = [sys.executable, "-c", code, "solve", *names[:2], "--out", names[2], "--diag-reg", "0.1"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("ntkrs: [Errno 27] File too large: ")
+    assert "alpha.npy" in run.stderr
+    assert not list(folder.glob("alpha.npy*"))

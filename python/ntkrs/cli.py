@@ -17,7 +17,7 @@ import numpy as np
 
 import ntkrs
 from ntkrs import bench, demo
-from ntkrs._checks import paths
+from ntkrs._checks import memory, paths
 from ntkrs._runtime import console
 from ntkrs._runtime.files import replaced
 from ntkrs._runtime.optional import require
@@ -286,7 +286,7 @@ def _job() -> Iterator[JobBar]:
 
 
 def _matrix(path: Path) -> Any:
-    """Return the array of a .npy file, which is read when it is used.
+    """Return the array of a .npy file. One that fills half of the memory is read when it is used.
 
     Raises
     ------
@@ -296,7 +296,9 @@ def _matrix(path: Path) -> Any:
         If it is no file.
     """
     try:
-        return np.lib.format.open_memmap(paths.file_path(path, "the input"), mode="r")
+        found = np.lib.format.open_memmap(paths.file_path(path, "the input"), mode="r")
+        # A process ends at once where it uses a map of a file that another one has truncated.
+        return found if memory.lacking(2 * found.nbytes) else np.load(path, allow_pickle=False)
     except ValueError as error:
         raise ValueError(f"{path} is not a whole .npy file of numbers: {error}. Write one with numpy.save.") from error
 
@@ -351,8 +353,11 @@ def _solve(arguments: argparse.Namespace) -> None:
             checkpoint=None if arguments.method == "cholesky" else checkpoint,
             progress=bar,
         )
+    alpha = np.ascontiguousarray(solution.alpha)
     with replaced(out) as file:
-        np.save(file, solution.alpha, allow_pickle=False)
+        # As numpy.save does, whose error of a full disk has no reason.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(alpha))
+        file.write(alpha.data)
     if checkpoint != arguments.checkpoint and solution.converged:
         for name in (checkpoint, Path(f"{checkpoint}.preconditioner")):
             name.unlink(missing_ok=True)

@@ -31,6 +31,8 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     ------
     BlockingIOError
         If another writer does not come to an end within a minute.
+    OSError
+        If the file cannot be written. The message names it.
     """
     beside = path.with_name(f"{path.name}.new")
     with _claimed(beside) as file:
@@ -39,12 +41,13 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            _let_go(file)
+            if os.name == "nt":
+                file.close()  # an open file keeps its name there
             beside.replace(path)
-        except BaseException:
-            if file.closed or _is_named(file.fileno(), beside):
-                _let_go(file)
-                beside.unlink(missing_ok=True)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno and error.filename is None:
+                error.filename = str(path)
+            _give_up(file, beside)
             raise
 
 
@@ -92,7 +95,12 @@ def _take_permissions(path: Path, file: int) -> None:
             os.fchmod(file, stat.S_IMODE(path.stat().st_mode))
 
 
-def _let_go(file: BinaryIO) -> None:
-    """Close the file where an open one keeps its name: on Windows."""
-    if os.name == "nt":
+def _give_up(file: BinaryIO, path: Path) -> None:
+    """Delete a file, unless the name is that of another one by now."""
+    ours = file.closed or _is_named(file.fileno(), path)
+    if ours and os.name != "nt":
+        path.unlink(missing_ok=True)  # while it is locked
+    with contextlib.suppress(OSError):  # of bytes that still wait to be written
         file.close()
+    if ours and os.name == "nt":
+        path.unlink(missing_ok=True)
