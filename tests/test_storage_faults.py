@@ -352,6 +352,7 @@ class TestFullDisks:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert caught.value.errno == errno.EFBIG
+        assert str(path) in str(caught.value)
         assert names(path) == []
 
     def test_a_full_file_system(self, path, monkeypatch):

@@ -214,6 +214,8 @@ class PartialFile:
 
         A band that is being written is finished in the background, so that Ctrl-C takes effect at once.
         """
+        if isinstance(error, OSError) and error.errno and error.filename is None:
+            error.filename = str(self._partial)
         failed = isinstance(error, OSError | ValueError) and self._journal.file >= 0
 
         def close() -> None:
