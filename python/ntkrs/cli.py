@@ -355,7 +355,7 @@ def _solve(arguments: argparse.Namespace) -> None:
         )
     alpha = np.ascontiguousarray(solution.alpha)
     with replaced(out) as file:
-        # As numpy.save does, whose error of a full disk has no reason.
+        # The bytes are those of numpy.save, whose error for a full disk has no reason.
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(alpha))
         file.write(alpha.data)
     if checkpoint != arguments.checkpoint and solution.converged:

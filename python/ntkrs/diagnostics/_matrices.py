@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ntkrs._checks import arrays, kernels
+from ntkrs._checks import arrays, kernels, memory
 from ntkrs._checks.scaling import scaled
 
 if TYPE_CHECKING:
@@ -24,14 +24,17 @@ def kernel_matrix(k: ArrayLike, name: str = "k") -> tuple[NDArray[np.float64], f
     ------
     TypeError, ValueError
         If the kernel does not consist of finite real numbers, or is not square, not symmetric, or empty.
+    MemoryError
+        If its copy does not fit in memory.
     """
     kernel = arrays.finite(arrays.floating(k, name), name)
     kernels.check_square(kernel, name)
     if kernel.size == 0:
         raise ValueError(f"{name} is empty, but a kernel of at least 1 sample is needed")
     eps = float(np.finfo(kernel.dtype).eps)
-    matrix, exponent = scaled(kernels.flatten(kernel).astype(np.float64, copy=False))
-    return kernels.symmetric(matrix, exponent, eps, name), eps
+    with memory.required(8 * kernel.size, f"a copy of {name}", "Use fewer samples."):
+        matrix, exponent = scaled(kernels.flatten(kernel).astype(np.float64, copy=False))
+        return kernels.symmetric(matrix, exponent, eps, name), eps
 
 
 def label_columns(y: ArrayLike, size: int, name: str = "y") -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs._checks import memory
 from ntkrs._checks.kernels import symmetric
 from ntkrs._checks.scaling import exponent_of, ldexp, scaled
 from ntkrs._runtime.interrupts import interruptible
@@ -16,6 +17,9 @@ from ntkrs.solvers.round_off import ROUND_OFF, cutoff
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+#: Advice for when the eigendecomposition of a kernel does not fit in memory.
+_REMEDY = "Use fewer samples."
 
 
 @dataclass(frozen=True)
@@ -222,9 +226,17 @@ def decompose(matrix: NDArray[np.float64], exponent: int, eps: float, name: str 
 
 
 def _eigenvectors(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the eigenvalues of a symmetric matrix, ascending, and its eigenvectors in its own memory."""
-    vectors = np.asfortranarray(matrix.T)  # a copy only if the matrix is not in C order
-    values = interruptible(lambda: in_place.eigendecompose(vectors))
+    """Return the eigenvalues of a symmetric matrix, ascending, and its eigenvectors in its own memory.
+
+    Raises
+    ------
+    MemoryError
+        If the work space of LAPACK does not fit in memory.
+    """
+    copies = 2 if matrix.flags.c_contiguous else 3
+    with memory.required(copies * matrix.nbytes, f"an eigendecomposition of order {len(matrix)}", _REMEDY):
+        vectors = np.asfortranarray(matrix.T)  # a copy only if the matrix is not in C order
+        values = interruptible(lambda: in_place.eigendecompose(vectors))
     return values.astype(np.float64, copy=False), vectors
 
 
@@ -283,8 +295,9 @@ def kernel_modes(
     """
     # A power of two brings the entries near 1 before anything else is done. Otherwise large entries could overflow,
     # and LAPACK would lose the digits of tiny ones.
-    shrunk, exponent = scaled(matrix, diag_reg if absolute else 0.0)
-    shrunk = symmetric(shrunk, exponent, eps)
+    with memory.required(8 * matrix.size, f"a copy of {name}", _REMEDY):
+        shrunk, exponent = scaled(matrix, diag_reg if absolute else 0.0)
+        shrunk = symmetric(shrunk, exponent, eps)
     mean = np.trace(shrunk) / max(len(shrunk), 1)
     shrunk[np.diag_indices_from(shrunk)] += np.ldexp(diag_reg, -exponent) if absolute else diag_reg * mean
     return decompose(shrunk, exponent, eps, name)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ntkrs._checks import kernels
+from ntkrs._checks import kernels, memory
 from ntkrs._checks.scaling import ldexp, scaled
 from ntkrs.predict.learning_rates import largest_eigenvalue
 from ntkrs.predict.modes import kernel_modes
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from ntkrs.predict.modes import Modes
     from ntkrs.predict.rules import Rule
     from ntkrs.solvers.cholesky import Factor
+
+#: Advice for when a copy of the kernel, or its factor, does not fit in memory.
+_REMEDY = "Pass ntkrs.gram(kernel, X) or kernel.operator(X) in place of the matrix, or use fewer samples."
 
 #: Solutions in float32 are refined at most this often.
 _REFINEMENTS = 3
@@ -131,7 +134,8 @@ class LinearSystem:
     def _factor(self) -> Factor | None:
         """Return the factor, or None."""
         try:
-            return factor(self.matrix, self.ridge)
+            with memory.required(self.matrix.nbytes, f"the Cholesky factor of {self._name}", _REMEDY):
+                return factor(self.matrix, self.ridge)
         except np.linalg.LinAlgError:
             return None
 
@@ -148,5 +152,12 @@ class LinearSystem:
 
 
 def copied(kernel: Any) -> Array:
-    """Return a kernel of an array as a matrix of its own memory, in C order, (N·O, N·O) with output blocks."""
-    return cast("Array", np.array(kernels.flatten(kernel), order="C"))
+    """Return a kernel of an array as a matrix of its own memory, in C order, (N·O, N·O) with output blocks.
+
+    Raises
+    ------
+    MemoryError
+        If it does not fit in memory.
+    """
+    with memory.required(kernel.nbytes, "a copy of k_train_train", _REMEDY):
+        return cast("Array", np.array(kernels.flatten(kernel), order="C"))

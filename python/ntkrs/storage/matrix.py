@@ -212,11 +212,16 @@ class Gram(LinearOperator):  # type: ignore[misc]  # SciPy has no types
         ------
         ValueError
             If V is not finite or has another number of rows, or the product is not finite.
+        MemoryError
+            If the vectors and their product do not fit in memory. Nothing is computed then.
         """
         vectors = arrays.finite_float64(V, "V")
         order = self.shape[0]
         if vectors.ndim not in (1, 2) or len(vectors) != order:
             raise ValueError(f"V has shape {vectors.shape}, but ({order},) or ({order}, r) is needed")
+        pieces = 0 if self.path is None else min(self.nbytes, 2 * _PIECE)
+        what = f"a product with an array of shape {vectors.shape}"  # the core has the vectors in an order of its own
+        memory.require(3 * vectors.nbytes + pieces, what, "Multiply fewer vectors at a time.")
         product = _core.StoredProduct(order, vectors.reshape(order, *vectors.shape[1:] or (1,)))
         for start, rows in self._entries.pieces(self._layout, order):
             product.add(start, (rows[0], rows[1] if len(rows) > 1 else None), None)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkrs._checks import memory
 from ntkrs._runtime.files import replaced
 from ntkrs.storage import files
 from ntkrs.storage.identity import differences, remedy
@@ -102,6 +103,10 @@ def _fill(matrix: KernelMatrix, partial: PartialFile, band_bytes: int, report: R
     (total, width), unit = layout.shape, part_rows(layout)
     # Half of the memory holds the band that is being written.
     rows = max(1, band_bytes // 2 // max(1, unit * width * matrix.dtype.itemsize)) * unit
+    missing = max(0, total - partial.done)
+    numbers = min(2 * rows, missing) * width + min(rows, missing) ** 2  # two bands, and a square of the packed format
+    advice = f"Pass a smaller band_bytes than {band_bytes}."
+    memory.require(numbers * matrix.dtype.itemsize, "computing two bands of the matrix", advice)
 
     def settled() -> bool:
         """Report a band that has been written. Return True unless one is being written."""
@@ -216,7 +221,7 @@ class PartialFile:
         """
         if isinstance(error, OSError) and error.errno and error.filename is None:
             error.filename = str(self._partial)
-        failed = isinstance(error, OSError | ValueError) and self._journal.file >= 0
+        failed = isinstance(error, OSError | ValueError | MemoryError) and self._journal.file >= 0
 
         def close() -> None:
             fresh = failed and not self._journal.parts
