@@ -129,3 +129,20 @@ def test_ctrl_c_ends_the_benchmarks_without_a_traceback(module, folder):
     assert process.returncode == 130
     assert told.splitlines()[-1] == "ntkrs: interrupted"
     assert "Traceback" not in told
+
+
+def test_ctrl_c_while_modules_are_loaded_shows_no_traceback(folder):
+    code = """
+import os, runpy, signal, sys
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == "ntkrs.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["ntkrs", "versions"]
+runpy.run_module("ntkrs", run_name="__main__")
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stderr) == (-signal.SIGINT, "")
