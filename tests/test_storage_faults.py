@@ -131,6 +131,27 @@ class TestKilledWriters:
         gram(path, band_bytes=33_333)
         assert contents(path) == whole
 
+    def test_before_the_header_is_written(self, path, whole, monkeypatch):
+        """The partial file has its size by then, so its size does not tell that the header is missing."""
+
+        class Crash(BaseException):
+            pass
+
+        write = files.write
+
+        def crash(file, source, offset):
+            if offset == 0 and bytes(source[1:6]) == b"NUMPY":
+                raise Crash
+            write(file, source, offset)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "write", crash)
+            with pytest.raises(Crash):
+                gram(path)
+        assert names(path) == ["K.npy.journal", "K.npy.partial"]
+        gram(path)
+        assert contents(path) == whole
+
     def test_rows_are_not_computed_twice(self, path, monkeypatch):
         interrupted(path, 60)
         before, rows = finished(path.with_name("K.npy.journal")), []

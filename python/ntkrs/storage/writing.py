@@ -270,6 +270,8 @@ class PartialFile:
             files.synchronize(self._number)
             files.synchronize_names(self._path.parent)
             return
+        # Once more, because a crash may have come between the reservation and the header.
+        files.write(self._number, np.frombuffer(self._header, np.uint8), 0)
         count = len(self._journal.parts)
         while count and not self._intact(self._journal.parts[count - 1]):
             count -= 1
