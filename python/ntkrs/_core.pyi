@@ -38,6 +38,8 @@ _Activation: TypeAlias = (
 )
 # Inputs X (N, d), and Z (M, d) or None for X.
 _Batches: TypeAlias = tuple[Array, Array | None]
+# The same for a kernel, which may have prepared them.
+_KernelBatches: TypeAlias = tuple[Array | PreparedInputs, Array | PreparedInputs | None]
 # The values (N, 1, T, n) that enter a layer, indices (N·T,) into a table, or None; and the gradients of each plane,
 # (N, S, T, m).
 _LayerBatch: TypeAlias = tuple[NDArray[Any] | None, Sequence[Array]]
@@ -48,6 +50,7 @@ _GridLayer: TypeAlias = (
 )
 # Inputs X and Z, and the planes to write, each of shape (N, S, M, S).
 _Gram: TypeAlias = tuple[Array, Array | None, Sequence[NDArray[Any]]]
+_KernelGram: TypeAlias = tuple[Array | PreparedInputs, Array | PreparedInputs | None, Sequence[NDArray[Any]]]
 
 __all__ = [
     "PROFILE",
@@ -55,6 +58,7 @@ __all__ = [
     "ConvolutionalKernel",
     "InfiniteKernel",
     "Network",
+    "PreparedInputs",
     "StoredProduct",
     "Trainer",
     "add_layer_kernel",
@@ -176,6 +180,19 @@ def dual(
     not known, or a result exceeds float64.
     """
 
+# prepared_inputs.rs
+
+@final
+class PreparedInputs:
+    """Inputs (N, d) that stay prepared for one kernel: :meth:`InfiniteKernel.keep` returns them.
+
+    The first call that needs them packs them, takes their norms, and runs the recursion along their diagonal.
+    """
+
+    @property
+    def array(self) -> Array:
+        """The inputs, (N, d). Nobody may write to them."""
+
 # kernel.rs
 
 @final
@@ -192,26 +209,36 @@ class InfiniteKernel:
     def __new__(
         cls, layers: Sequence[tuple[float, float, float, float]], activations: Sequence[_Activation]
     ) -> InfiniteKernel: ...
-    def gram(self, arrays: _Gram, wanted: Sequence[Wanted], progress: Report | None) -> tuple[float, float]:
-        """Write each kernel to a plane (N, 1, M, 1). Return the bounds of :meth:`error_bound`.
+    def keep(self, x: Array) -> PreparedInputs:
+        """Return inputs (N, d) that stay prepared for this kernel from their first use on. ``x`` must not change."""
 
-        Raises ValueError if a kernel is not known, or overflows float64.
+    def prepare(self, inputs: PreparedInputs, progress: Report | None) -> None:
+        """Prepare inputs of :meth:`keep` now, if they are not.
+
+        Raises ValueError as :meth:`error_bound`.
         """
 
-    def error_bound(self, inputs: _Batches) -> tuple[float, float]:
+    def gram(self, arrays: _KernelGram, wanted: Sequence[Wanted], progress: Report | None) -> tuple[float, float]:
+        """Write each kernel to a plane (N, 1, M, 1). Return the bounds of :meth:`error_bound`.
+
+        Raises ValueError if a kernel is not known, or overflows float64, or if another kernel prepared the inputs. All
+        methods that take prepared inputs raise the latter.
+        """
+
+    def error_bound(self, inputs: _KernelBatches) -> tuple[float, float]:
         """Return bounds on the errors of Σ and Θ for all pairs of rows, round-off excluded.
 
         Raises ValueError if the kernel of a row with itself overflows float64.
         """
 
-    def diag(self, x: Array, wanted: Wanted) -> NDArray[np.float64]:
+    def diag(self, x: Array | PreparedInputs, wanted: Wanted) -> NDArray[np.float64]:
         """Return the diagonal of one kernel, (N,).
 
         Raises ValueError as :meth:`gram`.
         """
 
     def multiply(
-        self, inputs: _Batches, vectors: NDArray[np.float64], wanted: Wanted, progress: Report | None
+        self, inputs: _KernelBatches, vectors: NDArray[np.float64], wanted: Wanted, progress: Report | None
     ) -> NDArray[np.float64]:
         """Return K V (N, r) for vectors V (M, r), without storing K.
 
@@ -227,7 +254,7 @@ class InfiniteKernel:
     # kernel_gradient.rs
 
     def gradient(
-        self, arrays: _Gram, get: Sequence[str], tied: Sequence[tuple[bool, bool]], progress: Report | None
+        self, arrays: _KernelGram, get: Sequence[str], tied: Sequence[tuple[bool, bool]], progress: Report | None
     ) -> tuple[float, float]:
         """Write the derivatives of each kernel to planes (N, 1, M, 1). Return the bounds of :meth:`error_bound`.
 
@@ -239,7 +266,7 @@ class InfiniteKernel:
 
     def contracted_gradient(
         self,
-        inputs: _Batches,
+        inputs: _KernelBatches,
         weights: NDArray[np.float64],
         get: Sequence[str],
         tied: Sequence[tuple[bool, bool]],
@@ -252,7 +279,7 @@ class InfiniteKernel:
 
     def input_gradient(
         self,
-        inputs: _Batches,
+        inputs: _KernelBatches,
         weights: tuple[NDArray[np.float64], bool],
         get: Sequence[str],
         progress: Report | None,

@@ -5,7 +5,7 @@ from typing import assert_type
 import numpy as np
 
 import ntkrs
-from ntkrs.kernel import NngpNtk, NtkNngp
+from ntkrs.kernel import NngpNtk, NtkNngp, PreparedInputs
 from ntkrs.predict import Prediction
 from ntkrs.typing import Array, ArrayLike
 
@@ -26,6 +26,8 @@ assert_type(kernel(X), Array)
 assert_type(kernel(Table(), get="nngp"), Array)
 assert_type(kernel(np.eye(2, dtype=np.float32), [[1, 2]]), Array)
 assert_type(kernel([np.ones(2), np.ones(2)]), Array)
+assert_type(kernel.prepare(X), PreparedInputs)
+assert_type(kernel(X, kernel.prepare(X)), Array)
 assert_type(kernel(X, get=("nngp", "ntk"), progress=False), NngpNtk)
 assert_type(kernel(X, get=("ntk", "nngp")).ntk, Array)
 assert_type(kernel(X, get=("ntk", "nngp")), NtkNngp)

@@ -123,6 +123,8 @@ def _instead_of_object(values: object, name: str) -> str:
         return f"Pass {name}.collect()."
     if callable(values):
         return "Call it, and pass the array that it returns, such as kernel(X)."
+    if isinstance(getattr(values, "array", None), np.ndarray):  # prepared inputs
+        return f"Pass {name}.array."
     if isinstance(values, str | bytes) and "." in str(values):
         return f"Load the file first, such as {name} = numpy.load({values!r})."
     if isinstance(values, str | bytes):

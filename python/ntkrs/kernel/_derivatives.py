@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ntkrs._checks import arrays
-from ntkrs._checks.elsewhere import KERNEL, Elsewhere
 from ntkrs.kernel._gradient import gradients
 from ntkrs.kernel._input_gradient import input_gradients
+from ntkrs.kernel._inputs import KernelInputs
 from ntkrs.kernel._results import named, names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ntkrs._architecture import Architecture
-    from ntkrs._core import InfiniteKernel
-    from ntkrs._typing import Array, ArrayLike, Get, Parameterization, Progress
+    from ntkrs._typing import ArrayLike, Get, Progress
 
 
-class KernelDerivatives(Elsewhere):
+class KernelDerivatives(KernelInputs):
     """The part of :class:`~ntkrs.kernel.Kernel` that differentiates."""
-
-    _ELSEWHERE = KERNEL
-
-    arch: Architecture
-    parameterization: Parameterization
-
-    def _for_rows(self, method: str) -> Callable[[Array], InfiniteKernel]:
-        """Return a function from inputs to the core's kernel, for a method that only dense networks have."""
-        raise NotImplementedError
 
     def gradient(
         self,
@@ -79,7 +65,7 @@ class KernelDerivatives(Elsewhere):
         """
         names, core = names_of(get), self._for_rows("gradient")
         tied = [layer.tied_scales(self.parameterization) for layer in self.arch.dense]
-        return named(get, gradients(core, arrays.pair(X, Z), names, tied, weights, progress))
+        return named(get, gradients(core, self._pair(X, Z), names, tied, weights, progress))
 
     def input_gradient(
         self,
@@ -136,4 +122,4 @@ class KernelDerivatives(Elsewhere):
         True
         """
         names, core = names_of(get), self._for_rows("input_gradient")
-        return named(get, input_gradients(core, arrays.pair(X, Z), names, weights, progress))
+        return named(get, input_gradients(core, self._pair(X, Z), names, weights, progress))

@@ -10,6 +10,7 @@ import numpy as np
 from ntkrs._checks import arrays, chunks, memory
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._error_bound import ErrorBound, warn_of_truncation
+from ntkrs.kernel._gram import array_of, arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Progress, Report
+    from ntkrs.kernel._gram import Side
 
 #: Two values for each layer: True if τ_w equals σ_w and changes with it, and True if τ_b does so with σ_b.
 Tied: TypeAlias = "list[tuple[bool, bool]]"
@@ -46,8 +48,8 @@ class KernelGradient(NamedTuple):
 
 
 def gradients(
-    core: Callable[[Array], InfiniteKernel],
-    inputs: tuple[Array, Array | None],
+    core: Callable[[Side], InfiniteKernel],
+    inputs: tuple[Side, Side | None],
     names: Sequence[str],
     tied: Tied,
     weights: ArrayLike | None,
@@ -67,13 +69,13 @@ def gradients(
         results, bound = _full(kernel, inputs, names, tied, report)
     else:
         results, bound = _contracted(kernel, inputs, weights, names, tied, report)
-    warn_of_truncation(ErrorBound(*bound), inputs[0].dtype)
+    warn_of_truncation(ErrorBound(*bound), array_of(inputs[0]).dtype)
     return results
 
 
 def _full(
     core: InfiniteKernel,
-    inputs: tuple[Array, Array | None],
+    inputs: tuple[Side, Side | None],
     names: Sequence[str],
     tied: Tied,
     report: Report | None,
@@ -85,7 +87,7 @@ def _full(
     MemoryError
         If the derivatives do not fit in memory. Nothing is computed then.
     """
-    x, z = inputs
+    x, z = arrays_of(inputs)
     shape = (len(tied), len(x), len(x if z is None else z))
     count = 2 * len(names)
     memory.require(
@@ -97,13 +99,13 @@ def _full(
     planes: list[NDArray[Any]] = [
         plane[:, None, :, None] for result in results for array in result for plane in array if plane.size
     ]
-    bound = core.gradient((x, z, planes), list(names) if planes else [], tied, report)
+    bound = core.gradient((*inputs, planes), list(names) if planes else [], tied, report)
     return results, bound
 
 
 def _contracted(
     core: InfiniteKernel,
-    inputs: tuple[Array, Array | None],
+    inputs: tuple[Side, Side | None],
     weights: ArrayLike,
     names: Sequence[str],
     tied: Tied,
@@ -120,7 +122,7 @@ def _contracted(
     TypeError
         If they are not real numbers.
     """
-    x, z = inputs
+    x, z = arrays_of(inputs)
     shape = (len(x), len(x if z is None else z))
     factors = chunks.converted(arrays.floating(weights, "weights"), np.float64)
     if factors.shape != shape:

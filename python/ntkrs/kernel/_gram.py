@@ -10,7 +10,7 @@ import numpy as np
 from ntkrs._architecture import check_scales, image_layer_inputs, layer_inputs, takes_images
 from ntkrs._checks import arrays
 from ntkrs._checks.advice import channels_first, looks_channels_first
-from ntkrs._core import ConvolutionalKernel, InfiniteKernel
+from ntkrs._core import ConvolutionalKernel, InfiniteKernel, PreparedInputs
 from ntkrs._layers import AvgPool, Conv, Dense, Flatten
 from ntkrs._runtime.progress import reporter
 from ntkrs._runtime.warning import warn
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 #: The core's kernel of dense networks, or of convolutional ones.
 Core: TypeAlias = "InfiniteKernel | ConvolutionalKernel"
+
+#: Inputs, or what the core keeps of them.
+Side: TypeAlias = "Array | PreparedInputs"
 
 
 def core_kernel(arch: Architecture, parameterization: Parameterization, sample: tuple[int, ...] | None = None) -> Core:
@@ -87,9 +90,20 @@ def warn_of_channels_first(shape: tuple[int, ...]) -> None:
         )
 
 
+def array_of(side: Side) -> Array:
+    """Return the array of inputs."""
+    return side.array if isinstance(side, PreparedInputs) else side
+
+
+def arrays_of(inputs: tuple[Side, Side | None]) -> tuple[Array, Array | None]:
+    """Return the arrays of X and Z."""
+    x, z = inputs
+    return array_of(x), None if z is None else array_of(z)
+
+
 def gram(
     core: Core,
-    inputs: tuple[Array, Array | None],
+    inputs: tuple[Side, Side | None],
     outs: Sequence[NDArray[Any] | None],
     wanted: Sequence[Wanted],
     progress: Progress,
@@ -105,9 +119,10 @@ def gram(
     def planes(result: Array) -> list[Array]:
         return [matrix[:, None, :, None] for matrix in (result if stacked else result[None])]
 
-    with arrays.call(inputs, outs, shape, planes) as (call, results):
-        x, _, written = call
-        bound = ErrorBound(*core.gram(call, wanted if written else [], reporter(progress)))
+    with arrays.call(arrays_of(inputs), outs, shape, planes) as ((x, z, written), results):
+        pairs = zip(inputs, (x, z), strict=True)
+        sides: Any = [side if isinstance(side, PreparedInputs) else array for side, array in pairs]
+        bound = ErrorBound(*core.gram((*sides, written), wanted if written else [], reporter(progress)))
     warn_of_truncation(bound, x.dtype)
     return results
 

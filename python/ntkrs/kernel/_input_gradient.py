@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ntkrs._checks import arrays, memory
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._error_bound import ErrorBound, warn_of_truncation
+from ntkrs.kernel._gram import arrays_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
     from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Progress
+    from ntkrs.kernel._gram import Side
 
 
 def input_gradients(
-    core: Callable[[Array], InfiniteKernel],
-    inputs: tuple[Array, Array | None],
+    core: Callable[[Side], InfiniteKernel],
+    inputs: tuple[Side, Side | None],
     names: Sequence[str],
     weights: ArrayLike,
     progress: Progress,
@@ -35,7 +37,7 @@ def input_gradients(
     ValueError, TypeError, MemoryError
         As :meth:`ntkrs.kernel.Kernel.input_gradient`.
     """
-    x, z = inputs
+    x, z = arrays_of(inputs)
     factors, of_pairs, shape = _weights(weights, len(x), len(x if z is None else z))
     sizes = (len(x), x.shape[1], *shape)
     # The core sums in float64, and the arrays of both are there at once.
@@ -44,7 +46,7 @@ def input_gradients(
         f"a gradient of shape {sizes} and dtype {x.dtype} for {' and '.join(names)}, with its sums in float64,",
         "Compute it in blocks of rows of X, or of columns of weights.",
     )
-    gradients, bound = core(x).input_gradient(inputs, (factors, of_pairs), list(names), reporter(progress))
+    gradients, bound = core(inputs[0]).input_gradient(inputs, (factors, of_pairs), list(names), reporter(progress))
     warn_of_truncation(ErrorBound(*bound), x.dtype)
     return [gradient.reshape(sizes) for gradient in gradients]
 

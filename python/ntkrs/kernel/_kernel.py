@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from ntkrs._architecture import check_architecture, check_dense, grids, takes_images
-from ntkrs._checks import arrays, images, numbers
+from ntkrs._architecture import check_architecture
+from ntkrs._checks import arrays, numbers
 from ntkrs._checks.advice import absent, options_by_name
 from ntkrs._runtime import display
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._derivatives import KernelDerivatives
 from ntkrs.kernel._error_bound import ErrorBound
-from ntkrs.kernel._gram import Core, core_kernel, gram, narrowed, warn_of_channels_first
+from ntkrs.kernel._gram import Core, array_of, core_kernel, gram, narrowed
 from ntkrs.kernel._results import name_of, named, names_of, outs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ntkrs._architecture import Architecture
-    from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, Get, KernelName, Parameterization, Progress
-    from ntkrs._typing import Inputs as ArrayLike
+    from ntkrs.kernel._gram import Side
+    from ntkrs.kernel._inputs import KernelInput as ArrayLike
     from ntkrs.kernel._operator import KernelOperator
     from ntkrs.kernel._results import Both, NngpNtk, NtkNngp, Rest, Turned
 
@@ -84,45 +84,16 @@ class Kernel(KernelDerivatives):
 
     arch: Architecture
     parameterization: Parameterization = "ntk"
-    _core: Core = field(init=False, repr=False, compare=False)
+    _cores: dict[tuple[int, ...] | None, Core] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the arguments, and build the core's kernel."""
         check_architecture(self.arch)
         if self.parameterization not in ("ntk", "standard"):
             raise ValueError(f"parameterization is {self.parameterization!r}, but must be 'ntk' or 'standard'")
-        object.__setattr__(self, "_core", core_kernel(self.arch, self.parameterization))
+        object.__setattr__(self, "_cores", {None: core_kernel(self.arch, self.parameterization)})
 
-    @property
-    def takes_images(self) -> bool:
-        """True if inputs are images (N, H, W, C), False if they are rows (N, n_0)."""
-        return takes_images(self.arch)
-
-    def _for(self, x: Array) -> Core:
-        """Return the core's kernel for inputs x. In "standard" it depends on the shape of one of them."""
-        sample = x.shape[1:]
-        if self.takes_images:
-            grids(self.arch, sample)  # refuses images that do not fit the windows
-        return self._core if self.parameterization == "ntk" else core_kernel(self.arch, "standard", sample)
-
-    def _for_rows(self, method: str) -> Callable[[Array], InfiniteKernel]:
-        """Return a function from inputs to the core's kernel, for a method that only dense networks have."""
-        self._check_rows(method)
-        return cast("Callable[[Array], InfiniteKernel]", self._for)
-
-    def _check_rows(self, option: str) -> None:
-        """Raise ValueError for a network of images, whose kernel lacks this method or option."""
-        check_dense(self.arch, option, "The kernel of a network with Conv has none: call it, or its diag or operator.")
-
-    def _pair(self, X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
-        """Return inputs X and Z after they are checked: rows, or images for a network with Conv."""
-        if not self.takes_images:
-            return arrays.pair(X, Z)
-        x, z = images.pair(X, Z)
-        warn_of_channels_first(x.shape)
-        return x, z
-
-    def _gram(self, inputs: tuple[Array, Array | None], *options: Any, stacked: bool = False) -> list[Array]:
+    def _gram(self, inputs: tuple[Side, Side | None], *options: Any, stacked: bool = False) -> list[Array]:
         """Return kernels of the inputs, with the ``options`` of :func:`~ntkrs.kernel._gram.gram`."""
         return gram(self._for(inputs[0]), inputs, *options, stacked=stacked)
 
@@ -173,7 +144,8 @@ class Kernel(KernelDerivatives):
         Parameters
         ----------
         X : (N, n_0) array_like, or (N, H, W, C) for a network with Conv
-            Inputs. float32 inputs give float32 results; everything else is computed in float64.
+            Inputs. float32 inputs give float32 results; everything else is computed in float64. X and Z may be what
+            :meth:`prepare` returns.
         Z : (M, n_0) or (M, H, W, C) array_like, optional
             Other inputs; by default X, at half the cost.
         get : "ntk", "nngp", or a tuple of them
@@ -280,7 +252,8 @@ class Kernel(KernelDerivatives):
         """
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
         x, _ = self._pair(X, None)
-        return narrowed(self._for(x).diag(x, wanted), x.dtype)
+        core: Any = self._for(x)
+        return narrowed(core.diag(x, wanted), array_of(x).dtype)
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
         """Return bounds on the errors of the kernel that come from truncated series.
@@ -315,7 +288,8 @@ class Kernel(KernelDerivatives):
         True
         """
         x, z = self._pair(X, Z)
-        return ErrorBound(*self._for(x).error_bound((x, z)))
+        core: Any = self._for(x)
+        return ErrorBound(*core.error_bound((x, z)))
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
         """Return the kernel as a function of the cosine between two inputs on the sphere ``|x|² = q n_0``.
@@ -361,8 +335,8 @@ class Kernel(KernelDerivatives):
         Parameters
         ----------
         X, Z, get, progress
-            As for :meth:`__call__`, but ``get`` is a single name. X and Z are copied, and ``progress`` reports on each
-            product.
+            As for :meth:`__call__`, but ``get`` is a single name. X and Z are copied: later changes have no effect.
+            ``progress`` reports on each product.
 
         Returns
         -------
@@ -379,7 +353,8 @@ class Kernel(KernelDerivatives):
         Notes
         -----
         Every product ``K @ V`` with V (M, r) computes the kernel again (half of it without Z), tile by tile, and
-        multiplies each tile by all r vectors: 2·N·M·r flops more. It needs 16 times the memory of its result.
+        multiplies each tile by all r vectors: 2·N·M·r flops more. It needs 16 times the memory of its result. The first
+        one prepares X and Z as :meth:`prepare` does, and the operator keeps that for those after it.
 
         Examples
         --------
@@ -391,7 +366,7 @@ class Kernel(KernelDerivatives):
         True
         """
         wanted = (name_of(get, "operator"), len(self.arch.dense) - 1)
-        x, z = (images if self.takes_images else arrays).snapshots(X, Z)
+        core, inputs = self._kept_pair(X, Z)
         from ntkrs.kernel._operator import KernelOperator  # SciPy is slow to import
 
-        return KernelOperator(self._for(x), (x, z), wanted, reporter(progress))
+        return KernelOperator(core, inputs, wanted, reporter(progress))

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scipy.sparse.linalg import LinearOperator
 
 from ntkrs._checks import arrays
 from ntkrs._checks.indices import checked_indices
-from ntkrs.kernel._gram import gram, narrowed
+from ntkrs.kernel._gram import array_of, gram, narrowed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, Report, Wanted
-    from ntkrs.kernel._gram import Core
+    from ntkrs.kernel._gram import Core, Side
 
 
 class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
-    """``K(X, Z)`` as a SciPy linear operator. It keeps references to both arrays."""
+    """``K(X, Z)`` as a SciPy linear operator. It keeps both arrays, and what the core prepares of them."""
 
-    def __init__(self, core: Core, batches: tuple[Array, Array | None], wanted: Wanted, report: Report | None) -> None:
-        self._core, self._batches, self._wanted, self._report = core, batches, wanted, report
-        x, z = batches
-        super().__init__(x.dtype, (len(x), len(x if z is None else z)))
+    def __init__(self, core: Core, inputs: tuple[Side, Side | None], wanted: Wanted, report: Report | None) -> None:
+        self._core, self._inputs, self._wanted, self._report = core, inputs, wanted, report
+        rows = array_of(inputs[0])
+        super().__init__(rows.dtype, (len(rows), len(self._columns)))
+
+    @property
+    def _columns(self) -> Array:
+        """The inputs of the columns."""
+        x, z = self._inputs
+        return array_of(x if z is None else z)
 
     def columns(self, indices: ArrayLike) -> Array:
         """Return the columns ``K[:, indices]``, (N, m), to the last bit those of ``kernel(X, Z)``.
@@ -53,9 +59,8 @@ class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
         >>> np.array_equal(kernel.operator(X).columns([3, 0]), kernel(X)[:, [3, 0]])
         True
         """
-        x, z = self._batches
-        rows = (x if z is None else z)[checked_indices(indices, self.shape[1])]
-        return gram(self._core, (x, rows), [None], [self._wanted], progress=False)[0]
+        chosen = self._columns[checked_indices(indices, self.shape[1])]
+        return gram(self._core, (self._inputs[0], chosen), [None], [self._wanted], progress=False)[0]
 
     def diagonal(self) -> Array:
         """Return the diagonal of ``K(X, X)``, (N,), to the last bit that of ``kernel(X)``.
@@ -65,16 +70,18 @@ class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
         ValueError
             If the operator is one between X and other inputs Z.
         """
-        x, z = self._batches
+        x, z = self._inputs
         if z is not None:
             raise ValueError("diagonal() is that of K(X, X), but this operator has inputs Z: call kernel.operator(X)")
-        return narrowed(self._core.diag(x, self._wanted), x.dtype)
+        core: Any = self._core  # of dense networks where x is prepared
+        return narrowed(core.diag(x, self._wanted), self.dtype)
 
     def product(self, vectors: ArrayLike) -> NDArray[np.float64]:
         """Return ``K V`` in float64, without the rounding to the dtype of the inputs, for V (M,) or (M, r)."""
         values = arrays.finite_float64(vectors, "V")
         matrix = values.reshape(len(values), *values.shape[1:] or (1,))
-        result = self._core.multiply(self._batches, matrix, self._wanted, self._report)
+        core: Any = self._core
+        result: NDArray[np.float64] = core.multiply(self._inputs, matrix, self._wanted, self._report)
         return result.reshape(self.shape[0], *values.shape[1:])
 
     def _matvec(self, x: ArrayLike) -> Array:
@@ -87,7 +94,7 @@ class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
 
     def _adjoint(self) -> KernelOperator:
         """Return ``K(Z, X)``, the transpose."""
-        x, z = self._batches
+        x, z = self._inputs
         return self if z is None else KernelOperator(self._core, (z, x), self._wanted, self._report)
 
     _transpose = _adjoint

@@ -7,10 +7,10 @@ use ntkrs_core::infinite::recursion::Recursion;
 use numpy::{Element, PyArray3};
 use pyo3::prelude::*;
 
-use crate::arrays::{Batches, Matrix, copied};
+use crate::arrays::{Matrix, copied};
 use crate::call::Call;
 use crate::errors::Result;
-use crate::kernel_arguments::{Bounds, Snapshot, call_cycles, output};
+use crate::kernel_arguments::{Bounds, KernelBatches, Snapshot, call_cycles, output};
 use crate::ticker::Progress;
 
 /// One array (N, d, O) for each kernel, in the dtype of the inputs.
@@ -34,7 +34,7 @@ pub struct WeightedSums<'a, 'py> {
 pub fn input_gradient<'py, T: Scalar + Element>(
     py: Python<'py>,
     recursion: &Recursion,
-    inputs: Batches<'_, T>,
+    inputs: KernelBatches<'_, T>,
     wanted: WeightedSums<'_, '_>,
     progress: Progress,
 ) -> Result<(Gradients<'py>, Bounds)> {
@@ -43,7 +43,7 @@ pub fn input_gradient<'py, T: Scalar + Element>(
     let names = wanted.names.into_iter();
     let outputs = names.map(|name| output(recursion, &(name, last)));
     let outputs = outputs.collect::<ntkrs_core::Result<Vec<_>>>()?;
-    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let snapshot = Snapshot::of(inputs, recursion, &mut call)?;
     let weights = call.read(|watch| copied(wanted.weights.as_array(), watch))?;
     let weights = if wanted.of_pairs {
         Weights::Pairs(weights)

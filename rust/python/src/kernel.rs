@@ -1,9 +1,12 @@
 //! Kernels of infinitely wide networks: the class `InfiniteKernel`.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use ntkrs_core::Error;
 use ntkrs_core::engine::multiply;
-use ntkrs_core::engine::pool::Stages;
+use ntkrs_core::engine::pool::{STEPS, Stages};
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::infinite::inputs::{Inputs, Packed};
 use ntkrs_core::infinite::kernel::Infinite;
 use ntkrs_core::infinite::pointwise;
 use ntkrs_core::infinite::recursion::{LayerScales, Recursion};
@@ -11,20 +14,23 @@ use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
-use crate::arrays::{Batches, Gram, Matrix, Typed, copied, views};
+use crate::arrays::{Matrix, Typed, copied, views};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::gram::fill;
 use crate::input_gradient::{Gradients, WeightedSums, input_gradient};
-use crate::kernel_arguments::{Bounds, Snapshot, Wanted, call_cycles, output};
+use crate::kernel_arguments::{
+    Bounds, KernelBatches, KernelGram, Snapshot, Wanted, call_cycles, output,
+};
 use crate::kernel_gradient::{self, Derivatives};
+use crate::prepared_inputs::{InputArgument, InputSource, PreparedInputs};
 use crate::ticker::Progress;
 
 /// The NNGP and NTK of an infinitely wide network. `layers` are (σ_w, σ_b, τ_w, τ_b) of each dense layer, τ being the
 /// learning scales. `activations` are (name, parameters) or Python callables.
 #[pyclass(frozen, module = "ntkrs._core")]
 pub struct InfiniteKernel {
-    recursion: Recursion,
+    recursion: Arc<Recursion>,
 }
 
 #[pymethods]
@@ -39,7 +45,28 @@ impl InfiniteKernel {
         };
         let layers = layers.into_iter().map(scales).collect();
         let recursion = Recursion::new(layers, activations::parse(activations)?)?;
-        Ok(Self { recursion })
+        Ok(Self {
+            recursion: Arc::new(recursion),
+        })
+    }
+
+    /// Returns inputs X (N, d) that stay prepared for this kernel from their first use on. The array must not change any
+    /// more.
+    fn keep(&self, x: Typed<Bound<'_, PyArray2<f64>>, Bound<'_, PyArray2<f32>>>) -> PreparedInputs {
+        PreparedInputs::new(&self.recursion, x)
+    }
+
+    /// Prepares inputs of `keep` now, if they are not.
+    fn prepare(
+        &self,
+        py: Python<'_>,
+        inputs: Typed<InputArgument<'_, f64>, InputArgument<'_, f32>>,
+        progress: Progress,
+    ) -> Result<()> {
+        match inputs {
+            Typed::F64(inputs) => prepare(py, &self.recursion, inputs, progress),
+            Typed::F32(inputs) => prepare(py, &self.recursion, inputs, progress),
+        }
     }
 
     /// Writes the kernels `wanted` to planes (N, 1, M, 1), for `arrays = (x, z, planes)`. Returns the bounds of
@@ -47,7 +74,7 @@ impl InfiniteKernel {
     fn gram(
         &self,
         py: Python<'_>,
-        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
+        arrays: Typed<KernelGram<'_, f64>, KernelGram<'_, f32>>,
         wanted: Vec<Wanted>,
         progress: Progress,
     ) -> Result<Bounds> {
@@ -61,7 +88,7 @@ impl InfiniteKernel {
     fn error_bound(
         &self,
         py: Python<'_>,
-        inputs: Typed<Batches<'_, f64>, Batches<'_, f32>>,
+        inputs: Typed<KernelBatches<'_, f64>, KernelBatches<'_, f32>>,
     ) -> Result<Bounds> {
         match inputs {
             Typed::F64(inputs) => error_bound(py, &self.recursion, inputs),
@@ -73,7 +100,7 @@ impl InfiniteKernel {
     fn diag<'py>(
         &self,
         py: Python<'py>,
-        x: Typed<Matrix<'py, f64>, Matrix<'py, f32>>,
+        x: Typed<InputArgument<'py, f64>, InputArgument<'py, f32>>,
         wanted: Wanted,
     ) -> Result<Bound<'py, PyArray1<f64>>> {
         match x {
@@ -86,7 +113,7 @@ impl InfiniteKernel {
     fn multiply<'py>(
         &self,
         py: Python<'py>,
-        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        inputs: Typed<KernelBatches<'py, f64>, KernelBatches<'py, f32>>,
         vectors: Matrix<'py, f64>,
         wanted: Wanted,
         progress: Progress,
@@ -126,7 +153,7 @@ impl InfiniteKernel {
     fn gradient(
         &self,
         py: Python<'_>,
-        arrays: Typed<Gram<'_, f64>, Gram<'_, f32>>,
+        arrays: Typed<KernelGram<'_, f64>, KernelGram<'_, f32>>,
         get: Vec<String>,
         tied: Vec<(bool, bool)>,
         progress: Progress,
@@ -148,7 +175,7 @@ impl InfiniteKernel {
     fn contracted_gradient<'py>(
         &self,
         py: Python<'py>,
-        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        inputs: Typed<KernelBatches<'py, f64>, KernelBatches<'py, f32>>,
         weights: Matrix<'py, f64>,
         get: Vec<String>,
         tied: Vec<(bool, bool)>,
@@ -171,7 +198,7 @@ impl InfiniteKernel {
     fn input_gradient<'py>(
         &self,
         py: Python<'py>,
-        inputs: Typed<Batches<'py, f64>, Batches<'py, f32>>,
+        inputs: Typed<KernelBatches<'py, f64>, KernelBatches<'py, f32>>,
         weights: (Matrix<'py, f64>, bool),
         get: Vec<String>,
         progress: Progress,
@@ -189,17 +216,35 @@ impl InfiniteKernel {
     }
 }
 
+fn prepare<T: Scalar + Element>(
+    py: Python<'_>,
+    recursion: &Recursion,
+    inputs: InputArgument<'_, T>,
+    progress: Progress,
+) -> Result<()> {
+    let mut call = Call::enter(py, progress);
+    let source = inputs.read("X", recursion, &mut call)?;
+    let cycles = call_cycles(recursion, &[source.cycles(recursion)]);
+    call.detach(cycles, |watch| {
+        source.prepare(recursion, watch)?;
+        match watch(STEPS, STEPS) {
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    })
+}
+
 fn gram<T: Scalar + Element>(
     py: Python<'_>,
     recursion: &Recursion,
-    (x, z, mut planes): Gram<'_, T>,
+    (x, z, mut planes): KernelGram<'_, T>,
     wanted: &[Wanted],
     progress: Progress,
 ) -> Result<Bounds> {
     let mut call = Call::enter(py, progress);
     let outputs = wanted.iter().map(|wanted| output(recursion, wanted));
     let outputs = outputs.collect::<ntkrs_core::Result<Vec<_>>>()?;
-    let snapshot = Snapshot::of((x, z), &mut call)?;
+    let snapshot = Snapshot::of((x, z), recursion, &mut call)?;
     let planes = views(&mut planes);
     let shares = snapshot.cycles(recursion);
     call.detach(call_cycles(recursion, &shares), |watch| {
@@ -214,10 +259,10 @@ fn gram<T: Scalar + Element>(
 fn error_bound<T: Scalar + Element>(
     py: Python<'_>,
     recursion: &Recursion,
-    inputs: Batches<'_, T>,
+    inputs: KernelBatches<'_, T>,
 ) -> Result<Bounds> {
     let mut call = Call::enter(py, None);
-    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let snapshot = Snapshot::of(inputs, recursion, &mut call)?;
     let [cycles, _] = snapshot.cycles(recursion);
     call.detach(call_cycles(recursion, &[cycles]), |watch| {
         snapshot.bounds(recursion, watch)
@@ -227,15 +272,22 @@ fn error_bound<T: Scalar + Element>(
 fn diag<'py, T: Scalar + Element>(
     py: Python<'py>,
     recursion: &Recursion,
-    x: Matrix<'_, T>,
+    x: InputArgument<'_, T>,
     wanted: &Wanted,
 ) -> Result<Bound<'py, PyArray1<f64>>> {
     let mut call = Call::enter(py, None);
     let output = output(recursion, wanted)?;
-    let packed = call.read(|watch| Packed::new(x.as_array(), "X", watch))?;
-    let cycles = call_cycles(recursion, &[Inputs::cycles(recursion, &packed)]);
-    let values = call.detach(cycles, |watch| {
-        pointwise::diagonal(recursion, packed, output, watch)
+    let source = x.read("X", recursion, &mut call)?;
+    let shares = [
+        source.cycles(recursion),
+        source.len() as f64 * recursion.cycles(),
+    ];
+    let cycles = call_cycles(recursion, &shares);
+    let values = call.detach(cycles, |watch| match source {
+        InputSource::Packed(packed, _) => pointwise::diagonal(recursion, packed, output, watch),
+        InputSource::Ready(inputs) => {
+            pointwise::diagonal_of_inputs(recursion, &inputs, output, watch)
+        }
     })?;
     Ok(PyArray1::from_vec(py, values))
 }
@@ -243,14 +295,14 @@ fn diag<'py, T: Scalar + Element>(
 fn multiply<'py, T: Scalar + Element>(
     py: Python<'py>,
     recursion: &Recursion,
-    inputs: Batches<'_, T>,
+    inputs: KernelBatches<'_, T>,
     vectors: &Matrix<'_, f64>,
     wanted: &Wanted,
     progress: Progress,
 ) -> Result<Bound<'py, PyArray2<f64>>> {
     let mut call = Call::enter(py, progress);
     let outputs = [output(recursion, wanted)?];
-    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let snapshot = Snapshot::of(inputs, recursion, &mut call)?;
     let vectors = call.read(|watch| copied(vectors.as_array(), watch))?;
     let shares = snapshot.cycles(recursion);
     let product = call.detach(call_cycles(recursion, &shares), |watch| {

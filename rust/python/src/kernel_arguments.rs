@@ -1,17 +1,20 @@
 //! The arguments that all functions of infinite-width kernels share: batches of inputs, and the kernels wanted.
 
+use std::sync::Arc;
+
 use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::product_cycles;
-use ntkrs_core::infinite::inputs::{Inputs, Packed};
+use ntkrs_core::infinite::inputs::{Inputs, check_features};
 use ntkrs_core::infinite::pointwise;
 use ntkrs_core::infinite::recursion::{Output, Recursion};
 use ntkrs_core::{Error, Result};
 use numpy::Element;
 
-use crate::arrays::{Batches, Matrix};
+use crate::arrays::Planes;
 use crate::call::{Call, watched};
 use crate::errors;
+use crate::prepared_inputs::{InputArgument, InputSource};
 
 /// The name of a kernel and the index of a dense layer: "nngp" or "ntk" after this layer, or the "part" that this layer
 /// contributes to the NTK of the whole network.
@@ -38,25 +41,36 @@ pub fn output(recursion: &Recursion, (name, layer): &Wanted) -> Result<Output> {
     }
 }
 
-/// Packed copies of X and Z, made while no other Python thread can change the arrays.
+/// Inputs X (N, d) and Z (M, d), or None for X.
+pub type KernelBatches<'py, T> = (InputArgument<'py, T>, Option<InputArgument<'py, T>>);
+
+/// Inputs X and Z as in [`KernelBatches`], and the planes of the kernels between them.
+pub type KernelGram<'py, T> = (
+    InputArgument<'py, T>,
+    Option<InputArgument<'py, T>>,
+    Planes<'py, T>,
+);
+
+/// X and Z, packed while no other Python thread can change the arrays, or prepared by an earlier call.
 pub struct Snapshot<T: Scalar> {
     /// X, the inputs of the rows.
-    pub x: Packed<T>,
+    x: InputSource<T>,
     /// Z, the inputs of the columns, unless it is X.
-    pub z: Option<Packed<T>>,
+    z: Option<InputSource<T>>,
 }
 
 impl<T: Scalar + Element> Snapshot<T> {
-    /// Copies the inputs, and releases the arrays to other calls.
+    /// Packs the inputs, and releases the arrays to other calls.
     ///
     /// # Errors
-    /// As [`Packed::new`].
-    pub fn of((x, z): Batches<'_, T>, call: &mut Call<'_>) -> errors::Result<Self> {
-        let mut pack = |array: &Matrix<'_, T>, argument| {
-            call.read(|watch| Packed::new(array.as_array(), argument, watch))
-        };
-        let z = z.map(|z| pack(&z, "Z")).transpose()?;
-        let x = pack(&x, "X")?;
+    /// As [`InputArgument::read`].
+    pub fn of(
+        (x, z): KernelBatches<'_, T>,
+        recursion: &Recursion,
+        call: &mut Call<'_>,
+    ) -> errors::Result<Self> {
+        let z = z.map(|z| z.read("Z", recursion, call)).transpose()?;
+        let x = x.read("X", recursion, call)?;
         Ok(Self { x, z })
     }
 
@@ -71,13 +85,12 @@ impl<T: Scalar + Element> Snapshot<T> {
     /// Runs the recursion along the kernel's diagonal, detached from the interpreter.
     ///
     /// # Errors
-    /// As [`Inputs::new`].
+    /// As [`InputSource::prepare`].
     pub fn prepare(self, recursion: &Recursion, watch: &mut Watch<'_>) -> Result<KernelInputs<T>> {
         let shares = self.prepare_cycles(recursion);
         let mut stages = Stages::new(watch, &shares);
-        let prepare = |packed, watch: &mut Watch<'_>| Inputs::new(recursion, packed, watch);
-        let rows = stages.next(|watch| prepare(self.x, watch))?;
-        let other = stages.next(|watch| self.z.map(|z| prepare(z, watch)).transpose())?;
+        let rows = stages.next(|watch| self.x.prepare(recursion, watch))?;
+        let other = stages.next(|watch| self.z.map(|z| z.prepare(recursion, watch)).transpose())?;
         Ok(KernelInputs { rows, other })
     }
 
@@ -89,10 +102,14 @@ impl<T: Scalar + Element> Snapshot<T> {
         let shares = self.prepare_cycles(recursion);
         let mut stages = Stages::new(watch, &shares);
         if let Some(z) = &self.z {
-            self.x.check_features(z)?;
+            check_features(self.x.features(), z.features())?;
         }
-        let mut bound =
-            |packed| stages.next(|watch| pointwise::error_bound(recursion, packed, watch));
+        let mut bound = |source| {
+            stages.next(|watch| match source {
+                InputSource::Packed(packed, _) => pointwise::error_bound(recursion, packed, watch),
+                InputSource::Ready(inputs) => Ok(inputs.bound()),
+            })
+        };
         let of_x = bound(self.x)?;
         let both = self
             .z
@@ -103,7 +120,7 @@ impl<T: Scalar + Element> Snapshot<T> {
     }
 
     fn prepare_cycles(&self, recursion: &Recursion) -> [f64; 2] {
-        let cycles = |packed| Inputs::cycles(recursion, packed);
+        let cycles = |source: &InputSource<T>| source.cycles(recursion);
         [cycles(&self.x), self.z.as_ref().map_or(0.0, cycles)]
     }
 }
@@ -116,9 +133,9 @@ pub fn call_cycles(recursion: &Recursion, stages: &[f64]) -> f64 {
 /// The inputs of a kernel, ready for use.
 pub struct KernelInputs<T: Scalar> {
     /// X, the inputs of the rows.
-    pub rows: Inputs<T>,
+    pub rows: Arc<Inputs<T>>,
     /// Z, the inputs of the columns, unless it is X.
-    pub other: Option<Inputs<T>>,
+    pub other: Option<Arc<Inputs<T>>>,
 }
 
 impl<T: Scalar> KernelInputs<T> {

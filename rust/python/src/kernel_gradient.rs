@@ -4,16 +4,17 @@ use ntkrs_core::engine::inner_product::inner_products;
 use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::infinite::gradient::{DifferentiatedInputs, KernelGradient};
-use ntkrs_core::infinite::inputs::Inputs;
 use ntkrs_core::infinite::recursion::{Output, Recursion, TiedScales};
 use numpy::{Element, PyArray1};
 use pyo3::prelude::*;
 
-use crate::arrays::{Batches, Gram, Matrix, copied, views};
+use crate::arrays::{Matrix, copied, views};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::gram::fill;
-use crate::kernel_arguments::{Bounds, KernelInputs, Snapshot, call_cycles, output};
+use crate::kernel_arguments::{
+    Bounds, KernelBatches, KernelGram, KernelInputs, Snapshot, call_cycles, output,
+};
 use crate::ticker::Progress;
 
 /// The derivatives wanted.
@@ -52,12 +53,12 @@ impl Derivatives {
 pub fn gradient<T: Scalar + Element>(
     py: Python<'_>,
     recursion: &Recursion,
-    (x, z, mut planes): Gram<'_, T>,
+    (x, z, mut planes): KernelGram<'_, T>,
     wanted: &Derivatives,
     progress: Progress,
 ) -> Result<Bounds> {
     let mut call = Call::enter(py, progress);
-    let snapshot = Snapshot::of((x, z), &mut call)?;
+    let snapshot = Snapshot::of((x, z), recursion, &mut call)?;
     let planes = views(&mut planes);
     let shares = gradient_cycles(&snapshot, recursion);
     call.detach(call_cycles(recursion, &shares), |watch| {
@@ -78,13 +79,13 @@ pub fn gradient<T: Scalar + Element>(
 pub fn contracted<'py, T: Scalar + Element>(
     py: Python<'py>,
     recursion: &Recursion,
-    inputs: Batches<'_, T>,
+    inputs: KernelBatches<'_, T>,
     weights: &Matrix<'_, f64>,
     wanted: &Derivatives,
     progress: Progress,
 ) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
     let mut call = Call::enter(py, progress);
-    let snapshot = Snapshot::of(inputs, &mut call)?;
+    let snapshot = Snapshot::of(inputs, recursion, &mut call)?;
     let weights = call.read(|watch| copied(weights.as_array(), watch))?;
     let shares = gradient_cycles(&snapshot, recursion);
     let (sums, bounds) = call.detach(call_cycles(recursion, &shares), |watch| {
@@ -117,7 +118,7 @@ impl<T: Scalar> Differentiated<T> {
         inputs: KernelInputs<T>,
         watch: &mut Watch<'_>,
     ) -> ntkrs_core::Result<Self> {
-        let other = inputs.other.as_ref().map_or(0, Inputs::len);
+        let other = inputs.other.as_ref().map_or(0, |z| z.len());
         let shares = [inputs.rows.len() as f64, other as f64];
         let mut stages = Stages::new(watch, &shares);
         let mut differentiate =

@@ -1,7 +1,7 @@
 //! The Python module `ntkrs._core`: every function unwraps its arguments, computes detached, and wraps the result.
 //!
 //! Each topic is one file, with a section of the same name in `_core.pyi`: `runtime`, `gram`, `stored`, `activations`,
-//! `kernel` (with `kernel_gradient`), `network` (with `vector_products`), `training`, `ensemble`, `pairs` and
+//! `prepared_inputs`, `kernel` (with `kernel_gradient`), `network` (with `vector_products`), `training`, `ensemble`, `pairs` and
 //! `convolution`. The other files are shared by these.
 //! No two files import each other, directly or through others.
 
@@ -19,6 +19,7 @@ mod kernel_arguments;
 mod kernel_gradient;
 mod network;
 mod pairs;
+mod prepared_inputs;
 mod runtime;
 mod stored;
 mod ticker;
@@ -56,6 +57,9 @@ mod _core {
 
     #[pymodule_export]
     use super::activations::{derivatives, dual};
+
+    #[pymodule_export]
+    use super::prepared_inputs::PreparedInputs;
 
     #[pymodule_export]
     use super::kernel::InfiniteKernel;

@@ -1,5 +1,7 @@
 //! Derivatives of Σ and Θ of infinitely wide networks with respect to `σ_w` and `σ_b` of their layers.
 
+use std::sync::Arc;
+
 use crate::engine::pool::{Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, Tile, TileKernel};
@@ -15,7 +17,7 @@ use crate::isa::{Isa, WIDTH, blocks_of};
 /// Inputs with the derivatives of their per-row recursion.
 #[derive(Debug)]
 pub struct DifferentiatedInputs<T: Scalar> {
-    inputs: Inputs<T>,
+    inputs: Arc<Inputs<T>>,
     slopes: ProfileSlopes,
 }
 
@@ -24,7 +26,11 @@ impl<T: Scalar> DifferentiatedInputs<T> {
     ///
     /// # Errors
     /// As [`ProfileSlopes::new`].
-    pub fn new(recursion: &Recursion, inputs: Inputs<T>, watch: &mut Watch<'_>) -> Result<Self> {
+    pub fn new(
+        recursion: &Recursion,
+        inputs: Arc<Inputs<T>>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         let slopes = ProfileSlopes::new(recursion, &inputs.profile, watch)?;
         Ok(Self { inputs, slopes })
     }

@@ -62,14 +62,6 @@ impl<T: Scalar> Packed<T> {
         self.rows.depth()
     }
 
-    /// Checks that another batch has the same number of features.
-    ///
-    /// # Errors
-    /// [`Error::Features`] otherwise.
-    pub fn check_features(&self, cols: &Self) -> Result<()> {
-        check_features(self.features(), cols.features())
-    }
-
     /// The inputs with their norms. O(N·d).
     ///
     /// # Errors
@@ -165,16 +157,17 @@ impl<T: Scalar> Inputs<T> {
         Ok(self.bound().max(cols.bound()))
     }
 
-    fn features(&self) -> usize {
+    /// The number of features.
+    pub fn features(&self) -> usize {
         self.normed.rows().depth()
     }
 }
 
-/// Checks that two batches have the same number of features.
+/// Checks that two batches X and Z, of `expected` and of `got` features, have the same number of features.
 ///
 /// # Errors
-/// [`Error::Features`] if the inputs differ in their number of features.
-fn check_features(expected: usize, got: usize) -> Result<()> {
+/// [`Error::Features`] if they differ.
+pub fn check_features(expected: usize, got: usize) -> Result<()> {
     if got != expected {
         return Err(Error::Features {
             argument: "Z",

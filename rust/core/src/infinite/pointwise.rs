@@ -7,7 +7,7 @@ use crate::engine::scalar::Scalar;
 use crate::engine::tile::Tile;
 use crate::error::{Error, Result, Shortest};
 use crate::infinite::error_bound::ErrorBound;
-use crate::infinite::inputs::Packed;
+use crate::infinite::inputs::{Inputs, Packed};
 use crate::infinite::normed_rows::NormedRows;
 use crate::infinite::recursion::{
     BandPairs, Batch, Output, PairRecursion, PairState, PlaneRow, Profile, Recursion,
@@ -29,20 +29,65 @@ pub fn diagonal<T: Scalar>(
     output: Output,
     watch: &mut Watch<'_>,
 ) -> Result<Vec<f64>> {
-    let (isa, outputs) = (Isa::current()?, [output]);
+    let own = OwnKernels::new(recursion, output)?;
     let mut values = vec![0.0; packed.len()];
     let shares = [
         recursion.profile_cycles(),
         WIDTH as f64 * recursion.cycles(),
     ];
     let then = |profile: &Profile, first: usize, normed: &NormedRows<T>, watch: &mut Watch<'_>| {
-        let pairs = recursion.between(isa, profile, profile, &outputs);
-        let own_gap = |i: usize| normed.own_gap(first + i);
         let values = &mut values[first..first + profile.len()];
-        pointwise(&pairs, values, own_gap, watch)
+        own.write(profile, first, normed, values, watch)
     };
     by_batch(recursion, packed, shares, watch, then)?;
     Ok(values)
+}
+
+/// The same, for inputs whose recursion has been run. O(N·layers).
+///
+/// # Errors
+/// As [`diagonal`].
+pub fn diagonal_of_inputs<T: Scalar>(
+    recursion: &Recursion,
+    inputs: &Inputs<T>,
+    output: Output,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<f64>> {
+    let mut values = vec![0.0; inputs.len()];
+    let own = OwnKernels::new(recursion, output)?;
+    own.write(&inputs.profile, 0, &inputs.normed, &mut values, watch)?;
+    Ok(values)
+}
+
+/// One kernel between inputs and themselves.
+struct OwnKernels<'a> {
+    recursion: &'a Recursion,
+    isa: Isa,
+    outputs: [Output; 1],
+}
+
+impl<'a> OwnKernels<'a> {
+    fn new(recursion: &'a Recursion, output: Output) -> Result<Self> {
+        Ok(Self {
+            recursion,
+            isa: Isa::current()?,
+            outputs: [output],
+        })
+    }
+
+    /// Writes the kernels of the inputs of a profile, the first of which is input `first` of `normed`.
+    fn write<T: Scalar>(
+        &self,
+        profile: &Profile,
+        first: usize,
+        normed: &NormedRows<T>,
+        values: &mut [f64],
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let outputs = &self.outputs;
+        let pairs = self.recursion.between(self.isa, profile, profile, outputs);
+        pointwise(&pairs, values, |i| normed.own_gap(first + i), watch)
+    }
 }
 
 /// A bound on the error of any kernel entry between the inputs, round-off excluded. O(N·(d + layers)).

@@ -1,6 +1,7 @@
 //! Inputs with unit vectors and with the derivatives of the recursion along their diagonal.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::engine::panel::{PanelSlice, Panels};
 use crate::engine::pool::{self, Load, Stages, Stop, Watch};
@@ -41,7 +42,7 @@ impl ProfileDerivatives {
 /// Inputs with their unit vectors, and with the derivatives of their per-row recursion.
 #[derive(Debug)]
 pub struct DirectedInputs<T: Scalar> {
-    pub(super) inputs: Inputs<T>,
+    pub(super) inputs: Arc<Inputs<T>>,
     derivatives: ProfileDerivatives,
     /// The recursion for rows, if some of them are zero: these count as small, and orthogonal to all columns.
     without_zeros: Option<(ProfileDerivatives, Profile)>,
@@ -56,7 +57,11 @@ impl<T: Scalar> DirectedInputs<T> {
     ///
     /// # Errors
     /// As [`ProfileSlopes::new`]; [`Error::Memory`](crate::Error::Memory).
-    pub fn new(recursion: &Recursion, inputs: Inputs<T>, watch: &mut Watch<'_>) -> Result<Self> {
+    pub fn new(
+        recursion: &Recursion,
+        inputs: Arc<Inputs<T>>,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self> {
         let mut stages = Stages::new(watch, &[1.0; 4]);
         let derive = |profile: &Profile, watch: &mut Watch<'_>| {
             ProfileDerivatives::new(recursion, profile, watch)
