@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::isa::Blocks;
 
 /// The number of rows in a band: whole blocks.
-const BAND: usize = 1024;
+const BAND: usize = 256;
 
 /// The numbers of some rows: a list with one value per row, and several lists of numbers in blocks.
 pub type Numbers<R> = (Vec<R>, Vec<Blocks>);
