@@ -14,7 +14,7 @@ use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use crate::activations::{self, Spec};
-use crate::arrays::{Matrix, Typed, copied, views};
+use crate::arrays::{Matrix, Typed, copied, in_dtype, views};
 use crate::call::Call;
 use crate::errors::Result;
 use crate::gram::fill;
@@ -63,10 +63,9 @@ impl InfiniteKernel {
         inputs: Typed<InputArgument<'_, f64>, InputArgument<'_, f32>>,
         progress: Progress,
     ) -> Result<()> {
-        match inputs {
-            Typed::F64(inputs) => prepare(py, &self.recursion, inputs, progress),
-            Typed::F32(inputs) => prepare(py, &self.recursion, inputs, progress),
-        }
+        in_dtype!(inputs, |inputs| {
+            prepare(py, &self.recursion, inputs, progress)
+        })
     }
 
     /// Writes the kernels `wanted` to planes (N, 1, M, 1), for `arrays = (x, z, planes)`. Returns the bounds of
@@ -78,10 +77,9 @@ impl InfiniteKernel {
         wanted: Vec<Wanted>,
         progress: Progress,
     ) -> Result<Bounds> {
-        match arrays {
-            Typed::F64(arrays) => gram(py, &self.recursion, arrays, &wanted, progress),
-            Typed::F32(arrays) => gram(py, &self.recursion, arrays, &wanted, progress),
-        }
+        in_dtype!(arrays, |arrays| {
+            gram(py, &self.recursion, arrays, &wanted, progress)
+        })
     }
 
     /// Returns bounds on the errors of Σ and Θ for all pairs of rows of `inputs = (x, z)`, round-off excluded.
@@ -90,10 +88,7 @@ impl InfiniteKernel {
         py: Python<'_>,
         inputs: Typed<KernelBatches<'_, f64>, KernelBatches<'_, f32>>,
     ) -> Result<Bounds> {
-        match inputs {
-            Typed::F64(inputs) => error_bound(py, &self.recursion, inputs),
-            Typed::F32(inputs) => error_bound(py, &self.recursion, inputs),
-        }
+        in_dtype!(inputs, |inputs| error_bound(py, &self.recursion, inputs))
     }
 
     /// Returns the diagonal of one kernel, (N,), in float64 for either dtype of `x`.
@@ -103,10 +98,7 @@ impl InfiniteKernel {
         x: Typed<InputArgument<'py, f64>, InputArgument<'py, f32>>,
         wanted: Wanted,
     ) -> Result<Bound<'py, PyArray1<f64>>> {
-        match x {
-            Typed::F64(x) => diag(py, &self.recursion, x, &wanted),
-            Typed::F32(x) => diag(py, &self.recursion, x, &wanted),
-        }
+        in_dtype!(x, |x| diag(py, &self.recursion, x, &wanted))
     }
 
     /// Returns K V (N, r) for vectors V (M, r), without storing K, for `inputs = (x, z)`.
@@ -118,14 +110,9 @@ impl InfiniteKernel {
         wanted: Wanted,
         progress: Progress,
     ) -> Result<Bound<'py, PyArray2<f64>>> {
-        match inputs {
-            Typed::F64(inputs) => {
-                multiply(py, &self.recursion, inputs, &vectors, &wanted, progress)
-            }
-            Typed::F32(inputs) => {
-                multiply(py, &self.recursion, inputs, &vectors, &wanted, progress)
-            }
-        }
+        in_dtype!(inputs, |inputs| {
+            multiply(py, &self.recursion, inputs, &vectors, &wanted, progress)
+        })
     }
 
     /// Returns Σ or Θ of inputs with `|x|²/n_0 = q` and correlation ρ, for each ρ in [−1, 1].
@@ -160,14 +147,9 @@ impl InfiniteKernel {
     ) -> Result<Bounds> {
         let recursion = &self.recursion;
         let wanted = Derivatives::parse(recursion, get, tied)?;
-        match arrays {
-            Typed::F64(arrays) => {
-                kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
-            }
-            Typed::F32(arrays) => {
-                kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
-            }
-        }
+        in_dtype!(arrays, |arrays| {
+            kernel_gradient::gradient(py, recursion, arrays, &wanted, progress)
+        })
     }
 
     /// Returns `Σ_ij A_ij ∂K_ij` for weights A (N, M), one sum for each plane of `gradient`, and the bounds of
@@ -183,14 +165,9 @@ impl InfiniteKernel {
     ) -> Result<(Bound<'py, PyArray1<f64>>, Bounds)> {
         let recursion = &self.recursion;
         let wanted = Derivatives::parse(recursion, get, tied)?;
-        match inputs {
-            Typed::F64(inputs) => {
-                kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
-            }
-            Typed::F32(inputs) => {
-                kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
-            }
-        }
+        in_dtype!(inputs, |inputs| {
+            kernel_gradient::contracted(py, recursion, inputs, &weights, &wanted, progress)
+        })
     }
 
     /// Returns `Σ_j W_ij ∂₁K(x_i, z_j)`, (N, d, O), for each kernel in `get`, and the bounds of `error_bound`. The weights
@@ -209,10 +186,9 @@ impl InfiniteKernel {
             weights: &weights.0,
             of_pairs: weights.1,
         };
-        match inputs {
-            Typed::F64(inputs) => input_gradient(py, recursion, inputs, wanted, progress),
-            Typed::F32(inputs) => input_gradient(py, recursion, inputs, wanted, progress),
-        }
+        in_dtype!(inputs, |inputs| {
+            input_gradient(py, recursion, inputs, wanted, progress)
+        })
     }
 }
 

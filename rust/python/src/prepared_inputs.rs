@@ -12,7 +12,7 @@ use ntkrs_core::infinite::recursion::Recursion;
 use numpy::{Element, PyArray2};
 use pyo3::prelude::*;
 
-use crate::arrays::{Matrix, Typed};
+use crate::arrays::{Matrix, Typed, in_dtype};
 use crate::call::Call;
 use crate::errors::Result;
 
@@ -41,15 +41,13 @@ impl PreparedInputs {
         recursion: &Arc<Recursion>,
         array: Typed<Bound<'_, PyArray2<f64>>, Bound<'_, PyArray2<f32>>>,
     ) -> Self {
-        match array {
-            Typed::F64(array) => Self {
-                array: array.into_any().unbind(),
-                kept: Arc::new(Kept::<f64>::new(recursion)),
-            },
-            Typed::F32(array) => Self {
-                array: array.into_any().unbind(),
-                kept: Arc::new(Kept::<f32>::new(recursion)),
-            },
+        in_dtype!(array, |array| Self::of(recursion, array))
+    }
+
+    fn of<T: Scalar + Element>(recursion: &Arc<Recursion>, array: Bound<'_, PyArray2<T>>) -> Self {
+        Self {
+            array: array.into_any().unbind(),
+            kept: Arc::new(Kept::<T>::new(recursion)),
         }
     }
 }
