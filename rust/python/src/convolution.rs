@@ -11,7 +11,7 @@ use ntkrs_core::convolution::profile::ImageProfile;
 use ntkrs_core::engine::multiply;
 use ntkrs_core::engine::pool::{Stages, Watch};
 use ntkrs_core::engine::scalar::Scalar;
-use ntkrs_core::infinite::recursion::{LayerScales, Output};
+use ntkrs_core::infinite::recursion::Output;
 use ntkrs_core::{Error, Result};
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray4};
 use pyo3::prelude::*;
@@ -21,11 +21,8 @@ use crate::arrays::{Matrix, Planes, Typed, copied, in_dtype, views};
 use crate::call::{Call, watched};
 use crate::errors;
 use crate::gram::fill;
-use crate::kernel_arguments::{Bounds, Wanted};
+use crate::kernel_arguments::{Bounds, Scales, Wanted, layer_scales};
 use crate::ticker::Progress;
-
-/// (σ_w, σ_b, τ_w, τ_b) of a layer.
-type Scales = (f64, f64, f64, f64);
 
 /// A layer on the grid of pixels, as Python describes it.
 #[derive(FromPyObject)]
@@ -240,15 +237,6 @@ fn grid_layer(layer: Layer) -> errors::Result<GridLayer> {
             })
         }
     })
-}
-
-fn layer_scales((sigma_w, sigma_b, tau_w, tau_b): Scales) -> LayerScales {
-    LayerScales {
-        sigma_w,
-        sigma_b,
-        tau_w,
-        tau_b,
-    }
 }
 
 /// Returns the padding of this name.

@@ -9,7 +9,7 @@ use ntkrs_core::engine::pool::{STEPS, Stages};
 use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::infinite::kernel::Infinite;
 use ntkrs_core::infinite::pointwise;
-use ntkrs_core::infinite::recursion::{LayerScales, Recursion};
+use ntkrs_core::infinite::recursion::Recursion;
 use numpy::{Element, PyArray1, PyArray2, PyReadonlyArray1};
 use pyo3::prelude::*;
 
@@ -20,7 +20,7 @@ use crate::errors::Result;
 use crate::gram::fill;
 use crate::input_gradient::{Gradients, WeightedSums, input_gradient};
 use crate::kernel_arguments::{
-    Bounds, KernelBatches, KernelGram, Snapshot, Wanted, call_cycles, output,
+    Bounds, KernelBatches, KernelGram, Scales, Snapshot, Wanted, call_cycles, layer_scales, output,
 };
 use crate::kernel_gradient::{self, Derivatives};
 use crate::prepared_inputs::{InputArgument, InputSource, PreparedInputs};
@@ -36,14 +36,8 @@ pub struct InfiniteKernel {
 #[pymethods]
 impl InfiniteKernel {
     #[new]
-    fn new(layers: Vec<(f64, f64, f64, f64)>, activations: Vec<Spec>) -> Result<Self> {
-        let scales = |(sigma_w, sigma_b, tau_w, tau_b)| LayerScales {
-            sigma_w,
-            sigma_b,
-            tau_w,
-            tau_b,
-        };
-        let layers = layers.into_iter().map(scales).collect();
+    fn new(layers: Vec<Scales>, activations: Vec<Spec>) -> Result<Self> {
+        let layers = layers.into_iter().map(layer_scales).collect();
         let recursion = Recursion::new(layers, activations::parse(activations)?)?;
         Ok(Self {
             recursion: Arc::new(recursion),

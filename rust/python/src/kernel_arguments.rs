@@ -7,7 +7,7 @@ use ntkrs_core::engine::scalar::Scalar;
 use ntkrs_core::engine::tile::product_cycles;
 use ntkrs_core::infinite::inputs::{Inputs, check_features};
 use ntkrs_core::infinite::pointwise;
-use ntkrs_core::infinite::recursion::{Output, Recursion};
+use ntkrs_core::infinite::recursion::{LayerScales, Output, Recursion};
 use ntkrs_core::{Error, Result};
 use numpy::Element;
 
@@ -20,8 +20,21 @@ use crate::prepared_inputs::{InputArgument, InputSource};
 /// contributes to the NTK of the whole network.
 pub type Wanted = (String, usize);
 
+/// σ_w, σ_b, τ_w and τ_b of a layer.
+pub type Scales = (f64, f64, f64, f64);
+
 /// Bounds on the errors of Σ and Θ, round-off excluded.
 pub type Bounds = (f64, f64);
+
+/// Returns the scales of a layer, as the core names them.
+pub fn layer_scales((sigma_w, sigma_b, tau_w, tau_b): Scales) -> LayerScales {
+    LayerScales {
+        sigma_w,
+        sigma_b,
+        tau_w,
+        tau_b,
+    }
+}
 
 /// Returns the kernel wanted, as the core calls it.
 ///
