@@ -88,9 +88,9 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
 
     Notes
     -----
-    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Depth and ridge have the least squared error of
-    leave-one-out. Its accuracy has many ties, and would choose models that predict worse. Inputs are taken as they
-    come: scale them first.
+    One eigendecomposition for each depth, O(N³) time and 5 N² numbers, or 9 N² where these fit easily. Depth and ridge
+    have the least squared error of leave-one-out. Its accuracy has many ties, and would choose models that predict
+    worse. Inputs are taken as they come: scale them first.
 
     Where the eigendecomposition does not fit in memory, a single depth and ridge are fitted by :func:`ntkrs.solve`, in
     half of N² numbers or less. No row is left out then, so there are neither ``loo_*`` nor sets of classes. The

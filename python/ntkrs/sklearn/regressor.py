@@ -98,9 +98,10 @@ class NTKRegressor(RegressorMixin, feature_scales.Importances, NTKRidge):  # typ
 
     Notes
     -----
-    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Among models whose errors agree to 1e-12, the
-    one with the larger ridge is chosen, and then the one with the smaller depth. The prediction of a row does not
-    depend on other rows, to the last bit. Inputs are taken as they come: scale them first, as in the example.
+    One eigendecomposition for each depth, O(N³) time and 5 N² numbers. Where 9 N² fit easily, one pass gives the
+    kernels of all depths. Among models whose errors agree to 1e-12, the one with the larger ridge is chosen, and then
+    the one with the smaller depth. The prediction of a row does not depend on other rows, to the last bit. Inputs are
+    taken as they come: scale them first, as in the example.
 
     Where the eigendecomposition does not fit in memory, a single depth and ridge are fitted by :func:`ntkrs.solve`, in
     half of N² numbers or less. No row is left out then, so there are neither ``loo_*`` nor intervals.
