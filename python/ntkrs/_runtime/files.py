@@ -45,10 +45,15 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
                 file.close()  # an open file keeps its name there
             beside.replace(path)
         except BaseException as error:
-            if isinstance(error, OSError) and error.errno and error.filename is None:
-                error.filename = str(path)
+            name_file(error, path)
             _give_up(file, beside)
             raise
+
+
+def name_file(error: BaseException, path: Path) -> None:
+    """Let an error of the system, such as a full disk, name the file, unless it names one already."""
+    if isinstance(error, OSError) and error.errno and error.filename is None:
+        error.filename = str(path)
 
 
 def _claimed(path: Path) -> BinaryIO:

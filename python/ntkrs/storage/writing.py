@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkrs._checks import memory
-from ntkrs._runtime.files import replaced
+from ntkrs._runtime.files import name_file, replaced
 from ntkrs.storage import files
 from ntkrs.storage.identity import differences, remedy
 from ntkrs.storage.journal import Journal, Part
@@ -219,8 +219,7 @@ class PartialFile:
 
         A band that is being written is finished in the background, so that Ctrl-C takes effect at once.
         """
-        if isinstance(error, OSError) and error.errno and error.filename is None:
-            error.filename = str(self._partial)
+        name_file(error, self._partial)
         failed = isinstance(error, OSError | ValueError | MemoryError) and self._journal.file >= 0
 
         def close() -> None:
