@@ -106,17 +106,23 @@ impl<T: Scalar> NormedRows<T> {
 
     /// Fills `entries` with the [`WIDTH`] rows of a block, side by side. Rows past the last one are zero.
     pub(crate) fn entries(&self, index: usize, entries: &mut Vec<Block>) {
-        load_rows(&self.rows, index, entries);
+        let (lines, block) = lines_of(&self.rows, index);
+        let first = block * WIDTH;
+        entries.clear();
+        entries.extend(lines.iter().map(|line| -> Block {
+            let lanes = &line.lanes()[first..first + WIDTH];
+            std::array::from_fn(|lane| lanes[lane].widen())
+        }));
     }
 }
 
 /// The norms of a range of rows, which starts at a block.
 fn norms<T: Scalar>(rows: &Panels<T>, range: &Range<usize>) -> Vec<DoubleDouble> {
-    let (isa, mut entries) = (rows.all().isa(), Vec::new());
+    let isa = rows.all().isa();
     let mut norms = Vec::with_capacity(range.len());
     for index in blocks_of(range) {
-        load_rows(rows, index, &mut entries);
-        let [highs, lows] = isa.run(SquaredNorms(&entries));
+        let (lines, block) = lines_of(rows, index);
+        let [highs, lows] = isa.run(SquaredNorms::<T> { lines, block });
         let squares = highs.into_iter().zip(lows);
         norms.extend(squares.map(|(hi, lo)| DoubleDouble { hi, lo }.sqrt()));
     }
@@ -140,29 +146,26 @@ fn parts(numbers: &[DoubleDouble]) -> [Blocks; 2] {
     ]
 }
 
-/// Fills `entries` with the rows of a block, side by side, in `f64`.
-fn load_rows<T: Scalar>(rows: &Panels<T>, index: usize, entries: &mut Vec<Block>) {
-    let first = index * WIDTH;
-    let (panel, lane) = (first / Panels::<T>::LANES, first % Panels::<T>::LANES);
-    let lines = rows.slice(panel..panel + 1).panels().flatten();
-    entries.clear();
-    entries.extend(lines.map(|line| -> Block {
-        let lanes = &line.lanes()[lane..lane + WIDTH];
-        std::array::from_fn(|lane| lanes[lane].widen())
-    }));
+/// The lines that hold the rows of a block, and the block of each line that does.
+fn lines_of<T: Scalar>(rows: &Panels<T>, index: usize) -> (&[T::Line], usize) {
+    let (panel, block) = (index / T::Line::BLOCKS, index % T::Line::BLOCKS);
+    (rows.all().panel(panel), block)
 }
 
-/// Computes the high and the low parts of `|x|²` of eight rows.
-struct SquaredNorms<'a>(&'a [Block]);
+/// Computes the high and the low parts of `|x|²` of eight rows: those of a block of the lines.
+struct SquaredNorms<'a, T: Scalar> {
+    lines: &'a [T::Line],
+    block: usize,
+}
 
-impl Vectorized for SquaredNorms<'_> {
+impl<T: Scalar> Vectorized for SquaredNorms<'_, T> {
     type Output = [Block; 2];
 
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
         let (mut sum, mut low) = (V::splat(0.0), V::splat(0.0));
-        for entries in self.0 {
-            let entry = V::load(entries);
+        for line in self.lines {
+            let entry: V = T::load(line, self.block);
             let (square, square_error) = two_product(entry, entry);
             let (next, sum_error) = two_sum(sum, square);
             (sum, low) = (next, low + (square_error + sum_error));

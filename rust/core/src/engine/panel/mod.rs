@@ -4,12 +4,13 @@
 //! samples lie side by side. Lanes past the last row are zero. A micro-kernel reads a panel front to back, and the
 //! output of one product is stored straight as the panels of the next.
 //!
-//! `pack` makes panels from an array, `slice` borrows some of them, `bands` splits matrices for several writers,
+//! `pack` makes panels from an array, one by one by `pack_panel`, `slice` borrows some of them, `bands` splits matrices for several writers,
 //! `transpose` turns rows into columns, `whole` copies and compares matrices, and `storage` owns the memory: the only
 //! `unsafe` code of this folder.
 
 mod bands;
 mod pack;
+mod pack_panel;
 mod slice;
 mod storage;
 mod transpose;

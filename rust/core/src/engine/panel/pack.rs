@@ -1,11 +1,14 @@
 //! Packing: panels from an array of any strides, checked for values that are not finite.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use ndarray::{ArrayView1, ArrayView2, ArrayView4, Axis};
 
 use super::Panels;
+use super::pack_panel::PackPanel;
 use crate::engine::pool::{self, Load, Stop, Watch, lock, unwatched};
 use crate::engine::scalar::{Line, Scalar};
 use crate::error::{Error, Result};
@@ -15,6 +18,9 @@ const CHUNK: usize = 1 << 22;
 
 /// The least number of entries that a thread packs at a time, if there are so many.
 const PIECE: usize = 1 << 12;
+
+/// Estimated cycles per entry.
+const CYCLES: f64 = 2.0;
 
 impl<T: Scalar> Panels<T> {
     /// Packs a matrix of any strides.
@@ -28,7 +34,7 @@ impl<T: Scalar> Panels<T> {
         watch: &mut Watch<'_>,
     ) -> Result<Self> {
         let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
-        panels.fill(|row| matrix.row(row), argument, |_, _| 0, watch)?;
+        panels.fill(|row| matrix.row(row), argument, None, watch)?;
         Ok(panels)
     }
 
@@ -48,7 +54,7 @@ impl<T: Scalar> Panels<T> {
             let line = block.index_axis_move(Axis(0), row / third % second);
             line.index_axis_move(Axis(0), row % third)
         };
-        panels.fill(row, argument, |_, _| 0, watch)?;
+        panels.fill(row, argument, None, watch)?;
         Ok(panels)
     }
 
@@ -68,19 +74,14 @@ impl<T: Scalar> Panels<T> {
         let mut panels = Self::unwritten(matrix.nrows(), matrix.ncols())?;
         let rows = 0..matrix.nrows();
         let exponents: Vec<AtomicI32> = rows.map(|_| AtomicI32::new(0)).collect();
-        let exponent = |row: usize, values: ArrayView1<'_, T>| {
-            let exponent = libm::frexp(largest(values)).1;
-            exponents[row].store(exponent, Ordering::Relaxed);
-            exponent
-        };
-        panels.fill(|row| matrix.row(row), argument, exponent, watch)?;
+        panels.fill(|row| matrix.row(row), argument, Some(&exponents), watch)?;
         Ok((
             panels,
             exponents.into_iter().map(AtomicI32::into_inner).collect(),
         ))
     }
 
-    /// Stores `values(row)` of every row, divided by `2^exponent(row, values)`.
+    /// Stores `values(row)` of every row. With room for exponents, scales the rows and keeps their exponents.
     ///
     /// `watch` may run user-supplied code, which may write to the values. So it is called between chunks of rows, while
     /// nobody reads them.
@@ -88,22 +89,28 @@ impl<T: Scalar> Panels<T> {
         &mut self,
         values: impl Fn(usize) -> ArrayView1<'a, T> + Sync,
         argument: &'static str,
-        exponent: impl Fn(usize, ArrayView1<'_, T>) -> i32 + Sync,
+        exponents: Option<&[AtomicI32]>,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let (depth, rows) = (self.depth, self.rows);
-        let bad: Mutex<Option<(usize, usize)>> = Mutex::new(None);
+        let (depth, rows, isa) = (self.depth, self.rows, self.isa);
+        let bad: Mutex<Option<NotFinite>> = Mutex::new(None);
         let fill_panel = |panel: usize, lines: &mut [T::Line]| {
-            let first = panel * Self::LANES;
-            for row in first..rows.min(first + Self::LANES) {
-                let values = values(row);
-                match first_not_finite(values) {
-                    None => store_row(lines, row - first, values, exponent(row, values)),
-                    Some(column) => {
-                        let mut bad = lock(&bad);
-                        *bad = Some(bad.map_or((row, column), |known| known.min((row, column))));
-                    }
+            let range = panel * Self::LANES..rows.min((panel + 1) * Self::LANES);
+            let contents: Vec<_> = range.clone().map(|row| contiguous(values(row))).collect();
+            let packed = isa.run(PackPanel {
+                rows: &contents,
+                lines,
+                scaled: exponents.is_some(),
+            });
+            for (exponent, row) in packed.exponents.iter().zip(range.clone()) {
+                if let Some(exponents) = exponents {
+                    exponents[row].store(*exponent, Ordering::Relaxed);
                 }
+            }
+            if !packed.finite {
+                let found = first_not_finite::<T>(lines, range);
+                let mut bad = lock(&bad);
+                *bad = bad.into_iter().chain(found).min_by_key(|found| found.row);
             }
         };
         let panel = depth.max(1) * Self::LANES;
@@ -114,7 +121,7 @@ impl<T: Scalar> Panels<T> {
         let total = pieces.len();
         while pieces.len() > 0 {
             let count = chunk.min(pieces.len());
-            let load = Load::new(count, 4.0 * (count * piece * panel) as f64);
+            let load = Load::new(count, CYCLES * (count * piece * panel) as f64);
             let fill_piece = |(): &mut (), (index, lines): (usize, &mut [T::Line]), _: &Stop| {
                 for (panel, lines) in lines.chunks_mut(depth.max(1)).enumerate() {
                     fill_panel(index * piece + panel, lines);
@@ -131,91 +138,42 @@ impl<T: Scalar> Panels<T> {
         }
         match *lock(&bad) {
             None => Ok(()),
-            Some((row, column)) => Err(Error::NotFinite {
+            Some(NotFinite { row, column, value }) => Err(Error::NotFinite {
                 argument,
                 row,
                 column,
-                value: values(row)[column].widen(),
+                value,
             }),
         }
     }
 }
 
-/// The first position of NaN or an infinity.
-fn first_not_finite<T: Scalar>(values: ArrayView1<'_, T>) -> Option<usize> {
-    let is_bad = |value: &T| !value.widen().is_finite();
-    // Without an early exit the loop vectorises.
-    let any = match values.as_slice() {
-        Some(slice) => slice.iter().fold(false, |any, value| any | is_bad(value)),
-        None => values.iter().any(is_bad),
-    };
-    if any {
-        values.iter().position(is_bad)
-    } else {
-        None
+/// The place of NaN or an infinity.
+#[derive(Clone, Copy)]
+struct NotFinite {
+    row: usize,
+    column: usize,
+    value: f64,
+}
+
+/// The values of a row side by side in memory. They are copied if they are not.
+fn contiguous<T: Scalar>(values: ArrayView1<'_, T>) -> Cow<'_, [T]> {
+    match values.to_slice() {
+        Some(slice) => Cow::Borrowed(slice),
+        None => Cow::Owned(values.to_vec()),
     }
 }
 
-/// The largest magnitude.
-fn largest<T: Scalar>(values: ArrayView1<'_, T>) -> f64 {
-    let larger = |max: f64, value: &T| {
-        let size = value.widen().abs();
-        if size > max { size } else { max }
-    };
-    let Some(slice) = values.as_slice() else {
-        return values.iter().fold(0.0, larger);
-    };
-    // Eight maxima side by side: a single one would wait for its predecessor at each value.
-    let (chunks, rest) = slice.as_chunks::<8>();
-    let mut maxima = [0.0; 8];
-    for chunk in chunks {
-        for (max, value) in maxima.iter_mut().zip(chunk) {
-            *max = larger(*max, value);
-        }
-    }
-    let largest = maxima.into_iter().fold(0.0, f64::max);
-    rest.iter().fold(largest, larger)
-}
-
-/// Writes one row, divided by `2^exponent`, to a lane of a panel.
-fn store_row<T: Scalar>(
-    lines: &mut [T::Line],
-    lane: usize,
-    values: ArrayView1<'_, T>,
-    exponent: i32,
-) {
-    // A power of two in the normal range is an exact factor. Others may overflow, which `scalbn` takes care of.
-    if exponent == 0 {
-        store(lines, lane, values, |value| value);
-    } else if exponent.abs() < 1000 {
-        let factor = libm::scalbn(1.0, -exponent);
-        store(lines, lane, values, |value| {
-            T::narrow(value.widen() * factor)
-        });
-    } else {
-        store(lines, lane, values, |value| {
-            T::narrow(libm::scalbn(value.widen(), -exponent))
-        });
-    }
-}
-
-/// Writes `map` of the values to a lane of a panel.
-fn store<T: Scalar>(
-    lines: &mut [T::Line],
-    lane: usize,
-    values: ArrayView1<'_, T>,
-    map: impl Fn(T) -> T,
-) {
-    match values.as_slice() {
-        Some(slice) => lines
-            .iter_mut()
-            .zip(slice)
-            .for_each(|(line, value)| line.lanes_mut()[lane] = map(*value)),
-        None => lines
-            .iter_mut()
-            .zip(values)
-            .for_each(|(line, value)| line.lanes_mut()[lane] = map(*value)),
-    }
+/// The first row of a panel that holds NaN or an infinity, and its first such column.
+fn first_not_finite<T: Scalar>(lines: &[T::Line], rows: Range<usize>) -> Option<NotFinite> {
+    rows.enumerate().find_map(|(lane, row)| {
+        let mut values = lines
+            .iter()
+            .map(|line| line.lanes()[lane].widen())
+            .enumerate();
+        let (column, value) = values.find(|(_, value)| !value.is_finite())?;
+        Some(NotFinite { row, column, value })
+    })
 }
 
 #[cfg(test)]

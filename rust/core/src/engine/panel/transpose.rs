@@ -41,22 +41,28 @@ impl<'a, T: Scalar, I: Iterator<Item = (&'a [T::Line], &'a mut [T::Line])>> Vect
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let lanes = T::Line::LANES;
         for (source, target) in self.0 {
-            if source.len() == lanes && target.len() == lanes {
-                T::transpose::<V>(source, target);
-                continue;
-            }
-            for (row, line) in target.iter_mut().enumerate() {
-                let (values, rest) = line.lanes_mut().split_at_mut(source.len());
-                let column = source.iter().map(|line| line.lanes()[row]);
-                values
-                    .iter_mut()
-                    .zip(column)
-                    .for_each(|(value, entry)| *value = entry);
-                rest.fill(T::default());
-            }
+            transpose_square::<T, V>(source, target);
         }
+    }
+}
+
+/// Makes the target the transpose of the source, as in [`transpose`].
+#[inline(always)]
+pub(super) fn transpose_square<T: Scalar, V: Vector>(source: &[T::Line], target: &mut [T::Line]) {
+    let lanes = T::Line::LANES;
+    if source.len() == lanes && target.len() == lanes {
+        T::transpose::<V>(source, target);
+        return;
+    }
+    for (row, line) in target.iter_mut().enumerate() {
+        let (values, rest) = line.lanes_mut().split_at_mut(source.len());
+        let column = source.iter().map(|line| line.lanes()[row]);
+        values
+            .iter_mut()
+            .zip(column)
+            .for_each(|(value, entry)| *value = entry);
+        rest.fill(T::default());
     }
 }
 
