@@ -3,8 +3,8 @@
 use ndarray::ArrayViewMut4;
 
 use crate::engine::pool::{self, AllFinite, Load, Stop, Watch};
-use crate::engine::scalar::{Scalar, all_fit};
-use crate::engine::tile::{Area, Canvas, Slot, Tile, TileKernel};
+use crate::engine::scalar::Scalar;
+use crate::engine::tile::{Canvas, Slot, Tile, TileKernel};
 use crate::error::{Error, Result};
 
 /// Computes `K(X, X)` for a kernel whose rows and columns are the same. Half of it is computed, and mirrored.
@@ -84,8 +84,7 @@ fn fill<T: Scalar, K: TileKernel>(
     let work = |worker: &mut TileWorker<K>, slot: Slot<'_, T>, stop: &Stop| {
         kernel.compute(slot.area(), &mut worker.scratch, &mut worker.tiles, stop);
         if adds {
-            slot.add_stored(&mut worker.tiles);
-            finite.record(all_finite::<T>(slot.area(), &worker.tiles));
+            finite.record(slot.add_stored(&mut worker.tiles));
         }
         slot.store(&worker.tiles, &mut worker.turned);
     };
@@ -95,16 +94,6 @@ fn fill<T: Scalar, K: TileKernel>(
     finite.check(|| Error::TooLarge {
         what: "an entry of the kernel",
         dtype: T::NAME,
-    })
-}
-
-/// Returns true if all values of an area, rounded to `T`, are finite.
-fn all_finite<T: Scalar>(area: &Area, tiles: &[Tile]) -> bool {
-    let rows = tiles
-        .iter()
-        .flat_map(|tile| (0..area.rows.len()).map(|r| tile.row(r)));
-    rows.fold(true, |finite, row| {
-        finite & all_fit::<T>(&row[..area.cols.len()])
     })
 }
 

@@ -8,8 +8,9 @@ use std::slice;
 
 use ndarray::ArrayViewMut4;
 
+use super::add_rows::AddRows;
 use super::{Area, Tile, area_count, areas};
-use crate::engine::scalar::{Line, Scalar};
+use crate::engine::scalar::{Line, Scalar, all_fit};
 use crate::error::{Error, Result};
 use crate::isa::{Isa, Vector, Vectorized};
 
@@ -126,21 +127,23 @@ impl<T: Scalar> Slot<'_, T> {
         &self.area
     }
 
-    /// Adds the values that the area of each plane holds to its tile.
+    /// Adds the values that the area of each plane holds to its tile. Returns true if all sums, rounded to `T`, are finite.
     ///
     /// # Panics
     /// If there are fewer tiles than planes, or a tile is smaller than the area.
-    pub fn add_stored(&self, tiles: &mut [Tile]) {
+    pub fn add_stored(&self, tiles: &mut [Tile]) -> bool {
         assert!(tiles.len() >= self.planes.len());
         let [row_block, col_block] = self.blocks;
+        let mut finite = true;
         for (plane, tile) in self.planes.iter().zip(tiles) {
             let [i, m, j, n] = plane.strides;
             let rows = offsets(&self.area.rows, row_block, i, m);
             let cols = offsets(&self.area.cols, col_block, j, n);
             // SAFETY: as in `store`, every address is one of the array's, and only this slot writes to it. The array
             // is initialized, since its view is.
-            unsafe { plane.add_to(&rows, &cols, tile) };
+            finite &= unsafe { plane.add_to(self.isa, &rows, &cols, tile) };
         }
+        finite
     }
 
     /// Writes one tile per plane, rounded to `T`. `turned` is scratch space for its transpose.
@@ -171,29 +174,28 @@ impl<T: Scalar> Slot<'_, T> {
 }
 
 impl<T: Scalar> Plane<T> {
-    /// Adds the value at `rows[r] + cols[c]` to `tile[r][c]`.
+    /// Adds the value at `rows[r] + cols[c]` to `tile[r][c]`. Returns true if all sums, rounded to `T`, are finite.
     ///
     /// # Safety
     /// Every such offset is that of an element of this plane, and no other thread writes to it.
-    unsafe fn add_to(&self, rows: &[isize], cols: &[isize], tile: &mut Tile) {
+    unsafe fn add_to(&self, isa: Isa, rows: &[isize], cols: &[isize], tile: &mut Tile) -> bool {
         if !consecutive(cols) {
+            let mut finite = true;
             for (r, row) in rows.iter().enumerate() {
-                for (col, value) in cols.iter().zip(&mut tile.row_mut(r)[..cols.len()]) {
+                let values = &mut tile.row_mut(r)[..cols.len()];
+                for (col, value) in cols.iter().zip(&mut *values) {
                     // SAFETY: the caller's promise.
                     *value += unsafe { self.base.offset(row + col).read() }.widen();
                 }
+                finite &= all_fit::<T>(values);
             }
-            return;
+            return finite;
         }
-        for (r, row) in rows.iter().enumerate() {
+        let sources = rows.iter().map(|row| {
             // SAFETY: these are consecutive elements of the plane that, by the caller's promise, nobody writes to.
-            let stored =
-                unsafe { slice::from_raw_parts(self.base.offset(row + cols[0]), cols.len()) };
-            let values = tile.row_mut(r)[..cols.len()].iter_mut();
-            values
-                .zip(stored)
-                .for_each(|(value, stored)| *value += stored.widen());
-        }
+            unsafe { slice::from_raw_parts(self.base.offset(row + cols[0]), cols.len()) }
+        });
+        isa.run(AddRows { sources, tile })
     }
 
     /// Writes `tile[r][c]` at `rows[r] + cols[c]`.

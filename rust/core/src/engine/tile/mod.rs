@@ -1,9 +1,10 @@
 //! Output tiles: the unit of work of every driver. A tile is computed as a whole by one worker, and used once.
 //!
 //! [`Tile`] holds the values and [`TileKernel`] computes them. `areas` lists the tiles of a matrix, `product` fills them
-//! with products of packed rows (`prefetch` decides what it fetches ahead), `transpose` mirrors them, and `canvas` stores
-//! them in the output arrays: the only `unsafe` code of this folder.
+//! with products of packed rows (`prefetch` decides what it fetches ahead), `transpose` mirrors them, `add_rows`
+//! adds what is stored to them, and `canvas` stores them in the output arrays: the only `unsafe` code of this folder.
 
+mod add_rows;
 mod areas;
 mod canvas;
 mod prefetch;
