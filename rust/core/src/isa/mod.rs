@@ -1,8 +1,8 @@
 //! Instruction sets: the only place for intrinsics. Nothing here knows more than numbers and cache lines.
 //!
 //! [`Isa`] is the set in use. `micro_kernel` holds the innermost loop of products, written for each set; `vector` the
-//! numbers in which all other loops are written once ([`Vectorized`]); `line` the cache line, and `float_env` the
-//! floating-point environment.
+//! numbers in which all other loops are written once ([`Vectorized`]); `line` the cache line, `prefetch` a hint to the
+//! caches, and `float_env` the floating-point environment.
 //!
 //! The set is chosen once per process, at run time: one build runs on every machine. All sets sum in the same order, but
 //! AVX2 and AVX-512 round a product and its sum once and portable code twice, so their results differ in the last bits.
@@ -10,6 +10,7 @@
 mod float_env;
 mod line;
 mod micro_kernel;
+mod prefetch;
 mod vector;
 
 use std::env;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 pub use float_env::DefaultFloatEnv;
 pub use line::{Lanes, Pod};
 pub use micro_kernel::{MicroKernel, Start, Target, micro_kernel_f32, micro_kernel_f64, peak_loop};
+pub use prefetch::prefetch;
 pub use vector::{
     Block, BlockPair, Blocks, LUT_LEN, Lut, Part, Real, Singles, Square, Vector, Vectorized, WIDTH,
     blocks_of,

@@ -4,8 +4,14 @@
 //! products; in a symmetric kernel each tile serves twice. The sums of tasks are added at the end, in the order of the
 //! column bands: the bits do not depend on which thread computed them. Memory: BANDS times the result.
 //!
-//! [`ProductSums`] are these sums, `vectors` the format of vectors and sums, and `tile_products` the loops over one tile.
+//! A task passes over the tiles of a run, several beside each other, strip by strip of [`TileKernel::strip`] rows: a strip of
+//! one tile, and then that of the next. If the entries are read from memory, they come in long pieces then, and the strip
+//! stays in L1 between both uses.
+//!
+//! [`ProductSums`] are these sums, `pairs` the pairs of bands with their runs, `vectors` the format of vectors and sums, and
+//! `tile_products` the loops over one strip of a tile.
 
+mod pairs;
 mod tile_products;
 mod vectors;
 
@@ -20,6 +26,8 @@ use crate::engine::tile::{Area, Tile, TileKernel};
 use crate::error::{Error, Result};
 use crate::isa::{Isa, WIDTH};
 
+use pairs::RUN;
+pub use pairs::{Half, Pair};
 pub use vectors::Vectors;
 
 /// The largest number of bands that rows or columns are cut into.
@@ -60,55 +68,6 @@ pub fn multiply<K: TileKernel>(
 /// The number of rows or columns of a band, of `len` altogether: whole tiles of this edge.
 fn band_edge(len: usize, edge: usize) -> usize {
     len.div_ceil(edge).div_ceil(BANDS).max(1) * edge
-}
-
-/// The tiles of a pair of bands that are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// All tiles.
-    All,
-    /// In a symmetric kernel, those on and above the diagonal.
-    Upper,
-    /// In a symmetric kernel, those on and below the diagonal.
-    Lower,
-}
-
-/// A band of rows and a band of columns.
-#[derive(Clone, Debug)]
-pub struct Pair {
-    area: Area,
-    half: Half,
-}
-
-impl Pair {
-    /// The pair of the rows and columns of this area.
-    pub fn new(area: Area, half: Half) -> Self {
-        Self { area, half }
-    }
-
-    /// The tiles of this edge in some of the rows, row by row.
-    fn tiles(&self, rows: &Range<usize>, edge: usize) -> impl Iterator<Item = Area> + use<> {
-        let Self { area, half } = self.clone();
-        let (start, end) = (area.rows.start.max(rows.start), area.rows.end.min(rows.end));
-        let cols = area.cols;
-        (start..end).step_by(edge).flat_map(move |row| {
-            let bottom = end.min(row + edge);
-            let (from, to) = match half {
-                Half::All => (cols.start, cols.end),
-                Half::Upper => (cols.start.max(row), cols.end),
-                Half::Lower => (cols.start, cols.end.min(row + edge)),
-            };
-            (from..to).step_by(edge).map(move |col| Area {
-                rows: row..bottom,
-                cols: col..to.min(col + edge),
-            })
-        })
-    }
-
-    /// Returns true if an area of this pair stands for its mirror image too.
-    fn mirrors(&self, area: &Area) -> bool {
-        self.half != Half::All && area.rows.start != area.cols.start
-    }
 }
 
 /// The contribution of one band of columns to one band of rows of the product.
@@ -171,26 +130,25 @@ impl ProductSums {
         cycles: f64,
         watch: &mut Watch<'_>,
     ) -> Result<()> {
-        let touched = |(pair, _): &&(Pair, _)| {
-            let mut tiles = rows.iter().flat_map(|rows| pair.tiles(rows, self.edge));
-            tiles.next().is_some()
+        let runs = |pair: &Pair| {
+            let pair = pair.clone();
+            rows.iter().flat_map(move |rows| pair.runs(rows, self.edge))
         };
+        let touched = |(pair, _): &&(Pair, _)| runs(pair).next().is_some();
         let pairs: Vec<_> = self.pairs.iter().filter(touched).collect();
         let load = Load::new(pairs.len(), cycles);
-        let work =
-            |worker: &mut (K::Scratch, [Tile; 1]), (pair, sums): &(Pair, Mutex<_>), stop: &Stop| {
-                let mut sums = lock(sums);
-                let mut sums = PairTotals::of(pair, &mut sums, self);
-                for area in rows.iter().flat_map(|rows| pair.tiles(rows, self.edge)) {
-                    if stop.requested() {
-                        break;
-                    }
-                    kernel.compute(&area, &mut worker.0, &mut worker.1, stop);
-                    clear_filling(&mut worker.1[0], &area);
-                    sums.add(&area, &worker.1[0]);
+        let work = |worker: &mut Worker<K>, (pair, sums): &(Pair, Mutex<_>), stop: &Stop| {
+            let mut sums = lock(sums);
+            let mut sums = PairTotals::of(pair, &mut sums, self);
+            for run in runs(pair) {
+                if stop.requested() {
+                    break;
                 }
-            };
-        pool::for_each(pairs.into_iter(), load, watch, Default::default, work)
+                sums.add_run(kernel, &run, worker, stop);
+            }
+        };
+        let worker = || Worker::new(self);
+        pool::for_each(pairs.into_iter(), load, watch, worker, work)
     }
 
     /// Returns the product of `rows` rows: the sums of all pairs in ascending order of their columns.
@@ -229,6 +187,24 @@ fn add_sums(sums: &[&RowSums], first: usize, mut product: ArrayViewMut2<'_, f64>
     }
 }
 
+/// The scratch space of a worker, reused between tiles.
+struct Worker<K: TileKernel> {
+    scratch: K::Scratch,
+    planes: [Tile; 1],
+    /// The products of the transposed tiles of a run, while its strips are added.
+    totals: Vectors,
+}
+
+impl<K: TileKernel> Worker<K> {
+    fn new(all: &ProductSums) -> Self {
+        Self {
+            scratch: K::Scratch::default(),
+            planes: [Tile::default()],
+            totals: all.vectors.zeros(RUN * all.edge),
+        }
+    }
+}
+
 /// The sums of one pair, while tiles are added.
 struct PairTotals<'a> {
     pair: &'a Pair,
@@ -256,31 +232,67 @@ impl<'a> PairTotals<'a> {
         }
     }
 
-    /// Adds the products of one tile.
-    fn add(&mut self, area: &Area, tile: &Tile) {
-        let (vectors, rows) = (self.vectors, area.rows.clone());
-        let within = |sums: &RowSums, range: &Range<usize>| {
-            range.start - sums.rows.start..range.end - sums.rows.start
-        };
-        let direct = &mut self.sums[0];
-        let target = within(direct, &area.rows);
-        tile_products::add(
-            self.isa,
-            tile,
-            vectors,
-            &area.cols,
-            &mut direct.vectors,
-            &target,
+    /// Adds the products of a run.
+    fn add_run<K: TileKernel>(
+        &mut self,
+        kernel: &K,
+        run: &Area,
+        worker: &mut Worker<K>,
+        stop: &Stop,
+    ) {
+        let mirrored = self.pair.mirrors(run);
+        let (edge, strip) = (
+            kernel.edge(),
+            if mirrored {
+                kernel.strip()
+            } else {
+                kernel.edge()
+            },
         );
-        if self.pair.mirrors(area) {
+        let mut areas = run.clone().cut([strip, edge], false).peekable();
+        while let Some(area) = areas.next() {
+            if stop.requested() {
+                return;
+            }
+            kernel.compute(&area, &mut worker.scratch, &mut worker.planes, stop);
+            if let Some(next) = areas.peek() {
+                kernel.prefetch(next);
+            }
+            clear_filling(&mut worker.planes[0], &area);
+            self.add_direct(&area, &worker.planes[0]);
+            if mirrored {
+                let (tile, totals) = (&worker.planes[0], &mut worker.totals);
+                let to = area.cols.start - run.cols.start..area.cols.end - run.cols.start;
+                tile_products::add_transposed(
+                    self.isa,
+                    tile,
+                    self.vectors,
+                    &area.rows,
+                    totals,
+                    &to,
+                );
+            }
+        }
+        if mirrored {
             // In a pair on the diagonal both halves belong to the same rows.
-            let last = self.sums.len() - 1;
-            let mirrored = &mut self.sums[last];
-            let target = within(mirrored, &area.cols);
-            let sums = &mut mirrored.vectors;
-            tile_products::add_transposed(self.isa, tile, vectors, &rows, sums, &target);
+            let sums = self.sums.len() - 1;
+            let sums = &mut self.sums[sums];
+            let rows = within(sums, &run.cols);
+            sums.vectors.take(self.isa, &rows, &mut worker.totals);
         }
     }
+
+    /// Adds the products of a strip of a tile to the sums of its rows.
+    fn add_direct(&mut self, area: &Area, tile: &Tile) {
+        let sums = &mut self.sums[0];
+        let (isa, to) = (self.isa, within(sums, &area.rows));
+        tile_products::add(isa, tile, self.vectors, &area.cols, &mut sums.vectors, &to);
+    }
+}
+
+/// The places of a range of rows within sums.
+fn within(sums: &RowSums, rows: &Range<usize>) -> Range<usize> {
+    rows.start - sums.rows.start..rows.end - sums.rows.start
 }
 
 /// Writes zeros past the last column of an area, up to a whole block.
@@ -295,56 +307,4 @@ fn clear_filling(tile: &mut Tile, area: &Area) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::pool::unwatched;
-
-    /// A square kernel of ones, whose tiles hold NaN past their last column.
-    struct Ones(usize);
-
-    impl TileKernel for Ones {
-        type Scratch = ();
-
-        fn rows(&self) -> usize {
-            self.0
-        }
-
-        fn cols(&self) -> usize {
-            self.0
-        }
-
-        fn planes(&self) -> usize {
-            1
-        }
-
-        fn entry_cycles(&self) -> f64 {
-            1.0
-        }
-
-        fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile], _: &Stop) {
-            planes[0].reset(area.rows.len(), area.cols.len().next_multiple_of(WIDTH));
-            for row in 0..area.rows.len() {
-                let row = planes[0].row_mut(row);
-                row.fill(f64::NAN);
-                row[..area.cols.len()].fill(1.0);
-            }
-        }
-    }
-
-    #[test]
-    fn values_past_the_last_column_do_not_count() {
-        for n in [1, 13, 96, 101] {
-            for symmetric in [false, true] {
-                for count in [1, 2, 4, 5, 8, 11] {
-                    let vectors = Array2::ones((n, count));
-                    let product = multiply(&Ones(n), symmetric, vectors.view(), &mut unwatched);
-                    assert_eq!(
-                        product.unwrap(),
-                        vectors * n as f64,
-                        "{n} {symmetric} {count}"
-                    );
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut1, ArrayViewMut2};
 
-use crate::isa::{Block, WIDTH};
+use crate::isa::{Block, Isa, Lanes, Pod, Vector, Vectorized, WIDTH, blocks_of};
 
 /// Vectors of one length, in groups of [`WIDTH`]. The last group may have 1, 2 or 4 of them.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Group {
     pub(super) width: usize,
     /// The number of blocks of one vector.
     len: usize,
-    /// If there are [`WIDTH`] vectors, a block for each row; otherwise the blocks of one vector after those of another.
-    blocks: Vec<Block>,
+    /// The blocks. If there are [`WIDTH`] vectors, one for each row; otherwise those of one vector after those of another.
+    lines: Vec<Lanes<f64, WIDTH>>,
 }
 
 impl Vectors {
@@ -58,6 +58,13 @@ impl Vectors {
         Self { count, groups }
     }
 
+    /// Adds the first rows of `totals`, as many as `rows` has, to these rows, and makes them zeros.
+    pub(super) fn take(&mut self, isa: Isa, rows: &Range<usize>, totals: &mut Self) {
+        for (sums, totals) in self.groups.iter_mut().zip(&mut totals.groups) {
+            sums.take(isa, rows, totals);
+        }
+    }
+
     /// The groups.
     pub(super) fn groups(&self) -> &[Group] {
         &self.groups
@@ -70,11 +77,8 @@ impl Vectors {
 
     /// Adds the rows from `first` on to the rows of a matrix.
     pub(super) fn add_to(&self, first: usize, matrix: &mut ArrayViewMut2<'_, f64>) {
-        for (c, mut column) in matrix.columns_mut().into_iter().enumerate() {
-            let group = &self.groups[c / WIDTH];
-            for (row, value) in column.iter_mut().enumerate() {
-                *value += group.value(first + row, c % WIDTH);
-            }
+        for (c, column) in matrix.columns_mut().into_iter().enumerate() {
+            self.groups[c / WIDTH].add_to(c % WIDTH, first, column);
         }
     }
 }
@@ -93,8 +97,34 @@ fn widths(count: usize) -> impl Iterator<Item = usize> {
 impl Group {
     fn zeros(width: usize, rows: usize) -> Self {
         let len = rows.div_ceil(WIDTH);
-        let blocks = vec![[0.0; WIDTH]; width * len];
-        Self { width, len, blocks }
+        let lines = vec![Pod::ZERO; width * len];
+        Self { width, len, lines }
+    }
+
+    /// All blocks.
+    fn blocks(&self) -> &[Block] {
+        Lanes::values(&self.lines).as_chunks().0
+    }
+
+    /// All blocks, mutable.
+    fn blocks_mut(&mut self) -> &mut [Block] {
+        Lanes::values_mut(&mut self.lines).as_chunks_mut().0
+    }
+
+    /// [`Vectors::take`].
+    fn take(&mut self, isa: Isa, rows: &Range<usize>, totals: &mut Self) {
+        let (parts, [to, from]) = if self.width == WIDTH {
+            let filled = |start: usize| start..start + rows.len().next_multiple_of(WIDTH);
+            (1, [rows.start, 0].map(filled))
+        } else {
+            (self.width, [blocks_of(rows), blocks_of(&(0..rows.len()))])
+        };
+        let [len, totals_len] = [self.len, totals.len];
+        for part in 0..parts {
+            let sums = &mut self.blocks_mut()[part * len..][to.clone()];
+            let totals = &mut totals.blocks_mut()[part * totals_len..][from.clone()];
+            isa.run(Take { sums, totals });
+        }
     }
 
     /// The place of a row of one of the vectors.
@@ -106,34 +136,61 @@ impl Group {
         }
     }
 
-    fn value(&self, row: usize, vector: usize) -> f64 {
-        let [block, lane] = self.place(row, vector);
-        self.blocks[block][lane]
+    /// Adds the rows from `first` on of one of the vectors to a column.
+    fn add_to(&self, vector: usize, first: usize, mut column: ArrayViewMut1<'_, f64>) {
+        let [block, lane] = self.place(first, vector);
+        let blocks = &self.blocks()[block..];
+        if self.width == WIDTH {
+            let pairs = column.iter_mut().zip(blocks);
+            pairs.for_each(|(value, block)| *value += block[lane]);
+        } else {
+            let pairs = column.iter_mut().zip(&blocks.as_flattened()[lane..]);
+            pairs.for_each(|(value, sum)| *value += sum);
+        }
     }
 
     fn value_mut(&mut self, row: usize, vector: usize) -> &mut f64 {
         let [block, lane] = self.place(row, vector);
-        &mut self.blocks[block][lane]
+        &mut self.blocks_mut()[block][lane]
     }
 
     /// The rows of a group of [`WIDTH`] vectors, filled up to whole blocks of rows: a block for each.
     pub(super) fn rows(&self, rows: &Range<usize>) -> &[Block] {
-        &self.blocks[rows.start..rows.end.next_multiple_of(WIDTH)]
+        &self.blocks()[rows.start..rows.end.next_multiple_of(WIDTH)]
     }
 
     /// The rows, mutable.
     pub(super) fn rows_mut(&mut self, rows: &Range<usize>) -> &mut [Block] {
-        &mut self.blocks[rows.start..rows.end.next_multiple_of(WIDTH)]
+        &mut self.blocks_mut()[rows.start..rows.end.next_multiple_of(WIDTH)]
     }
 
     /// The blocks of each of G vectors.
     pub(super) fn each<const G: usize>(&self, blocks: &Range<usize>) -> [&[Block]; G] {
-        std::array::from_fn(|g| &self.blocks[g * self.len..][blocks.clone()])
+        std::array::from_fn(|g| &self.blocks()[g * self.len..][blocks.clone()])
     }
 
     /// The blocks of each of G vectors, mutable.
     pub(super) fn each_mut<const G: usize>(&mut self, blocks: &Range<usize>) -> [&mut [Block]; G] {
-        let mut vectors = self.blocks.chunks_mut(self.len.max(1));
+        let len = self.len.max(1);
+        let mut vectors = self.blocks_mut().chunks_mut(len);
         std::array::from_fn(|_| &mut vectors.next().unwrap_or_default()[blocks.clone()])
+    }
+}
+
+/// `sums += totals`, and then `totals = 0`.
+struct Take<'a> {
+    sums: &'a mut [Block],
+    totals: &'a mut [Block],
+}
+
+impl Vectorized for Take<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        for (sums, totals) in self.sums.iter_mut().zip(self.totals) {
+            (V::load(sums) + V::load(totals)).store(sums);
+            V::splat(0.0).store(totals);
+        }
     }
 }

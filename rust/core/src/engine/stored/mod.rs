@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ndarray::{Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis, concatenate, s};
 
 use crate::engine::multiply::{Half, Pair, ProductSums, Vectors};
 use crate::engine::packed_layout::Halves;
@@ -10,10 +10,13 @@ use crate::engine::pool::{Stages, Stop, Watch};
 use crate::engine::scalar::Scalar;
 use crate::engine::tile::{Area, EDGE, Tile, TileKernel};
 use crate::error::{Error, Result};
-use crate::isa::{Isa, Vector, Vectorized};
+use crate::isa::{Isa, Vector, Vectorized, prefetch};
 
 /// The number of bands of either half of the matrix.
 const BANDS: usize = 8;
+
+/// The number of rows that are read and multiplied at a time, while they stay in L1.
+const STRIP: usize = EDGE / 4;
 
 /// Some rows of a symmetric matrix (N, N): rows j of its first half and rows h + j of its second, for a range of j. All rows
 /// and columns are at the positions of [`Halves`].
@@ -99,26 +102,30 @@ impl<'a, T: Scalar> Stored<'a, T> {
         [0, second].map(|half| half + self.rows.start..half + end)
     }
 
-    /// Writes the entries at one position of a row and consecutive positions of columns, which are stored side by side.
-    fn read(&self, row: usize, cols: Range<usize>, target: &mut [f64]) {
+    /// The entries at one position of a row and consecutive positions of columns, which are stored side by side.
+    fn entries(&self, row: usize, cols: &Range<usize>) -> ArrayView1<'_, T> {
         let (i, j) = (self.halves.row(row), self.halves.row(cols.start));
         match &self.entries {
             RowStorage::Packed { values, first } => {
                 let start = self.halves.layout().offset(i, j) - first;
-                let source = &values[start..start + cols.len()];
-                self.isa.run(Widen { source, target });
+                ArrayView1::from(&values[start..start + cols.len()])
             }
             RowStorage::Square(halves) => {
                 let half = usize::from(row >= self.halves.second());
                 let local = row - half * self.halves.second() - self.rows.start;
-                let source = halves[half].slice(s![local, j..j + cols.len()]);
-                if let Some(source) = source.to_slice() {
-                    self.isa.run(Widen { source, target });
-                } else {
-                    let pairs = target.iter_mut().zip(source);
-                    pairs.for_each(|(target, source)| *target = source.widen());
-                }
+                halves[half].slice(s![local, j..j + cols.len()])
             }
+        }
+    }
+
+    /// Writes these entries.
+    fn read(&self, row: usize, cols: &Range<usize>, target: &mut [f64]) {
+        let source = self.entries(row, cols);
+        if let Some(source) = source.to_slice() {
+            self.isa.run(Widen { source, target });
+        } else {
+            let pairs = target.iter_mut().zip(source);
+            pairs.for_each(|(target, source)| *target = source.widen());
         }
     }
 }
@@ -142,7 +149,23 @@ impl<T: Scalar> TileKernel for Stored<'_, T> {
         1.0
     }
 
-    /// Reads a tile: in the first half on or above the diagonal, in the second on or below it.
+    fn strip(&self) -> usize {
+        STRIP
+    }
+
+    fn prefetch(&self, area: &Area) {
+        let cols = self.halves.occupied(&area.cols);
+        if cols.is_empty() {
+            return;
+        }
+        for row in self.halves.occupied(&area.rows) {
+            if let Some(entries) = self.entries(row, &cols).to_slice() {
+                prefetch(entries);
+            }
+        }
+    }
+
+    /// Reads a tile, or some rows of one: in the first half on or above the diagonal, in the second on or below it.
     fn compute(&self, area: &Area, (): &mut (), planes: &mut [Tile], _: &Stop) {
         let (tile, rows) = (&mut planes[0], self.halves.occupied(&area.rows));
         let (cols, second) = (self.halves.occupied(&area.cols), self.halves.second());
@@ -162,7 +185,7 @@ impl<T: Scalar> TileKernel for Stored<'_, T> {
             let [from, to] = [cols.start, cols.end].map(|col| col - area.cols.start);
             target[..from].fill(0.0);
             target[to..].fill(0.0);
-            self.read(row, cols, &mut target[from..to]);
+            self.read(row, &cols, &mut target[from..to]);
         }
         if diagonal {
             complete(tile, area.rows.start < second);

@@ -54,6 +54,15 @@ pub trait TileKernel: Sync {
         EDGE
     }
 
+    /// The number of rows that a product with vectors computes at a time off the diagonal: a multiple of [`WIDTH`] that
+    /// divides [`TileKernel::edge`]. Entries that cost less than their way through the caches need few rows.
+    fn strip(&self) -> usize {
+        self.edge()
+    }
+
+    /// Asks the caches for all that the outputs of `area` need. By default it does nothing.
+    fn prefetch(&self, _area: &Area) {}
+
     /// Fills one tile per plane with the outputs of `area`. Where a stop is requested, the values are not used.
     fn compute(&self, area: &Area, scratch: &mut Self::Scratch, planes: &mut [Tile], stop: &Stop);
 
@@ -142,6 +151,12 @@ impl Tile {
         Lanes::values(&self.lines)[r * stride..(r + 1) * stride]
             .as_chunks()
             .0
+    }
+
+    /// The blocks of all rows, and the number of blocks of each.
+    pub fn blocks(&self) -> (&[Block], usize) {
+        let blocks = Lanes::values(&self.lines).as_chunks().0;
+        (blocks, self.stride() / WIDTH)
     }
 
     /// The blocks of row `r`, mutable.

@@ -160,6 +160,8 @@ impl Real for Avx512 {
 in_one_part!(Avx512);
 
 impl Vector for Avx512 {
+    const REGISTERS: usize = 32;
+
     type Part = Self;
 
     type Singles = Avx512Singles;

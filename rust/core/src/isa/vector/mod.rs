@@ -51,6 +51,9 @@ pub trait Part: Real {
 
 /// [`WIDTH`] values side by side.
 pub trait Vector: Part {
+    /// The number of vectors that the registers hold.
+    const REGISTERS: usize = 8;
+
     /// Reads the values.
     fn load(values: &Block) -> Self;
 
