@@ -327,7 +327,8 @@ class TestMemory:
             tracemalloc.stop()
         # The packed matrix has 36 MB. Beside bands: copies of X, and lines of the journal.
         assert writing <= 1.5 * band_bytes + 2**20
-        assert product <= 2 * _PIECE + 2**20
+        # Three pieces: one in use, one read ahead, and one on its way.
+        assert product <= 3 * _PIECE + 2**20
 
     def test_a_product_reads_pieces(self, tmp_path, monkeypatch):
         monkeypatch.setattr("ntkrs.storage.matrix._PIECE", 2**20)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _TILE = 96
 
 #: The number of bytes of a piece of a file.
-_PIECE = 1 << 25
+_PIECE = 1 << 24
 
 #: The number of rows that are converted to an array at a time.
 _ROWS = 1024
@@ -167,7 +167,7 @@ class Gram(LinearOperator):  # type: ignore[misc]  # SciPy has no types
     Notes
     -----
     A product costs 2 N² r flops for r vectors, and one pass over the stored bytes. A file is read in pieces of some
-    32 MB, one ahead; nothing is mapped, so a file that is truncated during a product raises an OSError.
+    16 MB, one ahead; nothing is mapped, so a file that is truncated during a product raises an OSError.
 
     Examples
     --------
@@ -219,7 +219,7 @@ class Gram(LinearOperator):  # type: ignore[misc]  # SciPy has no types
         order = self.shape[0]
         if vectors.ndim not in (1, 2) or len(vectors) != order:
             raise ValueError(f"V has shape {vectors.shape}, but ({order},) or ({order}, r) is needed")
-        pieces = 0 if self.path is None else min(self.nbytes, 2 * _PIECE)
+        pieces = 0 if self.path is None else min(self.nbytes, 3 * _PIECE)
         what = f"a product with an array of shape {vectors.shape}"  # the core has the vectors in an order of its own
         memory.require(3 * vectors.nbytes + pieces, what, "Multiply fewer vectors at a time.")
         product = _core.StoredProduct(order, vectors.reshape(order, *vectors.shape[1:] or (1,)))
