@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import KernelName
-    from ntkrs.kernel import Kernel
+    from ntkrs.kernel import Kernel, PreparedInputs
     from ntkrs.layers import Sequential
 
     Vector = NDArray[np.float64]
@@ -174,7 +174,7 @@ def choose(
 
 
 def decomposed(
-    kernel: Kernel, X: Vector, y: Vector, weights: Vector, get: KernelName, *, intercept: bool
+    kernel: Kernel, X: PreparedInputs, y: Vector, weights: Vector, get: KernelName, *, intercept: bool
 ) -> KernelRegression:
     """Return the regression of a chosen kernel once more: :func:`choose` keeps no (N, N) matrix.
 
