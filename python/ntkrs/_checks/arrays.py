@@ -250,7 +250,7 @@ def output(
         raise ValueError("out is read-only, but must be writeable")
     if not out.flags.aligned:
         raise ValueError("out is misaligned in memory. Pass an array made by numpy.empty.")
-    if _overlaps_itself(out):
+    if out.size and _overlaps_itself(out):
         raise ValueError("out has entries that share memory. Pass an array made by numpy.empty.")
     if any(np.shares_memory(out, array) for array in inputs):
         raise ValueError("out shares memory with an input, which it would overwrite. Pass another array.")
