@@ -85,9 +85,10 @@ def gram(
 
     Notes
     -----
-    N²/2 entries of the kernel are computed. While rows are computed, those before them are written to
-    ``path.partial``. Once these are on the disk, their checksums are written to ``path.journal``. At the end ``path``
-    and ``path.json`` are left. ``numpy.load(path)`` reads the array of shape ((N + 1) // 2, N + 1 - N % 2), or (N, N).
+    N²/2 entries of the kernel are computed, with up to three times the memory of X beside the bands. While rows are
+    computed, those before them are written to ``path.partial``. Once these are on the disk, their checksums are written
+    to ``path.journal``. At the end ``path`` and ``path.json`` are left.
+    ``numpy.load(path)`` reads the array of shape ((N + 1) // 2, N + 1 - N % 2), or (N, N).
 
     References
     ----------
