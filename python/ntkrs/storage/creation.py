@@ -81,7 +81,7 @@ def gram(
         If another call is writing this file.
     OSError
         If the path is a folder, or in one that does not exist, or if the disk has no room for the file: all before any
-        work. If the file cannot be written.
+        work. If the file system has no locks, or the file cannot be written.
 
     Notes
     -----
