@@ -24,7 +24,7 @@ KERNEL = ntkrs.mlp(4, 1, 1, "tanh").kernel()
 
 
 class AlarmError(Exception):
-    """What a handler raises."""
+    """The exception of a handler."""
 
 
 def fail(*_):

@@ -103,7 +103,7 @@ def regression(
     get : "ntk" or "nngp"
         The kernel.
     intercept : bool
-        True to fit the labels minus their weighted mean m.
+        True to fit the targets minus their weighted mean m.
 
     Raises
     ------
