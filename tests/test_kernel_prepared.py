@@ -1,7 +1,9 @@
 """Inputs that stay prepared for a kernel: the same bits, prepared once, and refused by other kernels."""
 
+import copy
 import multiprocessing
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -40,6 +42,19 @@ class Counted:
 
     def kernel(self):
         return Sequential(Dense(1), Activation(self, lambda x: 1 - np.tanh(x) ** 2), Dense(1)).kernel()
+
+
+def _counted(x):
+    """Count calls by an attribute, which pickles by name share."""
+    _counted.calls += 1
+    return np.tanh(x)
+
+
+_counted.calls = 0
+
+
+def _slope(x):
+    return 1 - np.tanh(x) ** 2
 
 
 def test_the_activations_of_these_tests_exist():
@@ -235,12 +250,52 @@ class TestPrepare:
         with pytest.raises(TypeError, match=r"X is a PreparedInputs of shape .* but an array is needed. Pass X.array"):
             mlp(1, 1, 1).init(3, rng=0)(prepared)
 
-    def test_images_are_not_prepared(self):
-        kernel = Sequential(Conv(1, (3, 3)), Relu(), Flatten(), Dense(1)).kernel()
-        with pytest.raises(ValueError, match="prepare"):
-            kernel.prepare(np.ones((1, 4, 4, 1)))
-        with pytest.raises(TypeError, match=r"X is a PreparedInputs of shape .* but an array is needed. Pass X.array"):
-            kernel(mlp(1, 1, 1).kernel().prepare(np.eye(3)))
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_images_are_taken_too(self, dtype):
+        rng = np.random.default_rng(0)
+        x, z = (rng.standard_normal((n, 5, 4, 2)).astype(dtype) for n in (4, 3))
+        kernel = Sequential(Conv(1, (3, 3)), Relu(), Flatten(), Dense(1)).kernel("standard")
+        p, q = kernel.prepare(x), kernel.prepare(z)
+        for given in ((p, None), (p, q), (x, q), (p, z)):
+            plain = [one.array if isinstance(one, PreparedInputs) else one for one in given]
+            assert np.array_equal(kernel(*given), kernel(*plain))
+            assert kernel.error_bound(*given) == kernel.error_bound(*plain)
+            v = np.ones((kernel(*plain).shape[1], 2))
+            assert np.array_equal(kernel.operator(*given) @ v, kernel.operator(*plain) @ v)
+        assert np.array_equal(kernel.diag(p), kernel.diag(x))
+        x[:] = 0
+        assert np.array_equal(kernel(p, q), kernel(p.array, z))
+        with pytest.raises(ValueError, match="read-only"):
+            p.array[0] = 1
+        with pytest.raises(ValueError, match="X was prepared by another kernel"):
+            Sequential(Conv(1, (3, 3)), Relu(), Flatten(), Dense(1)).kernel("standard")(p)
+        with pytest.raises(ValueError, match="Z was prepared by another kernel"):
+            kernel(x, mlp(1, 1, 1).kernel().prepare(np.eye(3)))
+
+    def test_copies_and_pickles_hold_the_array_and_the_kernel(self):
+        kernel, x = kernel_of("tanh"), inputs(np.float32, 200)
+        prepared = kernel.prepare(x)
+        bits = pickle.dumps((kernel, prepared, prepared.array))
+        assert len(bits) < len(pickle.dumps((kernel, x))) + 300
+        for again, given, array in (pickle.loads(bits), copy.deepcopy((kernel, prepared, prepared.array))):
+            assert given.array is array
+            assert not array.flags.writeable
+            assert np.array_equal(again(given), kernel(x))
+            assert np.array_equal(again(x[:9], given), kernel(x[:9], x))
+            with pytest.raises(ValueError, match="X was prepared by another kernel"):
+                kernel(given)
+        assert np.array_equal(kernel(copy.copy(prepared)), kernel(x))
+
+    def test_pickles_are_prepared_when_they_are_used(self):
+        kernel = Sequential(Dense(1), Activation(_counted, _slope), Dense(1)).kernel()
+        prepared = kernel.prepare(np.eye(4))
+        _counted.calls = 0
+        again, given = pickle.loads(pickle.dumps((kernel, prepared)))
+        built = _counted.calls
+        again(given)
+        first = _counted.calls
+        again(given)
+        assert built < first == _counted.calls
 
     def test_progress_is_told_and_can_stop_it(self):
         heard = []

@@ -1,5 +1,6 @@
 """Files that take their name once they are complete: several writers, crashes, links and permissions."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,8 +8,10 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
+import ntkrs
 from ntkrs._runtime import files
 from ntkrs._runtime.files import replaced
 
@@ -160,3 +163,47 @@ def test_an_unfinished_matrix_is_not_touched(tmp_path):
     (tmp_path / "K.npy.partial").write_bytes(b"unfinished")
     write(tmp_path / "K.npy", 1)
     assert (tmp_path / "K.npy.partial").read_bytes() == b"unfinished"
+
+
+@posix
+@pytest.mark.parametrize("required", [True, False])
+def test_a_locked_file_is_told(tmp_path, required):
+    path = tmp_path / "file"
+    with path.open("wb") as first, path.open("wb") as second:
+        assert files.lock(first.fileno(), path, required=required)
+        assert not files.lock(second.fileno(), path, required=required)
+        first.close()
+        assert files.lock(second.fileno(), path, required=required)
+
+
+class TestWithoutLocks:
+    """A file system, or a Python, without locks: files are written as they come, and kernel matrices are refused."""
+
+    @pytest.fixture(params=[OSError(errno.ENOLCK, "no locks"), OSError(errno.EINVAL, ""), ImportError()], ids=repr)
+    def take_locks(self, request, monkeypatch):
+        """Return a function that takes all locks away."""
+
+        def fail(_):
+            raise request.param
+
+        return lambda: monkeypatch.setattr(files, "_lock_at_once", fail)
+
+    def test_a_file_is_written(self, tmp_path, take_locks):
+        path = tmp_path / "file"
+        take_locks()
+        write(path, 1)
+        assert is_whole(path.read_bytes())
+        assert list(tmp_path.iterdir()) == [path]
+
+    def test_a_kernel_matrix_is_refused_and_leaves_nothing(self, tmp_path, take_locks):
+        take_locks()
+        with pytest.raises(OSError, match=r"the file system has no locks.* choose a path on another one.*K\.npy"):
+            ntkrs.gram(ntkrs.mlp(1, 1, 1).kernel(), np.eye(3), tmp_path / "K.npy")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_finished_matrix_is_read(self, tmp_path, take_locks):
+        kernel, path = ntkrs.mlp(1, 1, 1).kernel(), tmp_path / "K.npy"
+        whole = np.asarray(ntkrs.gram(kernel, np.eye(3), path))
+        (tmp_path / "K.npy.journal").touch()  # of a call that a crash ended, when there were locks
+        take_locks()
+        assert np.array_equal(np.asarray(ntkrs.gram(kernel, np.eye(3), path)), whole)

@@ -1,6 +1,5 @@
 """Faults of files: killed writers, torn journals, damaged files, full disks, two writers, interrupts."""
 
-import contextlib
 import errno
 import os
 import resource
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 import ntkrs
+from ntkrs._runtime.files import lock
 from ntkrs.storage import files, writing
 
 #: Seconds after which a child process counts as stuck.
@@ -98,9 +98,9 @@ def wait_for_writer(path):
     """Wait until the thread that writes the last band has closed the files."""
     end = time.monotonic() + WATCHDOG_S
     while time.monotonic() < end:
-        with contextlib.suppress(BlockingIOError), files.opened(path.with_name("K.npy.journal"), files.WRITE) as file:
-            files.lock(file, path)
-            return
+        with files.opened(path.with_name("K.npy.journal"), files.WRITE) as file:
+            if lock(file, path, required=True):
+                return
         time.sleep(0.01)
     pytest.fail("the files stay locked")
 

@@ -78,7 +78,7 @@ class Spectrum(Protocol):
 
     @property
     def label_energy(self) -> NDArray[np.float64] | None:
-        """The share of the labels' energy along each eigenvector, (n,); None without labels."""
+        """The share of the targets' energy along each eigenvector, (n,); None without targets."""
 
 
 class LearningCurve(Protocol):
@@ -240,7 +240,7 @@ def kernel_spectrum(result: Spectrum, ax: Any = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        One panel, or two if there are labels.
+        One panel, or two if there are targets.
 
     Raises
     ------
@@ -260,7 +260,7 @@ def kernel_spectrum(result: Spectrum, ax: Any = None) -> Figure:
 
 @styled
 def spectra(results: Mapping[str, Spectrum], ax: Any = None) -> Figure:
-    """Draw the eigenvalues of kernels on log axes, and the share of the labels' energy in the leading eigenvectors.
+    """Draw the eigenvalues of kernels on log axes, and the share of the targets' energy in the leading eigenvectors.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def spectra(results: Mapping[str, Spectrum], ax: Any = None) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        The panel of the eigenvalues, and the panel of the labels if all results have labels.
+        The panel of the eigenvalues, and the panel of the targets if all results have targets.
 
     Raises
     ------

@@ -26,7 +26,7 @@ _KINDS = {
     "V": ("named fields", "Pass numpy.lib.recfunctions.structured_to_unstructured({name})."),
 }
 
-#: Arguments that hold samples or labels, and what else to do with them, by the kind of the dtype.
+#: Arguments that hold samples or targets, and what else to do with them, by the kind of the dtype.
 _SAMPLES = ("X", "Z", "x_train", "x_test", "y", "y_train")
 _OF_SAMPLES = {
     "c": " Or pass both parts as features: numpy.hstack([{name}.real, {name}.imag]).",
@@ -62,7 +62,7 @@ def not_an_array(values: object, array: NDArray[Any], name: str) -> str:
 
 
 def _of_samples(kind: str, name: str) -> str:
-    """Return what else to do with samples, labels or times of this kind of dtype, "" for other arguments."""
+    """Return what else to do with samples, targets or times of this kind of dtype, "" for other arguments."""
     if (kind, name) == ("O", "t"):
         return " The end of training is numpy.inf in an array."
     return _OF_SAMPLES.get(kind, "").format(name=name) if name in _SAMPLES else ""

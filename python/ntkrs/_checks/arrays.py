@@ -186,13 +186,13 @@ def pair(X: ArrayLike, Z: ArrayLike | None, dtype: np.dtype[Any] | None = None) 
     return x, z
 
 
-def snapshots(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
-    """Return copies of X and Z, which a kernel accepts whenever they are used later.
+def kernel_pair(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
+    """Return X and Z as :func:`pair` does, if a kernel accepts their shapes.
 
     Raises
     ------
     TypeError, ValueError
-        If an entry is not finite, or the batches have no features or not the same number; otherwise as :func:`pair`.
+        If the batches have no features or not the same number; otherwise as :func:`pair`.
     """
     x, z = pair(X, Z)
     if x.shape[1] == 0:
@@ -201,7 +201,7 @@ def snapshots(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
         raise ValueError(
             f"Z has {z.shape[1]} features, but X has {x.shape[1]} (both must be n_0). Did you pass Z transposed?"
         )
-    return finite(copied(x), "X"), None if z is None else finite(copied(z), "Z")
+    return x, z
 
 
 def sequence(values: Any, name: str) -> list[Any]:
@@ -250,7 +250,7 @@ def output(
         raise ValueError("out is read-only, but must be writeable")
     if not out.flags.aligned:
         raise ValueError("out is misaligned in memory. Pass an array made by numpy.empty.")
-    if _overlaps_itself(out):
+    if out.size and _overlaps_itself(out):
         raise ValueError("out has entries that share memory. Pass an array made by numpy.empty.")
     if any(np.shares_memory(out, array) for array in inputs):
         raise ValueError("out shares memory with an input, which it would overwrite. Pass another array.")

@@ -64,20 +64,8 @@ def inputs(values: ArrayLike, name: str, kernel: object) -> Array:
     return arrays.finite(arrays.batch(array, name), name)
 
 
-def unlike(z: Array, x: Array) -> str:
-    """Return the message for rows or images Z that do not fit to the X that features were made from."""
-    if x.ndim == 2:
-        return f"Z has {z.shape[1]} features, but the training inputs had {x.shape[1]}"
-    return f"Z has images of shape {z.shape[1:]}, but the training inputs had images of shape {x.shape[1:]}"
-
-
-def snapshots(X: ArrayLike, Z: ArrayLike | None) -> tuple[Array, Array | None]:
-    """Return copies of images X and Z, which a kernel accepts whenever they are used later.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for :func:`pair`.
-    """
-    x, z = pair(X, Z)
-    return arrays.copied(x), None if z is None else arrays.copied(z)
+def unlike(z: tuple[int, ...], x: tuple[int, ...]) -> str:
+    """Return the message for rows or images Z of a shape that does not fit to that of the training inputs."""
+    if len(x) == 2:
+        return f"Z has {z[1]} features, but the training inputs had {x[1]}"
+    return f"Z has images of shape {z[1:]}, but the training inputs had images of shape {x[1:]}"

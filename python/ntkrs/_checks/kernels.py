@@ -49,7 +49,7 @@ def kernel_entries(values: ArrayLike, name: str) -> Array:
 
 
 def targets(y_train: ArrayLike) -> Array:
-    """Return labels as a finite array, (N,) or (N, O)."""
+    """Return targets as a finite array, (N,) or (N, O)."""
     y = arrays.finite(arrays.floating(y_train, "y_train"), "y_train")
     if y.ndim not in (1, 2):
         raise ValueError(f"y_train has shape {y.shape}, but (N,) or (N, O) is needed")

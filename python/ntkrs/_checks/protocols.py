@@ -19,6 +19,24 @@ class KernelFunction(Protocol):
 
 
 @runtime_checkable
+class PreparingKernel(KernelFunction, Protocol):
+    """A kernel that keeps what it computes from inputs alone, such as ``arch.kernel()``.
+
+    Attributes
+    ----------
+    takes_images : bool
+        True if inputs are images (N, H, W, C), False if they are rows (N, n_0).
+    """
+
+    @property
+    def takes_images(self) -> bool:
+        """True if inputs are images."""
+
+    def prepare(self, X: ArrayLike, progress: Any = None) -> Any:
+        """Return prepared inputs, which the kernel takes in place of X. Their ``array`` is a read-only copy of X."""
+
+
+@runtime_checkable
 class FiniteNetwork(Protocol):
     """A network with parameters, such as ``arch.init(n_0)``, whose tangent kernel is the empirical NTK."""
 

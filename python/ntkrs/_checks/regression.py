@@ -1,4 +1,4 @@
-"""Checks of the arguments of kernel regression: one kernel matrix, its labels, weights and ridges."""
+"""Checks of the arguments of kernel regression: one kernel matrix, its targets, weights and ridges."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LIGHTEST = 1e-10
 
 
 def kernel_and_labels(k_train_train: ArrayLike, y_train: ArrayLike) -> tuple[Array, NDArray[np.float64]]:
-    """Return a kernel (N, N) in its own dtype, and labels (N,) or (N, O) in float64.
+    """Return a kernel (N, N) in its own dtype, and targets (N,) or (N, O) in float64.
 
     Raises
     ------
     TypeError
         If the kernel is an operator, or an argument does not hold real numbers.
     ValueError
-        If the kernel is empty or not (N, N), the labels do not have N rows, or an entry is not finite.
+        If the kernel is empty or not (N, N), the targets do not have N rows, or an entry is not finite.
     """
     if kernels.is_operator(k_train_train):
         raise TypeError(

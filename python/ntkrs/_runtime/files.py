@@ -1,4 +1,4 @@
-"""Files that take their name once they are complete."""
+"""Files that take their name once they are complete, and locks of files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -63,7 +64,7 @@ def _claimed(path: Path) -> BinaryIO:
         # An object that the interpreter closes, at whatever place Ctrl-C comes.
         file = open(path, "wb", opener=lambda name, _: os.open(name, _FLAGS, 0o666))  # noqa: SIM115
         # The writer before has renamed or deleted the file by the time that its lock is free.
-        if _locked(file.fileno()) and _is_named(file.fileno(), path):
+        if lock(file.fileno(), path, required=False) and _is_named(file.fileno(), path):
             os.ftruncate(file.fileno(), 0)
             return file
         file.close()
@@ -72,17 +73,42 @@ def _claimed(path: Path) -> BinaryIO:
         time.sleep(_PAUSE_S)
 
 
-def _locked(file: int) -> bool:
-    """Lock a file until it is closed. Return False if another one has it locked; True where there are no locks."""
+def lock(file: int, path: Path, *, required: bool) -> bool:
+    """Lock a file until it is closed. Return False if another one has it locked.
+
+    Where there are no locks, as on some network drives, nobody can tell. The file then counts as locked by this call,
+    or is refused if a lock is ``required``.
+
+    Raises
+    ------
+    OSError
+        If a lock is required, and there are none. The message names ``path``.
+    """
     try:
+        _lock_at_once(file)
+    except (BlockingIOError, PermissionError):
+        return False
+    except (ImportError, OSError) as error:
+        if not required:
+            return True
+        raise OSError(
+            errno.ENOLCK,
+            "the file system has no locks, which keep two calls from writing one file: choose a path on another one",
+            str(path),
+        ) from error
+    return True
+
+
+def _lock_at_once(file: int) -> None:
+    """Lock a file until it is closed, or raise BlockingIOError or, on Windows, PermissionError if another one has."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+    else:
         import fcntl
 
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return True
-    return True
 
 
 def _is_named(file: int, path: Path) -> bool:

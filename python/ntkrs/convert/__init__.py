@@ -328,8 +328,6 @@ def from_safetensors(
 
     Raises
     ------
-    ImportError
-        If the package safetensors is missing: ``pip install 'ntkrs[convert]'``.
     ValueError
         If the file is incomplete, or of a kind that holds a pickle (``.pt``, ``.pth``, ``.pkl``, ...), or as in
         :func:`from_state_dict`.

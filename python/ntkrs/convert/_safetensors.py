@@ -45,17 +45,17 @@ def read_file(path: Any) -> dict[str, Any]:
     with suppress(ImportError):  # where it is installed, it adds bfloat16 to NumPy
         import_module("ml_dtypes")
     with tensor_files.opened(file) as tensors:
-        if tensor_files.KEY in (tensors.metadata() or {}):
+        if tensor_files.KEY in tensors.metadata:
             raise ValueError(f"path is {str(file)!r}, a file of a Network. Read it by ntkrs.Network.load.")
-        return {name: _tensor(tensors, name, file) for name in tensors.keys()}  # noqa: SIM118 it is not a mapping
+        return {name: _tensor(tensors, name, file) for name in tensors.tensors}
 
 
-def _tensor(tensors: Any, name: str, file: Path) -> Any:
+def _tensor(tensors: tensor_files.TensorFile, name: str, file: Path) -> Any:
     """Return one array of an open file, or raise TypeError if NumPy lacks its dtype."""
     try:
-        return tensors.get_tensor(name)
-    except (TypeError, KeyError, AttributeError) as error:
-        kind = tensors.get_slice(name).get_dtype()
+        return tensors.array(name)
+    except TypeError as error:
+        kind = tensors.tensors[name].kind
         raise TypeError(
             f"{name!r} in {str(file)!r} has dtype {kind}, which NumPy lacks. Convert the model to float32, "
             "and save it again."

@@ -1,26 +1,35 @@
 """The functions that run in tasks, on one thread each: blocks of a kernel, and their products with vectors.
 
-Products are those of ``solvers.thin``, whose bits do not depend on the threads of BLAS.
+Products are those of ``solvers.thin``, whose bits do not depend on the threads of BLAS. A chunk of inputs meets many
+others, in tasks of their own. So each process keeps it prepared, as long as the chunk itself exists.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import weakref
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ntkrs._runtime.threads import limited
+from ntkrs.kernel import Kernel
 from ntkrs.solvers.thin import times, transposed_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, KernelName
     from ntkrs.dask.inputs import AnyKernel
+    from ntkrs.kernel import PreparedInputs
 
     Rows = NDArray[np.float64]
+
+#: Prepared chunks, by their place in memory and their kernel, each with a reference to its chunk.
+_PREPARED: dict[tuple[int, Kernel], tuple[weakref.ref[NDArray[Any]], PreparedInputs]] = {}
 
 
 @contextmanager
@@ -42,7 +51,31 @@ def _task(where: str) -> Iterator[None]:
 def block(x: Array, z: Array | None, *, kernel: AnyKernel, get: KernelName, where: str) -> Array:
     """Return a block of the kernel. ``where`` names its rows and columns, for messages."""
     with _task(where):
-        return kernel(x, z, get=get, progress=False)
+        if not isinstance(kernel, Kernel) or (z is not None and z.dtype != x.dtype):
+            return kernel(x, z, get=get, progress=False)
+        shared = _shared(kernel)
+        sides: tuple[Any, Any] = x, z
+        with suppress(ValueError):  # the kernel then says which of the two it refuses
+            sides = prepared(shared, x), None if z is None else prepared(shared, z)
+        return shared(*sides, get=get, progress=False)
+
+
+@lru_cache(8)
+def _shared(kernel: Kernel) -> Kernel:
+    """Return the first kernel of this process that equals this one: each task may bring a copy."""
+    return kernel
+
+
+def prepared(kernel: Kernel, x: Array) -> PreparedInputs:
+    """Return a chunk as the kernel has prepared it, now or for an earlier task."""
+    key = id(x), kernel
+    chunk, found = _PREPARED.get(key, (None, None))
+    # Compared, because a chunk may be a view of an array that has been written to since.
+    if chunk is not None and chunk() is x and found is not None and np.array_equal(found.array, x):
+        return found
+    found = kernel.prepare(x, progress=False)
+    _PREPARED[key] = weakref.ref(x, lambda _: _PREPARED.pop(key, None)), found
+    return found
 
 
 def diagonal(x: Array, *, kernel: AnyKernel, get: KernelName, where: str) -> Array:

@@ -179,7 +179,7 @@ def dynamics(k: Array, data: Digits, settings: Settings) -> Dynamics:
     >>> settings = demo.Settings(samples=150, times=5)
     >>> digits = demo.load_digits(settings, seed=0)
     >>> flow = demo.dynamics(demo.gram(digits.x, settings).ntk, digits, settings)
-    >>> flow.train_loss_inf < 1e-20  # the training labels are reached
+    >>> flow.train_loss_inf < 1e-20  # the training targets are reached
     True
     """
     k_train, k_test = k[np.ix_(data.train, data.train)], k[np.ix_(data.test, data.train)]
@@ -234,7 +234,7 @@ def circle(settings: Settings, points: int = 241) -> Circle:
 
 
 def spectrum(k: Gram, data: Digits) -> dict[str, diagnostics.Spectrum]:
-    """Return the eigenvalues of both kernels, and the energy of the centred labels in their eigenvectors.
+    """Return the eigenvalues of both kernels, and the energy of the centred targets in their eigenvectors.
 
     Examples
     --------

@@ -85,7 +85,7 @@ def kernel_ridge(k: Array, y: Array, train: Index, test: Index, ridge: float) ->
 
 
 def _misclassified(f: Array, y: Array) -> float:
-    """Return the share of rows whose largest output is not that of the label."""
+    """Return the share of rows whose largest output is not that of the target."""
     return float(np.mean(f.argmax(axis=1) != y.argmax(axis=1)))
 
 

@@ -1,4 +1,4 @@
-"""Kernel matrices and labels as users pass them to the diagnostics."""
+"""Kernel matrices and targets as users pass them to the diagnostics."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def kernel_matrix(k: ArrayLike, name: str = "k") -> tuple[NDArray[np.float64], f
 
 
 def label_columns(y: ArrayLike, size: int, name: str = "y") -> NDArray[np.float64]:
-    """Return labels as columns for a kernel of order ``size``, divided by a power of two.
+    """Return targets as columns for a kernel of order ``size``, divided by a power of two.
 
     Raises
     ------
     TypeError, ValueError
-        If the labels do not consist of finite real numbers, do not fit the kernel, or are all 0.
+        If the targets do not consist of finite real numbers, do not fit the kernel, or are all 0.
     """
     labels: Array = arrays.finite(arrays.floating(y, name), name)
     if labels.ndim not in (1, 2) or size not in (len(labels), labels.size):

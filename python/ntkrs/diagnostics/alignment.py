@@ -1,4 +1,4 @@
-"""Alignment of a kernel with labels, in one number."""
+"""Alignment of a kernel with targets, in one number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def kernel_target_alignment(k: ArrayLike, y: ArrayLike) -> float:
-    """Return the cosine between a kernel and the ideal kernel YYᵀ of the labels.
+    """Return the cosine between a kernel and the ideal kernel YYᵀ of the targets.
 
     ``⟨K, YYᵀ⟩_F / (‖K‖_F ‖YYᵀ‖_F)``, which is in [0, 1] for a positive semidefinite kernel.
 
@@ -24,7 +24,7 @@ def kernel_target_alignment(k: ArrayLike, y: ArrayLike) -> float:
     k : (N, N) or (N, N, O, O) array_like
         Kernel matrix.
     y : (N,) or (N, O) array_like
-        Labels, ±1 or one-hot.
+        Targets, ±1 or one-hot.
 
     Returns
     -------
@@ -33,7 +33,7 @@ def kernel_target_alignment(k: ArrayLike, y: ArrayLike) -> float:
     Raises
     ------
     TypeError, ValueError
-        If the kernel is not square, not symmetric, not finite, or all 0, or if the labels do not fit or are all 0.
+        If the kernel is not square, not symmetric, not finite, or all 0, or if the targets do not fit or are all 0.
 
     Notes
     -----
@@ -58,7 +58,7 @@ def kernel_target_alignment(k: ArrayLike, y: ArrayLike) -> float:
 
 
 def centred_alignment(k: ArrayLike, y: ArrayLike) -> float:
-    """Return the alignment of a kernel with labels after centring both in feature space.
+    """Return the alignment of a kernel with targets after centring both in feature space.
 
     This is :func:`kernel_target_alignment` of ``HKH`` and ``HY`` with ``H = I − 11ᵀ/N``, so a constant added to either
     does not count.
@@ -77,7 +77,7 @@ def centred_alignment(k: ArrayLike, y: ArrayLike) -> float:
     Raises
     ------
     TypeError, ValueError
-        As in :func:`kernel_target_alignment`, or if the kernel or the labels are constant.
+        As in :func:`kernel_target_alignment`, or if the kernel or the targets are constant.
 
     Notes
     -----

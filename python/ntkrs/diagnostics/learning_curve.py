@@ -1,4 +1,4 @@
-"""The expected test error of kernel regression, from the spectrum of the kernel and the labels alone."""
+"""The expected test error of kernel regression, from the spectrum of the kernel and the targets alone."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def learning_curve(
     draws: int = 0,
     rng: int | np.random.Generator = 0,
 ) -> LearningCurve:
-    """Return the expected error of kernel regression on n random rows of N, from the spectrum and the labels.
+    """Return the expected error of kernel regression on n random rows of N, from the spectrum and the targets.
 
     ::
 
@@ -126,7 +126,7 @@ def learning_curve(
     Raises
     ------
     TypeError, ValueError
-        If the kernel is not (N, N), symmetric and finite, the labels do not fit or are all 0, n is not a whole number
+        If the kernel is not (N, N), symmetric and finite, the targets do not fit or are all 0, n is not a whole number
         from 1 to N − 1, or ``diag_reg`` is negative. With ``draws``, if n is 1.
     ntkrs.IndefiniteKernelError
         If an eigenvalue is negative beyond round-off: 32·ε·trace, and in float32 this over √N.

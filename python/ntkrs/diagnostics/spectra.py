@@ -1,4 +1,4 @@
-"""Eigenvalues of a kernel, and the energy of the labels along its eigenvectors."""
+"""Eigenvalues of a kernel, and the energy of the targets along its eigenvectors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Spectrum:
     decay_exponent : float or None
         α of ``λ_i ∝ i^{−α}``, fitted to the first quarter of the nonzero eigenvalues; None for fewer than two.
     label_energy : (n,) ndarray or None
-        ``|u_iᵀY|²/|Y|²`` in the order of ``eigenvalues``, with sum 1; None without labels.
+        ``|u_iᵀY|²/|Y|²`` in the order of ``eigenvalues``, with sum 1; None without targets.
     report : Report
         A report on the eigenvalues that were set to 0.
 
@@ -73,7 +73,7 @@ class Spectrum:
         return display.table("Spectrum", ["", ""], rows)
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the eigenvalues, and the cumulative label energy if labels were given.
+        """Draw the eigenvalues, and the cumulative label energy if targets were given.
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class Spectrum:
 
 
 def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
-    """Return the eigenvalues of a kernel, its effective rank, and the energy of the labels along its eigenvectors.
+    """Return the eigenvalues of a kernel, its effective rank, and the energy of the targets along its eigenvectors.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
     Raises
     ------
     TypeError, ValueError
-        If the kernel is not square, not symmetric, empty or not finite, or if the labels do not fit or are all 0.
+        If the kernel is not square, not symmetric, empty or not finite, or if the targets do not fit or are all 0.
     ntkrs.IndefiniteKernelError
         If an eigenvalue is negative by more than round-off: 32·ε·trace, and in float32 this over √n.
 
@@ -161,7 +161,7 @@ def spectrum(k: ArrayLike, y: ArrayLike | None = None) -> Spectrum:
 
 
 def label_energy(k: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-    """Return the energy of the labels along each eigenvector of a kernel, ``|u_iᵀY|²/|Y|²``.
+    """Return the energy of the targets along each eigenvector of a kernel, ``|u_iᵀY|²/|Y|²``.
 
     The largest eigenvalue comes first. Gradient flow learns the share of mode i at the rate ``ηλ_i/Z``.
 
@@ -189,7 +189,7 @@ def label_energy(k: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
     >>> label_energy(np.diag([1.0, 3.0, 2.0]), [0.0, 3.0, 4.0]).round(12)
     array([0.36, 0.64, 0.  ])
     """
-    return cast("NDArray[np.float64]", spectrum(k, y).label_energy)  # not None: labels are given
+    return cast("NDArray[np.float64]", spectrum(k, y).label_energy)  # not None: targets are given
 
 
 def _decay(share: NDArray[np.float64]) -> float | None:

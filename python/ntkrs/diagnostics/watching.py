@@ -37,7 +37,7 @@ class Sight(NamedTuple):
     drift : float
         ``‖K_t − K_0‖_F/‖K_0‖_F``, where K_0 is the first kernel that was recorded.
     alignment : float or None
-        As :func:`kernel_target_alignment`; None without labels.
+        As :func:`kernel_target_alignment`; None without targets.
 
     Examples
     --------
@@ -171,7 +171,7 @@ def watch(
     every : int
         Steps that are multiples of this number are recorded, and the first one.
     y : (N,) or (N, O) array_like, optional
-        Labels, for the alignment.
+        Targets, for the alignment.
     activation : str or Elementwise, optional
         The activation of a network that comes as a state dict, as for :func:`ntkrs.convert.from_state_dict`.
     outputs : str or callable

@@ -57,6 +57,10 @@ class NetworkKernel:
         """Return the kernel between rows of X and of Z, (N, M)."""
         return self.network.ntk(X, Z, outputs=cast("Any", self.outputs), progress=progress)
 
+    def prepare(self, X: Array, progress: Any = False) -> Array:  # noqa: ARG002
+        """Return X: a network keeps nothing that depends on inputs alone."""
+        return X
+
     def diag(self, X: ArrayLike, get: Any = "ntk") -> Array:  # noqa: ARG002
         """Return the diagonal of the kernel on X, (N,)."""
         return self.network.diag(X, outputs=cast("Any", self.outputs))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import Array, ArrayLike, KernelName
+    from ntkrs.kernel import PreparedInputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,7 @@ class NystromFeatures:
     residual_trace: float
     get: KernelName
     _kernel: Kernel | NetworkKernel = field(repr=False)
-    _rows: Array = field(repr=False)
+    _rows: PreparedInputs | Array = field(repr=False)
     _lower: NDArray[np.float64] = field(repr=False)
 
     def transform(self, Z: ArrayLike) -> Array:
@@ -88,7 +89,7 @@ class NystromFeatures:
 
         z = images.inputs(Z, "Z", self._kernel)
         if z.shape[1:] != self._rows.shape[1:]:
-            raise ValueError(images.unlike(z, self._rows))
+            raise ValueError(images.unlike(z.shape, self._rows.shape))
         rank = len(self.pivots)
         result = arrays.output(None, (len(z), rank), z.dtype, [], "the feature matrix")
         for rows in operations(len(z), rank * rank):
@@ -178,7 +179,8 @@ def nystrom(
     trace = float(operator.diagonal().sum(dtype=np.float64))
     left = float(found.residual.sum()) / trace if trace else 0.0
     lower = np.tril(found.factor[found.pivots].astype(np.float64))
-    return NystromFeatures(found.pivots, left, get, chosen, x[found.pivots].astype(np.float64), lower)
+    rows = chosen.prepare(x[found.pivots].astype(np.float64), progress=False)
+    return NystromFeatures(found.pivots, left, get, chosen, rows, lower)
 
 
 def _chosen(kernel: object, get: str, outputs: str | int | None) -> Kernel | NetworkKernel:

@@ -97,7 +97,7 @@ def ridge(
 
 
 def _normal_equations(F: Any, x: NDArray[Any], labels: Rows, block: int) -> tuple[Rows, Rows]:
-    """Return ``ΦᵀΦ`` (rank, rank) and ``Φᵀ labels`` (rank, O), summed over blocks of rows."""
+    """Return ``ΦᵀΦ`` (rank, rank) and ``Φᵀ targets`` (rank, O), summed over blocks of rows."""
     rank = _features(F, x[:0]).shape[1]
     remedy = "Use fewer features."
     with memory.required(8 * rank * (2 * rank + min(block, len(x))), f"regression on {rank} features", remedy):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -24,13 +24,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._architecture import Architecture
-    from ntkrs._typing import Array, Parameterization, Progress, Wanted
-
-#: The core's kernel of dense networks, or of convolutional ones.
-Core: TypeAlias = "InfiniteKernel | ConvolutionalKernel"
+    from ntkrs._typing import Array, Parameterization, Progress, Report, Wanted
 
 #: Inputs, or what the core keeps of them.
 Side: TypeAlias = "Array | PreparedInputs"
+
+
+class Core(Protocol):
+    """The core's kernel of dense networks, or of convolutional ones. Both have these methods.
+
+    Inputs are of type :data:`Side` for dense networks, and arrays for convolutional ones.
+    """
+
+    def gram(self, arrays: Any, wanted: Sequence[Wanted], progress: Report | None) -> tuple[float, float]:
+        """Write each kernel to a plane of ``arrays = (x, z, planes)``. Return the bounds of :meth:`error_bound`."""
+
+    def error_bound(self, inputs: Any) -> tuple[float, float]:
+        """Return bounds on the errors of Σ and Θ for all pairs of ``inputs = (x, z)``, round-off excluded."""
+
+    def diag(self, x: Any, wanted: Wanted) -> NDArray[np.float64]:
+        """Return the diagonal of one kernel, (N,)."""
+
+    def multiply(
+        self, inputs: Any, vectors: NDArray[np.float64], wanted: Wanted, progress: Report | None
+    ) -> NDArray[np.float64]:
+        """Return K V (N, r) for ``inputs = (x, z)`` and vectors V (M, r), without storing K."""
 
 
 def core_kernel(arch: Architecture, parameterization: Parameterization, sample: tuple[int, ...] | None = None) -> Core:
@@ -121,7 +139,7 @@ def gram(
 
     with arrays.call(arrays_of(inputs), outs, shape, planes) as ((x, z, written), results):
         pairs = zip(inputs, (x, z), strict=True)
-        sides: Any = [side if isinstance(side, PreparedInputs) else array for side, array in pairs]
+        sides = [side if isinstance(side, PreparedInputs) else array for side, array in pairs]
         bound = ErrorBound(*core.gram((*sides, written), wanted if written else [], reporter(progress)))
     warn_of_truncation(bound, x.dtype)
     return results

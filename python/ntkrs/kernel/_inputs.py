@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+import numpy as np
+
 from ntkrs._architecture import check_dense, grids, takes_images
 from ntkrs._checks import arrays, images
 from ntkrs._checks.elsewhere import KERNEL, Elsewhere
+from ntkrs._core import InfiniteKernel
 from ntkrs._runtime.progress import reporter
 from ntkrs.kernel._gram import array_of, core_kernel, warn_of_channels_first
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
-
     from ntkrs._architecture import Architecture
-    from ntkrs._core import InfiniteKernel
     from ntkrs._typing import Array, ArrayLike, Inputs, Parameterization, Progress
     from ntkrs.kernel._gram import Core, Side
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 class PreparedInputs:
     """Inputs X that are prepared for one kernel, which takes them in place of the array.
 
-    :meth:`~ntkrs.kernel.Kernel.prepare` returns them.
+    :meth:`~ntkrs.kernel.Kernel.prepare` returns them. A pickle holds the array and the kernel: where it is loaded, the
+    first use prepares the inputs again.
 
     Attributes
     ----------
-    array : (N, n_0) ndarray
+    array : (N, n_0) or (N, H, W, C) ndarray
         A copy of X, float32 or float64. It is read-only.
 
     Examples
@@ -40,17 +41,17 @@ class PreparedInputs:
     (PreparedInputs(shape=(3, 3), dtype=float64), 3)
     """
 
-    def __init__(self, side: Any) -> None:
-        self._side = side
+    def __init__(self, kernel: KernelInputs, side: Side) -> None:
+        self._kernel, self._side = kernel, side
 
     @property
     def array(self) -> Array:
-        """A copy of X, (N, n_0). It is read-only."""
-        return cast("Array", self._side.array)
+        """A copy of X, (N, n_0) or (N, H, W, C). It is read-only."""
+        return array_of(self._side)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, n_0)."""
+        """(N, n_0) or (N, H, W, C)."""
         return self.array.shape
 
     @property
@@ -64,6 +65,25 @@ class PreparedInputs:
 
     def __repr__(self) -> str:
         return f"PreparedInputs(shape={self.shape}, dtype={self.dtype})"
+
+    def __reduce__(self) -> tuple[Callable[..., PreparedInputs], tuple[KernelInputs, Array]]:
+        """Pickle the kernel and the array."""
+        return kept, (self._kernel, self.array)
+
+    def side(self, kernel: KernelInputs, name: str) -> Side:
+        """Return what the core's kernel takes. ``name`` is that of the argument, for messages.
+
+        Raises
+        ------
+        ValueError
+            If ``kernel`` is not the one that prepared the inputs.
+        """
+        if self._kernel is not kernel:
+            raise ValueError(
+                f"{name} was prepared by another kernel. Pass the inputs themselves, or what prepare() of this kernel "
+                "returns."
+            )
+        return self._side
 
 
 #: Inputs that a kernel takes.
@@ -106,40 +126,70 @@ class KernelInputs(Elsewhere):
 
     def _pair(self, X: ArrayLike, Z: ArrayLike | None) -> tuple[Side, Side | None]:
         """Return inputs X and Z after they are checked: rows, or images for a network with Conv."""
-        if not self.takes_images:
-            x, z = arrays.pair(_array(X), _array(Z))
-            return _side(X, "X", x), None if z is None else _side(Z, "Z", z)
-        x, z = images.pair(X, Z)
-        warn_of_channels_first(x.shape)
-        return x, z
+        checks = images if self.takes_images else arrays
+        x, z = checks.pair(self._array(X, "X"), self._array(Z, "Z"))
+        if self.takes_images:
+            warn_of_channels_first(x.shape)
+        return self._side(X, "X", x), None if z is None else self._side(Z, "Z", z)
 
     def _kept_pair(self, X: ArrayLike, Z: ArrayLike | None) -> tuple[Core, tuple[Side, Side | None]]:
-        """Return the core's kernel, and copies of X and Z after they are checked.
-
-        The core keeps rows prepared from their first use on. Images are prepared for each product again, which costs
-        little beside their pairs of pixels.
-        """
-        if self.takes_images:
-            x, z = images.snapshots(X, Z)
-            return self._for(x), (x, z)
-        x, z = arrays.snapshots(_array(X), _array(Z))
-        core = cast("InfiniteKernel", self._for(x))
+        """Return the core's kernel, and X and Z as it keeps them after they are checked: copies, or prepared inputs."""
+        checked = images.pair if self.takes_images else arrays.kernel_pair
+        x, z = checked(self._array(X, "X"), self._array(Z, "Z"))
 
         def kept(given: ArrayLike, name: str, array: Array) -> Side:
-            side = _side(given, name, array)
-            return core.keep(array) if side is array else side
+            if isinstance(given, PreparedInputs):
+                return self._side(given, name, array)
+            return self._kept(arrays.finite(arrays.copied(array), name))
 
-        return core, (kept(X, "X", x), None if z is None else kept(Z, "Z", z))
+        return self._for(x), (kept(X, "X", x), None if z is None else kept(Z, "Z", z))
+
+    def _kept(self, array: Array) -> Side:
+        """Return an array, which must not change any more, as the core keeps it.
+
+        Rows stay prepared from their first use on. Images are prepared for each call again, which costs little beside
+        their pairs of pixels.
+        """
+        core = self._for(array)
+        return core.keep(array) if isinstance(core, InfiniteKernel) else array
+
+    def _array(self, given: ArrayLike, name: str) -> ArrayLike:
+        """Return the array of prepared inputs; anything else as it is.
+
+        Raises
+        ------
+        ValueError
+            If another kernel prepared them.
+        """
+        return array_of(given.side(self, name)) if isinstance(given, PreparedInputs) else given
+
+    def _side(self, given: ArrayLike, name: str, array: Array) -> Side:
+        """Return inputs for the core: ``array``, which was read from those ``given``, or what it keeps of it.
+
+        Raises
+        ------
+        TypeError
+            If prepared inputs have another dtype than the array.
+        """
+        if not isinstance(given, PreparedInputs):
+            return array
+        if given.dtype != array.dtype:
+            raise TypeError(
+                f"{name} was prepared in {given.dtype}, but the other inputs are {array.dtype}: pass them as "
+                f"{given.dtype}, or prepare {name} in {array.dtype}"
+            )
+        return given.side(self, name)
 
     def prepare(self, X: Inputs, progress: Progress = None) -> PreparedInputs:
         """Return inputs that this kernel need not prepare again, such as training inputs that many calls share.
 
         Every call packs its inputs, takes their norms, and runs the recursion along the diagonal. For prepared inputs
-        this was done once. All methods take them as X or Z, and return the same bits as for the array.
+        this was done once. All methods take them as X or Z, and return the same bits as for the array. Images are
+        checked and copied once, and all else is done in each call.
 
         Parameters
         ----------
-        X : (N, n_0) array_like
+        X : (N, n_0) array_like, or (N, H, W, C) for a network with Conv
             Inputs, which are copied. float32 stays float32; everything else becomes float64.
         progress : callable or bool, optional
             As for :meth:`__call__`.
@@ -153,8 +203,7 @@ class KernelInputs(Elsewhere):
         Raises
         ------
         ValueError
-            If X is refused by the kernel, or the network has a Conv. By other kernels, even equal ones, if the result
-            is passed to them.
+            If X is refused by the kernel. By other kernels, even equal ones, if the result is passed to them.
         TypeError
             If X does not hold real numbers. By a method, if an array beside prepared float32 inputs is float64.
         MemoryError
@@ -174,31 +223,14 @@ class KernelInputs(Elsewhere):
         >>> np.array_equal(kernel(Z, train), kernel(Z, X)) and np.array_equal(kernel.diag(train), kernel.diag(X))
         True
         """
-        self._check_rows("prepare")
         core, (side, _) = self._kept_pair(X, None)
         array_of(side).setflags(write=False)
-        cast("InfiniteKernel", core).prepare(cast("Any", side), reporter(progress))
-        return PreparedInputs(side)
+        if isinstance(core, InfiniteKernel) and not isinstance(side, np.ndarray):
+            core.prepare(side, reporter(progress))
+        return PreparedInputs(self, side)
 
 
-def _array(given: ArrayLike) -> ArrayLike:
-    """Return the array of prepared inputs; anything else as it is."""
-    return given.array if isinstance(given, PreparedInputs) else given
-
-
-def _side(given: ArrayLike, name: str, array: Array) -> Side:
-    """Return inputs for the core: ``array``, which was read from those ``given``, or what it keeps of it.
-
-    Raises
-    ------
-    TypeError
-        If prepared inputs have another dtype than the array.
-    """
-    if not isinstance(given, PreparedInputs):
-        return array
-    if given.dtype != array.dtype:
-        raise TypeError(
-            f"{name} was prepared in {given.dtype}, but the other inputs are {array.dtype}: pass them as "
-            f"{given.dtype}, or prepare {name} in {array.dtype}"
-        )
-    return cast("Side", given._side)  # noqa: SLF001  # a class of this module
+def kept(kernel: KernelInputs, array: Array) -> PreparedInputs:
+    """Return inputs that ``kernel`` prepares when they are first used. The array becomes read-only."""
+    array.setflags(write=False)
+    return PreparedInputs(kernel, kernel._kept(array))  # noqa: SLF001  # a class of this module

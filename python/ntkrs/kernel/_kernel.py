@@ -252,8 +252,7 @@ class Kernel(KernelDerivatives):
         """
         wanted = (name_of(get, "diag"), len(self.arch.dense) - 1)
         x, _ = self._pair(X, None)
-        core: Any = self._for(x)
-        return narrowed(core.diag(x, wanted), array_of(x).dtype)
+        return narrowed(self._for(x).diag(x, wanted), array_of(x).dtype)
 
     def error_bound(self, X: ArrayLike, Z: ArrayLike | None = None) -> ErrorBound:
         """Return bounds on the errors of the kernel that come from truncated series.
@@ -288,8 +287,7 @@ class Kernel(KernelDerivatives):
         True
         """
         x, z = self._pair(X, Z)
-        core: Any = self._for(x)
-        return ErrorBound(*core.error_bound((x, z)))
+        return ErrorBound(*self._for(x).error_bound((x, z)))
 
     def scalar(self, rho: ArrayLike, *, get: KernelName = "ntk", q: float = 1.0) -> NDArray[np.float64]:
         """Return the kernel as a function of the cosine between two inputs on the sphere ``|x|² = q n_0``.

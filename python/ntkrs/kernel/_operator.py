@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from scipy.sparse.linalg import LinearOperator
 
@@ -73,15 +73,13 @@ class KernelOperator(LinearOperator):  # type: ignore[misc]  # it ships no types
         x, z = self._inputs
         if z is not None:
             raise ValueError("diagonal() is that of K(X, X), but this operator has inputs Z: call kernel.operator(X)")
-        core: Any = self._core  # of dense networks where x is prepared
-        return narrowed(core.diag(x, self._wanted), self.dtype)
+        return narrowed(self._core.diag(x, self._wanted), self.dtype)
 
     def product(self, vectors: ArrayLike) -> NDArray[np.float64]:
         """Return ``K V`` in float64, without the rounding to the dtype of the inputs, for V (M,) or (M, r)."""
         values = arrays.finite_float64(vectors, "V")
         matrix = values.reshape(len(values), *values.shape[1:] or (1,))
-        core: Any = self._core
-        result: NDArray[np.float64] = core.multiply(self._inputs, matrix, self._wanted, self._report)
+        result = self._core.multiply(self._inputs, matrix, self._wanted, self._report)
         return result.reshape(self.shape[0], *values.shape[1:])
 
     def _matvec(self, x: ArrayLike) -> Array:

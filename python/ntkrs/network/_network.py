@@ -176,8 +176,6 @@ class Network(Elsewhere):
 
         Raises
         ------
-        ImportError
-            If the package safetensors is missing: ``pip install 'ntkrs[convert]'``.
         OSError
             If the file does not exist or cannot be read.
         ntkrs.DamagedFileError
@@ -188,7 +186,8 @@ class Network(Elsewhere):
 
         Notes
         -----
-        Nothing in the file is run: the description is JSON, and the arrays are numbers, each of which is checked.
+        Nothing in the file is run: the description is JSON, and the arrays are numbers, each of which is checked. The
+        file is read, not mapped into memory.
 
         Examples
         --------

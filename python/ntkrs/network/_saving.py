@@ -104,12 +104,12 @@ def load(path: Any) -> NetworkState:
         If the path is not one, or the file holds no network, or one of a later version.
     DamagedFileError
         If the description or the arrays are not those of a network.
-    ImportError, OSError
+    OSError
         As for :func:`ntkrs.network.tensor_files.opened`.
     """
     file = paths.file_path(path, "path")
     with tensor_files.opened(file) as tensors:
-        description = (tensors.metadata() or {}).get(tensor_files.KEY)
+        description = tensors.metadata.get(tensor_files.KEY)
         if description is None:
             raise ValueError(
                 f"path is {str(file)!r}, which holds no network: it was not written by Network.save. The weights of "
@@ -163,7 +163,7 @@ def _layer(type: str, **fields: Any) -> Layer:  # noqa: A002  its name in the fi
     return cast("Layer", cls(*fields["coefficients"]) if cls is Polynomial else cls(**fields))
 
 
-def _theta(tensors: Any, sizes: tuple[Architecture, int], names: list[str], file: Path) -> Array:
+def _theta(tensors: tensor_files.TensorFile, sizes: tuple[Architecture, int], names: list[str], file: Path) -> Array:
     """Return θ from the arrays of a file, after checking their names, shapes, dtypes and entries.
 
     Raises
@@ -171,8 +171,8 @@ def _theta(tensors: Any, sizes: tuple[Architecture, int], names: list[str], file
     DamagedFileError
         If one of them is not as the description says.
     """
-    found = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118 it is not a mapping
-    kinds = sorted({part.get_dtype() for part in found.values()})
+    found = tensors.tensors
+    kinds = sorted({part.kind for part in found.values()})
     wanted = dict(zip(names, parameter_shapes(*sizes), strict=True))
     reason = ""
     if sorted(found) != sorted(names):
@@ -181,15 +181,15 @@ def _theta(tensors: Any, sizes: tuple[Architecture, int], names: list[str], file
         reason = f"its arrays are {' and '.join(kinds)}, but all must be F32, or all F64"
     else:
         for name, (_, shape) in wanted.items():
-            if tuple(found[name].get_shape()) != shape:
-                reason = f"{name} has shape {tuple(found[name].get_shape())}, but the architecture needs {shape}"
+            if found[name].shape != shape:
+                reason = f"{name} has shape {found[name].shape}, but the architecture needs {shape}"
                 break
     if reason:
         raise DamagedFileError(f"path is {str(file)!r}, which does not hold its network: {reason}.")
     theta = cast("Array", np.empty(sum(size for size, _ in wanted.values()), _DTYPES[kinds[0]]))
     views = _parts(*cast("Any", zip(*parameter_views(*sizes, theta), strict=True)))
     for name, view in zip(names, views, strict=True):
-        view[...] = tensors.get_tensor(name)
+        tensors.read(name, view)
         try:
             arrays.finite(view, f"{name} of {str(file)!r}")
         except ValueError as error:

@@ -14,7 +14,7 @@ Examples
 >>> kernel = mlp(depth=2, width=1, outputs=1, activation="relu").kernel()
 >>> trained = predict.gradient_descent_mse(kernel(X), y)(t=None)
 >>> posterior = predict.gp_inference(kernel, X, y)(X)
->>> bool(np.allclose(trained, y)) and bool(np.allclose(posterior.mean, y))  # both fit the labels
+>>> bool(np.allclose(trained, y)) and bool(np.allclose(posterior.mean, y))  # both fit the targets
 True
 """
 

@@ -171,7 +171,7 @@ class Ensemble:
         self, points: Points, name: str, prior: NDArray[np.float64], factor: Factor
     ) -> tuple[NDArray[np.float64], Variances]:
         """Return the covariance at the end of training, by the Cholesky factor of K + rI."""
-        if isinstance(points, TrainingPoints):  # B = I: every network fits the labels
+        if isinstance(points, TrainingPoints):  # B = I: every network fits the targets
             return np.zeros_like(prior), Variances()
         eps = max(self._kernels.eps, points.eps)
         weights = SampleBasis(factor).weights(points.cross(name), eps)
@@ -307,7 +307,7 @@ def gradient_descent_mse_ensemble(
     >>> X, y = np.eye(3), np.array([1.0, 0.0, -1.0])
     >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
     >>> end = predict.gradient_descent_mse_ensemble(kernel, X, y)(t=None)
-    >>> bool(np.allclose(end.mean, y)) and bool(np.allclose(end.covariance, 0))  # all networks fit the labels
+    >>> bool(np.allclose(end.mean, y)) and bool(np.allclose(end.covariance, 0))  # all networks fit the targets
     True
     """
     source, y = given(kernel, x_train, y_train, k_train_train, "learning_rate")

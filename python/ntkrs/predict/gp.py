@@ -37,7 +37,7 @@ class GpInference:
     >>> kernel = mlp(depth=1, width=1, outputs=1, activation="relu").kernel()
     >>> posterior = predict.gp_inference(kernel, np.eye(2), np.array([1.0, -1.0]))
     >>> at_training_inputs = posterior(np.eye(2), get="nngp")
-    >>> bool(np.allclose(at_training_inputs.covariance, 0))  # labels without noise leave no doubt
+    >>> bool(np.allclose(at_training_inputs.covariance, 0))  # targets without noise leave no doubt
     True
     """
 
@@ -103,7 +103,7 @@ class GpInference:
         -------
         Prediction, or a named tuple of them in the order of ``get``
             ``mean``, (M,) or (M, O), ``covariance``, (M, M) or None, and ``variance``, (M,) or None. They are those of
-            f, without the noise of new labels, and the same for every output.
+            f, without the noise of new targets, and the same for every output.
 
         Raises
         ------

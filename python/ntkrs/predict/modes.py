@@ -51,7 +51,7 @@ class Report:
     >>> f = predict.gradient_descent_mse(np.ones((2, 2)), np.array([1.0, 0.0]))  # the same input twice
     >>> f.report.size, f.report.zeroed
     (2, 1)
-    >>> bool(np.allclose(f(t=None), 0.5))  # training can only fit the mean label
+    >>> bool(np.allclose(f(t=None), 0.5))  # training can only fit the mean target
     True
     """
 

@@ -327,7 +327,7 @@ def gradient_descent_mse(
     singular within round-off. Then, and for other times, it takes the eigendecomposition, O(n³), some 15 times as
     long. Both are computed when first needed, and kept, in O(n²) memory each. Eigenvalues within
     32·ε·trace of 0 (in float32, 32·ε·√n times the mean of the diagonal) count as 0, and training changes nothing along
-    their eigenvectors. Duplicated inputs therefore converge to their mean label.
+    their eigenvectors. Duplicated inputs therefore converge to their mean target.
 
     At t = ∞ "krylov" solves ``(K + rI) α = Y − f_0(X)`` for an operator with a ridge, by :func:`ntkrs.solve`. Otherwise
     it takes m products with K, O(n (mO)²) operations to keep a basis of m·O vectors orthogonal, and the memory of

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ntkrs._checks import images, kernels
+from ntkrs._checks.protocols import PreparingKernel
 from ntkrs.predict.once import Once
 
 if TYPE_CHECKING:
@@ -106,9 +107,15 @@ class Function:
 
     def __init__(self, kernel: KernelFunction, x_train: ArrayLike, count: int) -> None:
         self._kernel = kernels.kernel_function(kernel)
-        self.x: Array = images.inputs(x_train, "x_train", self._kernel).copy()
-        if len(self.x) != count:
-            raise ValueError(f"x_train has shape {self.x.shape}, but y_train has {count} rows: N must be the same")
+        x = images.inputs(x_train, "x_train", self._kernel)
+        if len(x) != count:
+            raise ValueError(f"x_train has shape {x.shape}, but y_train has {count} rows: N must be the same")
+        #: The training inputs as the kernel takes them.
+        if isinstance(kernel, PreparingKernel):
+            self._train: Any = kernel.prepare(x, progress=False)
+            self.x: Array = self._train.array
+        else:
+            self._train = self.x = x.copy()
         self.dtype: np.dtype[Any] = self.x.dtype
         self.eps = float(np.finfo(self.dtype).eps)
         self._once = Once()
@@ -121,7 +128,7 @@ class Function:
         with self._once.lock:
             missing = tuple(name for name in dict.fromkeys(names) if name not in self._once.values)
             if missing:
-                found = zip(missing, self._kernel(self.x, get=missing), strict=True)
+                found = zip(missing, self._kernel(self._train, get=missing), strict=True)
                 self._once.values.update({name: _finite(one, name, "x_train") for name, one in found})
             kernel: Array = self._once.values[names[-1]]
             return kernel
@@ -145,7 +152,8 @@ class Function:
             raise ValueError(
                 f"x_test has shape {x.shape}, but x_train has shape {self.x.shape}: {same} must be the same"
             )
-        found = zip(names, self._kernel(x, self.x, get=names), strict=True)
+        wider = np.result_type(x, self.x) != self.dtype  # than that for which the training inputs are prepared
+        found = zip(names, self._kernel(x, self.x if wider else self._train, get=names), strict=True)
         return _TestInputs(
             self._kernel, x, self.eps, {name: _finite(one, name, "x_test and x_train") for name, one in found}
         )

@@ -136,12 +136,12 @@ def _coefficients(dual: Dual | ArrayLike, count: int) -> Vector:
 def _gradients(kernel: Kernel, x: Vector, columns: Vector, roots: Vector, name: KernelName) -> Iterator[Vector]:
     """Yield the gradients of all outputs at blocks of rows of x, times ``roots`` of the rows, (rows · O, d)."""
     count, outputs = columns.shape
-    step = max(1, _BLOCK // (x.shape[1] * outputs))
+    step, fixed = max(1, _BLOCK // (x.shape[1] * outputs)), kernel.prepare(x, progress=False)
     if outputs == count:
         step = min(step, max(1, count - 1))  # a square array of all rows would be the weights of pairs
     for first in range(0, count, step):
         rows = slice(first, first + step)
-        found = kernel.input_gradient(x[rows], x, get=name, weights=columns, progress=False)
+        found = kernel.input_gradient(x[rows], fixed, get=name, weights=columns, progress=False)
         # The weights of a single row and output are those of a pair, of the same value without the last axis.
         gradients = found.reshape(-1, x.shape[1], outputs) * roots[rows, None, None]
         yield np.moveaxis(gradients, 1, 2).reshape(-1, x.shape[1])

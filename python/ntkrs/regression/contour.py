@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float64]
 
-#: The number of nodes n. Half of them are conjugates of the others. 24 reach 3e-14 of the labels, 16 only 8e-10.
+#: The number of nodes n. Half of them are conjugates of the others. 24 reach 3e-14 of the targets, 16 only 8e-10.
 _COUNT = 24
 
 #: Times that are taken at once, and numbers in a block of rows of an array for all of them, which stays in the caches.
@@ -78,7 +78,7 @@ def residuals(resolvents: Resolvents, labels: Labels, tau: Vector) -> Vector:
 def _among(resolvents: Resolvents, labels: Labels, tau: Vector) -> Vector:
     """Return residuals for times that are neither 0 nor infinite, (N, O, T).
 
-    In the sum of ``√w_i a_i/(w_i − u_i + u_i g_i)`` over nodes, only ``a = U diag(h) Uᵀ S v`` depends on labels.
+    In the sum of ``√w_i a_i/(w_i − u_i + u_i g_i)`` over nodes, only ``a = U diag(h) Uᵀ S v`` depends on targets.
     All shrinkages h lie in the span of few vectors, so the products with (N, N) matrices are taken for these alone.
     """
     basis, null = resolvents.positive_basis, resolvents.modes.null

@@ -19,7 +19,7 @@ class Dual(NamedTuple):
     coefficients : (N,) or (N, O) or (R, N) or (R, N, O) ndarray
         One coefficient for each sample and output, and for each ridge if there are several.
     intercept : () or (O,) ndarray
-        The weighted mean of the labels, or 0 without an intercept.
+        The weighted mean of the targets, or 0 without an intercept.
 
     Examples
     --------

@@ -91,7 +91,7 @@ def log_marginal_likelihood(
     y_train : (N,) or (N, O) array_like
         Labels. No mean is subtracted.
     noise : float
-        The variance of the noise, in units of the labels squared and not relative to K.
+        The variance of the noise, in units of the targets squared and not relative to K.
     eval_gradient : bool
         If True, the gradient is returned too.
 
@@ -190,7 +190,7 @@ def _factor(matrix: Vector, noise: float) -> Factor:
 
 
 def _value(factor: Factor, labels: Vector, exponent: int, scale: int) -> tuple[float, Vector]:
-    """Return L, and α over ``2^(scale − exponent)``, for a factor of ``C/2^exponent`` and labels over ``2^scale``."""
+    """Return L, and α over ``2^(scale − exponent)``, for a factor of ``C/2^exponent`` and targets over ``2^scale``."""
     half, alpha = factor.half_solve(labels), factor.solve(labels)
     count, outputs = labels.shape
     squares = float(ldexp((half**2).sum(), 2 * scale - exponent))

@@ -39,7 +39,7 @@ def loo(
     diag_reg_absolute_scale : bool
         If True, the ridge is ``diag_reg`` itself.
     intercept : bool
-        True to fit the labels minus their mean.
+        True to fit the targets minus their mean.
     sample_weight : (N,) array_like, optional
         Positive weights; by default 1.
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class KernelRegression:
-    """Kernel ridge regression about the mean of the labels, for all ridges and training times at once.
+    """Kernel ridge regression about the mean of the targets, for all ridges and training times at once.
 
     ::
 
         f(x) = m + k(x, X) C⁻¹ (Y − m),    C = K + r diag(w)⁻¹
 
-    with the weighted mean m of the labels, or m = 0 without an intercept. This minimizes
+    with the weighted mean m of the targets, or m = 0 without an intercept. This minimizes
     ``Σ_i w_i (f(x_i) − y_i)² + r ‖f − m‖²`` in the norm of the kernel's space.
 
     Parameters
@@ -39,9 +39,9 @@ class KernelRegression:
     k_train_train : (N, N) array_like
         Kernel K of the training inputs. The computation is in float64, also for float32.
     y_train : (N,) or (N, O) array_like
-        Labels Y. Results have their trailing shape.
+        Targets Y. Results have their trailing shape.
     intercept : bool
-        True to fit the labels minus their mean. A model without row i subtracts the mean of the other labels.
+        True to fit the targets minus their mean. A model without row i subtracts the mean of the other targets.
     sample_weight : (N,) array_like, optional
         Positive weights w, none below 1e-10 of the largest; by default 1. A weight of 3 means three copies of a row, of
         which one is left out. A row of weight below 1 is left out whole.
@@ -106,7 +106,7 @@ class KernelRegression:
             P_i[v] = v_i − r α_i / (w_i − u_i + r (u_i/w_i) (C⁻¹)_ii),    α = C⁻¹ v,  u_i = min(w_i, 1)
             f_{−i}(x_i) = m_i + P_i[Y] − m_i P_i[1]
 
-        with the mean m_i of the labels without row i. For weights of 1, ``P_i[v] = v_i − α_i/(C⁻¹)_ii``.
+        with the mean m_i of the targets without row i. For weights of 1, ``P_i[v] = v_i − α_i/(C⁻¹)_ii``.
 
         Parameters
         ----------
@@ -159,8 +159,8 @@ class KernelRegression:
 
             P_i(τ) = (1/2πi) ∫ e^{τz} z⁻¹ P_i[ridge z] dz,    τ = ηt/Z
 
-        for the loss ``1/(2Z) Σ_i w_i (f(x_i) − y_i)²`` and training from f = m_i, the mean of the labels without row i,
-        or from 0 without an intercept. P_i of a ridge is that of :meth:`loo`. Z is that of all rows, also in refits.
+        for the loss ``1/(2Z) Σ_i w_i (f(x_i) − y_i)²`` and training from f = m_i, the mean of the targets but y_i, or
+        from 0 without an intercept. P_i of a ridge is that of :meth:`loo`. Z is that of all rows, also in refits.
 
         Parameters
         ----------
@@ -187,7 +187,7 @@ class KernelRegression:
         -----
         The integral takes 12 complex ridges for each time. All of them together need products of (N, N) matrices with
         some 18 vectors for each factor of 10 that t spans. 50 times take less than the eigendecomposition. Errors are
-        within ``max(3e-14, 2ε τλ_max)`` of the largest label. The shortcut ``residual/(1 − H_ii)`` holds for ridges
+        within ``max(3e-14, 2ε τλ_max)`` of the largest target. The shortcut ``residual/(1 − H_ii)`` holds for ridges
         only, and is far off here.
 
         Examples
@@ -196,7 +196,7 @@ class KernelRegression:
         >>> from ntkrs.regression import KernelRegression
         >>> K, y = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([1.0, 3.0])
         >>> model = KernelRegression(K, y, intercept=False)
-        >>> alone = (1 - np.exp(-2 * 0.7)) / 2  # the coefficient of one row of label 1 after τ = 0.7
+        >>> alone = (1 - np.exp(-2 * 0.7)) / 2  # the coefficient of one row of target 1 after τ = 0.7
         >>> bool(np.allclose(model.loo_flow(0.7, loss_scale="sum"), [3 * alone, alone]))
         True
         """
@@ -267,7 +267,7 @@ class KernelRegression:
         Parameters
         ----------
         noise : float or (R,) array_like
-            The variance of the noise, in units of the labels squared and not relative to K.
+            The variance of the noise, in units of the targets squared and not relative to K.
 
         Returns
         -------
@@ -371,7 +371,7 @@ class KernelRegression:
         return self._resolvents.ridges(checks.levels(diag_reg, "diag_reg"), absolute=scale)
 
     def _predictions(self, residuals: Vector, leading: tuple[int, ...]) -> Vector:
-        """Return labels minus residuals, which are (N, O, R)."""
+        """Return targets minus residuals, which are (N, O, R)."""
         labels = self._labels
         result = np.empty((residuals.shape[2], *labels.centred.shape))
         np.subtract(labels.centred, np.moveaxis(residuals, 2, 0), out=result)
@@ -379,7 +379,7 @@ class KernelRegression:
         return ldexp(result, labels.exponent).reshape(leading + self._shape)
 
     def _influence(self, diag_reg: float, k_test_train: ArrayLike, absolute: object) -> tuple[Vector, Vector]:
-        """Return f(x) − m, (M, O), and f(x) − f_{−i}(x), (M, N, O), both over the labels' power of two."""
+        """Return f(x) − m, (M, O), and f(x) − f_{−i}(x), (M, N, O), both over the targets' power of two."""
         count = len(self._labels.centred)
         checks.several(count)
         scale = numbers.boolean(absolute, "diag_reg_absolute_scale")
@@ -395,6 +395,6 @@ class KernelRegression:
         return self._resolvents.influence(ridge, self._labels, *scaled(rows))
 
     def _tested(self, values: Vector, centre: Vector | float) -> Vector:
-        """Return predictions (M, N, O) in units of the labels, with their trailing shape."""
+        """Return predictions (M, N, O) in units of the targets, with their trailing shape."""
         values += centre
         return ldexp(values, self._labels.exponent).reshape(*values.shape[:2], *self._shape[1:])

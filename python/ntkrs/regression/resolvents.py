@@ -1,6 +1,6 @@
 """Kernel ridge regression with weights, at many ridges, and with each row left out, from one eigendecomposition.
 
-With ``W = diag(w)`` and ``C = K + r W⁻¹``, the model of labels v is ``k_xᵀ C⁻¹ v``. For ``S = W^½`` and
+With ``W = diag(w)`` and ``C = K + r W⁻¹``, the model of targets v is ``k_xᵀ C⁻¹ v``. For ``S = W^½`` and
 ``S K S = U diag(λ) Uᵀ``, everything follows from the shrinkage ``h_j = r/(λ_j + r)`` of the modes::
 
     a = U diag(h) Uᵀ S v            r C⁻¹ v = S a
@@ -42,11 +42,11 @@ _ALL = slice(None)
 
 
 class Labels(NamedTuple):
-    """Labels in the coordinates of the modes, over ``2^exponent``."""
+    """Targets in the coordinates of the modes, over ``2^exponent``."""
 
-    #: The labels minus ``centre``, (N, O).
+    #: The targets minus ``centre``, (N, O).
     centred: Vector
-    #: The weighted mean of the labels, (O,); 0 without an intercept.
+    #: The weighted mean of the targets, (O,); 0 without an intercept.
     centre: Vector
     #: The mean of ``centred`` without each row, (N, O); None without an intercept.
     means: Vector | None
@@ -101,7 +101,7 @@ class Resolvents:
         return np.asarray(np.minimum(ridges, MOST))
 
     def labels(self, values: Vector, *, intercept: bool) -> Labels:
-        """Return labels (N,) or (N, O), centred if there is an intercept."""
+        """Return targets (N,) or (N, O), centred if there is an intercept."""
         values, exponent = scaled(values.reshape(len(values), -1))
         if not intercept:
             return Labels(values, np.zeros(values.shape[1]), None, self._components(values), exponent)
@@ -146,7 +146,7 @@ class Resolvents:
         return self.modes.basis[:, self.modes.null :]
 
     def residuals(self, ridges: Vector, labels: Labels) -> Vector:
-        """Return ``v_i − P_i`` for ridges other than 0 and v = labels minus their mean without row i, (N, O, R)."""
+        """Return ``v_i − P_i`` for ridges other than 0 and v = targets minus their mean without row i, (N, O, R)."""
         null, basis = self.modes.null, self.positive_basis
         settled = ridges <= self.modes.scaled_cutoff
         shrinkage = ridges / (self.modes.positive[:, None] + ridges)
@@ -178,7 +178,7 @@ class Resolvents:
         return np.asarray(self.modes.basis[:, :null] @ labels.components[:null])
 
     def outputs(self, values: Vector, labels: Labels) -> Vector:
-        """Return values of labels minus their means without each row, (..., N, O), from those of both, (..., N, C)."""
+        """Return values of targets minus their means without each row, (..., N, O), from those of both, (..., N, C)."""
         count = labels.centred.shape[1]
         if labels.means is None:
             return values
@@ -200,7 +200,7 @@ class Resolvents:
         return self.outputs(values, labels)
 
     def influence(self, ridge: Vector, labels: Labels, rows: Vector, exponent: int) -> tuple[Vector, Vector]:
-        """Return ``f(x) − m``, (M, O), and ``f(x) − f_{−i}(x)``, (M, N, O), over ``2^labels.exponent``.
+        """Return ``f(x) − m``, (M, O), and ``f(x) − f_{−i}(x)``, (M, N, O), over ``2^targets.exponent``.
 
         ``rows`` are the k_x, (M, N), over ``2^exponent``.
         """

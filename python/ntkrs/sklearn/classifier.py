@@ -179,11 +179,12 @@ class NTKClassifier(ClassifierMixin, NTKRidge):  # type: ignore[misc]  # scikit-
     def _held_out(self) -> tuple[Vector, NDArray[np.bool_]]:
         """Return decisions about a tenth of the rows by a model of the others, and True for these rows."""
         training = self._training
-        rows = iterated.held_out(len(training.X))
-        others = training.X[~rows], training.y[~rows], training.weights[~rows]
-        model = training.kernel, *others, training.ridge, training.get
+        kernel, inputs = training.kernel, cast("Vector", training.X.array)
+        rows = iterated.held_out(len(inputs))
+        others = kernel.prepare(inputs[~rows], progress=False)
+        model = kernel, others, training.y[~rows], training.weights[~rows], training.ridge, training.get
         dual = iterated.regression(*model, intercept=training.intercept).dual
-        return iterated.values(training.kernel, training.X[rows], others[0], training.get, dual), rows
+        return iterated.values(kernel, inputs[rows], others, training.get, dual), rows
 
     def decision_function(self, X: ArrayLike) -> Vector:
         """Return the regression on ±1.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import KernelName
-    from ntkrs.kernel import Kernel
+    from ntkrs.kernel import Kernel, PreparedInputs
     from ntkrs.regression import KernelRegression
 
     Vector = NDArray[np.float64]
@@ -37,8 +37,10 @@ class Training(NamedTuple):
         The chosen kernel.
     get : "ntk" or "nngp"
         Its name.
-    X, y, weights : ndarray
-        Inputs (N, n_0) or (N, H, W, C), targets (N,) or (N, O), and positive weights (N,).
+    X : PreparedInputs
+        Inputs (N, n_0) or (N, H, W, C), prepared for the kernel.
+    y, weights : ndarray
+        Targets (N,) or (N, O), and positive weights (N,).
     ridge : float
         The chosen ridge, relative to the mean of the kernel's diagonal.
     intercept : bool
@@ -47,7 +49,7 @@ class Training(NamedTuple):
 
     kernel: Kernel
     get: KernelName
-    X: Vector
+    X: PreparedInputs
     y: Vector
     weights: Vector
     ridge: float

@@ -13,6 +13,7 @@ from ntkrs.sklearn.kernel import weighted_gradient
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ntkrs.kernel import Kernel, PreparedInputs
     from ntkrs.sklearn.kernel import NTKKernel
 
     Vector = NDArray[np.float64]
@@ -89,18 +90,19 @@ class Prior(NamedTuple):
         ntkrs.SingularKernelError
             If the kernel plus the noise is not positive definite beyond round-off.
         """
-        x = applied(x, self.factors)
-        found = regression.log_marginal_likelihood(self.kernel(x), y, self.noise, eval_gradient=True)
-        parts = [weighted_gradient(self.kernel, x, found.kernel)]
+        kernel = self.kernel.architecture.kernel()
+        inputs = kernel.prepare(applied(x, self.factors), progress=False)
+        entries = kernel(inputs, get=self.kernel.get, progress=False)
+        found = regression.log_marginal_likelihood(entries, y, self.noise, eval_gradient=True)
+        parts = [weighted_gradient(self.kernel, kernel, inputs, found.kernel)]
         parts += [] if self.noise_bounds is None else [np.array([self.noise * found.noise])]
-        parts += [self._by_factors(x, found.kernel)] if self.learns_factors else []
+        parts += [self._by_factors(kernel, inputs, found.kernel)] if self.learns_factors else []
         return found.value, np.concatenate(parts)
 
-    def _by_factors(self, x: Vector, weights: Vector) -> Vector:
-        """Return ``Σ_ij A_ij ∂K_ij/∂log s`` for the factors s and symmetric weights A, (n_0,); x is multiplied by s."""
-        kernel = self.kernel.architecture.kernel()
-        gradient = kernel.input_gradient(x, get=self.kernel.get, weights=weights, progress=False)
-        return np.asarray(2 * (x * gradient).sum(axis=0))
+    def _by_factors(self, kernel: Kernel, inputs: PreparedInputs, weights: Vector) -> Vector:
+        """Return ``Σ_ij A_ij ∂K_ij/∂log s`` for the factors s of the inputs and symmetric weights A, (n_0,)."""
+        gradient = kernel.input_gradient(inputs, get=self.kernel.get, weights=weights, progress=False)
+        return np.asarray(2 * (inputs.array * gradient).sum(axis=0))
 
 
 def learned(start: Prior, x: Vector, y: Vector) -> tuple[Prior, float, float]:

@@ -98,8 +98,8 @@ def learned(training: Training, coefficients: Vector) -> Vector:
     A fourth root lies half-way between no factors and the root mean square of the derivatives, ``A_kk^½``.
     """
     columns, _ = scaled(coefficients)
-    columns = ldexp(columns, -max(exponent_of(training.X), 0))  # squares of gradients neither overflow nor vanish
-    outer = agop(training.kernel, training.X, columns, training.get, sample_weight=training.weights)
+    columns = ldexp(columns, -max(exponent_of(training.X.array), 0))  # squares of gradients neither overflow nor vanish
+    outer = agop(training.kernel, training.X.array, columns, training.get, sample_weight=training.weights)
     squares = outer.diagonal()
     if not squares.max() > 0:
         return np.ones(len(squares))

@@ -199,13 +199,15 @@ class NTKGaussianProcessRegressor(RegressorMixin, Importances, NTKProcess):  # t
         x, targets = validate_data(self, X, y, dtype=np.float64, copy=True, multi_output=True, y_numeric=True)
         starts = self._with_factors(starts, x.shape[1])
         self.y_train_, self._unscaled = self._normalized(np.asarray(targets, dtype=np.float64)), x
-        for name in ("log_marginal_likelihood_value_", "solution_"):  # of an earlier fit
+        for name in ("log_marginal_likelihood_value_", "solution_", "_fitted"):  # of an earlier fit
             self.__dict__.pop(name, None)
         size, learns = MATRICES * 8 * len(x) ** 2, len(starts) > 1 or bool(starts[0].theta.size)
         if not learns and memory.lacking(size) is not None:
             self._keep(starts[0])
             self._inference, get = None, starts[0].kernel.get
-            self.solution_ = iterated.process(self.kernel_, self.X_train_, self.y_train_, self.noise_, get)
+            self._fitted = self.kernel_.prepare(self.X_train_, progress=False)
+            self.X_train_ = cast("Vector", self._fitted.array)
+            self.solution_ = iterated.process(self.kernel_, self._fitted, self.y_train_, self.noise_, get)
             return self
         with memory.required(size, f"Gaussian process regression of {len(x)} samples", _REMEDY), blas_threads(len(x)):
             found = [learned(start, x, self.y_train_) for start in starts]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ntkrs._checks.protocols import KernelProducts
     from ntkrs._typing import ArrayLike, KernelName
-    from ntkrs.kernel import Kernel
+    from ntkrs.kernel import Kernel, PreparedInputs
     from ntkrs.solvers.solution import Solution
 
     Vector = NDArray[np.float64]
@@ -75,16 +75,16 @@ class Weighted(LinearOperator):  # type: ignore[misc]  # it ships no types
         return self.product(X)
 
 
-def matrix_of(kernel: Kernel, X: Vector, get: KernelName) -> Any:
+def matrix_of(kernel: Kernel, X: PreparedInputs, get: KernelName) -> Any:
     """Return the kernel matrix of rows or images: stored in half of the memory if that fits, else as an operator."""
     stored = 4 * len(X) * (len(X) + 2)  # half of float64
     if memory.lacking(math.ceil(stored / _SHARE)) is None:
-        return gram(kernel, X, get=get, progress=False)
+        return gram(kernel, X.array, get=get, progress=False)
     return kernel.operator(X, get=get, progress=False)
 
 
 def regression(
-    kernel: Kernel, X: Vector, y: Vector, weights: Vector, ridge: float, get: KernelName, *, intercept: bool
+    kernel: Kernel, X: PreparedInputs, y: Vector, weights: Vector, ridge: float, get: KernelName, *, intercept: bool
 ) -> Fit:
     """Return the kernel ridge regression ``α = S (S K S + r)⁻¹ S (y − m)`` with S the roots of the weights.
 
@@ -92,8 +92,8 @@ def regression(
     ----------
     kernel : Kernel
         The kernel of an infinitely wide network.
-    X : (N, n_0) or (N, H, W, C) ndarray
-        Inputs.
+    X : PreparedInputs
+        Inputs (N, n_0) or (N, H, W, C), prepared for the kernel.
     y : (N,) or (N, O) ndarray
         Labels.
     weights : (N,) ndarray
@@ -103,7 +103,7 @@ def regression(
     get : "ntk" or "nngp"
         The kernel.
     intercept : bool
-        True to fit the labels minus their weighted mean m.
+        True to fit the targets minus their weighted mean m.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def regression(
     return Fit(Dual(ldexp(alpha, exponent), ldexp(centre, exponent)), found)
 
 
-def process(kernel: Kernel, X: Vector, y: Vector, noise: float, get: KernelName) -> Solution:
+def process(kernel: Kernel, X: PreparedInputs, y: Vector, noise: float, get: KernelName) -> Solution:
     """Return the solution of ``(K + noise · I) α = y``, with which the mean of a Gaussian process is ``k(x, X) α``."""
     return solve(matrix_of(kernel, X, get), y, noise, diag_reg_absolute_scale=True, progress=False)
 
@@ -144,7 +144,7 @@ def held_out(count: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def values(kernel: Kernel, X: Vector, fitted: Vector, get: KernelName, dual: Dual) -> Vector:
+def values(kernel: Kernel, X: Vector, fitted: PreparedInputs, get: KernelName, dual: Dual) -> Vector:
     """Return ``k(X, fitted) @ coefficients + intercept``, without the array ``k(X, fitted)``."""
     operator = kernel.operator(X, fitted, get=get, progress=False)
     return np.asarray(operator @ dual.coefficients + dual.intercept)

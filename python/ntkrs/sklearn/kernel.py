@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import ArrayLike, KernelName
-    from ntkrs.kernel import Kernel
+    from ntkrs.kernel import Kernel, PreparedInputs
     from ntkrs.layers import Sequential
     from ntkrs.sklearn.architectures import Activations, Scales
 
@@ -265,12 +265,15 @@ def learned_scales(kernel: NTKKernel) -> Iterator[tuple[str, Vector, NDArray[np.
             yield hyperparameter.name, scales, scales > 0
 
 
-def weighted_gradient(kernel: NTKKernel, x: Vector, weights: Vector) -> Vector:
-    """Return ``Σ_ij A_ij σ ∂K_ij/∂σ`` for each learned scale and weights A, (n,). No (N, N, n) array is formed."""
-    parts = list(learned_scales(kernel))
+def weighted_gradient(prior: NTKKernel, kernel: Kernel, inputs: PreparedInputs, weights: Vector) -> Vector:
+    """Return ``Σ_ij A_ij σ ∂K_ij/∂σ`` for each learned scale of the prior and weights A, (n,).
+
+    ``kernel`` is that of its architecture. No (N, N, n) array is formed.
+    """
+    parts = list(learned_scales(prior))
     if not parts:
         return np.empty(0)
-    gradient = kernel.architecture.kernel().gradient(x, get=kernel.get, weights=weights, progress=False)
+    gradient = kernel.gradient(inputs, get=prior.get, weights=weights, progress=False)
     sums = [(_shared(getattr(gradient, name), len(scales)) * scales)[learned] for name, scales, learned in parts]
     return np.concatenate(sums)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import ArrayLike, KernelName
-    from ntkrs.kernel import Kernel
+    from ntkrs.kernel import Kernel, PreparedInputs
     from ntkrs.predict import GpInference
     from ntkrs.sklearn.architectures import Scales
     from ntkrs.solvers.solution import Solution
@@ -49,6 +49,7 @@ class NTKProcess(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
     solution_: Solution
 
     _inference: GpInference | None
+    _fitted: PreparedInputs  # beyond memory
     _prior: Prior
     _unscaled: Vector
     _offset: Vector
@@ -115,5 +116,5 @@ class NTKProcess(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no 
                     "which does not fit in memory: only means are known. Fit fewer samples."
                 )
             dual = Dual(self.solution_.alpha, np.zeros(self.y_train_.shape[1:]))
-            return Prediction(iterated.values(self.kernel_, x, self.X_train_, self._prior.kernel.get, dual))
+            return Prediction(iterated.values(self.kernel_, x, self._fitted, self._prior.kernel.get, dual))
         return self._inference(x, get=self.posterior, compute_cov=compute_cov)

@@ -101,18 +101,20 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
             self.__dict__.pop(name, None)
         if len(architectures) * len(candidates) == 1 and not selection.decomposes(len(X)):
             kernel, ridge = architectures[0].kernel(), float(candidates[0])
-            fit = iterated.regression(kernel, inputs, y, weights, ridge, get, intercept=intercept)
+            prepared = kernel.prepare(inputs, progress=False)
+            fit = iterated.regression(kernel, prepared, y, weights, ridge, get, intercept=intercept)
             self.solution_ = fit.solution
             choice = selection.Choice(0, ridge, math.nan, np.array([math.nan]), None, fit.dual)
         else:
             choice, self.loo_error_ = selection.choose(
                 architectures, inputs, y, weights, candidates, get, intercept=intercept
             )
-        chosen = architectures[choice.place]
-        self.depth_, self.diag_reg_ = len(chosen.activations), choice.ridge
-        self.kernel_, self.X_fit_ = chosen.kernel(), X
+            kernel = architectures[choice.place].kernel()
+            prepared = kernel.prepare(inputs, progress=False)
+        self.depth_, self.diag_reg_ = len(architectures[choice.place].activations), choice.ridge
+        self.kernel_, self.X_fit_ = kernel, _rows(cast("Vector", prepared.array))
         self.dual_coef_, self.intercept_ = self._parts(choice.dual)
-        self._training = conformal.Training(self.kernel_, get, inputs, y, weights, choice.ridge, intercept)
+        self._training = conformal.Training(kernel, get, prepared, y, weights, choice.ridge, intercept)
         self._refits = None  # of an earlier fit
         return choice.left_out
 
@@ -157,9 +159,8 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
 
     def _values(self, X: Vector) -> Vector:
         """Return ``k(X, X_fit_) @ dual_coef_ + intercept_``."""
-        inputs, fitted = self._reshaped(X), self._reshaped(self.X_fit_)
         dual = Dual(self.dual_coef_, np.asarray(self.intercept_))
-        return iterated.values(self.kernel_, inputs, fitted, self.get, dual)
+        return iterated.values(self.kernel_, self._reshaped(X), self._training.X, self.get, dual)
 
     def _reshaped(self, X: Vector) -> Vector:
         """Return rows as the kernel takes them: as images, if the network has a Conv."""
@@ -179,3 +180,8 @@ class NTKRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn ships no ty
         if not weights.any():
             raise ValueError("sample_weight holds zeros only, but at least one row with a positive weight is needed.")
         return weights
+
+
+def _rows(X: Vector) -> Vector:
+    """Return inputs as rows: the array itself where they are rows, so that pickles hold it once."""
+    return X if X.ndim == 2 else X.reshape(len(X), -1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntkrs._typing import KernelName
-    from ntkrs.kernel import Kernel
+    from ntkrs.kernel import Kernel, PreparedInputs
     from ntkrs.layers import Sequential
 
     Vector = NDArray[np.float64]
@@ -146,7 +146,7 @@ def choose(
     get : "ntk" or "nngp"
         The kernel.
     intercept : bool
-        True to fit the labels minus their mean.
+        True to fit the targets minus their mean.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def choose(
     several = len(architectures) * len(candidates) > 1
     if several and len(y) < 2:
         raise ValueError(f"n_samples={len(y)}: 2 are needed to leave one out; pass one depth and a number as diag_reg.")
-    y, exponent = scaled(y)  # squares of labels neither overflow nor vanish
+    y, exponent = scaled(y)  # squares of targets neither overflow nor vanish
     with memory.required(_bytes(len(X)), f"kernel ridge regression of {len(X)} samples", _CHOICE):
         grams = _kernels(architectures, X, get)
         with blas_threads(len(X)):
@@ -174,7 +174,7 @@ def choose(
 
 
 def decomposed(
-    kernel: Kernel, X: Vector, y: Vector, weights: Vector, get: KernelName, *, intercept: bool
+    kernel: Kernel, X: PreparedInputs, y: Vector, weights: Vector, get: KernelName, *, intercept: bool
 ) -> KernelRegression:
     """Return the regression of a chosen kernel once more: :func:`choose` keeps no (N, N) matrix.
 

@@ -81,13 +81,14 @@ def gram(
         If another call is writing this file.
     OSError
         If the path is a folder, or in one that does not exist, or if the disk has no room for the file: all before any
-        work. If the file cannot be written.
+        work. If the file system has no locks, or the file cannot be written.
 
     Notes
     -----
-    N²/2 entries of the kernel are computed. While rows are computed, those before them are written to
-    ``path.partial``. Once these are on the disk, their checksums are written to ``path.journal``. At the end ``path``
-    and ``path.json`` are left. ``numpy.load(path)`` reads the array of shape ((N + 1) // 2, N + 1 - N % 2), or (N, N).
+    N²/2 entries of the kernel are computed, with up to three times the memory of X beside the bands. While rows are
+    computed, those before them are written to ``path.partial``. Once these are on the disk, their checksums are written
+    to ``path.journal``. At the end ``path`` and ``path.json`` are left.
+    ``numpy.load(path)`` reads the array of shape ((N + 1) // 2, N + 1 - N % 2), or (N, N).
 
     References
     ----------

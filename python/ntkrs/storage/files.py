@@ -1,11 +1,10 @@
-"""Files: complete reads and writes at an offset, reserved space, exclusive locks, and names that survive a crash."""
+"""Files: complete reads and writes at an offset, reserved space, and names that survive a crash."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -128,29 +127,6 @@ def synchronize_names(folder: Path) -> None:
     if os.name == "posix":  # Windows does not open folders
         with opened(folder, os.O_RDONLY) as file:
             os.fsync(file)
-
-
-def lock(file: int, path: Path) -> None:
-    """Lock a file until it is closed.
-
-    Raises
-    ------
-    BlockingIOError
-        If another process, or another call, holds it.
-    """
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise BlockingIOError(
-            errno.EWOULDBLOCK, "another call is writing this kernel matrix: wait for it to end", str(path)
-        ) from error
 
 
 def _read_at(file: int, part: memoryview, offset: int) -> int:

@@ -10,9 +10,10 @@ import numpy as np
 from ntkrs import _core
 from ntkrs._checks import arrays, images, numbers
 from ntkrs._checks.advice import shown
-from ntkrs._checks.protocols import FiniteNetwork
+from ntkrs._checks.protocols import FiniteNetwork, PreparingKernel
 from ntkrs.activations import Activation
 from ntkrs.empirical.network_kernel import form, no_form
+from ntkrs.storage.blocks import PreparedBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,7 @@ class KernelMatrix:
             self._choice = {"get": numbers.choice(get, "get", ("nngp", "ntk"))}
             x = images.inputs(X, "X", kernel)
         self.x: Array = arrays.copied(x)
+        self._blocks = PreparedBlocks(kernel, self.x) if isinstance(kernel, PreparingKernel) else None
         # The first row, and the diagonal: a kernel that refuses these inputs does so before any file is made.
         self.block(slice(0, 1), None, None)
         if not self._finite:
@@ -101,6 +103,8 @@ class KernelMatrix:
         self, rows: slice, columns: slice | None, out: NDArray[Any] | None, progress: Any = False
     ) -> NDArray[Any]:
         """Return the kernel between some rows of X and others; the same ones if ``columns`` is None."""
+        if self._blocks is not None and columns is not None and out is not None:
+            return self._blocks.fill(rows, columns, out, progress, **self._choice)
         x, z = self.x[rows], None if columns is None else self.x[columns]
         compute = self._kernel.ntk if self._finite else self._kernel
         result: NDArray[Any] = compute(x, z, **self._choice, out=out, progress=progress)

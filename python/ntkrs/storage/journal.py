@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ntkrs._runtime.files import lock
 from ntkrs.storage import files
 
 if TYPE_CHECKING:
@@ -105,19 +107,43 @@ class Journal:
 
 
 def _locked(path: Path) -> FileIO:
-    """Return the open and locked journal. Another call may have finished, and deleted it, in the meantime."""
+    """Return the open and locked journal. Another call may have finished, and deleted it, in the meantime.
+
+    Raises
+    ------
+    BlockingIOError
+        If another process, or another call, holds it.
+    OSError
+        If the file system has no locks.
+    """
     while True:
-        file = files.held(path, files.WRITE)
+        file, is_new = files.held(path, files.WRITE), False
         try:
-            files.lock(file.fileno(), path)
+            is_new = os.fstat(file.fileno()).st_size == 0
+            _lock(file.fileno(), path)
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         except FileNotFoundError:
             pass
-        except BaseException:
+        except BaseException as error:
             file.close()
+            if is_new and isinstance(error, OSError) and error.errno == errno.ENOLCK:
+                path.unlink(missing_ok=True)  # an empty file is of nobody, because all calls are refused
             raise
         file.close()
+
+
+def _lock(file: int, path: Path) -> None:
+    """Lock a journal until it is closed.
+
+    Raises
+    ------
+    BlockingIOError, OSError
+        As :func:`_locked`.
+    """
+    if not lock(file, path, required=True):
+        message = "another call is writing this kernel matrix: wait for it to end"
+        raise BlockingIOError(errno.EWOULDBLOCK, message, str(path))
 
 
 def _parsed(text: str) -> tuple[dict[str, Any] | None, list[Part]]:

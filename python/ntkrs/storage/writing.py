@@ -71,7 +71,7 @@ def write(matrix: KernelMatrix, path: Path, how: tuple[bool, bool, int], report:
 def _tidy(path: Path, identity: dict[str, Any]) -> None:
     """Delete the journal of a finished file, which a crash may have left."""
     if beside(path, "journal").exists():
-        with contextlib.suppress(BlockingIOError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # of another call, or where there are no locks any more
             PartialFile(path, identity, overwrite=False).discard()
 
 
