@@ -6,6 +6,7 @@ use std::iter;
 
 use crate::activations::bias::{BIAS_NUMBERS, add_bias, single_bias_numbers};
 use crate::activations::dense_layer::BandLayer;
+use crate::activations::pixel_band::PixelBand;
 use crate::activations::row_pairs::{BandPairs, RowPairs};
 use crate::isa::{Block, BlockPair, Blocks, Isa, Lanes, Real, Singles, Vector, Vectorized, WIDTH};
 
@@ -30,11 +31,21 @@ pub trait SingleDual {
     /// # Panics
     /// If there is no room for the kernels of a pair.
     fn step_and_layer(&self, isa: Isa, layer: SingleLayer<'_>);
+
+    /// [`Dual::pixel_step`](crate::activations::dual::Dual::pixel_step) with gaps and angles in `f32`.
+    ///
+    /// # Panics
+    /// If the slices of the band are too short.
+    fn pixel_step(&self, isa: Isa, band: PixelBand<'_>);
 }
 
 impl<F: SingleForm> SingleDual for F {
     fn step_and_layer(&self, isa: Isa, layer: SingleLayer<'_>) {
         isa.run(SingleFormLayer { form: *self, layer });
+    }
+
+    fn pixel_step(&self, isa: Isa, band: PixelBand<'_>) {
+        isa.run(SingleFormPixels { form: *self, band });
     }
 }
 
@@ -182,6 +193,33 @@ impl<F: SingleForm> Vectorized for SingleFormLayer<'_, F> {
                         .map(|values| V::widen(&values.0.as_chunks::<WIDTH>().0[half]));
                     kernels.update_kernels(block, [before, gap], form.dot(angle));
                 }
+            }
+        }
+    }
+}
+
+/// The loop over a band of pixel pairs, with the products after the activation.
+struct SingleFormPixels<'a, F> {
+    form: F,
+    band: PixelBand<'a>,
+}
+
+impl<F: SingleForm> Vectorized for SingleFormPixels<'_, F> {
+    type Output = ();
+
+    /// Blocks of two neighbouring pairs are side by side. The last one of an odd number is there twice.
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let (form, mut band) = (self.form, self.band);
+        for line in 0..band.lines {
+            let (len, mut line) = (band.len, band.line(line));
+            for x in (0..len).step_by(2) {
+                let next = (x + 1).min(len - 1);
+                let gaps = V::join([line.gap(x), line.gap(next)]);
+                let (gap, angle) = form.gap_and_angle(gaps);
+                let ([gap, next_gap], [angle, next_angle]) = (V::split(gap), V::split(angle));
+                line.write::<V>(next, next_gap, form.dot(next_angle));
+                line.write::<V>(x, gap, form.dot(angle));
             }
         }
     }

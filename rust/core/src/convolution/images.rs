@@ -24,6 +24,8 @@ pub struct Images {
     len: usize,
     pub(super) sides: [usize; 2],
     pub(super) channels: usize,
+    /// True if the values are those of `f32` images.
+    pub(super) single: bool,
     pub(super) argument: &'static str,
 }
 
@@ -70,6 +72,7 @@ impl Images {
             len,
             sides: [height, width],
             channels,
+            single: T::SINGLE,
             argument,
         })
     }

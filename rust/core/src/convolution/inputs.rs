@@ -147,6 +147,8 @@ impl ImageInputs {
                 sides: [self.side(), self.side()],
                 row: place,
                 group: place / WIDTH,
+                // For dense layers, which need gaps in `f64`.
+                single: false,
             };
             let (means, _) = pairs.run(scratch, stop);
             *square = means[0][place % WIDTH].into();

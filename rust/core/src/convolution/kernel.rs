@@ -23,6 +23,8 @@ pub struct Convolutional<'a> {
     /// All dense layers, if there are several.
     dense: Option<PairRecursion<'a>>,
     pub(super) isa: Isa,
+    /// True if gaps are rounded to `f32` in activations.
+    single: bool,
     cycles: f64,
 }
 
@@ -55,6 +57,8 @@ impl<'a> Convolutional<'a> {
             outputs,
             dense,
             isa,
+            single: [rows, cols].iter().all(|inputs| inputs.images.single)
+                && network.allows_single(),
             cycles: geometry.entry_cycles(network),
         })
     }
@@ -73,6 +77,7 @@ impl<'a> Convolutional<'a> {
                 sides: [self.rows, self.cols].map(ImageInputs::side),
                 row,
                 group,
+                single: self.single,
             }
             .run(&mut scratch.planes, stop);
             if self.dense.is_some() {

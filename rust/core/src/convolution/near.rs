@@ -21,6 +21,9 @@ use crate::math::double_double::two_product;
 /// The far form has an error of some ε in the gap, which moves an angle by `2ε/√(2e)`: 16 ε at this bound.
 pub(super) const NEAR: f64 = 1.0 / 128.0;
 
+/// The same where gaps are rounded to `f32`: at this bound, the far form moves an angle by 1e-4 of the ε of `f32`.
+pub(super) const SINGLE_NEAR: f64 = 1.0 / (1_u64 << 30) as f64;
+
 /// Gaps after a pool that are smaller than this are rounding errors.
 const NOISE: f64 = 16.0 * f64::EPSILON;
 
@@ -45,7 +48,11 @@ impl Vectorized for Replacement<'_, '_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
-        let (gap, near, one) = (V::load(self.gap), V::splat(NEAR), V::splat(1.0));
+        let (gap, near, one) = (
+            V::load(self.gap),
+            V::splat(self.form.layer.near),
+            V::splat(1.0),
+        );
         let negative = gap.is_negative();
         let aligned = V::select(negative, one, gap).less(near);
         let opposite = V::select(negative, -gap, one).less(near);

@@ -124,6 +124,17 @@ impl Convolution {
         self.head == Head::Flatten && last.is_some_and(|stage| stage.pools.is_empty())
     }
 
+    /// True if gaps between `f32` images are rounded to `f32` in activations.
+    ///
+    /// No later layer may lose digits of them: no activation, no dense layer, and no layer after a pool, which knows
+    /// covariances instead of gaps.
+    pub(super) fn allows_single(&self) -> bool {
+        let mut layers = self.layers.iter();
+        self.stages.len() == 1
+            && self.recursion.is_none()
+            && layers.all(|layer| layer.dual().single().is_some())
+    }
+
     /// The index of the stage that begins with layer `index` after a pool.
     pub(super) fn stage_after_pool(&self, index: usize) -> Option<usize> {
         let found = |stage: &GridStage| stage.layers.start == index;

@@ -167,6 +167,8 @@ impl ImageBatch<'_> {
                     sides: [side, side],
                     row: place,
                     group: place / WIDTH,
+                    // For layers after a pool, which need gaps in `f64`.
+                    single: false,
                 };
                 *totals = pairs.totals(scratch, stop);
             };

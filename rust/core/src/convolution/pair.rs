@@ -3,6 +3,7 @@
 use super::axis::AxisLayer;
 use crate::activations::dual::Dual;
 use crate::activations::features::Features;
+use crate::activations::single::SingleDual;
 use crate::isa::{Block, Isa, Vector};
 
 /// The numbers of one group of images at one layer, each in a list with one block for each pixel.
@@ -38,6 +39,8 @@ pub(super) struct OwnTerm {
 pub(super) struct LayerPair<'a> {
     pub isa: Isa,
     pub dual: &'a dyn Dual,
+    /// The activation on gaps in `f32`, if these are in use.
+    pub single: Option<&'a dyn SingleDual>,
     pub axes: [&'a AxisLayer; 2],
     /// The image of the rows is that in this lane of its group.
     pub lane: usize,
@@ -47,6 +50,8 @@ pub(super) struct LayerPair<'a> {
     /// `σ_w²/k`.
     pub variance: f64,
     pub own: OwnTerm,
+    /// Gaps smaller than this, of either sign, are computed from differences.
+    pub near: f64,
     /// True if small gaps need all their digits, not only those of their roots.
     pub exact: bool,
 }

@@ -5,7 +5,7 @@ use super::buffers::{PlaneGrid, RectangleSum, RowBuffers};
 use super::chain::ChainStage;
 use super::geometry::Geometry;
 use super::images::Images;
-use super::near::FlatHead;
+use super::near::{FlatHead, NEAR, SINGLE_NEAR};
 use super::network::Convolution;
 use super::own_pixels::WindowTotals;
 use super::pair::{LayerPair, LayerSide, OwnTerm};
@@ -55,6 +55,8 @@ pub(super) struct ImagePairs<'a> {
     pub row: usize,
     /// The index of the group.
     pub group: usize,
+    /// True if gaps are rounded to `f32` in activations.
+    pub single: bool,
 }
 
 /// A stage with the layers of both images, and the pooled tensor before it, if it is not the first one.
@@ -280,6 +282,7 @@ impl ImagePairs<'_> {
         let layer = &self.network.layers[index];
         let axes = self.geometry.layers[index].each_ref();
         let (first, lane) = (index == 0, self.row % WIDTH);
+        let single = layer.dual().single().filter(|_| self.single);
         let scale = self.network.scale(index, self.sides[0].images.channels);
         let groups = [self.row / WIDTH, self.group];
         let [side_u, side_v] =
@@ -303,6 +306,8 @@ impl ImagePairs<'_> {
         LayerPair {
             isa: self.isa,
             dual: layer.dual(),
+            single,
+            near: if single.is_some() { SINGLE_NEAR } else { NEAR },
             axes,
             lane,
             sides: [side_u, side_v],

@@ -1,6 +1,6 @@
 //! Gaps of a row of pixel pairs after a convolution, and Θ, from sums over its windows.
 
-use super::near::{NEAR, NearForm};
+use super::near::NearForm;
 use super::pixel_rows::PixelRow;
 use super::windows::WindowSums;
 use crate::isa::{Block, Vector, WIDTH};
@@ -27,7 +27,7 @@ impl RowGaps<'_> {
         let (gaps, own) = (&mut gaps[..row.len], &mut own[..row.len]);
         let bias = V::splat(rows.bias[layer.lane]) * V::load(cols.bias);
         let (variance, lane) = (V::splat(layer.variance), layer.lane % WIDTH);
-        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(NEAR));
+        let (zero, one, bound) = (V::splat(0.0), V::splat(1.0), V::splat(layer.near));
         let (weights, biases) = (V::load(&layer.own.weights), V::load(&layer.own.biases));
         for x in 0..row.len {
             let total = products.next(x);

@@ -207,7 +207,10 @@ impl LayerPass<'_> {
             results: results.map(|lines| &mut lines.blocks_mut()[to..]),
             stride,
         };
-        layer.dual.pixel_step(layer.isa, band);
+        match layer.single {
+            Some(dual) => dual.pixel_step(layer.isa, band),
+            None => layer.dual.pixel_step(layer.isa, band),
+        }
     }
 }
 

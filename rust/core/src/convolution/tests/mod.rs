@@ -3,6 +3,7 @@
 mod batches;
 mod loops;
 mod plans;
+mod singles;
 
 use ndarray::{Array2, Array4, Axis, s};
 use proptest::prelude::*;
@@ -14,6 +15,7 @@ use super::kernel::{Convolutional, diagonal};
 use super::network::{Head, Padding};
 use crate::engine::gram;
 use crate::engine::pool::unwatched;
+use crate::engine::scalar::Scalar;
 use crate::error::Error;
 use crate::infinite::recursion::{LayerScales, Output};
 use crate::isa::Isa;
@@ -37,15 +39,15 @@ fn images(shape: (usize, usize, usize, usize), seed: u64) -> Array4<f64> {
 }
 
 /// The outputs between two batches, on an instruction set.
-fn kernels(
+fn kernels<T: Scalar>(
     plan: &Plan,
-    x: &Array4<f64>,
-    z: &Array4<f64>,
+    x: &Array4<T>,
+    z: &Array4<T>,
     isa: Isa,
 ) -> Result<[Array2<f64>; 2], Error> {
     let network = plan.network();
     let geometry = Geometry::new(&network, [x.dim().1, x.dim().2])?;
-    let inputs = |x: &Array4<f64>| {
+    let inputs = |x: &Array4<T>| {
         let images = Images::new(&network, x.view(), "X", &mut unwatched)?;
         ImageInputs::new(&network, &geometry, images, &mut unwatched)
     };
@@ -199,7 +201,7 @@ fn images_that_do_not_fit_are_refused() {
 
 #[test]
 fn zero_images_and_no_images_give_no_nan() {
-    let zero = Array4::zeros((3, 5, 4, 2));
+    let zero = Array4::<f64>::zeros((3, 5, 4, 2));
     for (sigma_b, head) in [
         (0.0, Head::Flatten),
         (0.0, Head::GlobalAvgPool),
@@ -214,7 +216,7 @@ fn zero_images_and_no_images_give_no_nan() {
                     .all(|value| value.is_finite() && (sigma_b > 0.0 || *value == 0.0))
             );
         }
-        let none = Array4::zeros((0, 5, 4, 2));
+        let none = Array4::<f64>::zeros((0, 5, 4, 2));
         assert!(kernels(&plan, &none, &zero, Isa::current().unwrap()).is_ok());
     }
 }

@@ -88,6 +88,14 @@ fn layers() -> impl Strategy<Value = PlanLayer> {
     })
 }
 
+/// A square pool, as many pixels apart as it is wide.
+pub fn pool(side: usize) -> AveragePool {
+    AveragePool {
+        window: [side; 2],
+        strides: [side; 2],
+    }
+}
+
 /// Mostly none.
 fn pools() -> impl Strategy<Value = Vec<AveragePool>> {
     let sides = || [1..=3_usize, 1..=3_usize];

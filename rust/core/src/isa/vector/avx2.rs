@@ -153,6 +153,36 @@ impl Vector for Avx2 {
 
     type Singles = Avx2Singles;
 
+    #[inline(always)]
+    fn join([first, second]: [Self; 2]) -> Avx2Singles {
+        let ([a, b], [c, d]) = (first.0, second.0);
+        Avx2Singles([
+            avx2!(x86::_mm256_set_m128(
+                x86::_mm256_cvtpd_ps(b),
+                x86::_mm256_cvtpd_ps(a)
+            )),
+            avx2!(x86::_mm256_set_m128(
+                x86::_mm256_cvtpd_ps(d),
+                x86::_mm256_cvtpd_ps(c)
+            )),
+        ])
+    }
+
+    #[inline(always)]
+    fn split(values: Avx2Singles) -> [Self; 2] {
+        let [a, b] = values.0;
+        [
+            Self([
+                avx2!(x86::_mm256_cvtps_pd(x86::_mm256_castps256_ps128(a))),
+                avx2!(x86::_mm256_cvtps_pd(x86::_mm256_extractf128_ps::<1>(a))),
+            ]),
+            Self([
+                avx2!(x86::_mm256_cvtps_pd(x86::_mm256_castps256_ps128(b))),
+                avx2!(x86::_mm256_cvtps_pd(x86::_mm256_extractf128_ps::<1>(b))),
+            ]),
+        ]
+    }
+
     type Indices = EachIndex;
 
     #[inline(always)]

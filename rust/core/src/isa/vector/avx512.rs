@@ -167,6 +167,14 @@ impl Vector for Avx512 {
     type Singles = Avx512Singles;
 
     #[inline(always)]
+    fn join([first, second]: [Self; 2]) -> Avx512Singles {
+        Avx512Singles(avx512!({
+            let low = x86::_mm512_castps256_ps512(x86::_mm512_cvtpd_ps(first.0));
+            x86::_mm512_insertf32x8::<1>(low, x86::_mm512_cvtpd_ps(second.0))
+        }))
+    }
+
+    #[inline(always)]
     fn load(values: &[f64; WIDTH]) -> Self {
         Self(avx512!(x86::_mm512_loadu_pd(values.as_ptr())))
     }

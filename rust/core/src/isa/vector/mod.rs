@@ -87,6 +87,25 @@ pub trait Vector: Part {
     /// Twice as many numbers, in `f32`.
     type Singles: Singles;
 
+    /// Two vectors side by side in `f32`, rounded.
+    #[inline(always)]
+    fn join([first, second]: [Self; 2]) -> Self::Singles {
+        let mut values = Lanes([0.0; 2 * WIDTH]);
+        let halves = values.0.as_chunks_mut().0;
+        first.narrow(&mut halves[0]);
+        second.narrow(&mut halves[1]);
+        Self::Singles::load(&values)
+    }
+
+    /// Both halves of a vector in `f32`, exactly.
+    #[inline(always)]
+    fn split(values: Self::Singles) -> [Self; 2] {
+        let mut stored = Lanes([0.0; 2 * WIDTH]);
+        values.store(&mut stored);
+        let halves = stored.0.as_chunks().0;
+        [Self::widen(&halves[0]), Self::widen(&halves[1])]
+    }
+
     /// One index of a [`Lut`] per lane.
     type Indices: Copy;
 

@@ -265,6 +265,9 @@ impl Vectorized for Moves {
         x.narrow(&mut narrow);
         assert_eq!(narrow, X.map(|value| value as f32));
         assert_eq!(values(V::widen(&narrow)), narrow.map(f64::from));
+        let [first, second] = V::split(V::join([x, -x]));
+        assert_eq!(values(first), narrow.map(f64::from));
+        assert_eq!(values(second), narrow.map(|value| f64::from(-value)));
         let (mut line, mut rounded) = (Lanes([0.0; WIDTH]), Lanes([0.0; 2 * WIDTH]));
         x.stream(&mut line);
         V::stream_rounded([x, y], &mut rounded);

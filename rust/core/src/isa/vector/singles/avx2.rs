@@ -10,7 +10,7 @@ use super::{BlockPair, Singles, one_by_one};
 
 /// Sixteen `f32`. Only the vectors of AVX2 give access to this type, so its values exist only where the processor has it.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2Singles([x86::__m256; 2]);
+pub struct Avx2Singles(pub(in crate::isa::vector) [x86::__m256; 2]);
 
 impl Avx2Singles {
     #[inline(always)]

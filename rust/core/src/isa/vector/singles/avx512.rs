@@ -11,7 +11,7 @@ use super::{BlockPair, Singles, one_by_one};
 /// Sixteen `f32`. Only the vectors of AVX-512 give access to this type, so its values exist only where the processor has
 /// it.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512Singles(x86::__m512);
+pub struct Avx512Singles(pub(in crate::isa::vector) x86::__m512);
 
 impl Avx512Singles {
     #[inline(always)]
