@@ -80,6 +80,24 @@ RATIONALS = [
 ]
 
 
+@dataclass(frozen=True)
+class Rational:
+    """A function of t on [0, 1], as a rational whose denominator's last coefficient is 1."""
+
+    names: tuple[str, str]
+    formula: str
+    function: Callable[[Any], Any]
+    degrees: tuple[int, int]
+
+
+def _angle_lift(cosine: Any) -> Any:
+    sine = mp.sqrt(1 - cosine * cosine)
+    return (mp.acos(cosine) / sine - 1) / sine**2
+
+
+ANGLE_LIFT = Rational(("ANGLE_LIFT", "ANGLE_LIFT_DENOMINATOR"), "(α/sin α − 1)/sin²α, t = cos α", _angle_lift, (3, 3))
+
+
 def fit(rationals: Rationals, points: int = 60, rounds: int = 4) -> list[list[Any]]:
     """Coefficients of both numerators and of the denominator, the constant ones first.
 
@@ -137,6 +155,28 @@ def largest_error(table: Table, coefficients: list[Any], points: int = 1000) -> 
     return float(worst)
 
 
+def show_rational(rational: Rational) -> None:
+    """Print numerator and denominator of a rational that interpolates at Chebyshev nodes, for Rust."""
+    above, below = rational.degrees
+    count = above + below + 1
+    nodes = [(1 + mp.cos(mp.pi * (2 * k + 1) / (2 * count))) / 2 for k in range(count)]
+    values = [rational.function(node) for node in nodes]
+    rows = [
+        [*(node**k for k in range(above + 1)), *(-value * node**k for k in range(below))]
+        for node, value in zip(nodes, values, strict=True)
+    ]
+    target = [value * node**below for node, value in zip(nodes, values, strict=True)]
+    found = list(mp.lu_solve(mp.matrix(rows), mp.matrix(target)))
+    parts = [found[: above + 1], [*found[above + 1 :], mp.mpf(1)]]
+    rounded = [[mp.mpf(float(c)) for c in part[::-1]] for part in parts]
+    points = [mp.mpf(k) / 1000 for k in range(1000)]
+    ratios = [mp.polyval(rounded[0], t) / mp.polyval(rounded[1], t) / rational.function(t) for t in points]
+    error = max(abs(ratio - 1) for ratio in ratios)
+    numerator, denominator = rational.names
+    show(f"{rational.formula}, times [`{denominator}`] on [0, 1], to {float(error):.1e}.", numerator, parts[0])
+    show(f"The denominator of [`{numerator}`].", denominator, parts[1])
+
+
 def show(title: str, name: str, coefficients: list[Any]) -> None:
     """Print a table for Rust."""
     print(f"/// {title}")
@@ -162,6 +202,7 @@ def main() -> None:
     with mp.workdps(70):
         for rationals in RATIONALS:
             show_rationals(rationals)
+        show_rational(ANGLE_LIFT)
     with mp.workdps(40):
         for table in TABLES:
             coefficients = interpolate(table)

@@ -24,7 +24,9 @@ fn cases() -> Vec<(&'static str, &'static str, &'static str, usize)> {
         ("float64", "relu"),
         ("float32", "relu"),
         ("float64", "erf"),
+        ("float32", "erf"),
         ("float64", "gelu"),
+        ("float32", "gelu"),
     ];
     let each = |isa: Isa| {
         names

@@ -1,6 +1,7 @@
-"""Kernels of float32 inputs whose activations are linear on both sides of 0, against 50 digits.
+"""Kernels of float32 inputs that are partly computed in float32, against 25 digits.
 
-Gaps and angles are float32 there, while Σ and Θ are float64.
+Where activations are linear on both sides of 0, gaps and angles are float32, while Σ and Θ are float64. Where they are
+erf or GELU, formulas in float32 serve pairs that are far apart.
 """
 
 import numpy as np
@@ -55,6 +56,33 @@ def test_every_pair_is_right_to_float32(name, depth, sigma_b):
     check(mlp(depth, 1, 1, built(layers[0]), 1.0, sigma_b).kernel(), x, 1.0, sigma_b, layers)
 
 
+@pytest.mark.parametrize(
+    ("depth", "sigma_w", "sigma_b"), [(1, 1.3, 0.0), (3, 1.0, 0.3), (10, 1.4, 0.0), (10, 5.0, 0.1)]
+)
+@pytest.mark.parametrize("name", ["erf", "gelu"])
+def test_near_and_far_pairs_are_right_to_float32(name, depth, sigma_w, sigma_b):
+    x = rows() if depth < 10 else rows()[[0, 2, 4, 5, 7, 8, 9, 10, 11, 12, 16, 17]]
+    check(mlp(depth, 1, 1, name, sigma_w, sigma_b).kernel(), x, sigma_w, sigma_b, [name] * depth)
+
+
+@pytest.mark.parametrize(
+    ("name", "sigma_w", "sigma_b"),
+    [
+        ("erf", 0.7, 0.0),
+        ("erf", 1.2, 0.05),
+        ("erf", 2.0, 1.0),
+        ("erf", 10.0, 0.3),
+        ("gelu", 0.7, 0.0),
+        ("gelu", 1.4, 0.05),
+        ("gelu", 2.0, 1.0),
+    ],
+)
+def test_thirty_layers_of_smooth_functions(name, sigma_w, sigma_b):
+    """Gaps that change little from layer to layer, and chaotic networks."""
+    x = rows()[[0, 4, 5, 7, 11, 12, 16, 17]]
+    check(mlp(30, 1, 1, name, sigma_w, sigma_b).kernel(), x, sigma_w, sigma_b, [name] * 30)
+
+
 @pytest.mark.parametrize("sigma_b", [0.1, 1.0])
 def test_a_hundred_layers(sigma_b):
     """Roundings of gaps do not add up: gaps shrink from layer to layer."""
@@ -63,10 +91,11 @@ def test_a_hundred_layers(sigma_b):
 
 
 @pytest.mark.parametrize("size", [1e-17, 1e15])
-def test_small_and_large_rows(size):
+@pytest.mark.parametrize("name", ["relu", "erf", "gelu"])
+def test_small_and_large_rows(name, size):
     x = rows()[[0, 3, 4, 10, 11, 12, 16, 17]]
     x = np.vstack([x[:5] * np.float32(size), x])
-    check(mlp(3, 1, 1, "relu", 1.3, 0.1).kernel(), x, 1.3, 0.1, ["relu"] * 3)
+    check(mlp(3, 1, 1, name, 1.3, 0.1).kernel(), x, 1.3, 0.1, [name] * 3)
 
 
 def test_layers_with_scales_of_their_own():
@@ -91,10 +120,11 @@ def test_layers_with_scales_of_their_own():
 
 
 @pytest.mark.parametrize("n", [17, 130])
-def test_entries_depend_on_their_two_rows_alone(n):
+@pytest.mark.parametrize("name", ["relu", "erf", "gelu"])
+def test_entries_depend_on_their_two_rows_alone(name, n):
     x = np.random.default_rng(n).standard_normal((n, 3)).astype(np.float32)
     x[5] = x[2]
-    kernel = mlp(3, 1, 1, "relu", 1.3, 0.2).kernel()
+    kernel = mlp(3, 1, 1, name, 1.3, 0.2).kernel()
     whole = kernel(x)
     assert np.array_equal(whole, whole.T)
     assert np.array_equal(whole[2], whole[5])
@@ -106,9 +136,9 @@ def test_entries_depend_on_their_two_rows_alone(n):
 
 
 def test_depths_are_the_kernels_of_shallower_networks_whatever_follows():
-    """ReLU's gaps are float32 although those of erf after it are not."""
+    """ReLU's gaps are float32 although those of GELU after it are not."""
     x = rows()
-    layers = mlp(2, 1, 1, "relu", 1.3, 0.2).layers + mlp(2, 1, 1, "erf", 1.3, 0.2).layers[1:]
+    layers = mlp(2, 1, 1, "relu", 1.3, 0.2).layers + mlp(2, 1, 1, "gelu", 1.3, 0.2).layers[1:]
     for get in ("ntk", "nngp"):
         for layer, kernel in enumerate(Sequential(*layers).kernel().depths(x, get=get)):
             assert np.array_equal(kernel, Sequential(*layers[: 2 * layer + 1]).kernel()(x, get=get))

@@ -17,8 +17,9 @@
 //! rules. Three laws hold everywhere:
 //!
 //! 1. Purity: an entry depends, bit for bit, on its own row and column alone ([`engine::tile::TileKernel`]).
-//! 2. `f64` between products: only packed values and products have the storage type ([`engine::scalar`]), and the gaps of
-//!    `f32` inputs behind some activations ([`activations::single`]).
+//! 2. `f64` between products: only packed values and products have the storage type ([`engine::scalar`]), and, of `f32`
+//!    inputs, the gaps behind some activations ([`activations::single`]) and the formulas of others for far pairs
+//!    ([`activations::far_form`]).
 //! 3. One writer: a tile is written by one worker, once ([`engine::tile::Canvas`]).
 //!
 //! This is the tangent kernel of three inputs, for a ReLU network with one hidden layer:

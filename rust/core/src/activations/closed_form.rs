@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use crate::activations::dense_layer::BandLayer;
 use crate::activations::differentiable::DIRECTIONS;
 use crate::activations::dual::{Description, Dual};
+use crate::activations::far_layer::FarDual;
 use crate::activations::features::{Features, Variables};
 use crate::activations::pixel_band::PixelBand;
 use crate::activations::single::SingleDual;
@@ -91,6 +92,11 @@ pub trait ClosedForm: Copy + Debug + Send + Sync {
         None
     }
 
+    /// The activation on pairs of float32 inputs, if it is a [`FarForm`](crate::activations::far_form::FarForm).
+    fn far_single(&self) -> Option<&dyn FarDual> {
+        None
+    }
+
     /// Returns the margin of [`ClosedForm::far_pair`], then the results of [`ClosedForm::pair`] with their derivatives
     /// with respect to log gap, log `r_u` and log `r_v`. `u` and `v` are the numbers and their derivatives. Where the
     /// margin is negative, the new gap and its derivatives along the roots may be rough; all others are good everywhere.
@@ -162,22 +168,27 @@ impl<C: ClosedForm> Dual for C {
         ClosedForm::single(self)
     }
 
+    fn far_single(&self) -> Option<&dyn FarDual> {
+        ClosedForm::far_single(self)
+    }
+
     fn pixel_step(&self, isa: Isa, band: PixelBand<'_>) {
         isa.run(ClosedFormPixels { form: *self, band });
     }
 }
 
 /// A closed form on the pairs of one u and blocks of v.
-struct RowForm<'a, C: ClosedForm> {
+pub(super) struct RowForm<'a, C: ClosedForm> {
     /// A copy, not a reference: numbers that follow from its parameters alone are then computed before the loop.
-    form: C,
+    pub(super) form: C,
     u: [f64; MOST_NUMBERS],
     v: [&'a [Block]; MOST_NUMBERS],
 }
 
 impl<'a, C: ClosedForm> RowForm<'a, C> {
+    /// The form on these pairs.
     #[inline(always)]
-    fn new(form: C, pairs: &Variables<'a>) -> Self {
+    pub(super) fn new(form: C, pairs: &Variables<'a>) -> Self {
         let (mut u, mut v) = ([0.0; MOST_NUMBERS], [&[][..]; MOST_NUMBERS]);
         for index in 0..count::<C>() {
             (u[index], v[index]) = (pairs.u(index), pairs.v(index));
@@ -188,13 +199,19 @@ impl<'a, C: ClosedForm> RowForm<'a, C> {
     /// The new gaps of a block of pairs, and Ṫ.
     #[inline(always)]
     fn pair<V: Vector>(&self, block: usize, gap: V) -> (V, V) {
+        let (u, v) = self.variables(block);
+        self.form.quick_pair(u, v, gap)
+    }
+
+    /// u, and a block of v.
+    #[inline(always)]
+    pub(super) fn variables<V: Vector>(&self, block: usize) -> (C::Variable<V>, C::Variable<V>) {
         let one = V::splat(1.0);
         let (mut u, mut v) = ([one; MOST_NUMBERS], [one; MOST_NUMBERS]);
         for index in 0..count::<C>() {
             (u[index], v[index]) = (V::splat(self.u[index]), V::load(&self.v[index][block]));
         }
-        let (u, v) = (C::Variable::from_numbers(u), C::Variable::from_numbers(v));
-        self.form.quick_pair(u, v, gap)
+        (C::Variable::from_numbers(u), C::Variable::from_numbers(v))
     }
 }
 

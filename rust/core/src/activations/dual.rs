@@ -10,6 +10,7 @@
 
 use crate::activations::dense_layer::{BandKernels, BandLayer};
 use crate::activations::differentiable::Differentiable;
+use crate::activations::far_layer::FarDual;
 use crate::activations::features::{Features, Variables};
 use crate::activations::pixel_band::PixelBand;
 use crate::activations::single::SingleDual;
@@ -69,6 +70,12 @@ pub trait Dual: Differentiable {
 
     /// The activation on gaps in `f32`. `None` if kernels of float32 inputs would then not be right to 8 of its ε.
     fn single(&self) -> Option<&dyn SingleDual> {
+        None
+    }
+
+    /// The activation on pairs of float32 inputs, if formulas in `f32` for far pairs would be right to 8 of its ε, and
+    /// faster.
+    fn far_single(&self) -> Option<&dyn FarDual> {
         None
     }
 

@@ -11,6 +11,8 @@ pub mod dense_layer;
 pub mod differentiable;
 pub mod dual;
 pub mod expectations;
+pub mod far_form;
+pub mod far_layer;
 pub mod features;
 pub mod pixel_band;
 pub mod row_and_columns;

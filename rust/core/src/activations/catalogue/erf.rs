@@ -5,6 +5,7 @@ use std::f64::consts::{FRAC_2_SQRT_PI, PI};
 use crate::activations::activation::Formula;
 use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NEAR, NamedNumbers};
 use crate::activations::differentiable::DIRECTIONS;
+use crate::activations::far_layer::FarDual;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::RowNumber;
@@ -55,10 +56,10 @@ fn argument<N: RowNumber>(r: N) -> N {
 pub struct ErfVariable<R> {
     /// √α, and its inverse.
     root: R,
-    inverse: R,
+    pub(super) inverse: R,
     /// `α/sin α − 1`. Used where sin α is below [`MIDDLING`].
     lift: R,
-    arcsine: Arcsine<R>,
+    pub(super) arcsine: Arcsine<R>,
 }
 
 impl<R: Copy> NamedNumbers<R> for ErfVariable<R> {
@@ -139,6 +140,10 @@ impl ClosedForm for Erf {
         let dot = R::splat(4.0 / PI) * (u.arcsine.m * v.arcsine.m) / pair.cosine;
         let margin = (gap.abs() - R::splat(NEAR)).min(largest_sine(u, v) - R::splat(SMALL));
         Some((margin, (new.copysign(gap), dot)))
+    }
+
+    fn far_single(&self) -> Option<&dyn FarDual> {
+        Some(self)
     }
 
     /// `∂α/∂log r_u = tan α m_u²`, `∂log m_u/∂log r_u = −p_u²` and `∂log cos α/∂log r_u = −tan²α m_u²`.

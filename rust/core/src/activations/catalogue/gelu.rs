@@ -6,6 +6,7 @@ use crate::activations::activation::Formula;
 use crate::activations::bias::correlation;
 use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NEAR, NamedNumbers};
 use crate::activations::differentiable::DIRECTIONS;
+use crate::activations::far_layer::FarDual;
 use crate::isa::Real;
 use crate::math::double_double::DoubleDouble;
 use crate::math::number::{RowNumber, Single};
@@ -51,10 +52,10 @@ pub struct GeluVariable<R> {
     y: R,
     /// `√E φ²/r`, and its inverse.
     root: R,
-    inverse: R,
+    pub(super) inverse: R,
     /// `E ψ²/q`, where ψ is the even part of φ.
     even: R,
-    arcsine: Arcsine<R>,
+    pub(super) arcsine: Arcsine<R>,
 }
 
 impl<R: Copy> NamedNumbers<R> for GeluVariable<R> {
@@ -169,6 +170,10 @@ impl ClosedForm for Gelu {
         let slope = tangent.mul_add(square + (m_u + m_v), angle);
         let dot = turn.mul_add(slope.copysign(gap), quarter);
         Some((gap.abs() - R::splat(NEAR), (new, dot)))
+    }
+
+    fn far_single(&self) -> Option<&dyn FarDual> {
+        Some(self)
     }
 
     /// With `t = tan α`, `M = m_u² + m_v²` and `B = 1 + (1+t²)(1/E² + M)`, over r1r2 where it is of T,

@@ -9,6 +9,7 @@ mod arcsine;
 mod elu;
 mod erf;
 mod exponential;
+mod far_pairs;
 mod gaussian;
 mod gelu;
 mod piecewise_linear;

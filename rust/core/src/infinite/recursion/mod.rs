@@ -148,6 +148,7 @@ impl Recursion {
         let (mut roots, mut all_missing) = (Vec::new(), Vec::new());
         let shares = self.profile_shares();
         let mut stages = Stages::new(watch, &shares);
+        let in_single = batch.single;
         for (index, scales) in self.layers.iter().enumerate() {
             let single = batch.single && (1..=self.single_steps()).contains(&index);
             let batch = &Batch { single, ..*batch };
@@ -162,6 +163,8 @@ impl Recursion {
                     roots: next,
                     missing,
                 } = stages.next(|watch| dual.describe(&level.r, watch))?;
+                let far = dual.far_single().filter(|_| in_single);
+                level.single_features = far.map(|dual| dual.single_features(&features));
                 (level.features, roots) = (features, next);
                 all_missing.push(missing);
             }

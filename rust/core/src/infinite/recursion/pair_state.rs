@@ -2,6 +2,7 @@
 
 use super::Output;
 use crate::activations::dense_layer::BandKernels;
+use crate::activations::far_layer::FarNumbers;
 use crate::activations::row_pairs::BandPairs;
 use crate::activations::single::SingleGaps;
 use crate::isa::{Block, Isa, Vector, Vectorized};
@@ -12,6 +13,7 @@ pub struct PairState {
     pub(super) kernels: BandKernels,
     /// The gaps in `f32`, where results are.
     pub(super) gaps: SingleGaps,
+    pub(super) far: FarNumbers,
     /// The parts of Θ that are outputs, each with the index of its layer.
     pub(super) parts: Vec<(usize, Vec<Block>)>,
 }

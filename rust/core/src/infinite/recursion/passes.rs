@@ -10,6 +10,7 @@ use super::pair_state::PairState;
 use super::pairs::PairRecursion;
 use super::plane_row::PlaneRow;
 use crate::activations::dense_layer::{BandKernels, BandLayer};
+use crate::activations::far_layer::{FarLayer, FarNumbers};
 use crate::activations::row_pairs::BandPairs;
 use crate::activations::single::{SingleGaps, SingleLayer};
 use crate::isa::Block;
@@ -170,7 +171,7 @@ impl Pass<'_> {
                 let (gaps, single) = (&mut layer.kernels.gaps, &mut state.gaps);
                 self.recursion
                     .separate_constants(before, self.pairs, gaps, single);
-                self.step_and_layer(before, layer, single);
+                self.step_and_layer(before, layer, single, &mut state.far);
             }
         }
         if index == 0 && self.precision == Precision::Single {
@@ -187,7 +188,13 @@ impl Pass<'_> {
     }
 
     /// Runs activation `index` and the dense layer after it.
-    fn step_and_layer(&self, index: usize, layer: BandLayer<'_>, gaps: &mut SingleGaps) {
+    fn step_and_layer(
+        &self,
+        index: usize,
+        layer: BandLayer<'_>,
+        gaps: &mut SingleGaps,
+        numbers: &mut FarNumbers,
+    ) {
         let isa = self.recursion.isa;
         let dual = self.recursion.recursion.dual(index);
         let allowed = self.precision == Precision::Single;
@@ -201,8 +208,20 @@ impl Pass<'_> {
                 gaps,
             };
             dual.step_and_layer(isa, layer);
+            return;
+        }
+        let levels = self.recursion.levels(index);
+        let features = levels.map(|level| &level.features);
+        let singles = levels.map(|level| level.single_features.as_ref());
+        if let (Some(dual), [Some(rows), Some(cols)]) = (dual.far_single(), singles) {
+            let layer = FarLayer {
+                layer,
+                features,
+                singles: [rows, cols],
+                numbers,
+            };
+            dual.step_and_layer(isa, layer);
         } else {
-            let features = self.recursion.levels(index).map(|level| &level.features);
             dual.step_and_layer(isa, features, layer);
         }
     }
@@ -301,6 +320,7 @@ mod tests {
             (false, &["tanh", "abs", "relu"]),
             (false, &["sign"]),
             (true, &["relu", "gelu", "erf"]),
+            (true, &["gelu", "erf"]),
             (true, &["abs", "identity", "relu"]),
         ] {
             let recursion = recursion(names);
@@ -322,7 +342,7 @@ mod tests {
 
     #[test]
     fn gaps_in_f32_keep_their_digits_and_follow_from_earlier_layers_alone() {
-        let recursion = recursion(&["relu", "abs", "relu", "erf"]);
+        let recursion = recursion(&["relu", "abs", "relu", "tanh"]);
         let outputs = outputs(5);
         let profiles = [true, false].map(|single| profile(&recursion, single));
         for isa in Isa::available() {

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::{Batch, LayerScales};
 use crate::activations::bias::{BIAS_NUMBERS, bias_numbers};
+use crate::activations::far_layer::SingleFeatures;
 use crate::activations::features::Features;
 use crate::activations::row_pairs::{BandPairs, RowPairs};
 use crate::activations::single::SingleBias;
@@ -53,6 +54,8 @@ pub(super) struct Level {
     pub(super) scaled: Blocks,
     /// The features of the inputs for the activation after the layer.
     pub(super) features: Features,
+    /// The same in `f32`, if results are and the activation reads them.
+    pub(super) single_features: Option<SingleFeatures>,
     /// The numbers of [`bias_numbers`], if there is a bias. Then r > 0.
     pub(super) bias: Option<[Blocks; BIAS_NUMBERS]>,
     /// The same in `f32`, if gaps of pairs may be `f32` before the layer.

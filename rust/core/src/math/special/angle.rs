@@ -58,6 +58,12 @@ pub fn angle_between<R: Real>(sine: R, cosine: R) -> R {
     R::with_known_slopes(angle, [(c, sine), (-s, cosine)])
 }
 
+/// `α/sin α − 1` for α in [0, π/2], given `sin²α` and `cos α`, to about 3 ε of `f32`, however small it is.
+#[inline(always)]
+pub fn single_angle_lift<R: Real>(square: R, cosine: R) -> R {
+    square * cubic(&ANGLE_LIFT, cosine) / cubic(&ANGLE_LIFT_DENOMINATOR, cosine)
+}
+
 /// The angle in [0, π/2] of this sine and cosine, to about 2 ε, however small it is.
 #[inline(always)]
 pub fn angle_of<R: Real>(sine: R, cosine: R) -> R {
@@ -160,6 +166,18 @@ const DENOMINATOR_SINGLE: [f64; 4] = [
     6.866450044055529,
     1.0,
 ];
+
+/// (α/sin α − 1)/sin²α, t = cos α, times [`ANGLE_LIFT_DENOMINATOR`] on [0, 1], to 4.8e-09.
+const ANGLE_LIFT: [f64; 4] = [
+    1.6650889067465353,
+    0.8654182128690814,
+    0.010273054327589527,
+    -0.0006756274640848823,
+];
+
+/// The denominator of [`ANGLE_LIFT`].
+const ANGLE_LIFT_DENOMINATOR: [f64; 4] =
+    [2.9171331708238, 6.626798420562708, 4.69669569388182, 1.0];
 
 /// atan(√t)/√t on [0, 0.1716], to 3.3e-18.
 const ATAN: [f64; 12] = [
@@ -268,6 +286,17 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn lifts_of_angles_are_those_of_libm() {
+        for k in 1..=1000 {
+            let (sine, cosine) = libm::sincos(f64::from(k) * FRAC_PI_2 / 1000.0);
+            let exact = f64::from(k) * FRAC_PI_2 / 1000.0 / sine - 1.0;
+            let lift = single_angle_lift(sine * sine, cosine);
+            // The digits of `exact` below 1e-16 are lost.
+            assert!((lift - exact).abs() <= 6e-9 * exact + 4e-16, "{k}");
         }
     }
 

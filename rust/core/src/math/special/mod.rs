@@ -17,7 +17,7 @@ mod trigonometric;
 
 use crate::isa::Real;
 
-pub use angle::{angle_and_lift, angle_between, angle_of, small_angle_of};
+pub use angle::{angle_and_lift, angle_between, angle_of, single_angle_lift, small_angle_of};
 pub use error_function::{erf, erfcx, normal};
 pub use exponential::{
     exp, exp_minus_half_square, exp_minus_square, exp_of_sum, expm1, log1p_unit, tanh,
