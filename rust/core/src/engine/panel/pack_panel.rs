@@ -69,10 +69,10 @@ impl<T: Scalar> PackPanel<'_, T> {
             }
             transpose_square::<T, V>(&square[..lanes], target);
             for line in target {
-                for block in 0..T::Line::BLOCKS {
+                for (block, largest) in largest[..T::Line::BLOCKS].iter_mut().enumerate() {
                     let values: V = T::load(line, block);
                     zeros = values.mul_add(V::splat(0.0), zeros);
-                    largest[block] = largest[block].max(values.abs());
+                    *largest = largest.max(values.abs());
                 }
             }
         }
@@ -94,8 +94,7 @@ impl<T: Scalar> PackPanel<'_, T> {
             [first[lane % WIDTH], second[lane % WIDTH]] = inverse_power_of_two(*exponent);
         }
         for line in &mut *self.lines {
-            for block in 0..T::Line::BLOCKS {
-                let [first, second] = &factors[block];
+            for (block, [first, second]) in factors[..T::Line::BLOCKS].iter().enumerate() {
                 let values: V = T::load(line, block);
                 T::store(values * V::load(first) * V::load(second), line, block);
             }
