@@ -82,31 +82,31 @@ def ridge(
     """
     if not callable(getattr(F, "transform", None)):
         raise TypeError(f"F is {shown(F)}, but features with a method transform are needed, such as features.random")
-    x, labels = images.inputs(X, "X", F), arrays.finite_float64(y, "y")
-    if labels.ndim not in (1, 2) or len(labels) != len(x):
-        raise ValueError(f"y has shape {labels.shape}, but ({len(x)},) or ({len(x)}, O) is needed to match X")
+    x, targets = images.inputs(X, "X", F), arrays.finite_float64(y, "y")
+    if targets.ndim not in (1, 2) or len(targets) != len(x):
+        raise ValueError(f"y has shape {targets.shape}, but ({len(x)},) or ({len(x)}, O) is needed to match X")
     level = numbers.nonnegative(diag_reg, "diag_reg")
     absolute = numbers.boolean(diag_reg_absolute_scale, "diag_reg_absolute_scale")
     gram, right = _normal_equations(
-        F, x, labels if labels.ndim == 2 else labels[:, None], numbers.count(block_rows, "block_rows")
+        F, x, targets if targets.ndim == 2 else targets[:, None], numbers.count(block_rows, "block_rows")
     )
     trace = float(np.trace(gram))
     r = level if absolute else level * trace / max(len(x), 1)
     weights = np.zeros_like(right) if trace == 0 else _solved(gram, r, right)
-    return weights.reshape(len(gram), *labels.shape[1:])
+    return weights.reshape(len(gram), *targets.shape[1:])
 
 
-def _normal_equations(F: Any, x: NDArray[Any], labels: Rows, block: int) -> tuple[Rows, Rows]:
+def _normal_equations(F: Any, x: NDArray[Any], targets: Rows, block: int) -> tuple[Rows, Rows]:
     """Return ``ΦᵀΦ`` (rank, rank) and ``Φᵀ targets`` (rank, O), summed over blocks of rows."""
     rank = _features(F, x[:0]).shape[1]
     remedy = "Use fewer features."
     with memory.required(8 * rank * (2 * rank + min(block, len(x))), f"regression on {rank} features", remedy):
-        gram, right = np.zeros((rank, rank)), np.zeros((rank, labels.shape[1]))
+        gram, right = np.zeros((rank, rank)), np.zeros((rank, targets.shape[1]))
         for start in range(0, len(x), block):
             phi = _features(F, x[start : start + block])
             for rows in operations(len(phi), rank * rank):
                 gram += phi[rows].T @ phi[rows]
-                right += phi[rows].T @ labels[start : start + block][rows]
+                right += phi[rows].T @ targets[start : start + block][rows]
     return gram, right
 
 

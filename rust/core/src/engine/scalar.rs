@@ -2,8 +2,9 @@
 //!
 //! Panels and outputs hold values of a [`Scalar`] type, and products are formed in it. Everything between two products
 //! is computed in `f64` for both types. That costs `1/depth` of the products, and the only rounding errors of an `f32`
-//! result are then those of its products and of the final store. One exception: gaps of `f32` inputs, rows or images,
-//! are `f32` behind activations that do not let their errors grow (`activations/single.rs`).
+//! result are then those of its products and of the final store. Two exceptions: gaps of `f32` inputs, rows or images,
+//! are `f32` behind activations that do not let their errors grow (`activations/single.rs`); behind erf and GELU, pairs
+//! that are far apart have formulas in `f32` (`activations/far_form.rs`).
 
 use std::fmt::Debug;
 
