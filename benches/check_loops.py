@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from shutil import which
 
 #: Functions with hot loops, and a divisor of the number of fused multiply-adds in the largest loop of each.
-HOT = {"avx512::tile_f64": 24, "avx512::tile_f32": 24, "avx2::tile_f64": 8, "avx2::tile_f32": 8}
+HOT = {
+    "avx512::tile_f64": 24,
+    "avx512::tile_f32": 24,
+    "avx2::tile_f64": 8,
+    "avx2::tile_f32": 8,
+    "avx2::wide_tile_f64": 12,
+    "avx2::wide_tile_f32": 12,
+}
 
 #: Vector intrinsics, which become instructions where they are inlined.
 INTRINSIC = re.compile(r"core::core_arch::x86::(avx|fma|sse)")
