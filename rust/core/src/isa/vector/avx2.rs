@@ -8,8 +8,8 @@ use super::super::Lanes;
 use super::intrinsics::{avx2, halves};
 use super::singles::avx2::Avx2Singles;
 use super::{
-    EXPONENT_BIAS, EXPONENT_SHIFT, EachIndex, INTEGER_IN_LOW_BITS, LUT_LEN, Lut, Real, Square,
-    Vector, Vectorized, WIDTH, each_index, in_one_part, operators, without_slopes,
+    EXPONENT_BIAS, EXPONENT_SHIFT, INTEGER_IN_LOW_BITS, LUT_LEN, Lut, Real, Square, Vector,
+    Vectorized, WIDTH, in_one_part, operators, without_slopes,
 };
 
 /// Eight `f64`. Only [`run`] gives access to this type, so its values exist only where the processor has AVX2.
@@ -183,19 +183,31 @@ impl Vector for Avx2 {
         ]
     }
 
-    type Indices = EachIndex;
+    /// Integers in the order 0, 1, 4, 5, 2, 3, 6, 7, of which only the lowest four bits count.
+    type Indices = x86::__m256i;
 
     #[inline(always)]
-    fn indices(self) -> EachIndex {
-        each_index(self)
+    fn indices(self) -> Self::Indices {
+        let x = self;
+        let sums: Self =
+            halves!(|x| x86::_mm256_add_pd(x, x86::_mm256_set1_pd(INTEGER_IN_LOW_BITS)));
+        avx2!({
+            let (front, end) = (
+                x86::_mm256_castpd_ps(sums.0[0]),
+                x86::_mm256_castpd_ps(sums.0[1]),
+            );
+            x86::_mm256_castps_si256(x86::_mm256_shuffle_ps::<0x88>(front, end))
+        })
     }
 
     #[inline(always)]
-    fn lookup(lut: &Lut, indices: EachIndex) -> Self {
-        let [a, b, c, d, e, f, g, h] = indices.map(|index| lut[usize::from(index) % LUT_LEN]);
+    fn lookup(lut: &Lut, indices: Self::Indices) -> Self {
+        let [low, high] = &lut.halves;
+        let (low, high) = (select_words(low, indices), select_words(high, indices));
+        // Both restore the order of the lanes.
         Self([
-            avx2!(x86::_mm256_setr_pd(a, b, c, d)),
-            avx2!(x86::_mm256_setr_pd(e, f, g, h)),
+            avx2!(x86::_mm256_castps_pd(x86::_mm256_unpacklo_ps(low, high))),
+            avx2!(x86::_mm256_castps_pd(x86::_mm256_unpackhi_ps(low, high))),
         ])
     }
 
@@ -266,6 +278,23 @@ impl Vector for Avx2 {
     fn drain() {
         avx2!(x86::_mm_sfence());
     }
+}
+
+/// The word at the lane's index, in each lane. Of an index only the lowest four bits count.
+#[inline(always)]
+fn select_words(words: &[u32; LUT_LEN], indices: x86::__m256i) -> x86::__m256 {
+    let (front, end) = words.split_at(WIDTH);
+    avx2!({
+        let front = x86::_mm256_loadu_ps(front.as_ptr().cast());
+        let end = x86::_mm256_loadu_ps(end.as_ptr().cast());
+        // A blend reads only the sign bit: here the fourth bit.
+        let from_end = x86::_mm256_castsi256_ps(x86::_mm256_slli_epi32::<28>(indices));
+        x86::_mm256_blendv_ps(
+            x86::_mm256_permutevar8x32_ps(front, indices),
+            x86::_mm256_permutevar8x32_ps(end, indices),
+            from_end,
+        )
+    })
 }
 
 /// [`Vector::transpose_narrow`], eight rows and columns at a time.

@@ -212,7 +212,7 @@ impl Vector for Avx512 {
 
     #[inline(always)]
     fn lookup(lut: &Lut, indices: Self::Indices) -> Self {
-        let (front, end) = lut.split_at(WIDTH);
+        let (front, end) = lut.numbers.split_at(WIDTH);
         Self(avx512!(x86::_mm512_permutex2var_pd(
             x86::_mm512_loadu_pd(front.as_ptr()),
             indices,

@@ -7,9 +7,22 @@ use super::{Vector, WIDTH};
 pub const LUT_LEN: usize = 2 * WIDTH;
 
 /// A table of numbers for [`Vector::lookup`].
-pub type Lut = [f64; LUT_LEN];
+#[derive(Clone, Copy, Debug)]
+pub struct Lut {
+    pub(super) numbers: [f64; LUT_LEN],
+    /// The low and the high halves of the numbers' bits, for instruction sets that permute eight words of 32 bits.
+    pub(super) halves: [[u32; LUT_LEN]; 2],
+}
 
-/// The [`Vector::Indices`] of instruction sets without a permutation of this size: one index per lane.
+impl Lut {
+    /// The table of these numbers.
+    pub fn new(numbers: [f64; LUT_LEN]) -> Self {
+        let halves = [0, 32].map(|shift| numbers.map(|number| (number.to_bits() >> shift) as u32));
+        Self { numbers, halves }
+    }
+}
+
+/// The [`Vector::Indices`] of instruction sets without permutations: one index per lane.
 pub(super) type EachIndex = [u8; WIDTH];
 
 /// [`Vector::indices`], one by one.

@@ -167,7 +167,7 @@ impl Vector for Portable {
     fn lookup(lut: &Lut, indices: EachIndex) -> Self {
         let mut values = [0.0; WIDTH];
         for (value, index) in values.iter_mut().zip(indices) {
-            *value = lut[usize::from(index) % LUT_LEN];
+            *value = lut.numbers[usize::from(index) % LUT_LEN];
         }
         Self(Lanes(values))
     }

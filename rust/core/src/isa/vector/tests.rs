@@ -124,7 +124,10 @@ impl Vectorized for Operations {
     #[inline(always)]
     fn run<V: Vector>(self) -> Self::Output {
         let indices = [0.0, 1.0, 7.0, 8.0, 15.0, -1.0, -16.0, -7.0];
-        let found = V::lookup(&from_fn(|i| i as f64), V::load(&indices).indices());
+        let found = V::lookup(
+            &Lut::new(from_fn(|i| i as f64)),
+            V::load(&indices).indices(),
+        );
         let more = [
             V::load(&TO_ROUND).round(),
             V::load(&EXPONENTS).power_of_two(),

@@ -26,23 +26,27 @@ pub(in super::super) struct LookUp<'a, const K: usize> {
     pub(in super::super) targets: [&'a mut [Block]; K],
 }
 
-/// The number of vectors that are looked up together: each coefficient is loaded once for all of them.
+/// The number of vectors that are looked up together where there are registers for them: each coefficient is loaded once for
+/// all of them.
 const GROUP: usize = 4;
 
+/// Enough registers for the sums of a [`GROUP`] of vectors and two kernels, their arguments and indices.
+const MANY_REGISTERS: usize = 32;
+
 /// The pieces that a group of vectors lies on, and the arguments of the polynomials.
-struct Arguments<V: Vector> {
+struct Arguments<V: Vector, const G: usize> {
     /// `t = s − centre`, with `s = √gap`.
-    t: [V; GROUP],
+    t: [V; G],
     /// The indices of the pieces in a [`Lut`](crate::isa::Lut).
-    piece: [V::Indices; GROUP],
+    piece: [V::Indices; G],
 }
 
-impl<V: Vector> Arguments<V> {
-    /// At most [`GROUP`] blocks of gaps; the vectors past the last one are 0.
+impl<V: Vector, const G: usize> Arguments<V, G> {
+    /// At most G blocks of gaps; the vectors past the last one are 0.
     #[inline(always)]
     fn of_gaps(gaps: &[Block]) -> Self {
         let (zero, one) = (V::splat(0.0), V::splat(1.0));
-        let (mut ts, mut indices) = ([zero; GROUP], [zero.indices(); GROUP]);
+        let (mut ts, mut indices) = ([zero; G], [zero.indices(); G]);
         for (gap, (t, index)) in gaps.iter().zip(ts.iter_mut().zip(&mut indices)) {
             let gap = V::load(gap);
             let (s, opposite) = (gap.abs().sqrt(), gap.is_negative());
@@ -68,7 +72,19 @@ impl<const K: usize> Vectorized for LookUp<'_, K> {
     type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector>(mut self) {
+    fn run<V: Vector>(self) {
+        if V::REGISTERS >= MANY_REGISTERS {
+            self.look_up::<V, GROUP>();
+        } else {
+            self.look_up::<V, 1>();
+        }
+    }
+}
+
+impl<const K: usize> LookUp<'_, K> {
+    /// Looks up G vectors at a time.
+    #[inline(always)]
+    fn look_up<V: Vector, const G: usize>(mut self) {
         let Query {
             table,
             r,
@@ -76,11 +92,11 @@ impl<const K: usize> Vectorized for LookUp<'_, K> {
             gaps,
         } = self.query;
         let r = V::splat(r);
-        for start in (0..gaps.len()).step_by(GROUP) {
-            let blocks = start..gaps.len().min(start + GROUP);
-            let Arguments { t, piece } = Arguments::<V>::of_gaps(&gaps[blocks.clone()]);
-            // Horner's rule, for K kernels and GROUP vectors side by side.
-            let mut sums = [[V::splat(0.0); GROUP]; K];
+        for start in (0..gaps.len()).step_by(G) {
+            let blocks = start..gaps.len().min(start + G);
+            let Arguments { t, piece } = Arguments::<V, G>::of_gaps(&gaps[blocks.clone()]);
+            // Horner's rule, for K kernels and G vectors side by side.
+            let mut sums = [[V::splat(0.0); G]; K];
             for coefficients in table.coefficients.iter().rev() {
                 for (sums, column) in sums.iter_mut().zip(self.columns) {
                     for (sum, (t, piece)) in sums.iter_mut().zip(t.iter().zip(&piece)) {
@@ -114,6 +130,18 @@ impl Vectorized for LookUpSlopes<'_> {
 
     #[inline(always)]
     fn run<V: Vector>(self) {
+        if V::REGISTERS >= MANY_REGISTERS {
+            self.look_up::<V, GROUP>();
+        } else {
+            self.look_up::<V, 1>();
+        }
+    }
+}
+
+impl LookUpSlopes<'_> {
+    /// Looks up G vectors at a time.
+    #[inline(always)]
+    fn look_up<V: Vector, const G: usize>(self) {
         let Query {
             table,
             r,
@@ -121,13 +149,13 @@ impl Vectorized for LookUpSlopes<'_> {
             gaps,
         } = self.query;
         let (r, zero) = (V::splat(r), V::splat(0.0));
-        for start in (0..gaps.len()).step_by(GROUP) {
-            let blocks = start..gaps.len().min(start + GROUP);
-            let Arguments { t, piece } = Arguments::<V>::of_gaps(&gaps[blocks.clone()]);
+        for start in (0..gaps.len()).step_by(G) {
+            let blocks = start..gaps.len().min(start + G);
+            let Arguments { t, piece } = Arguments::<V, G>::of_gaps(&gaps[blocks.clone()]);
             // Horner's rule for the polynomial and for its derivative.
-            let (mut values, mut slopes) = ([zero; GROUP], [zero; GROUP]);
+            let (mut values, mut slopes) = ([zero; G], [zero; G]);
             for coefficients in table.coefficients.iter().rev() {
-                for n in 0..GROUP {
+                for n in 0..G {
                     slopes[n] = slopes[n].mul_add(t[n], values[n]);
                     let coefficient = V::lookup(&coefficients[self.column], piece[n]);
                     values[n] = values[n].mul_add(t[n], coefficient);

@@ -93,7 +93,10 @@ impl Table {
                 }
             }
         }
-        Some(Self { coefficients })
+        let coefficients = coefficients.into_iter().map(|row| row.map(Lut::new));
+        Some(Self {
+            coefficients: coefficients.collect(),
+        })
     }
 }
 
