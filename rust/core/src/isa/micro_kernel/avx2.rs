@@ -47,6 +47,7 @@ fn run_f64(
     _prefetch: &[Line64],
     out: Target<'_>,
 ) {
+    assert!(first.is_multiple_of(ROWS) && cols.len() <= PANELS);
     if let Ok(cols) = cols.try_into() {
         // SAFETY: this kernel is reached through an `Isa` of AVX2, which exists only where the processor has it and FMA.
         return unsafe { wide_tile_f64(rows, first, cols, out) };
@@ -70,6 +71,7 @@ fn run_f32(
     _prefetch: &[Line32],
     out: Target<'_>,
 ) {
+    assert!(first.is_multiple_of(ROWS) && cols.len() <= PANELS);
     if let Ok(cols) = cols.try_into() {
         // SAFETY: as in `run_f64`.
         return unsafe { wide_tile_f32(rows, first, cols, out) };
@@ -145,7 +147,7 @@ macro_rules! add_products {
     }};
 }
 
-/// The six vectors of the lines past the last ones of three panels. A line is two vectors of `H` values.
+/// Pointers to the six vectors of three panels, three by three, in the lines past the last ones.
 #[inline(always)]
 fn vectors_past<T, const W: usize>(cols: [&[Lanes<T, W>]; PANELS]) -> [[*const T; 3]; 2] {
     let [a, b, c] = cols.map(|col| {
@@ -158,14 +160,14 @@ fn vectors_past<T, const W: usize>(cols: [&[Lanes<T, W>]; PANELS]) -> [[*const T
 /// Checks the panels of a wide micro-tile, which begins at row `first`. `unsafe` code relies on it.
 ///
 /// # Panics
-/// If there are no lines, the depths differ, or the rows do not lie in a panel.
+/// If there are no lines, the depths differ, or the rows do not lie within a panel.
 #[inline(always)]
 fn check_panels<T, const W: usize>(
     rows: &[Lanes<T, W>],
     first: usize,
     cols: [&[Lanes<T, W>]; PANELS],
 ) {
-    assert!(!rows.is_empty() && first.is_multiple_of(ROWS) && first < W);
+    assert!(!rows.is_empty() && first + ROWS <= W);
     assert!(cols.iter().all(|col| col.len() == rows.len()));
 }
 
