@@ -2,8 +2,8 @@
 //! apart, sixteen at a time. Gaps, Σ and Θ stay `f64`, and so do the formulas for all other pairs.
 
 use crate::activations::closed_form::{ClosedForm, MOST_NUMBERS, NamedNumbers, RowForm};
-use crate::activations::far_layer::{FAR_NUMBERS, FarDual, FarLayer, FarNumbers, SingleFeatures};
-use crate::activations::features::Features;
+use crate::activations::far_layer::{FAR_NUMBERS, FarDual, FarLayer, FarNumbers};
+use crate::activations::features::{Features, SingleNumbers};
 use crate::activations::row_pairs::{BandPairs, RowPairs};
 use crate::isa::{Block, BlockPair, Isa, Lanes, Real, Singles, Vector, Vectorized, WIDTH};
 
@@ -39,22 +39,16 @@ pub trait FarForm: ClosedForm {
 }
 
 impl<F: FarForm> FarDual for F {
-    fn single_features(&self, features: &Features) -> SingleFeatures {
+    fn single_features(&self, features: &Features) -> SingleNumbers {
         let blocks = features.0.first().map_or(0, |first| first.blocks().len());
-        let mut singles = vec![vec![[0.0; WIDTH]; blocks]; F::SINGLES];
-        for block in 0..blocks {
-            for lane in 0..WIDTH {
-                let mut numbers = [1.0; MOST_NUMBERS];
-                for (number, feature) in numbers.iter_mut().zip(&features.0) {
-                    *number = feature.blocks()[block][lane];
-                }
-                let variable = F::Variable::from_numbers(numbers);
-                for (list, number) in singles.iter_mut().zip(self.singles(variable)) {
-                    list[block][lane] = number as f32;
-                }
+        SingleNumbers::from_fn(F::SINGLES, blocks, |variable| {
+            let mut numbers = [1.0; MOST_NUMBERS];
+            for (number, feature) in numbers.iter_mut().zip(&features.0) {
+                *number = feature.blocks().as_flattened()[variable];
             }
-        }
-        SingleFeatures(singles)
+            let singles = self.singles(F::Variable::from_numbers(numbers));
+            singles.map(|number| number as f32)
+        })
     }
 
     fn step_and_layer(&self, isa: Isa, layer: FarLayer<'_>) {
@@ -125,7 +119,7 @@ fn narrow_sizes<V: Vector>(gaps: &[Block], numbers: &mut [[BlockPair; FAR_NUMBER
 #[inline(always)]
 fn far_numbers<V: Vector, F: FarForm>(
     form: F,
-    [rows, cols]: [&SingleFeatures; 2],
+    [rows, cols]: [&SingleNumbers; 2],
     [first, second]: &[RowPairs; 2],
     numbers: &mut [[BlockPair; FAR_NUMBERS]],
 ) {
@@ -136,7 +130,7 @@ fn far_numbers<V: Vector, F: FarForm>(
     let mut lists = [&[][..]; MOST_SINGLES];
     for index in 0..F::SINGLES {
         u[index] = V::Singles::halves([rows.get(index, first.row), rows.get(index, second.row)]);
-        lists[index] = &cols.0[index][first.blocks.clone()];
+        lists[index] = &cols.list(index)[first.blocks.clone()];
     }
     for (block, numbers) in numbers.iter_mut().enumerate() {
         let size = V::Singles::load(&numbers[0]);

@@ -1,31 +1,19 @@
 //! A dense layer on pairs of float32 inputs, behind an activation that has formulas in `f32` for pairs that are far apart.
 
 use crate::activations::dense_layer::BandLayer;
-use crate::activations::features::Features;
-use crate::isa::{BlockPair, Isa, WIDTH};
+use crate::activations::features::{Features, SingleNumbers};
+use crate::isa::{BlockPair, Isa};
 
 /// The expectations of one activation on pairs of float32 inputs.
 pub trait FarDual {
     /// The numbers in `f32` of a batch of variables, given their features.
-    fn single_features(&self, features: &Features) -> SingleFeatures;
+    fn single_features(&self, features: &Features) -> SingleNumbers;
 
     /// [`Dual::step_and_layer`](crate::activations::dual::Dual::step_and_layer) with formulas in `f32` for far pairs.
     ///
     /// # Panics
     /// If there is not one variable for each row and column, or no room for the kernels of a pair.
     fn step_and_layer(&self, isa: Isa, layer: FarLayer<'_>);
-}
-
-/// Features of many variables in `f32`: one list for each feature.
-#[derive(Debug, Default)]
-pub struct SingleFeatures(pub(super) Vec<Vec<[f32; WIDTH]>>);
-
-impl SingleFeatures {
-    /// Feature `index` of a variable.
-    #[inline(always)]
-    pub(super) fn get(&self, index: usize, row: usize) -> f32 {
-        self.0[index][row / WIDTH][row % WIDTH]
-    }
 }
 
 /// The numbers in `f32` of the pairs of two rows, which are side by side.
@@ -40,7 +28,7 @@ pub struct FarLayer<'a> {
     /// The features of the rows and of the columns.
     pub features: [&'a Features; 2],
     /// The same in `f32`.
-    pub singles: [&'a SingleFeatures; 2],
+    pub singles: [&'a SingleNumbers; 2],
     /// Room for the numbers of two rows.
     pub numbers: &'a mut FarNumbers,
 }

@@ -8,6 +8,39 @@ use crate::isa::{Block, Blocks, WIDTH};
 #[derive(Debug, Default)]
 pub struct Features(pub Vec<Blocks>);
 
+/// Numbers in `f32` of many variables: one list for each number, in whole blocks.
+#[derive(Debug)]
+pub struct SingleNumbers(Vec<Vec<[f32; WIDTH]>>);
+
+impl SingleNumbers {
+    /// The first `count` of the numbers of each variable, for variables that fill this many blocks.
+    pub(super) fn from_fn<const N: usize>(
+        count: usize,
+        blocks: usize,
+        numbers: impl Fn(usize) -> [f32; N],
+    ) -> Self {
+        let mut lists = vec![vec![[0.0; WIDTH]; blocks]; count];
+        for variable in 0..blocks * WIDTH {
+            for (list, number) in lists.iter_mut().zip(numbers(variable)) {
+                list[variable / WIDTH][variable % WIDTH] = number;
+            }
+        }
+        Self(lists)
+    }
+
+    /// Number `index` of a variable.
+    #[inline(always)]
+    pub(super) fn get(&self, index: usize, variable: usize) -> f32 {
+        self.0[index][variable / WIDTH][variable % WIDTH]
+    }
+
+    /// Number `index` of all variables.
+    #[inline(always)]
+    pub(super) fn list(&self, index: usize) -> &[[f32; WIDTH]] {
+        &self.0[index]
+    }
+}
+
 /// One variable u and several variables v, given by their features.
 #[derive(Clone, Debug)]
 pub struct Variables<'a> {

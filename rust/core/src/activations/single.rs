@@ -1,11 +1,11 @@
 //! An activation and the dense layer after it on pairs of float32 inputs. Gaps and angles are `f32`, sixteen at a time; Σ
 //! and Θ, whose errors add up over the layers, are `f64`.
 
-use std::array;
 use std::iter;
 
 use crate::activations::bias::{BIAS_NUMBERS, add_bias, single_bias_numbers};
 use crate::activations::dense_layer::BandLayer;
+use crate::activations::features::SingleNumbers;
 use crate::activations::pixel_band::PixelBand;
 use crate::activations::row_pairs::{BandPairs, RowPairs};
 use crate::isa::{Block, BlockPair, Blocks, Isa, Lanes, Real, Singles, Vector, Vectorized, WIDTH};
@@ -49,33 +49,12 @@ impl<F: SingleForm> SingleDual for F {
     }
 }
 
-/// The numbers of [`single_bias_numbers`] of a batch of inputs.
-#[derive(Debug)]
-pub struct SingleBias([Vec<[f32; WIDTH]>; BIAS_NUMBERS]);
-
-impl SingleBias {
-    /// The numbers in `f32`, given those in `f64`.
-    pub fn new(numbers: &[Blocks; BIAS_NUMBERS]) -> Self {
-        let blocks = numbers[0].blocks().len();
-        let mut singles = array::from_fn(|_| vec![[0.0; WIDTH]; blocks]);
-        for block in 0..blocks {
-            for lane in 0..WIDTH {
-                let input = numbers
-                    .each_ref()
-                    .map(|number| number.blocks()[block][lane]);
-                for (single, number) in singles.iter_mut().zip(single_bias_numbers(input)) {
-                    single[block][lane] = number;
-                }
-            }
-        }
-        Self(singles)
-    }
-
-    /// Number `index` of an input.
-    #[inline(always)]
-    fn get(&self, index: usize, row: usize) -> f32 {
-        self.0[index][row / WIDTH][row % WIDTH]
-    }
+/// The numbers of [`single_bias_numbers`] of a batch of inputs, given those in `f64`.
+pub fn single_bias(numbers: &[Blocks; BIAS_NUMBERS]) -> SingleNumbers {
+    let lists = numbers.each_ref().map(|list| list.blocks().as_flattened());
+    SingleNumbers::from_fn(BIAS_NUMBERS, numbers[0].blocks().len(), |input| {
+        single_bias_numbers(lists.map(|list| list[input]))
+    })
 }
 
 /// The gaps of a band of pairs in `f32`. Blocks of two rows are side by side; the last row of an odd number is there twice.
@@ -144,7 +123,7 @@ pub struct SingleLayer<'a> {
     /// The layer. Its gaps are not used.
     pub layer: BandLayer<'a>,
     /// The numbers that [`add_bias`] reads of the rows and of the columns, if there is a bias.
-    pub bias: Option<[&'a SingleBias; 2]>,
+    pub bias: Option<[&'a SingleNumbers; 2]>,
     /// The gaps.
     pub gaps: &'a mut SingleGaps,
 }
@@ -229,7 +208,7 @@ impl<F: SingleForm> Vectorized for SingleFormPixels<'_, F> {
 struct GapsOfTwoRows<'a> {
     rows: [usize; 2],
     first_block: usize,
-    bias: Option<[&'a SingleBias; 2]>,
+    bias: Option<[&'a SingleNumbers; 2]>,
     gaps: &'a mut [BlockPair],
     before: &'a mut [BlockPair],
     angles: &'a mut [BlockPair],
@@ -257,7 +236,7 @@ impl GapsOfTwoRows<'_> {
             let with_bias = match self.bias {
                 Some([_, cols]) => {
                     for (index, col) in col.iter_mut().enumerate() {
-                        *col = V::Singles::twice(&cols.0[index][self.first_block + block]);
+                        *col = V::Singles::twice(&cols.list(index)[self.first_block + block]);
                     }
                     add_bias([row, col], new)
                 }

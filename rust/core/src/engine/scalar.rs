@@ -68,12 +68,18 @@ pub trait Scalar:
     fn micro_kernel(isa: Isa) -> MicroKernel<Self::Line>;
 }
 
+/// Returns true if a value, rounded to `T`, is finite.
+#[inline(always)]
+pub fn fits<T: Scalar>(value: f64) -> bool {
+    T::narrow(value).widen().is_finite()
+}
+
 /// Returns true if all values, rounded to `T`, are finite.
 pub fn all_fit<T: Scalar>(values: &[f64]) -> bool {
     // Without an early exit the loop vectorises.
-    values.iter().fold(true, |fit, value| {
-        fit & T::narrow(*value).widen().is_finite()
-    })
+    values
+        .iter()
+        .fold(true, |all, value| all & fits::<T>(*value))
 }
 
 /// One cache line of `T`.

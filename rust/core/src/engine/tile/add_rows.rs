@@ -1,7 +1,7 @@
 //! Sums of a tile and stored rows.
 
 use super::Tile;
-use crate::engine::scalar::Scalar;
+use crate::engine::scalar::{Scalar, fits};
 use crate::isa::{Vector, Vectorized};
 
 /// Adds `sources` to the first rows of a tile, each as far as it is long. Returns true if all sums, rounded to `T`, are
@@ -24,7 +24,7 @@ impl<'s, T: Scalar, I: Iterator<Item = &'s [T]>> Vectorized for AddRows<'_, I> {
             let values = &mut self.tile.row_mut(r)[..source.len()];
             for (value, stored) in values.iter_mut().zip(source) {
                 *value += stored.widen();
-                finite &= T::narrow(*value).widen().is_finite();
+                finite &= fits::<T>(*value);
             }
         }
         finite

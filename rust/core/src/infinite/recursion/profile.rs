@@ -5,10 +5,9 @@ use std::ops::Range;
 
 use super::{Batch, LayerScales};
 use crate::activations::bias::{BIAS_NUMBERS, bias_numbers};
-use crate::activations::far_layer::SingleFeatures;
-use crate::activations::features::Features;
+use crate::activations::features::{Features, SingleNumbers};
 use crate::activations::row_pairs::{BandPairs, RowPairs};
-use crate::activations::single::SingleBias;
+use crate::activations::single::single_bias;
 use crate::engine::pool::{Stages, Watch};
 use crate::engine::rows::{Numbers, per_row};
 use crate::error::Result;
@@ -55,11 +54,11 @@ pub(super) struct Level {
     /// The features of the inputs for the activation after the layer.
     pub(super) features: Features,
     /// The same in `f32`, if results are and the activation reads them.
-    pub(super) single_features: Option<SingleFeatures>,
+    pub(super) single_features: Option<SingleNumbers>,
     /// The numbers of [`bias_numbers`], if there is a bias. Then r > 0.
     pub(super) bias: Option<[Blocks; BIAS_NUMBERS]>,
     /// The same in `f32`, if gaps of pairs may be `f32` before the layer.
-    pub(super) single_bias: Option<SingleBias>,
+    pub(super) single_bias: Option<SingleNumbers>,
     /// The numbers of the layer's own term of Θ, unless that term is Σ: `τ_w √E φ²` and `τ_b` of each input, in units of
     /// its power of two.
     pub(super) own: Option<[Blocks; 2]>,
@@ -212,7 +211,7 @@ impl Level {
         Ok(Self {
             constants: r.iter().any(|r| r.hi == 0.0),
             r,
-            single_bias: in_use.map(SingleBias::new),
+            single_bias: in_use.map(single_bias),
             bias,
             own,
             ..Self::default()

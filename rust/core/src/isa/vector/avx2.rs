@@ -278,6 +278,34 @@ impl Vector for Avx2 {
     fn drain() {
         avx2!(x86::_mm_sfence());
     }
+
+    #[inline(always)]
+    fn transpose(rows: [Self; WIDTH]) -> [Self; WIDTH] {
+        let [a, b, c, d, e, f, g, h] = rows;
+        let mut columns = rows;
+        for (half, columns) in columns.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let front = avx2!(transpose_four([a, b, c, d].map(|row| row.0[half])));
+            let end = avx2!(transpose_four([e, f, g, h].map(|row| row.0[half])));
+            for (column, halves) in columns.iter_mut().zip(front.into_iter().zip(end)) {
+                column.0 = halves.into();
+            }
+        }
+        columns
+    }
+}
+
+/// The transpose of four rows. It enables the instruction set itself: closures that are not inlined would lack it.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn transpose_four([a, b, c, d]: [x86::__m256d; 4]) -> [x86::__m256d; 4] {
+    let (ab, next_ab) = (x86::_mm256_unpacklo_pd(a, b), x86::_mm256_unpackhi_pd(a, b));
+    let (cd, next_cd) = (x86::_mm256_unpacklo_pd(c, d), x86::_mm256_unpackhi_pd(c, d));
+    [
+        x86::_mm256_permute2f128_pd::<0x20>(ab, cd),
+        x86::_mm256_permute2f128_pd::<0x20>(next_ab, next_cd),
+        x86::_mm256_permute2f128_pd::<0x31>(ab, cd),
+        x86::_mm256_permute2f128_pd::<0x31>(next_ab, next_cd),
+    ]
 }
 
 /// The word at the lane's index, in each lane. Of an index only the lowest four bits count.
