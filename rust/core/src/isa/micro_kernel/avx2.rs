@@ -307,7 +307,7 @@ unsafe fn add(target: *mut f64, start: Start, sums: __m256d) {
 /// [`add`] for sums in `f32`.
 ///
 /// # Safety
-/// As for [`add`].
+/// There must be as many values as the sums have.
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn add_singles(target: *mut f64, start: Start, sums: __m256) {
