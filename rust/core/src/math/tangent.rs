@@ -51,11 +51,18 @@ impl<R: Real, const N: usize> Tangent<R, N> {
     /// A number with this value, and with derivatives that are a function of those of two numbers.
     #[inline(always)]
     fn zip(self, other: Self, value: R, slope: impl Fn(R, R) -> R) -> Self {
-        // A loop, because functions of arrays are not always inlined. If they are not, they are compiled without the
-        // vector instructions.
-        let mut slopes = self.slopes;
-        for (own, other) in slopes.iter_mut().zip(other.slopes) {
-            *own = slope(*own, other);
+        // Directions are listed, because functions of arrays are not always inlined, and as many small loops as a long
+        // formula has operations take the compiler minutes.
+        const { assert!(N <= 3, "directions that are listed below") };
+        let (mut slopes, others) = (self.slopes, other.slopes);
+        if N > 0 {
+            slopes[0] = slope(slopes[0], others[0]);
+        }
+        if N > 1 {
+            slopes[1] = slope(slopes[1], others[1]);
+        }
+        if N > 2 {
+            slopes[2] = slope(slopes[2], others[2]);
         }
         Self { value, slopes }
     }

@@ -222,12 +222,11 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn store(self, values: &mut [f64; WIDTH]) {
-        for (index, half) in self.0.into_iter().enumerate() {
-            avx2!(x86::_mm256_storeu_pd(
-                values.as_mut_ptr().add(4 * index),
-                half
-            ));
-        }
+        let (start, [front, end]) = (values.as_mut_ptr(), self.0);
+        avx2!({
+            x86::_mm256_storeu_pd(start, front);
+            x86::_mm256_storeu_pd(start.add(4), end);
+        });
     }
 
     #[inline(always)]
@@ -241,12 +240,11 @@ impl Vector for Avx2 {
 
     #[inline(always)]
     fn narrow(self, values: &mut [f32; WIDTH]) {
-        for (index, half) in self.0.into_iter().enumerate() {
-            avx2!(x86::_mm_storeu_ps(
-                values.as_mut_ptr().add(4 * index),
-                x86::_mm256_cvtpd_ps(half)
-            ));
-        }
+        let (start, [front, end]) = (values.as_mut_ptr(), self.0);
+        avx2!({
+            x86::_mm_storeu_ps(start, x86::_mm256_cvtpd_ps(front));
+            x86::_mm_storeu_ps(start.add(4), x86::_mm256_cvtpd_ps(end));
+        });
     }
 
     #[inline(always)]

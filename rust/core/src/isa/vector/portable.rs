@@ -14,25 +14,22 @@ pub(super) fn run<C: Vectorized>(computation: C) -> C::Output {
 }
 
 /// [`Real`] for an array of numbers, lane by lane. The items at the end are those that differ.
+///
+/// Lanes are listed, not looped over: a formula has thousands of operations, and as many small loops in one function take
+/// the compiler minutes.
 macro_rules! lane_by_lane {
-    ($vector:ident: $number:ident, $width:expr; $($item:tt)+) => {
+    ($vector:ident: $number:ident, [$($lane:literal)+]; $($item:tt)+) => {
         impl $vector {
             #[inline(always)]
             fn map(self, f: impl Fn($number) -> $number) -> Self {
-                let mut result = self;
-                for value in &mut result.0.0 {
-                    *value = f(*value);
-                }
-                result
+                let x = self.0.0;
+                Self(Lanes([$(f(x[$lane])),+]))
             }
 
             #[inline(always)]
             fn zip(self, other: Self, f: impl Fn($number, $number) -> $number) -> Self {
-                let mut result = self;
-                for (value, other) in result.0.0.iter_mut().zip(other.0.0) {
-                    *value = f(*value, other);
-                }
-                result
+                let (x, y) = (self.0.0, other.0.0);
+                Self(Lanes([$(f(x[$lane], y[$lane])),+]))
             }
 
             #[inline(always)]
@@ -53,11 +50,11 @@ macro_rules! lane_by_lane {
 
             const FUSED: bool = false;
 
-            type Mask = [bool; $width];
+            type Mask = [bool; [$($lane),+].len()];
 
             #[inline(always)]
             fn splat(value: f64) -> Self {
-                Self(Lanes([value as $number; $width]))
+                Self(Lanes([value as $number; _]))
             }
 
             #[inline(always)]
@@ -92,30 +89,25 @@ macro_rules! lane_by_lane {
 
             #[inline(always)]
             fn less(self, other: Self) -> Self::Mask {
-                let mut mask = [false; $width];
-                for (mask, (x, y)) in mask.iter_mut().zip(self.0.0.into_iter().zip(other.0.0)) {
-                    *mask = x < y;
-                }
-                mask
+                let (x, y) = (self.0.0, other.0.0);
+                [$(x[$lane] < y[$lane]),+]
             }
 
             #[inline(always)]
             fn is_negative(self) -> Self::Mask {
-                self.0.0.map($number::is_sign_negative)
+                let x = self.0.0;
+                [$(x[$lane].is_sign_negative()),+]
             }
 
             #[inline(always)]
             fn any(mask: Self::Mask) -> bool {
-                mask.into_iter().any(|lane| lane)
+                $(mask[$lane])|+
             }
 
             #[inline(always)]
             fn select(mask: Self::Mask, yes: Self, no: Self) -> Self {
-                let mut result = no;
-                for (result, (mask, yes)) in result.0.0.iter_mut().zip(mask.into_iter().zip(yes.0.0)) {
-                    *result = if mask { yes } else { *result };
-                }
-                result
+                let (yes, no) = (yes.0.0, no.0.0);
+                Self(Lanes([$(if mask[$lane] { yes[$lane] } else { no[$lane] }),+]))
             }
 
             $($item)+
@@ -127,7 +119,7 @@ macro_rules! lane_by_lane {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portable(Lanes<f64, WIDTH>);
 
-lane_by_lane! { Portable: f64, WIDTH;
+lane_by_lane! { Portable: f64, [0 1 2 3 4 5 6 7];
     #[inline(always)]
     fn round(self) -> Self {
         // Not round_ties_even, which is a call where there is no instruction for it. This is exact below 2⁵¹, and no
@@ -187,7 +179,7 @@ impl Vector for Portable {
 #[derive(Clone, Copy, Debug)]
 pub struct PortableSingles(BlockPair);
 
-lane_by_lane! { PortableSingles: f32, 2 * WIDTH;
+lane_by_lane! { PortableSingles: f32, [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15];
     one_by_one!();
 
     const SINGLE: bool = true;

@@ -119,9 +119,11 @@ impl Singles for Avx2Singles {
 
     #[inline(always)]
     fn store(self, values: &mut BlockPair) {
-        for (half, target) in self.0.into_iter().zip(values.0.as_chunks_mut::<WIDTH>().0) {
-            avx2!(x86::_mm256_storeu_ps(target.as_mut_ptr(), half));
-        }
+        let (start, [front, end]) = (values.0.as_mut_ptr(), self.0);
+        avx2!({
+            x86::_mm256_storeu_ps(start, front);
+            x86::_mm256_storeu_ps(start.add(WIDTH), end);
+        });
     }
 
     #[inline(always)]
