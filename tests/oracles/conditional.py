@@ -25,18 +25,21 @@ def elu(r1: Any, r2: Any, gap: Any, alpha: float = 1.0, scale: float = 1.0, digi
         r1, r2, gap, alpha = (mp.mpf(value) for value in (r1, r2, gap, alpha))
         rho, s = 1 - gap, r2 * mp.sqrt(gap * (2 - gap))  # v ~ N(rho r2 z, s^2) given u = r1 z
 
-        def integrands(z: Any) -> tuple[Any, Any]:
+        def integrands(z: Any) -> Any:
+            """Both integrands, as one complex number."""
             u, m = r1 * z, rho * r2 * z
             right = mp.ncdf(m / s)
             left = alpha * mp.exp(m + s * s / 2) * mp.ncdf(-(m + s * s) / s)  # E[alpha e^v; v < 0]
             value = m * right + s * mp.npdf(m / s) + left - alpha * mp.ncdf(-m / s)
             slope = right + left
-            return (u if u > 0 else alpha * mp.expm1(u)) * value, (1 if u > 0 else alpha * mp.exp(u)) * slope
+            phi, dot = (u, 1) if u > 0 else (alpha * mp.expm1(u), alpha * mp.exp(u))
+            return mp.mpc(phi * value, dot * slope) * mp.npdf(z)
 
         # Scales of z: 1, the one on which v changes its sign, and the one of e^u.
         widths = [k * w for w in (1, s / r2, 1 / r1) for k in (1, 4, 12)]
         edges = sorted({mp.mpf(0), *(sign * w for w in widths if w <= 12 for sign in (1, -1))})
-        return tuple(scale**2 * mp.quad(lambda z, k=k: integrands(z)[k] * mp.npdf(z), edges) for k in (0, 1))
+        both = scale**2 * mp.quad(integrands, edges)
+        return both.real, both.imag
 
 
 def smooth(f: Function, r1: float, r2: float, gap: float, pole: float = 1.0) -> float:
