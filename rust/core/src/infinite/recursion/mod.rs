@@ -94,6 +94,8 @@ pub struct Batch {
 pub struct Recursion {
     layers: Vec<LayerScales>,
     activations: Vec<Arc<dyn Activation>>,
+    /// The number of activations before the first one that does not allow gaps in `f32`.
+    single_steps: usize,
     /// Built on first use. `None` inside if the network has no table.
     table: OnceLock<Option<Table>>,
 }
@@ -116,9 +118,14 @@ impl Recursion {
             let message = format!("{activation:?} has no kernel at infinite width");
             return Err(Error::Invalid(message));
         }
+        let duals = activations
+            .iter()
+            .filter_map(|activation| activation.dual());
+        let single_steps = duals.take_while(|dual| dual.single().is_some()).count();
         Ok(Self {
             layers,
             activations,
+            single_steps,
             table: OnceLock::new(),
         })
     }
@@ -150,7 +157,7 @@ impl Recursion {
         let mut stages = Stages::new(watch, &shares);
         let in_single = batch.single;
         for (index, scales) in self.layers.iter().enumerate() {
-            let single = batch.single && (1..=self.single_steps()).contains(&index);
+            let single = batch.single && (1..=self.single_steps).contains(&index);
             let batch = &Batch { single, ..*batch };
             let mut level = stages.next(|watch| match index {
                 0 => Level::new(scales, batch, &|row| root(batch.first + row), watch),
@@ -171,12 +178,6 @@ impl Recursion {
             levels.push(level);
         }
         stages.next(|watch| Profile::new(levels, all_missing, batch, watch))
-    }
-
-    /// The number of activations before the first one that does not allow gaps in `f32`.
-    fn single_steps(&self) -> usize {
-        let duals = (0..self.activations.len()).map(|index| self.dual(index));
-        duals.take_while(|dual| dual.single().is_some()).count()
     }
 
     /// Estimated cycles of [`Recursion::profile`] per input, on one thread.

@@ -146,7 +146,7 @@ impl Pass<'_> {
             ..
         } = self.recursion;
         let in_use = rows.single && cols.single;
-        1..=if in_use { recursion.single_steps() } else { 0 }
+        1..=if in_use { recursion.single_steps } else { 0 }
     }
 
     /// The last layer that an output depends on.
