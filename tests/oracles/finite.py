@@ -162,7 +162,7 @@ def jacobian(x: Array, weights: Weights, biases: Biases, sigma_w: Scale, sigma_b
 
 def ntk(j1: Array, j2: Array) -> Array:
     """Theta_mn(x, x') = sum_p J_mp(x) J_np(x'), (N, M, O, O), from Jacobians (N, O, P) and (M, O, P)."""
-    return np.asarray(np.einsum("imp,jnp->ijmn", j1, j2))
+    return np.asarray(np.einsum("imp,jnp->ijmn", j1, j2, optimize=True))
 
 
 def ntk_per_layer(j1: Array, j2: Array, slices: Sequence[slice]) -> Array:
